@@ -1,0 +1,1 @@
+//! Manifests to validated core types, every mistake in one run. Pure.

@@ -1,0 +1,1 @@
+//! The placement core: a pure pool state machine.

@@ -1,0 +1,1 @@
+//! The life of one request, shared by both live front doors. Pure.

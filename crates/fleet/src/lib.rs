@@ -1,0 +1,1 @@
+//! Drives the core: clock, tickets, scrapes, health, file discovery, event log.

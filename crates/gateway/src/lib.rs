@@ -1,0 +1,1 @@
+//! Listeners, upstream connections and streaming of the inference gateway.

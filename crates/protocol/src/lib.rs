@@ -1,0 +1,1 @@
+//! Inference API bodies and streams to facts, and back. Pure.

@@ -1,0 +1,1 @@
+//! Virtual clock, engine model and workloads. Pure.

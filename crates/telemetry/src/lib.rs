@@ -1,0 +1,1 @@
+//! Metric families and log fields, one home for every name.
