@@ -1,0 +1,177 @@
+//! The one way in and the one way out of a [`Pool`](crate::Pool): plain data.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Decision;
+use crate::endpoint::{EndpointSpec, Health, LoadReport};
+use crate::ids::{EndpointId, PolicyId, RequestId};
+use crate::policy::Policy;
+use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
+use crate::time::Time;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// An endpoint appeared, or its standing facts changed.
+    EndpointUp {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its standing facts.
+        spec: EndpointSpec,
+    },
+    /// An endpoint takes no new requests and keeps those it has.
+    EndpointDraining {
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// An endpoint left. Requests on it end by their own events.
+    EndpointDown {
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// An engine's gauges were read.
+    Load {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// What they said.
+        report: LoadReport,
+    },
+    /// An active health probe was answered, or not.
+    Probed {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Whether the answer was good.
+        healthy: bool,
+    },
+    /// An InferencePool's policy was set or changed.
+    PolicyChanged {
+        /// The InferencePool.
+        policy: PolicyId,
+        /// Its policy.
+        to: Policy,
+    },
+    /// A request wants an endpoint.
+    Arrived {
+        /// The request.
+        request: RequestId,
+        /// What is known of it.
+        facts: RequestFacts,
+    },
+    /// The first output token was seen.
+    FirstToken {
+        /// The request.
+        request: RequestId,
+    },
+    /// Output tokens so far, coalesced by the door to at most one event per request and 100 ms.
+    Progress {
+        /// The request.
+        request: RequestId,
+        /// Output tokens seen so far.
+        output_tokens: u32,
+    },
+    /// An attempt failed before anything went to the client.
+    AttemptFailed {
+        /// The request.
+        request: RequestId,
+        /// Where.
+        endpoint: EndpointId,
+        /// Why.
+        cause: FailureCause,
+        /// Whether the request may be repeated. Answered by one dispatch or reject; else the request is over.
+        repeat: bool,
+    },
+    /// The gateway in front served the request elsewhere than told (its own retry).
+    ServedElsewhere {
+        /// The request.
+        request: RequestId,
+        /// The endpoint that served.
+        endpoint: EndpointId,
+    },
+    /// A dispatched request came to its end.
+    Finished {
+        /// The request.
+        request: RequestId,
+        /// How.
+        completion: Completion,
+        /// Its token counts.
+        usage: Usage,
+    },
+    /// Nobody waits for the request any more; it may be held, dispatched or already gone.
+    Aborted {
+        /// The request.
+        request: RequestId,
+    },
+    /// A time that an effect asked for has come.
+    Timer,
+}
+
+/// Something to do, or to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send the request to this endpoint. Its load is reserved until the request ends.
+    Dispatch {
+        /// The request.
+        request: RequestId,
+        /// Where to.
+        endpoint: EndpointId,
+        /// Where to next, in order, for doors whose gateway repeats attempts by itself.
+        fallbacks: Fallbacks,
+        /// Why there, when decisions are asked for.
+        decision: Option<Arc<Decision>>,
+    },
+    /// Answer the request with this rejection; it is over.
+    Reject {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// Break off a dispatched request (reserved for flow control).
+    Evict {
+        /// The request.
+        request: RequestId,
+    },
+    /// Send [`Event::Timer`] at this time. Asking twice is the same as asking once.
+    WakeAt(Time),
+    /// An endpoint's health changed: for logs and metrics, and so that the driver probes an ejected endpoint.
+    HealthChanged {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its new health.
+        health: Health,
+    },
+}
+
+/// Up to three endpoints, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fallbacks {
+    endpoints: [EndpointId; Self::CAPACITY],
+    len: u8,
+}
+
+impl Default for EndpointId {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl Fallbacks {
+    /// The most fallbacks a dispatch names.
+    pub const CAPACITY: usize = 3;
+
+    /// Adds an endpoint behind the others; past the capacity it is left out.
+    pub fn push(&mut self, endpoint: EndpointId) {
+        if let Some(slot) = self.endpoints.get_mut(usize::from(self.len)) {
+            *slot = endpoint;
+            self.len += 1;
+        }
+    }
+
+    /// The endpoints, best first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[EndpointId] {
+        &self.endpoints[..usize::from(self.len)]
+    }
+}

@@ -1,0 +1,77 @@
+//! Names for the things the core keeps apart. All are made by Pointsman, none by a client.
+
+use serde::{Deserialize, Serialize};
+
+/// One request, for as long as it lives. Drivers never use a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// One endpoint: a pod and port, or a URL. Drivers hand numbers out in ascending order and never use one
+/// twice, so an engine that comes back after it left is a new endpoint with nothing remembered of the old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointId(pub u32);
+
+/// One of the InferencePools that share a state machine because they share endpoints: up to
+/// [`PolicySet::CAPACITY`]. Nearly always there is one, number 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyId(pub u8);
+
+/// Which of the InferencePools of a state machine select an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicySet(u64);
+
+impl PolicySet {
+    /// How many InferencePools may share endpoints.
+    pub const CAPACITY: usize = 64;
+
+    /// The set of one.
+    #[must_use]
+    pub const fn of(policy: PolicyId) -> Self {
+        Self(1 << (policy.0 as u32 % u64::BITS))
+    }
+
+    /// This set with `policy` in it.
+    #[must_use]
+    pub const fn with(self, policy: PolicyId) -> Self {
+        Self(self.0 | Self::of(policy).0)
+    }
+
+    /// Whether `policy` is in the set.
+    #[must_use]
+    pub const fn contains(self, policy: PolicyId) -> bool {
+        self.0 & Self::of(policy).0 != 0
+    }
+}
+
+/// A target model or adapter, as a hash of its name: the core compares names, and never prints them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelKey(pub u64);
+
+impl ModelKey {
+    /// The key of a model name: FNV-1a with 64 bits, the same on every build. Surrounding blanks do not
+    /// count, since engines list adapters with and without them.
+    #[must_use]
+    pub const fn of(name: &str) -> Self {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        let bytes = name.trim_ascii().as_bytes();
+        let mut hash = OFFSET;
+        let mut i = 0;
+        while i < bytes.len() {
+            hash = (hash ^ bytes[i] as u64).wrapping_mul(PRIME);
+            i += 1;
+        }
+        Self(hash)
+    }
+}
+
+/// The hash of one block of a prompt, chained over the blocks before it and salted by model, adapter and
+/// cache salt, so that equal hashes mean equal prefixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlockHash(pub u64);

@@ -1,0 +1,94 @@
+//! What an InferencePool says about placement. Closed: a new policy is a variant here and a file under `placement/`.
+
+use serde::{Deserialize, Serialize};
+
+/// The policy of one InferencePool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Policy {
+    /// How an endpoint is chosen.
+    pub placement: Placement,
+    /// When an endpoint counts as saturated.
+    pub saturation: SaturationLimits,
+    /// How many attempts may be repeated.
+    pub retry_budget: RetryBudget,
+}
+
+/// How an endpoint is chosen among those that are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// The least cost in seconds: the default, nothing to tune (`placement/least_cost.rs`).
+    #[default]
+    Pointsman,
+    /// Each in turn.
+    RoundRobin,
+    /// Uniformly at random.
+    Random,
+    /// The fewest requests in flight from here; ties at random.
+    LeastRequest,
+    /// The better of two drawn at random, by requests in flight (Mitzenmacher 2001).
+    TwoChoices,
+    /// The filter tree of the Gateway API Inference Extension v0.3.0 (`pkg/epp/scheduling`), on scraped gauges.
+    FilterTree,
+}
+
+impl Placement {
+    /// Every policy, in the order documents list them.
+    pub const ALL: [Self; 6] = [
+        Self::Pointsman,
+        Self::RoundRobin,
+        Self::Random,
+        Self::LeastRequest,
+        Self::TwoChoices,
+        Self::FilterTree,
+    ];
+
+    /// The kebab-case name used in manifests, experiments and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pointsman => "pointsman",
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::LeastRequest => "least-request",
+            Self::TwoChoices => "two-choices",
+            Self::FilterTree => "filter-tree",
+        }
+    }
+}
+
+/// Beyond either limit, by a fresh gauge, an endpoint is saturated (the extension's defaults).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SaturationLimits {
+    /// More waiting requests than this.
+    pub waiting: u32,
+    /// A larger share of the KV cache in use than this, 0 to 1.
+    pub kv_use: f64,
+}
+
+impl Default for SaturationLimits {
+    fn default() -> Self {
+        Self { waiting: 5, kv_use: 0.8 }
+    }
+}
+
+/// How many attempts may be repeated: a share of the requests that came, and always a few, so that an outage is
+/// not multiplied and a quiet pool can still repeat one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetryBudget {
+    /// Repeats per request that arrived, 0 to 1, over about ten seconds.
+    pub ratio: f64,
+    /// Repeats per second that are always allowed.
+    pub min_per_second: u32,
+    /// Attempts per request, the first one included.
+    pub max_attempts: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { ratio: 0.2, min_per_second: 10, max_attempts: 3 }
+    }
+}

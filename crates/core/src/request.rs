@@ -1,0 +1,152 @@
+//! What the core is told about a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BlockHash, EndpointId, ModelKey, PolicyId};
+
+/// Everything about a request that placement depends on, worked out before the lock is taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestFacts {
+    /// The InferencePool the request came through.
+    pub policy: PolicyId,
+    /// The target model or adapter the engine will be asked for; `None` where the request names none.
+    pub target: Option<ModelKey>,
+    /// Priority: 0 is Standard, below 0 is sheddable, above is Critical.
+    pub priority: i32,
+    /// Estimated prompt length in tokens; 0 where it is unknown.
+    pub prompt_tokens: u32,
+    /// The prompt's block hashes, shared with the prefix index; empty where the prompt is not hashed.
+    pub blocks: Arc<[BlockHash]>,
+    /// The most output tokens that the client asked for, over all choices.
+    pub max_output_tokens: Option<u32>,
+    /// Whether the door will see output tokens as they come (a stream), so that the first one ends prefill.
+    pub observes_tokens: bool,
+    /// Where set, only these endpoints may serve the request (a gateway's subset hint, or the one engine that
+    /// holds a stored response).
+    pub subset: Option<Arc<[EndpointId]>>,
+}
+
+impl RequestFacts {
+    /// A request of which nothing is known but its pool: placed by load alone.
+    #[must_use]
+    pub fn unknown(policy: PolicyId) -> Self {
+        Self {
+            policy,
+            target: None,
+            priority: 0,
+            prompt_tokens: 0,
+            blocks: Arc::from([]),
+            max_output_tokens: None,
+            observes_tokens: false,
+            subset: None,
+        }
+    }
+
+    /// Whether the request gives way while the pool is saturated.
+    #[must_use]
+    pub const fn sheddable(&self) -> bool {
+        self.priority < 0
+    }
+}
+
+/// Token counts of a finished request, as the engine reported or the door counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens by the engine's count.
+    pub prompt_tokens: Option<u32>,
+    /// Prompt tokens the engine found in its prefix cache.
+    pub cached_tokens: Option<u32>,
+    /// Output tokens over all choices.
+    pub output_tokens: Option<u32>,
+}
+
+/// How a request that was dispatched came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Completion {
+    /// The engine answered to the end; an engine's own 4xx is such an answer.
+    Complete,
+    /// The engine broke off after the client had got part of the answer.
+    Broken(FailureCause),
+    /// The client went away.
+    ClientGone,
+}
+
+/// Why an attempt at an endpoint failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FailureCause {
+    /// No connection: refused, unreachable, name not found, or not in its time budget.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The engine refused the stream before reading it (HTTP/2 `REFUSED_STREAM`, GOAWAY).
+    Refused,
+    /// The connection was lost after the request was written and before any of the answer came.
+    Lost,
+    /// No byte of the answer in the first-byte budget.
+    FirstByteTimeout,
+    /// A gateway-type status, 502 or 503, from the engine or something in front of it.
+    Unavailable,
+    /// The engine said that it failed: an `error` or abort before or in the answer.
+    EngineError,
+    /// The stream ended without its closing marks.
+    Truncated,
+    /// A stream went silent and so did its endpoint.
+    Silent,
+    /// What came back is no HTTP.
+    Garbage,
+}
+
+impl FailureCause {
+    /// Whether the engine cannot have seen the request, so that any method may be repeated.
+    #[must_use]
+    pub const fn before_written(self) -> bool {
+        match self {
+            Self::Connect | Self::Tls | Self::Refused => true,
+            Self::Lost
+            | Self::FirstByteTimeout
+            | Self::Unavailable
+            | Self::EngineError
+            | Self::Truncated
+            | Self::Silent
+            | Self::Garbage => false,
+        }
+    }
+
+    /// The word for metric labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::Unavailable => "unavailable",
+            Self::EngineError => "engine_error",
+            Self::Truncated => "truncated",
+            Self::Silent => "silent",
+            Self::Garbage => "garbage",
+        }
+    }
+}
+
+/// Why a request was not served. Matched without a wildcard wherever it becomes a status or a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Rejection {
+    /// The pool is saturated and the request is sheddable.
+    Saturated {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
+    /// The pool has no ready endpoint.
+    NoReadyEndpoint,
+    /// None of the endpoints that the request is limited to is ready.
+    EmptySubset,
+    /// Every attempt failed, or the retry budget is spent; the last cause stands.
+    AttemptsFailed(FailureCause),
+    /// The pool is shutting down.
+    ShuttingDown,
+}

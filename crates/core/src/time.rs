@@ -1,0 +1,64 @@
+//! Points in time, as the core sees them.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time: integer nanoseconds since an origin that the driver chooses (process start, or
+/// zero in virtual time). Only differences mean anything.
+///
+/// Spans are [`Duration`], which is integer nanoseconds as well, so that no rounding depends on the build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(u64);
+
+impl Time {
+    /// The origin.
+    pub const ZERO: Self = Self(0);
+
+    /// The time `nanos` nanoseconds after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero where `earlier` lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates at the far end, which no process lives to see.
+    fn add(self, span: Duration) -> Self {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates at the origin.
+    fn sub(self, span: Duration) -> Self {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
+/// A span as seconds in floating point, for rates and costs.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "spans below 104 days are exact to the nanosecond")]
+pub fn seconds(span: Duration) -> f64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e9
+}
