@@ -1,0 +1,159 @@
+//! Engine profiles: one model on one accelerator, as data with its sources.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::step::StepTime;
+
+/// Why a profile was refused.
+#[derive(Debug, Error)]
+pub enum ProfileError {
+    /// The data is not a profile.
+    #[error("the engine profile cannot be read: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// A field's value makes no engine.
+    #[error("engine profile field {field}: {reason}")]
+    Invalid {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No built-in profile has this name.
+    #[error("no engine profile is called {name:?}; there are {}", BuiltinProfile::names())]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+    },
+}
+
+/// One model on one accelerator: what its steps cost and how much it can hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineProfile {
+    /// The profile's name, such as `llama-3-8b-h100`.
+    pub name: String,
+    /// What a step costs.
+    pub step: StepTime,
+    /// Tokens in one KV block.
+    pub block_size: u32,
+    /// KV blocks on the device.
+    pub blocks: u32,
+    /// Tokens that one step may schedule (`--max-num-batched-tokens`).
+    pub max_batched_tokens: u32,
+    /// Sequences that may run at once (`--max-num-seqs`).
+    pub max_sequences: u32,
+    /// Longest prompt and answer together, in tokens (`--max-model-len`).
+    pub max_model_len: u32,
+    /// Adapters that one batch may use, which is also how many stay on the device (`--max-loras`).
+    pub max_adapters: u32,
+    /// Nanoseconds that loading an adapter adds to the step that first needs it.
+    pub adapter_load_ns: u64,
+    /// Where each figure comes from, by field.
+    pub sources: BTreeMap<String, String>,
+}
+
+impl EngineProfile {
+    /// Reads and checks a profile.
+    ///
+    /// # Errors
+    /// What is wrong with the data, naming the field.
+    pub fn from_json(text: &str) -> Result<Self, ProfileError> {
+        let profile: Self = serde_json::from_str(text)?;
+        profile.checked()
+    }
+
+    /// The built-in profile of that name.
+    ///
+    /// # Errors
+    /// `Unknown`, listing the names there are.
+    pub fn named(name: &str) -> Result<Self, ProfileError> {
+        let found = BuiltinProfile::ALL.into_iter().find(|profile| profile.name() == name);
+        found.ok_or_else(|| ProfileError::Unknown { name: name.to_owned() })?.load()
+    }
+
+    /// Checks the profile's figures against each other.
+    ///
+    /// # Errors
+    /// The first field that makes no engine.
+    pub fn checked(self) -> Result<Self, ProfileError> {
+        let invalid = |field, reason| Err(ProfileError::Invalid { field, reason });
+        let step = &self.step;
+        let costs = [step.context_ns, step.attention_ns, step.sequence_ns, step.base_ns];
+        let linear = step.linear.iter().flat_map(|piece| [piece.fixed_ns, piece.per_token_ns]);
+        if costs.into_iter().chain(linear).any(|cost| !cost.is_finite() || cost < 0.0) {
+            return invalid("step", "costs are finite and not negative");
+        }
+        if step.linear.is_empty() || !step.linear.is_sorted_by(|a, b| a.up_to_tokens < b.up_to_tokens) {
+            return invalid("step.linear", "needs at least one piece, in ascending order of tokens");
+        }
+        if step.of(&super::Batch { tokens: 1, sequences: 1, ..Default::default() }).is_zero() {
+            return invalid("step", "a step must take time");
+        }
+        if self.block_size == 0 || self.blocks == 0 {
+            return invalid("blocks", "an engine needs KV blocks of at least one token");
+        }
+        if self.max_sequences == 0 || self.max_model_len == 0 || self.max_adapters == 0 {
+            return invalid("max_sequences", "seats, model length and adapter slots start at one");
+        }
+        if self.max_batched_tokens < self.max_sequences {
+            return invalid("max_batched_tokens", "must allow one token for each of max_sequences");
+        }
+        Ok(self)
+    }
+
+    /// What loading an adapter adds to a step.
+    #[must_use]
+    pub const fn adapter_load(&self) -> Duration {
+        Duration::from_nanos(self.adapter_load_ns)
+    }
+}
+
+/// The profiles that ship with Pointsman.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltinProfile {
+    /// Llama-2-7B on one H100 80 GB.
+    Llama2H100,
+    /// Llama-3-8B on one H100 80 GB.
+    Llama3H100,
+    /// Llama-3-8B on one A100 80 GB.
+    Llama3A100,
+    /// A toy for tests: few blocks, few seats, steps of a millisecond.
+    Tiny,
+}
+
+impl BuiltinProfile {
+    /// Every profile.
+    pub const ALL: [Self; 4] = [Self::Llama2H100, Self::Llama3H100, Self::Llama3A100, Self::Tiny];
+
+    /// The name that commands and files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llama2H100 => "llama-2-7b-h100",
+            Self::Llama3H100 => "llama-3-8b-h100",
+            Self::Llama3A100 => "llama-3-8b-a100",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    /// The profile's data.
+    ///
+    /// # Errors
+    /// None for the files that ship; a test loads each.
+    pub fn load(self) -> Result<EngineProfile, ProfileError> {
+        EngineProfile::from_json(match self {
+            Self::Llama2H100 => include_str!("../../profiles/llama-2-7b-h100.json"),
+            Self::Llama3H100 => include_str!("../../profiles/llama-3-8b-h100.json"),
+            Self::Llama3A100 => include_str!("../../profiles/llama-3-8b-a100.json"),
+            Self::Tiny => include_str!("../../profiles/tiny.json"),
+        })
+    }
+
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+}
