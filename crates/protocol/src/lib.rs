@@ -1,1 +1,34 @@
-//! Inference API bodies and streams to facts, and back. Pure.
+//! Inference API bodies and streams to facts, and back. Pure: bytes in, facts out.
+//!
+//! | Module | From | To |
+//! |---|---|---|
+//! | [`api`] | method and path | which API a request speaks, and what may be done with it |
+//! | [`request`] | a whole JSON body | [`RequestFacts`]; and a body with another `model`, by splicing |
+//! | [`sse`] | pieces of an event stream | first token, pace, usage, how the stream ended |
+//! | [`reply`] | pieces of a JSON answer | usage, failure, id |
+//! | [`error`] | a failure of ours | an error body or event in the shape of the client's API |
+//! | [`models`] | engines' model lists | one list |
+//!
+//! Prompt text is never copied out of a body: facts hold counts and byte ranges.
+
+pub mod api;
+mod cursor;
+pub mod error;
+mod lexer;
+pub mod models;
+mod prompt;
+pub mod reply;
+pub mod request;
+pub mod splice;
+pub mod sse;
+mod usage;
+
+pub use api::{Api, Grammar, Route};
+pub use error::{ErrorBody, ErrorShape};
+pub use models::{ModelListError, ServedModel};
+pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
+pub use reply::{ReplyFacts, UsageReader};
+pub use request::{BodyError, CacheSalt, ModelSpan, RequestFacts};
+pub use splice::{SplicedBody, splice_model};
+pub use sse::{SseScanner, StreamEnd, StreamFacts, StreamFailure};
+pub use usage::Usage;

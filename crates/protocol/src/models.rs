@@ -1,0 +1,141 @@
+//! Lists of models: read from engines, joined, written for clients (`GET /v1/models`).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The most models that a list may hold; an engine or a configuration beyond it is cut.
+pub const MAX_MODELS: usize = 10_000;
+/// The largest list that is read from an engine, in bytes.
+pub const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
+/// The longest model id that is taken in, in bytes.
+pub const MAX_ID_BYTES: usize = crate::request::MAX_MODEL_BYTES;
+
+/// A model that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// The name that requests use.
+    pub id: String,
+    /// What it is made of: weights, or an adapter's path.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// The base model, for an adapter.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// The longest context in tokens.
+    #[serde(default)]
+    pub max_model_len: Option<u64>,
+}
+
+/// Why an engine's list cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ModelListError {
+    /// More bytes than are read.
+    #[error("model list is longer than {limit} bytes")]
+    TooLong {
+        /// The most bytes allowed.
+        limit: usize,
+    },
+    /// Not the JSON that is due.
+    #[error("model list is not `{{\"data\": [{{\"id\": …}}]}}`, at line {line}, column {column}")]
+    Malformed {
+        /// Where.
+        line: usize,
+        /// Where.
+        column: usize,
+    },
+}
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<ServedModel>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+    root: Option<&'a str>,
+    parent: Option<&'a str>,
+    max_model_len: Option<u64>,
+}
+
+impl ServedModel {
+    /// A model of which only the name is known.
+    #[must_use]
+    pub fn named(id: impl Into<String>) -> Self {
+        Self { id: id.into(), root: None, parent: None, max_model_len: None }
+    }
+
+    fn entry(&self, created: u64) -> Entry<'_> {
+        Entry {
+            id: &self.id,
+            object: "model",
+            created,
+            owned_by: "pointsman",
+            root: self.root.as_deref(),
+            parent: self.parent.as_deref(),
+            max_model_len: self.max_model_len,
+        }
+    }
+
+    /// The answer to `GET /v1/models/ID`. `created` is in Unix seconds.
+    #[must_use]
+    pub fn render(&self, created: u64) -> Bytes {
+        Bytes::from(serde_json::to_vec(&self.entry(created)).unwrap_or_default())
+    }
+}
+
+/// Reads an engine's answer to `GET /v1/models`. Entries with an empty or overlong id are left out, and
+/// entries beyond [`MAX_MODELS`] too.
+///
+/// # Errors
+///
+/// The list is over [`MAX_LIST_BYTES`] or not a list of models.
+pub fn parse_models(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
+    if body.len() > MAX_LIST_BYTES {
+        return Err(ModelListError::TooLong { limit: MAX_LIST_BYTES });
+    }
+    let list: List = serde_json::from_slice(body)
+        .map_err(|error| ModelListError::Malformed { line: error.line(), column: error.column() })?;
+    let mut models = list.data;
+    models.retain(|model| !model.id.is_empty() && model.id.len() <= MAX_ID_BYTES);
+    models.truncate(MAX_MODELS);
+    Ok(models)
+}
+
+/// Joins lists by id, sorted. Of entries with the same id the first wins, and gaps are filled by later
+/// ones; the shortest context counts, since a request may go to any engine.
+#[must_use]
+pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedModel> {
+    let mut merged: BTreeMap<String, ServedModel> = BTreeMap::new();
+    for model in lists {
+        if let Some(known) = merged.get_mut(&model.id) {
+            known.root = known.root.take().or(model.root);
+            known.parent = known.parent.take().or(model.parent);
+            known.max_model_len = match (known.max_model_len, model.max_model_len) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        } else if merged.len() < MAX_MODELS {
+            merged.insert(model.id.clone(), model);
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// The answer to `GET /v1/models`. `created` is in Unix seconds.
+#[must_use]
+pub fn render_models(models: &[ServedModel], created: u64) -> Bytes {
+    #[derive(Serialize)]
+    struct Rendered<'a> {
+        object: &'static str,
+        data: Vec<Entry<'a>>,
+    }
+    let list = Rendered { object: "list", data: models.iter().map(|model| model.entry(created)).collect() };
+    // Writing strings and numbers into memory has no way to fail.
+    Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
+}

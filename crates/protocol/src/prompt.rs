@@ -1,0 +1,293 @@
+//! Where a body's prompt is, and how much of it there is.
+
+use std::ops::Range;
+
+use crate::cursor::{Cursor, Next, RawString};
+use crate::request::BodyError;
+
+/// Tokens that an image counts for in estimates: between the 256 and the 1,024 or so that common vision
+/// encoders make of a picture of ordinary size.
+pub const TOKENS_PER_IMAGE: u64 = 512;
+
+/// The most pieces of a prompt that are listed. Beyond it pieces are counted but not listed, so a prompt
+/// is then known by its beginning.
+pub const MAX_PROMPT_SPANS: usize = 16_384;
+
+/// Bytes of text that make a token, in estimates.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Size and place of a prompt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PromptFacts {
+    /// Bytes of text once unescaped, of all prompts together.
+    pub text_bytes: u64,
+    /// Token ids, of all prompts together.
+    pub token_ids: u64,
+    /// Images and other media.
+    pub images: u64,
+    /// How many prompts the body holds; a batch has several.
+    pub prompts: u32,
+    /// The prompt's pieces in the order in which chat templates put them: tools, system, then the rest as
+    /// it stands. At most [`MAX_PROMPT_SPANS`].
+    pub spans: Vec<PromptSpan>,
+}
+
+/// A piece of a prompt, as bytes of the body. The piece itself is never copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptSpan {
+    /// Where: a string's inner bytes, or a whole value.
+    pub range: Range<usize>,
+    /// What stands there.
+    pub kind: SpanKind,
+    /// Which prompt of a batch it belongs to, from 0.
+    pub prompt: u32,
+    section: Section,
+}
+
+/// What a piece of a prompt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpanKind {
+    /// The inside of a JSON string.
+    Text,
+    /// A JSON array of token ids.
+    TokenIds,
+    /// A JSON value that templates print: tools, tool calls.
+    Json,
+    /// A JSON value that names or holds an image, a sound or a video.
+    Media,
+}
+
+/// The top-level fields that hold prompts, in template order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Section {
+    Tools,
+    System,
+    Instructions,
+    Messages,
+    Prompt,
+    Input,
+    InputIds,
+    TokenIds,
+    Tokens,
+    Text,
+    Query,
+    Queries,
+    Text1,
+    Text2,
+    Documents,
+    Suffix,
+    ImageData,
+}
+
+impl Section {
+    const ALL: [Self; 17] = [
+        Self::Tools,
+        Self::System,
+        Self::Instructions,
+        Self::Messages,
+        Self::Prompt,
+        Self::Input,
+        Self::InputIds,
+        Self::TokenIds,
+        Self::Tokens,
+        Self::Text,
+        Self::Query,
+        Self::Queries,
+        Self::Text1,
+        Self::Text2,
+        Self::Documents,
+        Self::Suffix,
+        Self::ImageData,
+    ];
+
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.name() == key)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::System => "system",
+            Self::Instructions => "instructions",
+            Self::Messages => "messages",
+            Self::Prompt => "prompt",
+            Self::Input => "input",
+            Self::InputIds => "input_ids",
+            Self::TokenIds => "token_ids",
+            Self::Tokens => "tokens",
+            Self::Text => "text",
+            Self::Query => "query",
+            Self::Queries => "queries",
+            Self::Text1 => "text_1",
+            Self::Text2 => "text_2",
+            Self::Documents => "documents",
+            Self::Suffix => "suffix",
+            Self::ImageData => "image_data",
+        }
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// Whether a list here is a batch: each element a prompt of its own.
+    fn is_batch(self) -> bool {
+        match self {
+            Self::Prompt
+            | Self::Input
+            | Self::InputIds
+            | Self::Text
+            | Self::Queries
+            | Self::Text1
+            | Self::Text2
+            | Self::Documents => true,
+            Self::Tools
+            | Self::System
+            | Self::Instructions
+            | Self::Messages
+            | Self::TokenIds
+            | Self::Tokens
+            | Self::Query
+            | Self::Suffix
+            | Self::ImageData => false,
+        }
+    }
+}
+
+/// A member of a message or content part that is read.
+enum Member {
+    /// More prompt below it.
+    Nested,
+    /// Printed by templates as it is.
+    Json,
+    /// An image, a sound, a video.
+    Media,
+    Other,
+}
+
+impl Member {
+    fn of(key: RawString<'_>) -> Self {
+        match key.inner {
+            "content" | "text" | "input_text" | "reasoning_content" | "reasoning" | "thinking" | "output"
+            | "summary" => Self::Nested,
+            "tool_calls" | "function_call" | "input" | "arguments" => Self::Json,
+            "image_url" | "image" | "source" | "input_audio" | "audio_url" | "video_url" | "file"
+            | "image_embeds" => Self::Media,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl PromptFacts {
+    /// See [`crate::RequestFacts::estimated_prompt_tokens`].
+    pub(crate) fn estimated_tokens(&self) -> u64 {
+        self.text_bytes.div_ceil(BYTES_PER_TOKEN) + self.token_ids + self.images * TOKENS_PER_IMAGE
+    }
+
+    /// Reads a top-level field that holds prompt.
+    pub(crate) fn read(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
+        match (section, cursor.peek()?) {
+            (_, Next::Null) => cursor.skip(),
+            (Section::Tools, _) => self.json(cursor, section, SpanKind::Json),
+            (Section::ImageData, _) => self.json(cursor, section, SpanKind::Media),
+            (_, Next::Array) if section.is_batch() => self.batch(cursor, section),
+            _ => {
+                self.prompts = self.prompts.max(1);
+                self.material(cursor, section, 0)
+            }
+        }
+    }
+
+    /// Puts the pieces into template order.
+    pub(crate) fn settle(&mut self) {
+        // Stable: within a field, pieces keep the body's order.
+        self.spans.sort_by_key(|span| span.section);
+    }
+
+    /// Reads a list of prompts; a list of numbers is one prompt of token ids.
+    fn batch(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
+        let start = cursor.offset();
+        let (mut index, mut ids) = (0_u32, 0_u64);
+        cursor.array(|cursor| match cursor.peek()? {
+            Next::Number => {
+                ids += 1;
+                cursor.number().map(drop)
+            }
+            // The items of a response's input are turns of one conversation.
+            Next::Object if section == Section::Input => {
+                index = 1;
+                self.material(cursor, section, 0)
+            }
+            Next::Object | Next::Array | Next::String | Next::True | Next::False | Next::Null => {
+                index = index.saturating_add(1);
+                self.material(cursor, section, index - 1)
+            }
+        })?;
+        if ids > 0 {
+            index = index.max(1);
+            self.token_ids += ids;
+            self.list(start..cursor.offset(), SpanKind::TokenIds, 0, section);
+        }
+        self.prompts = self.prompts.max(index);
+        Ok(())
+    }
+
+    /// Reads one prompt, or a part of one: text, token ids, messages, content parts.
+    fn material(&mut self, cursor: &mut Cursor<'_>, section: Section, prompt: u32) -> Result<(), BodyError> {
+        match cursor.peek()? {
+            Next::String => {
+                let raw = cursor.string()?;
+                self.text_bytes += raw.decoded_len as u64;
+                self.list(raw.start + 1..raw.end() - 1, SpanKind::Text, prompt, section);
+                Ok(())
+            }
+            Next::Array => {
+                let start = cursor.offset();
+                let mut ids = 0_u64;
+                cursor.array(|cursor| {
+                    if cursor.peek()? == Next::Number {
+                        ids += 1;
+                        return cursor.number().map(drop);
+                    }
+                    self.material(cursor, section, prompt)
+                })?;
+                if ids > 0 {
+                    self.token_ids += ids;
+                    self.list(start..cursor.offset(), SpanKind::TokenIds, prompt, section);
+                }
+                Ok(())
+            }
+            Next::Object => cursor.object(|cursor, key| match Member::of(key) {
+                Member::Nested => self.material(cursor, section, prompt),
+                Member::Json => self.json(cursor, section, SpanKind::Json),
+                Member::Media => self.json(cursor, section, SpanKind::Media),
+                Member::Other => cursor.skip(),
+            }),
+            Next::Number | Next::True | Next::False | Next::Null => cursor.skip(),
+        }
+    }
+
+    /// Reads a value that counts as it stands.
+    fn json(&mut self, cursor: &mut Cursor<'_>, section: Section, kind: SpanKind) -> Result<(), BodyError> {
+        let value = cursor.peek()?;
+        let start = cursor.offset();
+        cursor.skip()?;
+        let range = start..cursor.offset();
+        if value == Next::Null {
+            return Ok(());
+        }
+        if kind == SpanKind::Media {
+            self.images += 1;
+        } else {
+            self.text_bytes += range.len() as u64;
+        }
+        self.list(range, kind, 0, section);
+        Ok(())
+    }
+
+    fn list(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, section: Section) {
+        if self.spans.len() < MAX_PROMPT_SPANS && !range.is_empty() {
+            self.spans.push(PromptSpan { range, kind, prompt, section });
+        }
+    }
+}

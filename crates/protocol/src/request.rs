@@ -1,0 +1,373 @@
+//! What a held JSON body says, read in one pass without building a tree.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::cursor::{Cursor, Next, RawString};
+use crate::prompt::{PromptFacts, Section};
+
+/// Longest model name in bytes: names become labels and log fields.
+pub const MAX_MODEL_BYTES: usize = 1024;
+/// Longest id of a previous response, in bytes.
+pub const MAX_RESPONSE_ID_BYTES: usize = 512;
+/// Longest cache salt, in bytes.
+pub const MAX_CACHE_SALT_BYTES: usize = 4096;
+
+/// What routing needs to know of a request body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// The top-level `model`, where there is one; [`crate::Api::requires_model`] says if it must be.
+    pub model: Option<ModelSpan>,
+    /// `stream` is true. The response's content type has the last word.
+    pub stream: bool,
+    /// `stream_options.include_usage` is true.
+    pub include_usage: bool,
+    /// The most output tokens asked for, whatever the API calls it.
+    pub max_tokens: Option<u32>,
+    /// Answers asked for per prompt; 1 unless said.
+    pub n: u32,
+    /// `store`, as said.
+    pub store: Option<bool>,
+    /// `background` is true: the answer is stored and fetched later.
+    pub background: bool,
+    /// The stored response that this one continues.
+    pub previous_response_id: Option<String>,
+    /// The salt that keeps this request's cached prefixes apart from others'.
+    pub cache_salt: Option<CacheSalt>,
+    /// Size and place of the prompt.
+    pub prompt: PromptFacts,
+}
+
+/// Where the model's name stands in the body, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSpan {
+    /// The JSON string with its quotes, as bytes of the body.
+    pub range: Range<usize>,
+    /// The name, unescaped.
+    pub name: String,
+}
+
+/// A tenant's cache salt. It is a secret between the client and the engine and is never printed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CacheSalt(String);
+
+impl CacheSalt {
+    /// The salt's bytes, for hashing.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for CacheSalt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheSalt(..)")
+    }
+}
+
+/// Why a body cannot be used. Messages name places and fields, never content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The text ends inside a value: an empty or truncated body.
+    #[error("body is not valid JSON: it ends at byte {offset} inside a value")]
+    UnexpectedEnd {
+        /// Length of the body.
+        offset: usize,
+    },
+    /// Something else was due.
+    #[error("body is not valid JSON: expected {expected} at byte {offset}")]
+    Syntax {
+        /// Where.
+        offset: usize,
+        /// What was due there.
+        expected: &'static str,
+    },
+    /// A control character stands inside a string.
+    #[error("body is not valid JSON: unescaped control character at byte {offset}")]
+    ControlCharacter {
+        /// Where.
+        offset: usize,
+    },
+    /// An escape that JSON does not know, or half of a surrogate pair in a field that is read.
+    #[error("body is not valid JSON: invalid escape at byte {offset}")]
+    InvalidEscape {
+        /// Where.
+        offset: usize,
+    },
+    /// The text is not UTF-8.
+    #[error("body is not valid UTF-8 at byte {offset}")]
+    InvalidUtf8 {
+        /// Where.
+        offset: usize,
+    },
+    /// Objects and arrays nest too deeply.
+    #[error("body nests deeper than {limit} levels at byte {offset}")]
+    TooDeep {
+        /// Where.
+        offset: usize,
+        /// The most levels allowed.
+        limit: u32,
+    },
+    /// Something follows the value.
+    #[error("body has bytes after its JSON value, from byte {offset}")]
+    TrailingBytes {
+        /// Where they start.
+        offset: usize,
+    },
+    /// The value is not an object.
+    #[error("body is not a JSON object")]
+    NotAnObject,
+    /// A field that is read here stands twice at the top level; parsers disagree on which one counts.
+    #[error("field `{field}` appears twice, again at byte {offset}")]
+    DuplicateField {
+        /// Which.
+        field: &'static str,
+        /// Where the second one's key starts.
+        offset: usize,
+    },
+    /// `model` is not a string.
+    #[error("field `model` at byte {offset} is not a string")]
+    ModelNotAString {
+        /// Where its value starts.
+        offset: usize,
+    },
+    /// A field that is kept is longer than its bound.
+    #[error("field `{field}` at byte {offset} is longer than {limit} bytes")]
+    FieldTooLong {
+        /// Which.
+        field: &'static str,
+        /// Where its value starts.
+        offset: usize,
+        /// The most bytes allowed.
+        limit: usize,
+    },
+}
+
+impl BodyError {
+    /// The field at fault, for the error body's `param`.
+    #[must_use]
+    pub fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::DuplicateField { field, .. } | Self::FieldTooLong { field, .. } => Some(field),
+            Self::ModelNotAString { .. } => Some("model"),
+            Self::UnexpectedEnd { .. }
+            | Self::Syntax { .. }
+            | Self::ControlCharacter { .. }
+            | Self::InvalidEscape { .. }
+            | Self::InvalidUtf8 { .. }
+            | Self::TooDeep { .. }
+            | Self::TrailingBytes { .. }
+            | Self::NotAnObject => None,
+        }
+    }
+}
+
+/// A top-level field that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Model,
+    Stream,
+    StreamOptions,
+    MaxTokens,
+    MaxCompletionTokens,
+    MaxOutputTokens,
+    N,
+    SamplingParams,
+    Store,
+    Background,
+    PreviousResponseId,
+    CacheSalt,
+    Prompt(Section),
+}
+
+impl Field {
+    fn of(key: RawString<'_>) -> Option<(Self, &'static str)> {
+        let decoded;
+        let name = if key.escaped {
+            decoded = key.decode()?;
+            decoded.as_str()
+        } else {
+            key.inner
+        };
+        Some(match name {
+            "model" => (Self::Model, "model"),
+            "stream" => (Self::Stream, "stream"),
+            "stream_options" => (Self::StreamOptions, "stream_options"),
+            "max_tokens" => (Self::MaxTokens, "max_tokens"),
+            "max_completion_tokens" => (Self::MaxCompletionTokens, "max_completion_tokens"),
+            "max_output_tokens" => (Self::MaxOutputTokens, "max_output_tokens"),
+            "n" => (Self::N, "n"),
+            "sampling_params" => (Self::SamplingParams, "sampling_params"),
+            "store" => (Self::Store, "store"),
+            "background" => (Self::Background, "background"),
+            "previous_response_id" => (Self::PreviousResponseId, "previous_response_id"),
+            "cache_salt" => (Self::CacheSalt, "cache_salt"),
+            other => {
+                let section = Section::of(other)?;
+                (Self::Prompt(section), section.name())
+            }
+        })
+    }
+
+    /// A bit of its own, to see repetitions.
+    fn bit(self) -> u64 {
+        1 << match self {
+            Self::Model => 0,
+            Self::Stream => 1,
+            Self::StreamOptions => 2,
+            Self::MaxTokens => 3,
+            Self::MaxCompletionTokens => 4,
+            Self::MaxOutputTokens => 5,
+            Self::N => 6,
+            Self::SamplingParams => 7,
+            Self::Store => 8,
+            Self::Background => 9,
+            Self::PreviousResponseId => 10,
+            Self::CacheSalt => 11,
+            Self::Prompt(section) => 12 + section.index(),
+        }
+    }
+}
+
+impl RequestFacts {
+    /// Reads a body that is held whole in one piece.
+    ///
+    /// # Errors
+    ///
+    /// The body is not one valid JSON object in UTF-8 of at most 128 levels, repeats a field that is read
+    /// here, or has a `model` that is not a string. Values of other fields with the wrong type count as
+    /// not given: telling the client about them is the engine's part.
+    pub fn scan(body: &[u8]) -> Result<Self, BodyError> {
+        let mut cursor = Cursor::new(body);
+        let mut facts = Self::empty();
+        let mut seen = 0_u64;
+        if cursor.peek()? != Next::Object {
+            cursor.skip()?;
+            cursor.finish()?;
+            return Err(BodyError::NotAnObject);
+        }
+        cursor.object(|cursor, key| {
+            let Some((field, name)) = Field::of(key) else { return cursor.skip() };
+            if seen & field.bit() != 0 {
+                return Err(BodyError::DuplicateField { field: name, offset: key.start });
+            }
+            seen |= field.bit();
+            facts.read(cursor, field)
+        })?;
+        cursor.finish()?;
+        facts.prompt.settle();
+        Ok(facts)
+    }
+
+    /// The prompt's length in tokens, estimated without a tokenizer: token ids count exactly, text counts
+    /// a token per four bytes (unescaped), each image [`crate::TOKENS_PER_IMAGE`].
+    #[must_use]
+    pub fn estimated_prompt_tokens(&self) -> u64 {
+        self.prompt.estimated_tokens()
+    }
+
+    fn empty() -> Self {
+        Self {
+            model: None,
+            stream: false,
+            include_usage: false,
+            max_tokens: None,
+            n: 1,
+            store: None,
+            background: false,
+            previous_response_id: None,
+            cache_salt: None,
+            prompt: PromptFacts::default(),
+        }
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>, field: Field) -> Result<(), BodyError> {
+        match field {
+            Field::Model => self.model = Some(read_model(cursor)?),
+            Field::Stream => self.stream = cursor.bool()?.unwrap_or(false),
+            Field::StreamOptions => self.read_stream_options(cursor)?,
+            // The newer name wins over the one it deprecates, wherever they stand.
+            Field::MaxCompletionTokens | Field::MaxOutputTokens => {
+                self.max_tokens = cursor.unsigned()?.or(self.max_tokens);
+            }
+            Field::MaxTokens => {
+                let said = cursor.unsigned()?;
+                self.max_tokens = self.max_tokens.or(said);
+            }
+            Field::N => self.n = cursor.unsigned()?.unwrap_or(1),
+            Field::SamplingParams => self.read_sampling_params(cursor)?,
+            Field::Store => self.store = cursor.bool()?,
+            Field::Background => self.background = cursor.bool()?.unwrap_or(false),
+            Field::PreviousResponseId => {
+                self.previous_response_id = read_text(cursor, "previous_response_id", MAX_RESPONSE_ID_BYTES)?;
+            }
+            Field::CacheSalt => {
+                self.cache_salt = read_text(cursor, "cache_salt", MAX_CACHE_SALT_BYTES)?.map(CacheSalt);
+            }
+            Field::Prompt(section) => self.prompt.read(cursor, section)?,
+        }
+        Ok(())
+    }
+
+    fn read_stream_options(&mut self, cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+        if cursor.peek()? != Next::Object {
+            return cursor.skip();
+        }
+        cursor.object(|cursor, key| {
+            if key.is("include_usage") {
+                self.include_usage = cursor.bool()?.unwrap_or(false);
+                Ok(())
+            } else {
+                cursor.skip()
+            }
+        })
+    }
+
+    fn read_sampling_params(&mut self, cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+        if cursor.peek()? != Next::Object {
+            return cursor.skip();
+        }
+        cursor.object(|cursor, key| {
+            if key.is("max_new_tokens") || key.is("max_tokens") {
+                self.max_tokens = cursor.unsigned()?;
+            } else if key.is("n") {
+                self.n = cursor.unsigned()?.unwrap_or(1);
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn read_model(cursor: &mut Cursor<'_>) -> Result<ModelSpan, BodyError> {
+    let kind = cursor.peek()?;
+    let offset = cursor.offset();
+    if kind != Next::String {
+        return Err(BodyError::ModelNotAString { offset });
+    }
+    let raw = cursor.string()?;
+    let name = decode_bounded(raw, "model", MAX_MODEL_BYTES)?;
+    Ok(ModelSpan { range: raw.start..raw.end(), name })
+}
+
+/// Reads a string that is kept; another type gives none.
+fn read_text(
+    cursor: &mut Cursor<'_>,
+    field: &'static str,
+    limit: usize,
+) -> Result<Option<String>, BodyError> {
+    if cursor.peek()? != Next::String {
+        cursor.skip()?;
+        return Ok(None);
+    }
+    let raw = cursor.string()?;
+    decode_bounded(raw, field, limit).map(Some)
+}
+
+fn decode_bounded(raw: RawString<'_>, field: &'static str, limit: usize) -> Result<String, BodyError> {
+    if raw.decoded_len > limit {
+        return Err(BodyError::FieldTooLong { field, offset: raw.start, limit });
+    }
+    raw.decode().ok_or(BodyError::InvalidEscape { offset: raw.start })
+}
