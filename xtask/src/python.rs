@@ -1,0 +1,58 @@
+//! Tests written in Python, each in a private environment with pinned packages.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::step::{Step, root};
+
+/// The `openai` client and plain HTTP against the built binary.
+pub(crate) fn client_tests() -> Result<()> {
+    let python = environment("python", &root().join("tests/python/requirements.txt"))?;
+    let mut command = Command::new(python);
+    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/python"]).current_dir(root());
+    command.env("POINTSMAN", binary()).env("PYTHONDONTWRITEBYTECODE", "1");
+    Step::new("the openai client against the built binary").run(command)
+}
+
+/// The gateway in front of real vLLM servers on the CPU.
+pub(crate) fn vllm_tests() -> Result<()> {
+    let mut command = Command::new("bash");
+    command.arg("tests/vllm/run.sh").current_dir(root()).env("POINTSMAN", binary());
+    Step::new("two real vLLM servers on the CPU").run(command)
+}
+
+fn binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release/pointsman")
+}
+
+/// The Python of an environment under `.cache` that holds `requirements`, made where it is missing or out of date.
+fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let wanted = std::fs::read_to_string(requirements).with_context(|| requirements.display().to_string())?;
+    let folder = root().join(".cache").join(name);
+    let python = folder.join("bin/python");
+    let stamp = folder.join("installed.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    println!("== installing {} into {}", requirements.display(), folder.display());
+    ensure!(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder)
+            .status()
+            .context("python3")?
+            .success(),
+        "python3 -m venv failed; on Debian it comes with the package python3-venv"
+    );
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    ensure!(
+        Command::new(&python).args(install).arg(requirements).status()?.success(),
+        "pip could not install {}",
+        requirements.display()
+    );
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
