@@ -1,1 +1,13 @@
-//! Metric families and log fields, one home for every name.
+//! Metric families, logs and traces: one home for every name under which Pointsman shows what it does.
+//!
+//! Other crates hold handles ([`Metrics`], [`PoolSeries`], [`RequestSeries`]) and report facts through them. They
+//! name no metric and no label themselves, so what a dashboard may rely on stands in this crate alone.
+//!
+//! What this crate must not know: pools' inner state, HTTP, prompts.
+
+mod metrics;
+
+pub use metrics::{
+    BuildInfo, EndpointSample, EndpointSeries, Exposition, Metrics, Outcome, PoolSample, PoolSeries,
+    RequestRecord, RequestSeries, Running,
+};

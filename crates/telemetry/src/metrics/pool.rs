@@ -1,0 +1,216 @@
+//! What is recorded of a pool and of its endpoints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use pointsman_core::FailureCause;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::family::{read, write};
+use super::labels::{Cause, Endpoint, EndpointCause, Model, Pool};
+use super::request::{RequestSeries, Running};
+use super::tables::Tables;
+use super::{OTHER, UNDECLARED};
+
+/// The most declared (model, target model) pairs of a pool with series of their own.
+const MAX_MODELS: usize = 512;
+/// The most endpoints of a pool with series of their own.
+pub(super) const MAX_ENDPOINTS: usize = 2048;
+
+type Pairs = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<RequestSeries>>>;
+
+/// The series of one pool.
+#[derive(Debug)]
+pub struct PoolSeries {
+    name: Arc<str>,
+    tables: Arc<Tables>,
+    models: RwLock<Models>,
+    endpoints: RwLock<BTreeMap<Arc<str>, Arc<EndpointSeries>>>,
+    decision: Histogram,
+    attempts: Counter,
+    retries_denied: Counter,
+    streams: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct Models {
+    declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    series: Pairs,
+}
+
+impl Models {
+    fn declares(&self, model: &str, target: &str) -> bool {
+        self.declared.get(model).is_some_and(|targets| targets.contains(target))
+    }
+}
+
+impl PoolSeries {
+    pub(super) fn new(name: Arc<str>, tables: Arc<Tables>) -> Self {
+        let pool = Pool { pool: Arc::clone(&name) };
+        Self {
+            decision: tables.decision.get(&pool),
+            attempts: tables.attempts.get(&pool),
+            retries_denied: tables.retries_denied.get(&pool),
+            streams: tables.streams.get(&pool),
+            models: RwLock::default(),
+            endpoints: RwLock::default(),
+            name,
+            tables,
+        }
+    }
+
+    /// The pool's `namespace/name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets the (model, target model) pairs that may appear as labels; the ones that went lose their series. Past 512
+    /// pairs the rest is counted under `other`.
+    pub fn declare<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let mut declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+        let mut count = 0;
+        for (model, target) in pairs {
+            if count < MAX_MODELS && declared.entry(model.into()).or_default().insert(target.into()) {
+                count += 1;
+            }
+        }
+        declared.retain(|_, targets| !targets.is_empty());
+        let mut models = write(&self.models);
+        models.declared = declared;
+        let Models { declared, series } = &mut *models;
+        let stays = |model: &str, target: Option<&str>| {
+            model == UNDECLARED
+                || model == OTHER
+                || declared
+                    .get(model)
+                    .is_some_and(|targets| target.is_none_or(|target| targets.contains(target)))
+        };
+        for (model, targets) in series.iter_mut() {
+            targets.retain(|target, _| stays(model, Some(target)));
+        }
+        series.retain(|_, targets| !targets.is_empty());
+        self.tables.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
+    }
+
+    /// The series of a model and the target model it was mapped to. A pair that was not declared shares one series
+    /// with all others, so a client cannot make up labels. Keep the result where the same pair is wanted again.
+    #[must_use]
+    pub fn request(&self, model: &str, target: &str) -> Arc<RequestSeries> {
+        let models = read(&self.models);
+        let (model, target) =
+            if models.declares(model, target) { (model, target) } else { (UNDECLARED, UNDECLARED) };
+        if let Some(series) = models.series.get(model).and_then(|targets| targets.get(target)) {
+            return Arc::clone(series);
+        }
+        drop(models);
+        let mut models = write(&self.models);
+        let model: Arc<str> = model.into();
+        let target: Arc<str> = target.into();
+        let targets = models.series.entry(Arc::clone(&model)).or_default();
+        let series = targets.entry(Arc::clone(&target)).or_insert_with(|| {
+            let labels = Model { model_name: model, target_model_name: target, pool: Arc::clone(&self.name) };
+            Arc::new(RequestSeries::new(labels, Arc::clone(&self.tables)))
+        });
+        Arc::clone(series)
+    }
+
+    /// An endpoint was chosen, or the request rejected, in this time.
+    pub fn decided(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.decision.observe(seconds);
+        self.tables.scheduler.observe(seconds);
+    }
+
+    /// An attempt was repeated at another endpoint, because the one before ended so.
+    pub fn retried(&self, cause: FailureCause) {
+        self.tables.retries.get(&Cause { pool: Arc::clone(&self.name), cause: cause.as_str() }).inc();
+    }
+
+    /// An attempt could have been repeated, but the retry budget was spent.
+    pub fn retry_denied(&self) {
+        self.retries_denied.inc();
+    }
+
+    /// A streamed answer began; it is in flight until the returned value is dropped.
+    pub fn stream(&self) -> Running {
+        Running::start(&self.streams)
+    }
+
+    /// The series of an endpoint, by its `host:port`. Past 2048 endpoints all further ones share one series.
+    #[must_use]
+    pub fn endpoint(&self, address: &str) -> Arc<EndpointSeries> {
+        if let Some(endpoint) = read(&self.endpoints).get(address) {
+            return Arc::clone(endpoint);
+        }
+        let mut endpoints = write(&self.endpoints);
+        let address: Arc<str> = if endpoints.len() < MAX_ENDPOINTS { address.into() } else { OTHER.into() };
+        let make =
+            || Arc::new(EndpointSeries::new(&self.name, &address, &self.tables, self.attempts.clone()));
+        Arc::clone(endpoints.entry(Arc::clone(&address)).or_insert_with(make))
+    }
+
+    /// Drops the series of an endpoint that left the pool.
+    pub fn remove_endpoint(&self, address: &str) {
+        if write(&self.endpoints).remove(address).is_some() {
+            self.tables.remove_endpoints(&|pool, endpoint| pool != &*self.name || endpoint != address);
+        }
+    }
+}
+
+/// The series of one endpoint of a pool.
+#[derive(Debug)]
+pub struct EndpointSeries {
+    labels: Endpoint,
+    tables: Arc<Tables>,
+    pool_attempts: Counter,
+    requests: Counter,
+    scrapes: Counter,
+    scrape_failures: Counter,
+}
+
+impl EndpointSeries {
+    fn new(pool: &Arc<str>, address: &Arc<str>, tables: &Arc<Tables>, pool_attempts: Counter) -> Self {
+        let labels = Endpoint { pool: Arc::clone(pool), endpoint: Arc::clone(address) };
+        Self {
+            requests: tables.endpoint_requests.get(&labels),
+            scrapes: tables.scrapes.get(&labels),
+            scrape_failures: tables.scrape_failures.get(&labels),
+            tables: Arc::clone(tables),
+            pool_attempts,
+            labels,
+        }
+    }
+
+    /// A request was sent here.
+    pub fn attempted(&self) {
+        self.pool_attempts.inc();
+        self.requests.inc();
+    }
+
+    /// An attempt failed here, or a stream broke.
+    pub fn failed(&self, cause: FailureCause) {
+        self.tables.endpoint_failures.get(&self.cause(cause)).inc();
+    }
+
+    /// The endpoint was taken out of placement.
+    pub fn ejected(&self, cause: FailureCause) {
+        self.tables.ejections.get(&self.cause(cause)).inc();
+    }
+
+    /// The metrics page was read, with or without result.
+    pub fn scraped(&self, success: bool) {
+        self.scrapes.inc();
+        if !success {
+            self.scrape_failures.inc();
+        }
+    }
+
+    fn cause(&self, cause: FailureCause) -> EndpointCause {
+        let Endpoint { pool, endpoint } = self.labels.clone();
+        EndpointCause { pool, endpoint, cause: cause.as_str() }
+    }
+}
