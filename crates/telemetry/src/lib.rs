@@ -8,6 +8,6 @@
 mod metrics;
 
 pub use metrics::{
-    BuildInfo, EndpointSample, EndpointSeries, Exposition, Metrics, Outcome, PoolSample, PoolSeries,
-    RequestRecord, RequestSeries, Running,
+    BuildInfo, EndpointSample, EndpointSeries, Exposition, Metrics, OTHER, Outcome, PoolSample, PoolSeries,
+    RequestRecord, RequestSeries, Running, UNDECLARED,
 };
