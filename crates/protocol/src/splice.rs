@@ -6,10 +6,17 @@ use crate::request::ModelSpan;
 
 /// A body in three pieces: what stands before the model's name, the name as a JSON string, what follows.
 /// The outer pieces share the original body's memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SplicedBody {
     /// The pieces, in order.
     pub parts: [Bytes; 3],
+}
+
+/// The body holds the prompt, which no log may show.
+impl std::fmt::Debug for SplicedBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SplicedBody({} bytes)", self.content_length())
+    }
 }
 
 impl SplicedBody {
