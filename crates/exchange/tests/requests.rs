@@ -1,0 +1,208 @@
+//! From the head and body of a request to what the pool is asked and the engine is sent, or to a refusal.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pointsman_config::models::ModelRules;
+use pointsman_core::{EndpointId, FailureCause, ModelKey, PolicyId};
+use pointsman_exchange::{Head, Incoming, Limits, OBJECTIVE, Outgoing, REASON, Refusal, Request, Resolving};
+
+const CHAT: &str = "/v1/chat/completions";
+const LIMITS: Limits = Limits { max_body_bytes: 64 << 10 };
+
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let pair = |(name, value): &(&str, &str)| {
+        (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+    };
+    pairs.iter().map(pair).collect()
+}
+
+/// Reads a POST in chunks of `size` bytes.
+fn read_in(path: &str, head: &[(&str, &str)], body: &[u8], size: usize) -> Result<Request, Refusal> {
+    let headers = headers(head);
+    let head = Head { method: &Method::POST, path, headers: &headers, has_body: true, trusted: true };
+    let mut incoming = Incoming::begin(&head, LIMITS)?;
+    if incoming.holds_body() {
+        for chunk in body.chunks(size.max(1)) {
+            incoming.body_chunk(Bytes::copy_from_slice(chunk))?;
+        }
+    }
+    incoming.finish()
+}
+
+fn read(path: &str, head: &[(&str, &str)], body: &str) -> Result<Request, Refusal> {
+    read_in(path, head, body.as_bytes(), body.len())
+}
+
+fn resolve(request: Request) -> Result<Outgoing, Refusal> {
+    let rules = ModelRules::default();
+    request.resolve(&Resolving {
+        rules: &rules,
+        policy: PolicyId(0),
+        draw: 0,
+        names_path_exactly: false,
+        holder: None,
+    })
+}
+
+#[track_caller]
+fn check_refused(result: Result<Outgoing, Refusal>, status: u16, reason: &str) {
+    let refusal = result.err().unwrap_or_else(|| panic!("not refused; due: {status} {reason}"));
+    assert_eq!((refusal.status().as_u16(), refusal.reason()), (status, reason));
+}
+
+#[test]
+fn bodies_that_cannot_be_read_are_refused() {
+    let json = [("content-type", "application/json")];
+    let deep = format!(r#"{{"model":"m","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    for body in
+        ["not json", "", "{", r#"{"model":"m"} x"#, r#"{"model":"m","model":"m"}"#, r#"{"model":7}"#, &deep]
+    {
+        check_refused(read(CHAT, &json, body).and_then(resolve), 400, "invalid_body");
+    }
+    check_refused(read_in(CHAT, &json, b"{\"model\":\"\xff\"}", 99).and_then(resolve), 400, "invalid_body");
+    check_refused(read(CHAT, &json, r#"{"messages":[]}"#).and_then(resolve), 400, "missing_model");
+}
+
+#[test]
+fn bodies_over_the_limit_are_refused_announced_or_not() {
+    let announced = [("content-length", "70000")];
+    check_refused(read(CHAT, &announced, "").and_then(resolve), 413, "body_too_large");
+    check_refused(read("/v1/audio/transcriptions", &announced, "").and_then(resolve), 413, "body_too_large");
+    check_refused(read(CHAT, &[], &" ".repeat(70_000)).and_then(resolve), 413, "body_too_large");
+}
+
+#[test]
+fn an_encoded_body_is_refused_only_where_it_must_be_read() {
+    let encoded = [("content-encoding", "gzip"), ("content-type", "application/json")];
+    check_refused(read(CHAT, &encoded, "").and_then(resolve), 415, "content_encoding");
+    assert!(read("/custom", &encoded, "").and_then(resolve).is_ok());
+    assert!(read(CHAT, &[("content-encoding", "identity")], r#"{"model":"m"}"#).and_then(resolve).is_ok());
+}
+
+#[test]
+fn administration_paths_need_a_route_that_names_them() {
+    for path in ["/v1/load_lora_adapter", "/sleep", "//sleep", "/x/../sleep", "/%73leep"] {
+        check_refused(read(path, &[], "{}").and_then(resolve), 404, "administration_path");
+    }
+    let named = read("/v1/load_lora_adapter", &[], "{}").unwrap();
+    let rules = ModelRules::default();
+    let with =
+        Resolving { rules: &rules, policy: PolicyId(0), draw: 0, names_path_exactly: true, holder: None };
+    assert!(named.resolve(&with).is_ok());
+}
+
+#[test]
+fn a_stored_response_goes_to_its_holder_or_nowhere() {
+    let body = r#"{"model":"m","input":"go on","previous_response_id":"resp_1"}"#;
+    let request = read("/v1/responses", &[], body).unwrap();
+    assert_eq!(request.stored_response(), Some("resp_1"));
+    let rules = ModelRules::default();
+    let mut with =
+        Resolving { rules: &rules, policy: PolicyId(0), draw: 0, names_path_exactly: false, holder: None };
+    check_refused(request.resolve(&with), 404, "unknown_response");
+    with.holder = Some(EndpointId(3));
+    let outgoing = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
+    assert_eq!(outgoing.placement().subset.as_deref(), Some(&[EndpointId(3)][..]));
+}
+
+#[test]
+fn every_way_of_cutting_the_body_gives_the_same_request() {
+    let body = br#"{"model":"llama","messages":[{"role":"user","content":"four words and more"}],"stream":true,"max_tokens":7,"n":2}"#;
+    for size in 1..=body.len() {
+        let outgoing = read_in(CHAT, &[], body, size).and_then(resolve).unwrap();
+        let placement = outgoing.placement();
+        assert_eq!(placement.target, Some(ModelKey::of("llama")));
+        assert_eq!((placement.max_output_tokens, placement.observes_tokens), (Some(14), true));
+        assert!(placement.prompt_tokens > 0);
+        let sent: Vec<u8> = outgoing.body().unwrap().parts.concat();
+        assert_eq!(sent, body);
+    }
+}
+
+#[test]
+fn what_is_not_read_is_placed_by_its_length() {
+    for (path, length, tokens) in [("/v1/audio/transcriptions", "4000", 1_000), ("/custom", "60000", 8_192)] {
+        let request = read(path, &[("content-length", length), ("content-type", "audio/wav")], "").unwrap();
+        let outgoing = resolve(request).unwrap();
+        assert_eq!(outgoing.placement().prompt_tokens, tokens);
+        assert!(outgoing.body().is_none());
+    }
+    let form = read(CHAT, &[("content-type", "multipart/form-data; boundary=x")], "").unwrap();
+    assert!(form.model().is_none());
+}
+
+#[test]
+fn control_headers_are_removed_and_the_length_follows_the_body() {
+    let outgoing = read(CHAT, &[], r#"{"model":"m","messages":[]}"#).and_then(resolve).unwrap();
+    let mut sent = headers(&[
+        ("x-gateway-inference-objective", "o"),
+        ("content-length", "5"),
+        ("expect", "100-continue"),
+    ]);
+    outgoing.prepare_headers(&mut sent);
+    assert!(!sent.contains_key(OBJECTIVE) && !sent.contains_key(header::EXPECT));
+    assert_eq!(sent[header::CONTENT_LENGTH], "27");
+}
+
+#[test]
+fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
+    use FailureCause::{
+        Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, Silent, Tls, Truncated, Unavailable,
+    };
+    let chat = read(CHAT, &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
+    let stored = read("/v1/responses", &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
+    let stream =
+        read("/v1/audio/transcriptions", &[("content-type", "audio/wav")], "").and_then(resolve).unwrap();
+    for cause in [Connect, Tls, Refused] {
+        assert!(chat.may_repeat(cause) && stored.may_repeat(cause) && !stream.may_repeat(cause), "{cause:?}");
+    }
+    for cause in [Lost, Unavailable, EngineError] {
+        assert!(
+            chat.may_repeat(cause) && !stored.may_repeat(cause) && !stream.may_repeat(cause),
+            "{cause:?}"
+        );
+    }
+    for cause in [FirstByteTimeout, Truncated, Silent, Garbage] {
+        assert!(!chat.may_repeat(cause), "{cause:?}");
+    }
+    let get_headers = HeaderMap::new();
+    let head = Head {
+        method: &Method::GET,
+        path: "/version",
+        headers: &get_headers,
+        has_body: false,
+        trusted: false,
+    };
+    let get = resolve(Incoming::begin(&head, LIMITS).unwrap().finish().unwrap()).unwrap();
+    assert!(get.may_repeat(Connect) && !get.may_repeat(Lost));
+}
+
+#[test]
+fn an_untrusted_peer_names_no_objective() {
+    let named = headers(&[("x-gateway-inference-objective", "gold")]);
+    for (trusted, expected) in [(true, true), (false, false)] {
+        let head = Head { method: &Method::POST, path: "/custom", headers: &named, has_body: true, trusted };
+        let request = Incoming::begin(&head, LIMITS).unwrap().finish().unwrap();
+        assert_eq!(format!("{request:?}").contains("gold"), expected);
+    }
+}
+
+#[test]
+fn debug_output_holds_no_prompt() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"MARKER"}],"cache_salt":"MARKER"}"#;
+    let request = read(CHAT, &[], body).unwrap();
+    assert!(!format!("{request:?}").contains("MARKER"));
+    let outgoing = resolve(request).unwrap();
+    assert!(!format!("{outgoing:?}").contains("MARKER"));
+}
+
+#[test]
+fn a_refusal_tells_client_libraries_not_to_repeat_it() {
+    let refusal = read(CHAT, &[], "{}").err().unwrap();
+    let answer = refusal.answer(pointsman_protocol::ErrorShape::OpenAi);
+    assert_eq!(answer.headers[REASON], "missing_model");
+    assert_eq!(answer.headers["x-should-retry"], "false");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(text.starts_with(r#"{"error":{"#) && text.contains(r#""param":"model""#), "{text}");
+}
