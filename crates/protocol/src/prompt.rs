@@ -167,7 +167,14 @@ enum Member {
 
 impl Member {
     fn of(key: RawString<'_>) -> Self {
-        match key.inner {
+        if key.escaped {
+            return key.decode().map_or(Self::Other, |name| Self::named(&name));
+        }
+        Self::named(key.inner)
+    }
+
+    fn named(name: &str) -> Self {
+        match name {
             "content" | "text" | "input_text" | "reasoning_content" | "reasoning" | "thinking" | "output"
             | "summary" => Self::Nested,
             "tool_calls" | "function_call" | "input" | "arguments" => Self::Json,

@@ -51,6 +51,8 @@ fn is_plain(path: &str) -> bool {
 /// segments, dot segments and a trailing slash. None when the dots climb above the root.
 fn normalise(path: &str) -> Option<String> {
     let decoded = percent_decode(path);
+    // A query that was encoded may become one again further on.
+    let decoded = decoded.split(['?', '#']).next().unwrap_or_default();
     let mut kept: Vec<&str> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
         match segment.split(';').next().unwrap_or_default() {

@@ -1,0 +1,70 @@
+//! What watching an event stream costs per event, beside `serde_json` reading the same events.
+
+use divan::{Bencher, counter::ItemsCount};
+use pointsman_protocol::{Grammar, SseScanner};
+
+fn main() {
+    divan::main();
+}
+
+const CHAT: &str = "data: {\"id\":\"chatcmpl-8b38014fd4efc64f\",\"object\":\"chat.completion.chunk\",\
+    \"created\":1795252166,\"model\":\"tiny\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" slots\"},\
+    \"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}]}\n\n";
+const COMPLETION: &str = "data: {\"id\":\"cmpl-9a1f809c6f44070e\",\"object\":\"text_completion\",\
+    \"created\":1795252163,\"model\":\"tiny\",\"choices\":[{\"index\":0,\"text\":\" missing\",\"logprobs\":null,\
+    \"finish_reason\":null,\"stop_reason\":null,\"prompt_token_ids\":null,\"token_ids\":null}]}\n\n";
+const MESSAGE: &str = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\
+    \"delta\":{\"type\":\"text_delta\",\"text\":\" check\"},\"index\":0}\n\n";
+
+/// One event, as engines send it for each token.
+const EVENTS: [Grammar; 3] = [Grammar::ChatCompletions, Grammar::Completions, Grammar::Messages];
+
+fn event(grammar: Grammar) -> &'static str {
+    match grammar {
+        Grammar::ChatCompletions => CHAT,
+        Grammar::Messages => MESSAGE,
+        Grammar::Completions | Grammar::Responses | Grammar::Generate | Grammar::Unknown => COMPLETION,
+    }
+}
+
+#[divan::bench(args = EVENTS)]
+fn one_event_a_piece(bencher: Bencher<'_, '_>, grammar: Grammar) {
+    bencher
+        .counter(ItemsCount::new(1_u32))
+        .with_inputs(|| SseScanner::new(grammar))
+        .bench_refs(|scanner| scanner.push(divan::black_box(event(grammar).as_bytes())));
+}
+
+#[divan::bench(args = EVENTS)]
+fn a_thousand_events(bencher: Bencher<'_, '_>, grammar: Grammar) {
+    let stream = event(grammar).repeat(1_000);
+    bencher
+        .counter(ItemsCount::new(1_000_u32))
+        .with_inputs(|| SseScanner::new(grammar))
+        .bench_refs(|scanner| scanner.push(divan::black_box(stream.as_bytes())));
+}
+
+#[divan::bench(args = EVENTS)]
+fn a_thousand_events_split_in_the_middle(bencher: Bencher<'_, '_>, grammar: Grammar) {
+    let event = event(grammar).as_bytes();
+    let (first, second) = event.split_at(event.len() / 2);
+    bencher.counter(ItemsCount::new(1_000_u32)).with_inputs(|| SseScanner::new(grammar)).bench_refs(
+        |scanner| {
+            for _ in 0..1_000 {
+                scanner.push(divan::black_box(first));
+                scanner.push(divan::black_box(second));
+            }
+        },
+    );
+}
+
+#[divan::bench(args = EVENTS)]
+fn serde_json_a_thousand_trees(bencher: Bencher<'_, '_>, grammar: Grammar) {
+    let event = event(grammar);
+    let json = event.get(event.find('{').unwrap_or_default()..).unwrap_or_default().trim_end();
+    bencher.counter(ItemsCount::new(1_000_u32)).bench(|| {
+        for _ in 0..1_000 {
+            let _ = divan::black_box(serde_json::from_str::<serde_json::Value>(divan::black_box(json)));
+        }
+    });
+}

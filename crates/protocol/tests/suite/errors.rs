@@ -1,0 +1,65 @@
+//! Failures in the shape of each API.
+
+use pointsman_protocol::{Api, ErrorBody, ErrorShape, Grammar, SseScanner, StreamEnd};
+use serde_json::{Value, json};
+
+fn error() -> ErrorBody {
+    ErrorBody::new(429, "saturated", "the pool is \"full\"").with_param(Some("model"))
+}
+
+#[test]
+fn bodies_have_the_shape_of_the_clients_api() {
+    let openai = json!({"error": {
+        "message": "the pool is \"full\"", "type": "rate_limit_error", "param": "model", "code": "saturated",
+    }});
+    let anthropic =
+        json!({"type": "error", "error": {"type": "rate_limit_error", "message": "the pool is \"full\""}});
+    for api in Api::ALL.into_iter().map(Some).chain([None]) {
+        let body: Value = serde_json::from_slice(&error().body(ErrorShape::of(api))).unwrap();
+        let expected =
+            if matches!(api, Some(Api::Messages | Api::CountTokens)) { &anthropic } else { &openai };
+        assert_eq!(&body, expected, "{api:?}");
+    }
+}
+
+#[test]
+fn an_error_event_fails_the_stream_of_every_grammar() {
+    for grammar in [
+        Grammar::Completions,
+        Grammar::ChatCompletions,
+        Grammar::Responses,
+        Grammar::Messages,
+        Grammar::Generate,
+    ] {
+        let event = error().event(ErrorShape::of_stream(grammar));
+        assert!(!event.windows(6).any(|window| window == b"[DONE]"), "{grammar:?}");
+        for before in ["", "data: {\"choices\":[{\"text\":\"cut", "data: {}\n", "event: x\r\n"] {
+            let mut scanner = SseScanner::new(grammar);
+            scanner.push(before.as_bytes());
+            scanner.push(&event);
+            assert!(matches!(scanner.finish().1, StreamEnd::Failed(_)), "{grammar:?} after {before:?}");
+        }
+    }
+}
+
+#[test]
+fn every_status_of_ours_has_a_kind_in_both_vocabularies() {
+    for (status, openai, anthropic) in [
+        (400, "invalid_request_error", "invalid_request_error"),
+        (404, "not_found_error", "not_found_error"),
+        (413, "invalid_request_error", "request_too_large"),
+        (415, "invalid_request_error", "invalid_request_error"),
+        (429, "rate_limit_error", "rate_limit_error"),
+        (502, "server_error", "api_error"),
+        (503, "service_unavailable", "overloaded_error"),
+        (504, "timeout_error", "timeout_error"),
+    ] {
+        let error = ErrorBody::new(status, "x", "");
+        let kind = |shape| {
+            let body: Value = serde_json::from_slice(&error.body(shape)).unwrap();
+            body["error"]["type"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(kind(ErrorShape::OpenAi), openai);
+        assert_eq!(kind(ErrorShape::Anthropic), anthropic);
+    }
+}

@@ -1,0 +1,67 @@
+//! Lists of models.
+
+use pointsman_protocol::ServedModel;
+use pointsman_protocol::models::{
+    MAX_LIST_BYTES, MAX_MODELS, ModelListError, merge_models, parse_models, render_models,
+};
+use serde_json::{Value, json};
+
+use crate::recorded;
+
+#[test]
+fn a_recorded_list_is_read() {
+    let models = parse_models(&recorded::exchange("models-with-loaded-adapter").response_body).unwrap();
+    let told: Vec<_> = models
+        .iter()
+        .map(|model| (model.id.as_str(), model.parent.as_deref(), model.max_model_len))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("tiny", None, Some(4096)),
+            ("tiny-lora-a", Some("tiny"), None),
+            ("tiny-lora-b", Some("tiny"), None)
+        ]
+    );
+}
+
+#[test]
+fn bad_lists_are_refused() {
+    for body in [&b""[..], b"{}", b"[]", b"{\"data\":[{}]}", b"{\"data\":[{\"id\":5}]}", b"<html>"] {
+        assert!(matches!(parse_models(body), Err(ModelListError::Malformed { .. })));
+    }
+    let long = vec![b' '; MAX_LIST_BYTES + 1];
+    assert_eq!(parse_models(&long), Err(ModelListError::TooLong { limit: MAX_LIST_BYTES }));
+}
+
+#[test]
+fn entries_beyond_the_bounds_are_left_out() {
+    let long = "x".repeat(2_000);
+    let body = json!({"data": [{"id": ""}, {"id": long}, {"id": "kept"}]}).to_string();
+    assert_eq!(parse_models(body.as_bytes()), Ok(vec![ServedModel::named("kept")]));
+    let many: Vec<_> = (0..MAX_MODELS + 5).map(|index| ServedModel::named(format!("m{index}"))).collect();
+    let body = serde_json::to_vec(&json!({"data": many})).unwrap();
+    assert_eq!(parse_models(&body).unwrap().len(), MAX_MODELS);
+    assert_eq!(merge_models(many).len(), MAX_MODELS);
+}
+
+#[test]
+fn lists_are_joined_by_id_and_sorted() {
+    let long = ServedModel { max_model_len: Some(8192), ..ServedModel::named("b") };
+    let short =
+        ServedModel { max_model_len: Some(4096), root: Some("r".to_owned()), ..ServedModel::named("b") };
+    let merged = merge_models([long, ServedModel::named("c"), short.clone(), ServedModel::named("a")]);
+    assert_eq!(merged, [ServedModel::named("a"), short, ServedModel::named("c")]);
+}
+
+#[test]
+fn lists_are_written_as_clients_expect() {
+    let list: Value = serde_json::from_slice(&render_models(&[ServedModel::named("a")], 7)).unwrap();
+    let entry = json!({
+        "id": "a", "object": "model", "created": 7, "owned_by": "pointsman",
+        "root": null, "parent": null, "max_model_len": null,
+    });
+    assert_eq!(list, json!({"object": "list", "data": [entry]}));
+    let one: Value = serde_json::from_slice(&ServedModel::named("a").render(7)).unwrap();
+    assert_eq!(one, entry);
+}

@@ -1,0 +1,305 @@
+//! What event streams say, and how they end.
+
+use pointsman_protocol::{Grammar, SseScanner, StreamEnd, StreamFacts, StreamFailure, Usage};
+
+use crate::recorded;
+
+/// Reads a whole stream in one piece.
+fn read(grammar: Grammar, stream: &[u8]) -> (StreamFacts, StreamEnd) {
+    let mut scanner = SseScanner::new(grammar);
+    let mut facts = scanner.push(stream);
+    let (rest, end) = scanner.finish();
+    facts.absorb(rest);
+    (facts, end)
+}
+
+fn check(grammar: Grammar, stream: &str, tokens: u32, end: StreamEnd) {
+    let (facts, actual) = read(grammar, stream.as_bytes());
+    assert_eq!((facts.token_events, actual), (tokens, end), "{stream}");
+    assert_eq!(facts.first_token, tokens > 0, "{stream}");
+}
+
+const FINISHED: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+fn usage(prompt_tokens: u64, completion_tokens: u64, cached_tokens: Option<u64>) -> Option<Usage> {
+    Some(Usage { prompt_tokens, completion_tokens, cached_tokens })
+}
+
+#[test]
+fn recorded_streams_are_understood() {
+    let mut streams = 0;
+    for (name, grammar, tokens, counts) in [
+        ("chat-stream", Grammar::ChatCompletions, 8, None),
+        ("chat-stream-usage", Grammar::ChatCompletions, 8, usage(100, 8, Some(96))),
+        ("completion-stream", Grammar::Completions, 8, None),
+        ("completion-stream-usage", Grammar::Completions, 8, usage(76, 8, Some(64))),
+        ("completion-stream-one-token", Grammar::Completions, 1, usage(76, 1, Some(64))),
+        ("messages-stream", Grammar::Messages, 4, usage(89, 4, Some(64))),
+    ] {
+        let exchange = recorded::exchange(name);
+        let (facts, end) = read(grammar, &exchange.response_body);
+        assert_eq!((facts.token_events, facts.usage), (tokens, counts), "{name}");
+        assert_eq!((facts.first_token, facts.ended, end), (true, true, StreamEnd::Complete), "{name}");
+        streams += 1;
+    }
+    assert_eq!(streams, 6);
+}
+
+#[test]
+fn every_recorded_stream_ends_as_complete_and_truncated_without_its_end() {
+    let mut streams = 0;
+    for exchange in recorded::exchanges().iter().filter(|exchange| exchange.is_event_stream) {
+        let api = pointsman_protocol::Api::of(&exchange.method, &exchange.path).api().unwrap();
+        let (facts, end) = read(api.streams(), &exchange.response_body);
+        assert_eq!(end, StreamEnd::Complete, "{}", exchange.name);
+        assert!(facts.first_token, "{}", exchange.name);
+        let last = exchange.response_body.len() - 2;
+        let cut = exchange.response_body[..last].windows(2).rposition(|pair| pair == b"\n\n").unwrap();
+        let (_, end) = read(api.streams(), &exchange.response_body[..cut + 2]);
+        assert_eq!(end, StreamEnd::Truncated, "{}", exchange.name);
+        streams += 1;
+    }
+    assert!(streams >= 9, "only {streams} recorded streams");
+}
+
+#[test]
+fn the_first_token_is_the_first_output_of_any_kind() {
+    let chunk = |delta: &str| format!("data: {{\"choices\":[{{\"index\":0,{delta}}}]}}\n\n");
+    for (grammar, choice, token) in [
+        (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":""}"#, false),
+        (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":null}"#, false),
+        (Grammar::ChatCompletions, r#""delta":{"content":"x"}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"content":" "}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"content":"\""}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"reasoning_content":"x"}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"reasoning":"x"}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"tool_calls":[{"index":0}]}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"tool_calls":[]}"#, false),
+        (Grammar::ChatCompletions, r#""delta":{},"token_ids":[7]"#, true),
+        (Grammar::ChatCompletions, r#""delta":{},"token_ids":[]"#, false),
+        (Grammar::ChatCompletions, r#""delta":{},"token_ids":null"#, false),
+        (Grammar::ChatCompletions, r#""delta":{},"prompt_token_ids":[1,2]"#, false),
+        (Grammar::ChatCompletions, r#""logprobs":{"content":"x"}"#, false),
+        (Grammar::Completions, r#""text":"""#, false),
+        (Grammar::Completions, r#""text":"x""#, true),
+        (Grammar::Completions, r#""text":"","token_ids":[5]"#, true),
+        (Grammar::Generate, r#""token_ids":[5],"finish_reason":null"#, true),
+    ] {
+        check(grammar, &chunk(choice), u32::from(token), StreamEnd::Truncated);
+    }
+    for (data, token) in [
+        (r#"{"text":"x","meta_info":{"finish_reason":null}}"#, true),
+        (r#"{"text":"","meta_info":{"finish_reason":null}}"#, false),
+        (r#"{"output_ids":[5],"meta_info":{}}"#, true),
+    ] {
+        check(Grammar::Generate, &format!("data: {data}\n\n"), u32::from(token), StreamEnd::Truncated);
+    }
+}
+
+#[test]
+fn openai_streams_end_by_done_after_a_finish_reason() {
+    let grammar = Grammar::ChatCompletions;
+    check(grammar, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
+    check(grammar, &format!("{FINISHED}data:[DONE]\r\n\r\n"), 0, StreamEnd::Complete);
+    check(grammar, &format!("{FINISHED}data: [DONE]"), 0, StreamEnd::Complete);
+    check(grammar, FINISHED, 0, StreamEnd::Truncated);
+    check(grammar, DONE, 0, StreamEnd::Truncated);
+    check(grammar, "", 0, StreamEnd::Truncated);
+    check(grammar, &format!("{FINISHED}data: [DONE]\ndata: x\n\n"), 0, StreamEnd::Truncated);
+    check(grammar, &format!("{FINISHED}data: \"[DONE]\"\n\n"), 0, StreamEnd::Truncated);
+    check(grammar, &format!("{FINISHED}: [DONE]\n\n"), 0, StreamEnd::Truncated);
+    check(
+        grammar,
+        "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: [DONE]\n\n",
+        0,
+        StreamEnd::Truncated,
+    );
+    let sglang = r#"data: {"text":"x","meta_info":{"finish_reason":{"type":"length","length":4},"prompt_tokens":3,"completion_tokens":4,"cached_tokens":2}}"#;
+    let (facts, end) = read(Grammar::Generate, format!("{sglang}\n\n{DONE}").as_bytes());
+    assert_eq!((facts.usage, end), (usage(3, 4, Some(2)), StreamEnd::Complete));
+}
+
+#[test]
+fn done_after_a_failure_is_a_failure() {
+    let error = |code| StreamEnd::Failed(StreamFailure::Error { code });
+    let grammar = Grammar::ChatCompletions;
+    for (event, end) in [
+        (
+            r#"data: {"error":{"message":"EngineCore died","type":"InternalServerError","param":null,"code":500}}"#,
+            error(Some(500)),
+        ),
+        (r#"data: {"error":{"message":"too long","code":400}}"#, error(Some(400))),
+        (r#"data: {"error":{"code":"500"}}"#, error(Some(500))),
+        (r#"data: {"error":{"code":"rate_limited"}}"#, error(None)),
+        (r#"data: {"error":"died"}"#, error(None)),
+        (r#"data: {"object":"error","message":"died","code":500}"#, error(Some(500))),
+        ("event: error\ndata: {\"message\":\"died\"}", error(None)),
+        ("event: error\ndata: died", error(None)),
+        (
+            r#"data: {"choices":[{"delta":{},"finish_reason":"abort"}]}"#,
+            StreamEnd::Failed(StreamFailure::Aborted),
+        ),
+        (r#"data: {"choices":[{"delta":{},"finish_reason":"error"}]}"#, error(None)),
+        (
+            r#"data: {"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"abort"}]}"#,
+            StreamEnd::Failed(StreamFailure::Aborted),
+        ),
+    ] {
+        check(grammar, &format!("{event}\n\n{FINISHED}{DONE}"), 0, end);
+        check(grammar, &format!("{FINISHED}{event}\n\n{DONE}"), 0, end);
+        check(grammar, &format!("{event}\n\n"), 0, end);
+    }
+    let abort = r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"gone","status_code":503}}}"#;
+    check(Grammar::Generate, &format!("{abort}\n\n{DONE}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
+}
+
+#[test]
+fn words_inside_text_mean_nothing() {
+    for text in [
+        r#"\"error\": {\"code\": 500}"#,
+        r#"{\"error\":{}}"#,
+        r#"\"finish_reason\":\"abort\""#,
+        "data: [DONE]",
+        "[DONE]",
+        "event: error",
+        r"\\",
+        r#"\\\""#,
+    ] {
+        let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+        check(Grammar::ChatCompletions, &format!("{event}{FINISHED}{DONE}"), 1, StreamEnd::Complete);
+    }
+    let nested = r#"data: {"choices":[{"delta":{"tool_calls":[{"error":{"code":500}}]}}],"error":null,"x":{"error":{}}}"#;
+    check(Grammar::ChatCompletions, &format!("{nested}\n\n{FINISHED}{DONE}"), 1, StreamEnd::Complete);
+}
+
+#[test]
+fn messages_streams_are_typed() {
+    let delta =
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"x\"}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"\"}}\n\n";
+    let grammar = Grammar::Messages;
+    let failed = StreamEnd::Failed(StreamFailure::Error { code: None });
+    check(grammar, &format!("{ping}{delta}{delta}{stop}"), 2, StreamEnd::Complete);
+    check(grammar, delta, 1, StreamEnd::Truncated);
+    check(grammar, &format!("{delta}{DONE}"), 1, StreamEnd::Truncated);
+    check(grammar, &format!("{delta}{error}"), 1, failed);
+    check(grammar, &format!("{error}{stop}"), 0, failed);
+    check(grammar, "data: {\"type\":\"message_stop\"}\n\n", 0, StreamEnd::Complete);
+    check(grammar, "event: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
+    check(grammar, "event: message_stop\n\n", 0, StreamEnd::Truncated);
+    let aborted = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"abort\"}}\n\n";
+    check(grammar, &format!("{aborted}{stop}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
+}
+
+#[test]
+fn anthropics_own_usage_comes_in_two_parts() {
+    let start = r#"data: {"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":64,"cache_creation_input_tokens":8,"output_tokens":1}}}"#;
+    let delta =
+        r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#;
+    let (facts, _) = read(Grammar::Messages, format!("{start}\n\n{delta}\n\n").as_bytes());
+    assert_eq!(facts.usage, usage(97, 15, Some(64)));
+}
+
+#[test]
+fn responses_streams_are_typed() {
+    let grammar = Grammar::Responses;
+    let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+    let created =
+        event("response.created", r#","response":{"id":"resp_1","status":"in_progress","error":null}"#);
+    let text = event("response.output_text.delta", r#","delta":"x""#);
+    let reasoning = event("response.reasoning_text.delta", r#","delta":"x""#);
+    let added = event("response.output_item.added", "");
+    let counts = r#","response":{"id":"resp_1","usage":{"input_tokens":90,"input_tokens_details":{"cached_tokens":64},"output_tokens":8}}"#;
+    let completed = event("response.completed", counts);
+    let failed =
+        event("response.failed", r#","response":{"status":"failed","error":{"code":"server_error"}}"#);
+    check(grammar, &format!("{created}{added}{reasoning}{text}{completed}"), 2, StreamEnd::Complete);
+    check(grammar, &event("response.incomplete", counts), 0, StreamEnd::Complete);
+    check(grammar, &format!("{created}{text}"), 1, StreamEnd::Truncated);
+    check(grammar, &format!("{created}{failed}"), 0, StreamEnd::Failed(StreamFailure::ResponseFailed));
+    let error = StreamEnd::Failed(StreamFailure::Error { code: None });
+    check(grammar, &event("error", r#","code":"server_error","message":"""#), 0, error);
+    let mut scanner = SseScanner::new(grammar);
+    scanner.push(created.as_bytes());
+    assert_eq!(scanner.response_id(), Some("resp_1"));
+    let facts = scanner.push(completed.as_bytes());
+    assert_eq!(facts.usage, usage(90, 8, Some(64)));
+    assert!(scanner.is_complete() && facts.ended);
+}
+
+#[test]
+fn framing_follows_the_standard() {
+    let body = r#"{"choices":[{"text":"x","finish_reason":"stop"}]}"#;
+    for stream in [
+        format!("data: {body}\n\ndata: [DONE]\n\n"),
+        format!("data:{body}\n\ndata:[DONE]\n\n"),
+        format!("data: {body}\r\n\r\ndata: [DONE]\r\n\r\n"),
+        format!("data: {body}\r\rdata: [DONE]\r\r"),
+        format!("\u{feff}data: {body}\n\ndata: [DONE]\n\n"),
+        format!(": comment\n\nid: 7\nretry: 10\nevent: x\ndata: {body}\n\n:\n\ndata: [DONE]\n\n"),
+        format!("unknown-field-name: x\nnocolon\ndata: {body}\n\ndata: [DONE]\n\n"),
+        "data: {\"choices\":[{\ndata: \"text\":\"x\",\ndata\ndata:\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+            .to_owned(),
+        format!("\n\n\ndata: {body}\n\n\n\n\ndata: [DONE]\n\n"),
+    ] {
+        check(Grammar::Completions, &stream, 1, StreamEnd::Complete);
+    }
+    let not_data = format!("Data: {body}\n\n data: {body}\n\ndatax: {body}\n\n\u{feff}data: {body}\n");
+    check(Grammar::Completions, &not_data, 0, StreamEnd::Truncated);
+}
+
+#[test]
+fn garbage_is_no_output_and_no_end() {
+    for stream in [
+        "<html>502</html>",
+        "data: {\"choices\":[{\"text\":\"x",
+        "data: ]]]]\n\n",
+        "data: \n\n",
+        "data: }{\n\n",
+        "\0\0\0\n\n",
+    ] {
+        let (facts, end) = read(Grammar::Completions, stream.as_bytes());
+        assert_eq!((facts, end), (StreamFacts::default(), StreamEnd::Truncated), "{stream}");
+    }
+    let lost = format!("data: {}\n\n{FINISHED}{DONE}", "[".repeat(1_000));
+    check(Grammar::Completions, &lost, 0, StreamEnd::Complete);
+}
+
+#[test]
+fn endless_lines_are_passed_over() {
+    let mut scanner = SseScanner::new(Grammar::Completions);
+    scanner.push(b"data: {\"choices\":[{\"text\":\"");
+    for _ in 0..1_000 {
+        scanner.push(&[b'x'; 4096]);
+    }
+    let facts = scanner.push(
+        b"\",\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
+    );
+    assert_eq!((facts.token_events, facts.usage), (1, usage(1, 2, None)));
+    for field in [&b"x"[..], b"event: ", b"id: "] {
+        scanner.push(field);
+        for _ in 0..1_000 {
+            scanner.push(&[b'x'; 4096]);
+        }
+        scanner.push(b"\n\n");
+    }
+    assert!(scanner.push(DONE.as_bytes()).ended);
+}
+
+#[test]
+fn absurd_counts_are_not_taken() {
+    for bad in ["-5", "1e9", "NaN", "99999999999999999999999", "null", "\"7\"", "1.5"] {
+        let stream = format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{bad}}}}}\n\n");
+        let (facts, _) = read(Grammar::Completions, stream.as_bytes());
+        assert_eq!(facts.usage, None, "{bad}");
+    }
+}
+
+#[test]
+fn an_unknown_grammar_has_only_the_transport() {
+    let (facts, end) = read(Grammar::Unknown, b"event: error\ndata: {\"error\":{}}\n\n");
+    assert_eq!((facts, end), (StreamFacts::default(), StreamEnd::Complete));
+}
