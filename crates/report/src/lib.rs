@@ -1,1 +1,71 @@
-//! Tables, JSON and statistics from results. Pure.
+//! Statistics, JSON and tables from results, simulated or measured. Pure.
+//!
+//! The way of a result: each request's times become a [`Timing`]; a run's timings become
+//! [`Latencies`]; two arms that replayed the same arrivals become [`PairedSlices`], whose
+//! bootstrap says how sure a difference is; what a script reads is a [`RunReport`]; what a
+//! person reads is a [`Table`].
+//!
+//! Nothing here reads a clock or draws from global randomness: a [`Random`] is an argument,
+//! so the same results and the same seed print the same report.
+
+mod bootstrap;
+mod latency;
+mod number;
+mod paired;
+mod quantile;
+mod random;
+mod run;
+mod table;
+
+pub use bootstrap::{Interval, MIN_UNITS, bootstrap};
+pub use latency::{Latencies, Statistic, Timing};
+pub use number::{count, mebibytes, micros, millis, per_second, percent};
+pub use paired::{Improvement, PairedSlices, Slice};
+pub use quantile::{Level, Quantiles, Samples, median};
+pub use random::Random;
+pub use run::{Intervals, LatencyRows, RunReport, Runs, comparison_table, run_table};
+pub use table::{Align, Table};
+
+/// What was timed. The words are those of the serving literature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Measure {
+    /// Time to first token: from the intended send time to the first generated token.
+    Ttft,
+    /// Time per output token after the first: `(E2E − TTFT) / (output − 1)`.
+    Tpot,
+    /// Normalised time per output token: `E2E / output`, what LPG calls per-output-token latency.
+    Ntpot,
+    /// End to end: from the intended send time to the last byte.
+    E2e,
+    /// Inter-token latency: every gap between two tokens, pooled over all requests.
+    Itl,
+}
+
+impl Measure {
+    /// The measures of one request, in the order in which reports print them.
+    pub const PER_REQUEST: [Self; 4] = [Self::Ttft, Self::Tpot, Self::Ntpot, Self::E2e];
+
+    /// The JSON key, for example `ttft_ms`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft_ms",
+            Self::Tpot => "tpot_ms",
+            Self::Ntpot => "ntpot_ms",
+            Self::E2e => "e2e_ms",
+            Self::Itl => "itl_ms",
+        }
+    }
+
+    /// The name that tables print.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ttft => "TTFT",
+            Self::Tpot => "TPOT",
+            Self::Ntpot => "NTPOT",
+            Self::E2e => "E2E",
+            Self::Itl => "ITL",
+        }
+    }
+}

@@ -1,0 +1,251 @@
+use crate::{Intervals, Latencies, Random, RunReport, Statistic, bootstrap};
+
+/// Rounds of resampling: enough that the reported ends no longer move in their second digit.
+const RESAMPLES: usize = 4_000;
+
+/// What one arm did in one slice.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Slice {
+    /// Latencies of the slice's requests.
+    pub latencies: Latencies,
+    /// Requests that were answered whole.
+    pub completed: u64,
+    /// Requests that failed for any other reason than a rejection.
+    pub errors: u64,
+    /// Requests that were answered 429.
+    pub rejected: u64,
+    /// Seconds from the slice's start to its last answer, draining included.
+    pub seconds: f64,
+}
+
+/// Two arms that replayed the same slices of one plan, alternately.
+///
+/// **The pair of slices is the unit.** Requests within a slice queue behind each other, so their
+/// latencies are far from independent and a bootstrap over requests would claim a certainty that
+/// is not there. Slices start empty, end drained and have arrivals of their own, so pairs are
+/// independent as far as the machine is; arrivals and lengths are shared inside a pair, which
+/// takes the workload's luck out of the difference. Each resample draws pairs with replacement,
+/// pools the requests of the drawn slices per arm and takes the difference of the two quantiles,
+/// so the interval belongs to exactly the figures that stand in the table. See [`bootstrap`] for
+/// the correction that few units need, and for why fewer than six pairs get none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PairedSlices {
+    pairs: Vec<[Slice; 2]>,
+}
+
+/// How much better the candidate is than the baseline in one statistic, in milliseconds: baseline
+/// minus candidate, so above zero means that the candidate is faster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Improvement {
+    /// Which figure.
+    pub statistic: Statistic,
+    /// Baseline minus candidate over all slices; `None` if either was not measured.
+    pub milliseconds: Option<f64>,
+}
+
+impl PairedSlices {
+    /// Pairs of `[baseline, candidate]`, each pair from the same arrivals.
+    #[must_use]
+    pub fn new(pairs: Vec<[Slice; 2]>) -> Self {
+        Self { pairs }
+    }
+
+    /// How many pairs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there is no pair.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// The pooled difference of each latency row.
+    #[must_use]
+    pub fn improvements(&self) -> Vec<Improvement> {
+        let once = vec![1; self.pairs.len()];
+        Statistic::all()
+            .map(|statistic| {
+                let milliseconds = self.pooled(statistic).difference(&once);
+                Improvement { statistic, milliseconds }
+            })
+            .collect()
+    }
+
+    /// The paired 95 % interval of each latency row's improvement; a row that was not measured, or
+    /// that has too few pairs, has none.
+    #[must_use]
+    pub fn intervals(&self, random: &mut Random) -> Intervals {
+        let mut intervals = Intervals::default();
+        for statistic in Statistic::all() {
+            let pooled = self.pooled(statistic);
+            let found = bootstrap(self.pairs.len(), RESAMPLES, random, |weights| pooled.difference(weights));
+            if let Some(interval) = found {
+                intervals.insert(statistic, interval);
+            }
+        }
+        intervals
+    }
+
+    /// The two arms as scripts read them. The candidate's `interval95` holds the paired intervals
+    /// of its improvement over the baseline; the baseline's is empty.
+    #[must_use]
+    pub fn runs(&self, names: [&str; 2], random: &mut Random) -> [RunReport; 2] {
+        let [baseline, candidate] = names;
+        let intervals = self.intervals(random);
+        [self.run(0, baseline, Intervals::default()), self.run(1, candidate, intervals)]
+    }
+
+    fn run(&self, arm: usize, name: &str, interval95: Intervals) -> RunReport {
+        let slices = || self.pairs.iter().filter_map(|pair| pair.get(arm));
+        let merged = Slice {
+            latencies: Latencies::merge(&slices().map(|slice| &slice.latencies).collect::<Vec<_>>()),
+            completed: slices().map(|slice| slice.completed).sum(),
+            errors: slices().map(|slice| slice.errors).sum(),
+            rejected: slices().map(|slice| slice.rejected).sum(),
+            seconds: slices().map(|slice| slice.seconds).sum(),
+        };
+        RunReport::new(name, &merged, interval95)
+    }
+
+    fn pooled(&self, statistic: Statistic) -> PooledPair {
+        let arm = |index: usize| {
+            let mut values: Vec<(f64, usize)> = Vec::new();
+            for (unit, pair) in self.pairs.iter().enumerate() {
+                if let Some(slice) = pair.get(index) {
+                    let sorted = slice.latencies.samples(statistic.measure).sorted();
+                    values.extend(sorted.iter().map(|&value| (value, unit)));
+                }
+            }
+            values.sort_by(|left, right| left.0.total_cmp(&right.0));
+            values
+        };
+        PooledPair { statistic, baseline: arm(0), candidate: arm(1) }
+    }
+}
+
+/// All values of one measure in both arms, sorted, each with the slice that it came from: a
+/// resample's quantile is then one walk with the slices' weights instead of a sort.
+struct PooledPair {
+    statistic: Statistic,
+    baseline: Vec<(f64, usize)>,
+    candidate: Vec<(f64, usize)>,
+}
+
+impl PooledPair {
+    fn difference(&self, weights: &[u32]) -> Option<f64> {
+        let measured = |arm: &[(f64, usize)]| arm.first().is_some_and(|(value, _)| value.is_finite());
+        if !measured(&self.baseline) || !measured(&self.candidate) {
+            return None;
+        }
+        let baseline = self.weighted_quantile(&self.baseline, weights)?;
+        let candidate = self.weighted_quantile(&self.candidate, weights)?;
+        // Both infinite: neither is better, and infinity minus infinity would say nothing.
+        if baseline == candidate { Some(0.0) } else { Some(baseline - candidate) }
+    }
+
+    fn weighted_quantile(&self, values: &[(f64, usize)], weights: &[u32]) -> Option<f64> {
+        let weight_of = |unit: usize| u64::from(weights.get(unit).copied().unwrap_or(0));
+        let total = values.iter().map(|&(_, unit)| weight_of(unit)).sum();
+        let rank = self.statistic.level.rank(total).max(1);
+        let mut passed = 0;
+        values.iter().find_map(|&(value, unit)| {
+            passed += weight_of(unit);
+            (passed >= rank).then_some(value)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Level, Measure, Timing};
+
+    fn slice(millis: impl Iterator<Item = u64>) -> Slice {
+        let timings: Vec<Timing> = millis
+            .map(|e2e| Timing::Answered {
+                ttft: Some(Duration::from_millis(e2e / 10)),
+                e2e: Duration::from_millis(e2e),
+                output_tokens: 11,
+            })
+            .collect();
+        Slice {
+            completed: timings.len() as u64,
+            seconds: 2.0,
+            latencies: Latencies::from_timings(timings),
+            ..Slice::default()
+        }
+    }
+
+    /// Eight pairs; the candidate is `gain` ms faster, and each pair has a level of its own.
+    fn eight_pairs(gain: u64) -> PairedSlices {
+        let pair = |level: u64| {
+            let base = 1_000 + 300 * level;
+            [slice((0..100).map(|step| base + step)), slice((0..100).map(|step| base + step - gain))]
+        };
+        PairedSlices::new((0..8).map(pair).collect())
+    }
+
+    const E2E_P90: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
+
+    #[test]
+    fn improvement_is_baseline_minus_candidate() {
+        let improvements = eight_pairs(50).improvements();
+        assert_eq!(improvements.len(), 12);
+        let e2e = improvements.iter().find(|row| row.statistic == E2E_P90).unwrap();
+        assert!((e2e.milliseconds.unwrap() - 50.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn pairing_removes_what_the_pairs_share() {
+        let intervals = eight_pairs(50).intervals(&mut Random::new(1));
+        let e2e = intervals.get(E2E_P90).unwrap();
+        assert!(e2e.low > 40.0 && e2e.high < 60.0, "{e2e:?}");
+    }
+
+    #[test]
+    fn equal_arms_have_an_interval_around_zero() {
+        let intervals = eight_pairs(0).intervals(&mut Random::new(1));
+        for statistic in Statistic::all() {
+            let found = intervals.get(statistic).unwrap();
+            assert!(found.low <= 0.0 && found.high >= 0.0, "{statistic}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn one_good_pair_among_bad_ones_proves_nothing() {
+        let mut pairs = eight_pairs(0).pairs;
+        pairs[0] = [slice((0..100).map(|step| 9_000 + step)), slice(0..100)];
+        let found = PairedSlices::new(pairs).intervals(&mut Random::new(1)).get(E2E_P90).unwrap();
+        assert!(found.low <= 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn runs_add_up_their_slices() {
+        let [baseline, candidate] = eight_pairs(50).runs(["a", "b"], &mut Random::new(1));
+        assert_eq!((baseline.name.as_str(), candidate.name.as_str()), ("a", "b"));
+        assert_eq!(baseline.requests_per_second, Some(50.0));
+        assert!(baseline.interval95.is_empty());
+        assert!(candidate.interval95.get(E2E_P90).is_some());
+        assert!(candidate.latency.e2e_ms.p90 < baseline.latency.e2e_ms.p90);
+    }
+
+    #[test]
+    fn failures_on_one_side_are_an_infinite_difference() {
+        let failing = || {
+            let mut timings = vec![Timing::Failed; 50];
+            timings.extend(
+                [Timing::Answered { ttft: None, e2e: Duration::from_millis(5), output_tokens: 1 }; 50],
+            );
+            Slice { latencies: Latencies::from_timings(timings), ..Slice::default() }
+        };
+        let pairs = (0..6).map(|_| [failing(), slice(0..100)]).collect();
+        let improvements = PairedSlices::new(pairs).improvements();
+        let e2e = improvements.iter().find(|row| row.statistic == E2E_P90).unwrap();
+        assert_eq!(e2e.milliseconds, Some(f64::INFINITY));
+    }
+}

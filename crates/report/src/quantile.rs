@@ -1,0 +1,227 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Interval;
+
+/// The quantiles that every report states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The median.
+    P50,
+    /// The 90th percentile.
+    P90,
+    /// The 99th percentile.
+    P99,
+}
+
+impl Level {
+    /// All levels, lowest first.
+    pub const ALL: [Self; 3] = [Self::P50, Self::P90, Self::P99];
+
+    /// The JSON key, which is also the name that tables print.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+        }
+    }
+
+    /// The rank of this quantile among `total` sorted values, counted from one: `⌈p·n⌉`.
+    ///
+    /// Integers, so that `0.9 × 10` is 9 and not 9.000000000000002.
+    #[must_use]
+    pub const fn rank(self, total: u64) -> u64 {
+        let percent = match self {
+            Self::P50 => 50,
+            Self::P90 => 90,
+            Self::P99 => 99,
+        };
+        (total * percent).div_ceil(100)
+    }
+
+    const fn fraction(self) -> f64 {
+        match self {
+            Self::P50 => 0.50,
+            Self::P90 => 0.90,
+            Self::P99 => 0.99,
+        }
+    }
+}
+
+/// Observed values of one measure, in milliseconds, failures as infinity.
+///
+/// A request that failed has no latency; leaving it out would let a server look faster by failing
+/// its slow requests, so it stands above all others.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Samples {
+    sorted: Vec<f64>,
+}
+
+impl Samples {
+    /// Takes values in any order; NaN counts as infinite.
+    #[must_use]
+    pub fn new(mut values: Vec<f64>) -> Self {
+        for value in &mut values {
+            if value.is_nan() {
+                *value = f64::INFINITY;
+            }
+        }
+        values.sort_unstable_by(f64::total_cmp);
+        Self { sorted: values }
+    }
+
+    /// The values, smallest first.
+    #[must_use]
+    pub fn sorted(&self) -> &[f64] {
+        &self.sorted
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    /// Whether any value is finite: if none is, the measure was never observed.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.sorted.first().is_some_and(|value| value.is_finite())
+    }
+
+    /// The value at `level` by nearest rank, so that it is always one that occurred and infinity
+    /// needs no interpolation. `None` without values.
+    #[must_use]
+    pub fn quantile(&self, level: Level) -> Option<f64> {
+        let rank = level.rank(self.sorted.len() as u64);
+        let index = usize::try_from(rank).ok()?.checked_sub(1)?;
+        self.sorted.get(index).copied()
+    }
+
+    /// The three levels.
+    #[must_use]
+    pub fn quantiles(&self) -> Quantiles {
+        let at = |level| if self.is_measured() { self.quantile(level) } else { None };
+        Quantiles { p50: at(Level::P50), p90: at(Level::P90), p99: at(Level::P99) }
+    }
+
+    /// The 95 % interval of a quantile from order statistics: the values at ranks
+    /// `np ± 1.96·√(np(1 − p))`. It assumes independent values, which latencies of one run near
+    /// saturation are not: see [`crate::PairedSlices`] for comparisons.
+    ///
+    /// `None` when there are too few values for the upper rank to exist.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranks are checked first")]
+    pub fn interval(&self, level: Level) -> Option<Interval> {
+        let total = self.sorted.len() as f64;
+        let expected = total * level.fraction();
+        let spread = 1.96 * (expected * (1.0 - level.fraction())).sqrt();
+        let (low, high) = ((expected - spread).floor(), (expected + spread).ceil());
+        if low < 1.0 || high > total {
+            return None;
+        }
+        let at = |rank: f64| self.sorted.get(rank as usize - 1).copied();
+        Some(Interval { low: at(low)?, high: at(high)? })
+    }
+}
+
+/// Three quantiles as scripts read them. `null` in JSON means not measured, or infinite because
+/// that share of the requests failed: the run's `errors` and `rejected` tell which.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: Option<f64>,
+    /// The 90th percentile.
+    pub p90: Option<f64>,
+    /// The 99th percentile.
+    pub p99: Option<f64>,
+}
+
+impl Quantiles {
+    /// The value at `level`.
+    #[must_use]
+    pub const fn at(&self, level: Level) -> Option<f64> {
+        match level {
+            Level::P50 => self.p50,
+            Level::P90 => self.p90,
+            Level::P99 => self.p99,
+        }
+    }
+}
+
+/// The middle value, or the mean of the middle two. `None` without values.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let upper = sorted.get(sorted.len() / 2)?;
+    if sorted.len() % 2 == 1 {
+        return Some(*upper);
+    }
+    let lower = sorted.get(sorted.len() / 2 - 1)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(values: &[f64], expect: [Option<f64>; 3]) {
+        let quantiles = Samples::new(values.to_vec()).quantiles();
+        assert_eq!(Level::ALL.map(|level| quantiles.at(level)), expect, "{values:?}");
+    }
+
+    #[test]
+    fn quantiles_are_values_that_occurred() {
+        check(&[], [None, None, None]);
+        check(&[3.0], [Some(3.0); 3]);
+        check(&[2.0, 1.0], [Some(1.0), Some(2.0), Some(2.0)]);
+        let ten: Vec<f64> = (1..=10).map(f64::from).collect();
+        check(&ten, [Some(5.0), Some(9.0), Some(10.0)]);
+        let thousand: Vec<f64> = (1..=1000).map(f64::from).collect();
+        check(&thousand, [Some(500.0), Some(900.0), Some(990.0)]);
+    }
+
+    #[test]
+    fn failures_stand_above_every_latency() {
+        let mut values = vec![1.0; 95];
+        values.extend([f64::INFINITY; 4]);
+        values.push(f64::NAN);
+        check(&values, [Some(1.0), Some(1.0), Some(f64::INFINITY)]);
+    }
+
+    #[test]
+    fn a_measure_that_only_failed_is_not_measured() {
+        check(&[f64::INFINITY; 3], [None; 3]);
+    }
+
+    #[test]
+    fn intervals_follow_the_published_ranks() {
+        let thousand = Samples::new((1..=1000).map(f64::from).collect());
+        assert_eq!(thousand.interval(Level::P90), Some(Interval { low: 881.0, high: 919.0 }));
+        assert_eq!(thousand.interval(Level::P99), Some(Interval { low: 983.0, high: 997.0 }));
+        assert_eq!(Samples::new(vec![1.0; 20]).interval(Level::P99), None);
+    }
+
+    #[test]
+    fn infinite_quantiles_are_null_in_json() {
+        let mut values = vec![1.5; 95];
+        values.extend([f64::INFINITY; 5]);
+        let json = serde_json::to_string(&Samples::new(values).quantiles()).unwrap();
+        assert_eq!(json, r#"{"p50":1.5,"p90":1.5,"p99":null}"#);
+    }
+
+    #[test]
+    fn the_median_takes_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
+    }
+}

@@ -1,0 +1,272 @@
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    Align, Improvement, Interval, Latencies, Level, Measure, Quantiles, Slice, Statistic, Table, count,
+    millis, per_second,
+};
+
+/// 95 % intervals by statistic, in JSON `{"e2e_ms.p90": [low, high]}`.
+///
+/// What an interval is *of* depends on the report that holds it: of the improvement over the
+/// baseline where two arms were compared, of the value itself where one arm ran alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intervals(BTreeMap<Statistic, Interval>);
+
+impl Intervals {
+    /// Sets the interval of one statistic.
+    pub fn insert(&mut self, statistic: Statistic, interval: Interval) {
+        self.0.insert(statistic, interval);
+    }
+
+    /// The interval of one statistic.
+    #[must_use]
+    pub fn get(&self, statistic: Statistic) -> Option<Interval> {
+        self.0.get(&statistic).copied()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The intervals of one run's own quantiles, from order statistics: they assume that requests
+    /// are independent, so near saturation they are too narrow.
+    #[must_use]
+    pub fn of_quantiles(latencies: &Latencies) -> Self {
+        let of = |statistic: Statistic| {
+            let samples = latencies.samples(statistic.measure);
+            samples.interval(statistic.level).filter(|_| samples.is_measured())
+        };
+        Self(Statistic::all().filter_map(|statistic| Some((statistic, of(statistic)?))).collect())
+    }
+}
+
+impl Serialize for Intervals {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(statistic, interval)| (statistic.to_string(), interval)))
+    }
+}
+
+/// The latency columns that every JSON row has, whether simulated or measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct LatencyRows {
+    /// Time to first token, milliseconds.
+    pub ttft_ms: Quantiles,
+    /// Time per output token after the first, milliseconds.
+    pub tpot_ms: Quantiles,
+    /// End to end over output tokens, milliseconds.
+    pub ntpot_ms: Quantiles,
+    /// End to end, milliseconds.
+    pub e2e_ms: Quantiles,
+    /// Inter-token latency, milliseconds; absent unless gaps were recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_ms: Option<Quantiles>,
+}
+
+impl LatencyRows {
+    /// The quantiles of all measures.
+    #[must_use]
+    pub fn new(latencies: &Latencies) -> Self {
+        let itl = latencies.samples(Measure::Itl);
+        Self {
+            ttft_ms: latencies.quantiles(Measure::Ttft),
+            tpot_ms: latencies.quantiles(Measure::Tpot),
+            ntpot_ms: latencies.quantiles(Measure::Ntpot),
+            e2e_ms: latencies.quantiles(Measure::E2e),
+            itl_ms: itl.is_measured().then(|| itl.quantiles()),
+        }
+    }
+
+    /// One measure's quantiles.
+    #[must_use]
+    pub fn quantiles(&self, measure: Measure) -> Quantiles {
+        match measure {
+            Measure::Ttft => self.ttft_ms,
+            Measure::Tpot => self.tpot_ms,
+            Measure::Ntpot => self.ntpot_ms,
+            Measure::E2e => self.e2e_ms,
+            Measure::Itl => self.itl_ms.unwrap_or_default(),
+        }
+    }
+}
+
+/// One run as scripts read it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    /// What ran, for example `kubernetes-service`.
+    pub name: String,
+    /// Answered requests over the time to the last answer, draining included.
+    pub requests_per_second: Option<f64>,
+    /// Requests that failed for any other reason than a rejection.
+    pub errors: u64,
+    /// Requests that were answered 429.
+    pub rejected: u64,
+    /// See [`Intervals`].
+    pub interval95: Intervals,
+    /// The latencies.
+    #[serde(flatten)]
+    pub latency: LatencyRows,
+}
+
+impl RunReport {
+    /// Sums up one run.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
+    pub fn new(name: &str, run: &Slice, interval95: Intervals) -> Self {
+        Self {
+            name: name.to_owned(),
+            requests_per_second: (run.seconds > 0.0).then(|| run.completed as f64 / run.seconds),
+            errors: run.errors,
+            rejected: run.rejected,
+            interval95,
+            latency: LatencyRows::new(&run.latencies),
+        }
+    }
+}
+
+/// The one JSON object that `demo --json` and `bench --json` print.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Runs {
+    /// The runs, baseline first.
+    pub runs: Vec<RunReport>,
+}
+
+/// One run as a table: a row per measure, a column per level, with the interval of each.
+#[must_use]
+pub fn run_table(run: &RunReport) -> Table {
+    let mut table = Table::new([
+        ("latency", Align::Left),
+        ("p50", Align::Right),
+        ("p90", Align::Right),
+        ("p99", Align::Right),
+        ("p90, 95 % interval", Align::Right),
+    ]);
+    let measures = Measure::PER_REQUEST.into_iter().chain(run.latency.itl_ms.map(|_| Measure::Itl));
+    for measure in measures {
+        let quantiles = run.latency.quantiles(measure);
+        let [p50, p90, p99] = Level::ALL.map(|level| millis(quantiles.at(level)));
+        let interval = run.interval95.get(Statistic { measure, level: Level::P90 });
+        table.row([measure.label().to_owned(), p50, p90, p99, interval_cell(interval)]);
+    }
+    table
+}
+
+/// Two arms side by side: throughput, failures, and every latency row with the improvement and its
+/// paired interval. The last column says in words what the interval means.
+#[must_use]
+pub fn comparison_table(runs: &[RunReport; 2], improvements: &[Improvement]) -> Table {
+    let [baseline, candidate] = runs;
+    let mut table = Table::new([
+        ("", Align::Left),
+        (baseline.name.as_str(), Align::Right),
+        (candidate.name.as_str(), Align::Right),
+        ("saved", Align::Right),
+        ("95 % interval", Align::Right),
+        ("", Align::Left),
+    ]);
+    let pair = |label: &str, cells: [String; 2]| {
+        let [left, right] = cells;
+        vec![label.to_owned(), left, right]
+    };
+    table.row(pair("requests", [baseline, candidate].map(|run| per_second(run.requests_per_second))));
+    table.row(pair("errors", [baseline, candidate].map(|run| count(run.errors))));
+    table.row(pair("rejected", [baseline, candidate].map(|run| count(run.rejected))));
+    for improvement in improvements {
+        let statistic = improvement.statistic;
+        let value = |run: &RunReport| run.latency.quantiles(statistic.measure).at(statistic.level);
+        let interval = candidate.interval95.get(statistic);
+        table.row([
+            format!("{} {}", statistic.measure.label(), statistic.level.key()),
+            millis(value(baseline)),
+            millis(value(candidate)),
+            millis(improvement.milliseconds),
+            interval_cell(interval),
+            verdict(interval).to_owned(),
+        ]);
+    }
+    table
+}
+
+fn interval_cell(interval: Option<Interval>) -> String {
+    interval.map_or_else(
+        || millis(None),
+        |interval| format!("{} to {}", millis(Some(interval.low)), millis(Some(interval.high))),
+    )
+}
+
+fn verdict(interval: Option<Interval>) -> &'static str {
+    match interval {
+        Some(interval) if interval.low > 0.0 => "better",
+        Some(interval) if interval.high < 0.0 => "worse",
+        Some(_) => "no clear difference",
+        None => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timing;
+    use std::time::Duration;
+
+    fn slice(e2e: u64) -> Slice {
+        let timing = Timing::Answered { ttft: None, e2e: Duration::from_millis(e2e), output_tokens: 10 };
+        Slice {
+            latencies: Latencies::from_timings([timing]),
+            completed: 30,
+            errors: 2,
+            rejected: 1,
+            seconds: 4.0,
+        }
+    }
+
+    const E2E_P90: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
+
+    fn run(name: &str, e2e: u64, interval: Option<Interval>) -> RunReport {
+        let mut intervals = Intervals::default();
+        if let Some(interval) = interval {
+            intervals.insert(E2E_P90, interval);
+        }
+        RunReport::new(name, &slice(e2e), intervals)
+    }
+
+    #[test]
+    fn json_has_exactly_the_shape_that_scripts_rely_on() {
+        let interval = Interval { low: 1.5, high: 2.5 };
+        let runs = Runs { runs: vec![run("pointsman", 500, Some(interval))] };
+        let expect = serde_json::json!({"runs": [{
+            "name": "pointsman",
+            "requests_per_second": 7.5,
+            "errors": 2,
+            "rejected": 1,
+            "interval95": {"e2e_ms.p90": [1.5, 2.5]},
+            "ttft_ms": {"p50": null, "p90": null, "p99": null},
+            "tpot_ms": {"p50": null, "p90": null, "p99": null},
+            "ntpot_ms": {"p50": 50.0, "p90": 50.0, "p99": 50.0},
+            "e2e_ms": {"p50": 500.0, "p90": 500.0, "p99": 500.0},
+        }]});
+        assert_eq!(serde_json::to_value(&runs).unwrap(), expect);
+    }
+
+    #[test]
+    fn the_comparison_says_in_words_what_the_interval_means() {
+        let row = |low, high| {
+            let runs = [run("service", 500, None), run("pointsman", 400, Some(Interval { low, high }))];
+            let improvement = Improvement { statistic: E2E_P90, milliseconds: Some(100.0) };
+            comparison_table(&runs, &[improvement]).render(200).lines().last().unwrap().to_owned()
+        };
+        assert_eq!(row(80.0, 120.0), "E2E p90    500 ms     400 ms  100 ms  80.0 ms to 120 ms  better");
+        assert!(row(-5.0, 120.0).ends_with("no clear difference"));
+        assert!(row(-5.0, -2.0).ends_with("worse"));
+    }
+
+    #[test]
+    fn a_run_table_lists_what_was_measured() {
+        let text = run_table(&run("bench", 500, Some(Interval { low: 400.0, high: 600.0 }))).render(100);
+        assert!(text.contains("400 ms to 600 ms"), "{text}");
+        assert!(!text.contains("ITL"), "{text}");
+    }
+}

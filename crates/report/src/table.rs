@@ -1,0 +1,139 @@
+use std::fmt::Write as _;
+
+/// How a column's cells stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table for the terminal: plain text, aligned, without colour or lines that a pipe would spoil.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    columns: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+/// Between two columns.
+const GAP: usize = 2;
+
+impl Table {
+    /// A table with these headings.
+    #[must_use]
+    pub fn new<Heading: Into<String>>(columns: impl IntoIterator<Item = (Heading, Align)>) -> Self {
+        let columns = columns.into_iter().map(|(heading, align)| (heading.into(), align)).collect();
+        Self { columns, rows: Vec::new() }
+    }
+
+    /// Adds a row; missing cells are empty, surplus cells are dropped.
+    pub fn row<Cell: Into<String>>(&mut self, cells: impl IntoIterator<Item = Cell>) -> &mut Self {
+        let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
+        row.resize(self.columns.len(), String::new());
+        self.rows.push(row);
+        self
+    }
+
+    /// The table as text for a terminal `width` characters wide. Where the columns do not fit side
+    /// by side, each row becomes a block of `heading: cell` lines, so that nothing is cut off.
+    #[must_use]
+    pub fn render(&self, width: usize) -> String {
+        let widths = self.widths();
+        let natural = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        if natural <= width { self.render_columns(&widths) } else { self.render_blocks() }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.columns.iter().map(|(heading, _)| characters(heading)).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(characters(cell));
+            }
+        }
+        widths
+    }
+
+    fn render_columns(&self, widths: &[usize]) -> String {
+        let mut text = String::new();
+        let headings: Vec<&str> = self.columns.iter().map(|(heading, _)| heading.as_str()).collect();
+        self.push_line(&mut text, widths, &headings);
+        let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        self.push_line(&mut text, widths, &rules);
+        for row in &self.rows {
+            let cells: Vec<&str> = row.iter().map(String::as_str).collect();
+            self.push_line(&mut text, widths, &cells);
+        }
+        text
+    }
+
+    fn push_line(&self, text: &mut String, widths: &[usize], cells: &[&str]) {
+        let mut line = String::new();
+        for (index, (cell, (&width, (_, align)))) in
+            cells.iter().zip(widths.iter().zip(&self.columns)).enumerate()
+        {
+            if index > 0 {
+                line.push_str(&" ".repeat(GAP));
+            }
+            let padding = " ".repeat(width.saturating_sub(characters(cell)));
+            match align {
+                Align::Left => line.extend([*cell, &padding]),
+                Align::Right => line.extend([&padding, *cell]),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+
+    fn render_blocks(&self) -> String {
+        let mut text = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            for ((heading, _), cell) in self.columns.iter().zip(row) {
+                let _ = match (heading.is_empty(), cell.is_empty()) {
+                    (_, true) => Ok(()),
+                    (true, false) => writeln!(text, "{cell}"),
+                    (false, false) => writeln!(text, "{heading}: {cell}"),
+                };
+            }
+        }
+        text
+    }
+}
+
+/// Terminal cells of a text: our tables hold no wide or combining characters.
+fn characters(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new([("latency", Align::Left), ("direct", Align::Right), ("", Align::Left)]);
+        table.row(["p50", "85.0 µs", "PASS"]).row(["p99", "1.24 ms"]);
+        table
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let expect = "\
+latency   direct
+-------  -------  ----
+p50      85.0 µs  PASS
+p99      1.24 ms
+";
+        assert_eq!(table().render(80), expect);
+        assert_eq!(table().render(22), expect);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_blocks() {
+        let expect = "latency: p50\ndirect: 85.0 µs\nPASS\n\nlatency: p99\ndirect: 1.24 ms\n";
+        assert_eq!(table().render(21), expect);
+    }
+}
