@@ -1,0 +1,69 @@
+"""The command line: help that teaches, errors of one line, exit statuses."""
+
+import json
+import socket
+
+import pytest
+
+from conftest import ROOT, run
+
+
+def test_help_names_every_command():
+    text = run("--help").stdout
+    for command in ("gateway", "engine", "demo", "bench", "check", "completions"):
+        assert command in text
+        assert run(command, "--help").returncode == 0
+
+
+def test_completions():
+    assert "pointsman" in run("completions", "bash").stdout
+
+
+def test_a_taken_port_is_one_clear_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:{}".format(taken.getsockname()[1])
+        for command in (
+            ["engine", "--listen", address],
+            ["gateway", "--listen", address, "--admin", "127.0.0.1:0", "--endpoint", "http://127.0.0.1:1"],
+            ["gateway", "--listen", "127.0.0.1:0", "--admin", address, "--endpoint", "http://127.0.0.1:1"],
+        ):
+            done = run(*command)
+            assert done.returncode != 0
+            lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
+            assert len(lines) == 1 and address in lines[0], done.stderr
+
+
+def test_a_missing_folder_is_one_clear_line(tmp_path):
+    done = run("gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--manifests", str(tmp_path / "none"))
+    assert done.returncode != 0
+    assert str(tmp_path / "none") in done.stderr
+
+
+def test_what_the_quick_form_amounts_to_passes_check(tmp_path):
+    printed = run("gateway", "--endpoint", "http://127.0.0.1:8000", "--print-manifests")
+    assert printed.returncode == 0
+    (tmp_path / "quick.yaml").write_text(printed.stdout)
+    checked = run("check", str(tmp_path))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+EXAMPLES = sorted(p for p in (ROOT / "examples").iterdir() if p.is_dir() and p.name != "broken")
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda p: p.name)
+def test_every_example_is_valid(folder):
+    checked = run("check", str(folder))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+BROKEN = sorted((ROOT / "examples/broken").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", BROKEN, ids=lambda p: p.name)
+def test_every_broken_example_fails_with_file_and_line(file):
+    checked = run("check", str(file), "--json")
+    assert checked.returncode == 1
+    problems = json.loads(checked.stdout)["problems"]
+    assert problems and all(p["line"] > 0 and p["file"].endswith(file.name) for p in problems)
