@@ -80,28 +80,27 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 17] = [
-        Self::Tools,
-        Self::System,
-        Self::Instructions,
-        Self::Messages,
-        Self::Prompt,
-        Self::Input,
-        Self::InputIds,
-        Self::TokenIds,
-        Self::Tokens,
-        Self::Text,
-        Self::Query,
-        Self::Queries,
-        Self::Text1,
-        Self::Text2,
-        Self::Documents,
-        Self::Suffix,
-        Self::ImageData,
-    ];
-
-    pub(crate) fn of(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|section| section.name() == key)
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+        Some(match key {
+            b"tools" => Self::Tools,
+            b"system" => Self::System,
+            b"instructions" => Self::Instructions,
+            b"messages" => Self::Messages,
+            b"prompt" => Self::Prompt,
+            b"input" => Self::Input,
+            b"input_ids" => Self::InputIds,
+            b"token_ids" => Self::TokenIds,
+            b"tokens" => Self::Tokens,
+            b"text" => Self::Text,
+            b"query" => Self::Query,
+            b"queries" => Self::Queries,
+            b"text_1" => Self::Text1,
+            b"text_2" => Self::Text2,
+            b"documents" => Self::Documents,
+            b"suffix" => Self::Suffix,
+            b"image_data" => Self::ImageData,
+            _ => return None,
+        })
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -167,19 +166,16 @@ enum Member {
 
 impl Member {
     fn of(key: RawString<'_>) -> Self {
-        if key.escaped {
-            return key.decode().map_or(Self::Other, |name| Self::named(&name));
-        }
-        Self::named(key.inner)
-    }
-
-    fn named(name: &str) -> Self {
-        match name {
-            "content" | "text" | "input_text" | "reasoning_content" | "reasoning" | "thinking" | "output"
-            | "summary" => Self::Nested,
-            "tool_calls" | "function_call" | "input" | "arguments" => Self::Json,
-            "image_url" | "image" | "source" | "input_audio" | "audio_url" | "video_url" | "file"
-            | "image_embeds" => Self::Media,
+        match key.resolve().as_deref() {
+            Some(
+                b"content" | b"text" | b"input_text" | b"reasoning_content" | b"reasoning" | b"thinking"
+                | b"output" | b"summary",
+            ) => Self::Nested,
+            Some(b"tool_calls" | b"function_call" | b"input" | b"arguments") => Self::Json,
+            Some(
+                b"image_url" | b"image" | b"source" | b"input_audio" | b"audio_url" | b"video_url" | b"file"
+                | b"image_embeds",
+            ) => Self::Media,
             _ => Self::Other,
         }
     }

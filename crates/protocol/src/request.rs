@@ -182,26 +182,19 @@ enum Field {
 
 impl Field {
     fn of(key: RawString<'_>) -> Option<(Self, &'static str)> {
-        let decoded;
-        let name = if key.escaped {
-            decoded = key.decode()?;
-            decoded.as_str()
-        } else {
-            key.inner
-        };
-        Some(match name {
-            "model" => (Self::Model, "model"),
-            "stream" => (Self::Stream, "stream"),
-            "stream_options" => (Self::StreamOptions, "stream_options"),
-            "max_tokens" => (Self::MaxTokens, "max_tokens"),
-            "max_completion_tokens" => (Self::MaxCompletionTokens, "max_completion_tokens"),
-            "max_output_tokens" => (Self::MaxOutputTokens, "max_output_tokens"),
-            "n" => (Self::N, "n"),
-            "sampling_params" => (Self::SamplingParams, "sampling_params"),
-            "store" => (Self::Store, "store"),
-            "background" => (Self::Background, "background"),
-            "previous_response_id" => (Self::PreviousResponseId, "previous_response_id"),
-            "cache_salt" => (Self::CacheSalt, "cache_salt"),
+        Some(match key.resolve()?.as_ref() {
+            b"model" => (Self::Model, "model"),
+            b"stream" => (Self::Stream, "stream"),
+            b"stream_options" => (Self::StreamOptions, "stream_options"),
+            b"max_tokens" => (Self::MaxTokens, "max_tokens"),
+            b"max_completion_tokens" => (Self::MaxCompletionTokens, "max_completion_tokens"),
+            b"max_output_tokens" => (Self::MaxOutputTokens, "max_output_tokens"),
+            b"n" => (Self::N, "n"),
+            b"sampling_params" => (Self::SamplingParams, "sampling_params"),
+            b"store" => (Self::Store, "store"),
+            b"background" => (Self::Background, "background"),
+            b"previous_response_id" => (Self::PreviousResponseId, "previous_response_id"),
+            b"cache_salt" => (Self::CacheSalt, "cache_salt"),
             other => {
                 let section = Section::of(other)?;
                 (Self::Prompt(section), section.name())
@@ -314,7 +307,7 @@ impl RequestFacts {
             return cursor.skip();
         }
         cursor.object(|cursor, key| {
-            if key.is("include_usage") {
+            if key.resolve().as_deref() == Some(b"include_usage") {
                 self.include_usage = cursor.bool()?.unwrap_or(false);
                 Ok(())
             } else {
@@ -328,12 +321,10 @@ impl RequestFacts {
             return cursor.skip();
         }
         cursor.object(|cursor, key| {
-            if key.is("max_new_tokens") || key.is("max_tokens") {
-                self.max_tokens = cursor.unsigned()?;
-            } else if key.is("n") {
-                self.n = cursor.unsigned()?.unwrap_or(1);
-            } else {
-                cursor.skip()?;
+            match key.resolve().as_deref() {
+                Some(b"max_new_tokens" | b"max_tokens") => self.max_tokens = cursor.unsigned()?,
+                Some(b"n") => self.n = cursor.unsigned()?.unwrap_or(1),
+                _ => cursor.skip()?,
             }
             Ok(())
         })
