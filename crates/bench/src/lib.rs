@@ -1,1 +1,3 @@
 //! Open-loop load generator and overhead measurements.
+
+pub mod workload;
