@@ -133,6 +133,30 @@ fn bad_bodies_are_refused_with_their_place() {
 }
 
 #[test]
+fn every_control_character_is_refused_wherever_it_stands_in_a_string() {
+    for byte in 0..0x20_u8 {
+        for place in [0, 3, 7, 8, 31, 32, 40, 63, 64, 150] {
+            let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(160)).into_bytes();
+            body[6 + place] = byte;
+            let error = BodyError::ControlCharacter { offset: 6 + place };
+            assert_eq!(RequestFacts::scan(&body), Err(error), "{byte:#x} at {place}");
+        }
+    }
+}
+
+#[test]
+fn invalid_utf8_is_refused_wherever_it_stands_in_a_string() {
+    for length in [1, 7, 8, 9, 31, 32, 33, 64, 100, 161] {
+        for place in 0..length {
+            let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(length)).into_bytes();
+            body[6 + place] = 0xff;
+            let error = BodyError::InvalidUtf8 { offset: 6 + place };
+            assert_eq!(RequestFacts::scan(&body), Err(error), "{place} of {length}");
+        }
+    }
+}
+
+#[test]
 fn duplicates_of_fields_that_are_not_read_pass() {
     assert_eq!(model(r#"{"seed":1,"seed":2,"model":"a"}"#).as_deref(), Some("a"));
 }

@@ -247,6 +247,11 @@ fn framing_follows_the_standard() {
     ] {
         check(Grammar::Completions, &stream, 1, StreamEnd::Complete);
     }
+    let lines = "data: {\"choices\":[\r\ndata\r\ndata: {\"text\":\"x\",\"finish_reason\":\"stop\"}]}\r\n\r\n";
+    check(Grammar::Completions, &format!("{lines}{DONE}"), 1, StreamEnd::Complete);
+    check(Grammar::Completions, &format!("{FINISHED}data: [DON\ndata: E]\n\n"), 0, StreamEnd::Truncated);
+    check(Grammar::Messages, "event: message_\nevent: stop\ndata: {}\n\n", 0, StreamEnd::Truncated);
+    check(Grammar::Messages, "event: x\nevent: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
     let not_data = format!("Data: {body}\n\n data: {body}\n\ndatax: {body}\n\n\u{feff}data: {body}\n");
     check(Grammar::Completions, &not_data, 0, StreamEnd::Truncated);
 }
@@ -296,6 +301,16 @@ fn absurd_counts_are_not_taken() {
         let (facts, _) = read(Grammar::Completions, stream.as_bytes());
         assert_eq!(facts.usage, None, "{bad}");
     }
+}
+
+#[test]
+fn a_count_out_of_range_leaves_the_one_before_it() {
+    let counts = |tokens: &str| {
+        format!("data: {{\"usage\":{{\"prompt_tokens\":{tokens},\"completion_tokens\":1}}}}\n\n")
+    };
+    let stream = [counts("5"), counts("-1")].concat();
+    let (facts, _) = read(Grammar::Completions, stream.as_bytes());
+    assert_eq!(facts.usage, usage(5, 1, None));
 }
 
 #[test]
