@@ -1,0 +1,31 @@
+//! A body is accepted exactly when `serde_json` takes it as an object, and a splice changes only the model.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use pointsman_protocol::{BodyError, RequestFacts, splice_model};
+
+fuzz_target!(|body: &[u8]| {
+    let object = std::str::from_utf8(body).is_ok()
+        && body.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    match RequestFacts::scan(body) {
+        Ok(facts) => {
+            assert!(object);
+            if let Some(span) = facts.model {
+                let whole = splice_model(&Bytes::copy_from_slice(body), &span, "other").parts.concat();
+                let again = RequestFacts::scan(&whole).expect("a spliced body is a body");
+                assert_eq!(again.model.expect("it has a model").name, "other");
+            }
+        }
+        Err(
+            BodyError::DuplicateField { .. }
+            | BodyError::ModelNotAString { .. }
+            | BodyError::FieldTooLong { .. }
+            | BodyError::TooDeep { .. }
+            // Half of a surrogate pair in a field that is read.
+            | BodyError::InvalidEscape { .. },
+        ) => {}
+        Err(error) => assert!(!object, "{error}"),
+    }
+});
