@@ -9,6 +9,21 @@
 //! | [`error`] | a failure of ours | an error body or event in the shape of the client's API |
 //! | [`models`] | engines' model lists | one list |
 //!
+//! ```
+//! use bytes::Bytes;
+//! use pointsman_protocol::{Api, RequestFacts, Route, splice_model};
+//!
+//! assert_eq!(Api::of("POST", "/v1/completions"), Route::Inference(Api::Completions));
+//! let body = Bytes::from_static(br#"{"model": "chat", "prompt": "Which track?", "stream": true}"#);
+//! let facts = RequestFacts::scan(&body)?;
+//! assert!(facts.stream);
+//! assert_eq!(facts.estimated_prompt_tokens(), 3);
+//! let model = facts.model.expect("this body names one");
+//! let spliced = splice_model(&body, &model, "chat-v2");
+//! assert_eq!(spliced.parts.concat(), br#"{"model": "chat-v2", "prompt": "Which track?", "stream": true}"#);
+//! # Ok::<(), pointsman_protocol::BodyError>(())
+//! ```
+//!
 //! Prompt text is never copied out of a body: facts hold counts and byte ranges.
 
 pub mod api;

@@ -70,6 +70,8 @@ pub(crate) enum Section {
     TokenIds,
     Tokens,
     Text,
+    Texts,
+    Inputs,
     Query,
     Queries,
     Text1,
@@ -92,6 +94,8 @@ impl Section {
             b"token_ids" => Self::TokenIds,
             b"tokens" => Self::Tokens,
             b"text" => Self::Text,
+            b"texts" => Self::Texts,
+            b"inputs" => Self::Inputs,
             b"query" => Self::Query,
             b"queries" => Self::Queries,
             b"text_1" => Self::Text1,
@@ -115,6 +119,8 @@ impl Section {
             Self::TokenIds => "token_ids",
             Self::Tokens => "tokens",
             Self::Text => "text",
+            Self::Texts => "texts",
+            Self::Inputs => "inputs",
             Self::Query => "query",
             Self::Queries => "queries",
             Self::Text1 => "text_1",
@@ -136,6 +142,8 @@ impl Section {
             | Self::Input
             | Self::InputIds
             | Self::Text
+            | Self::Texts
+            | Self::Inputs
             | Self::Queries
             | Self::Text1
             | Self::Text2
@@ -205,6 +213,11 @@ impl PromptFacts {
     pub(crate) fn settle(&mut self) {
         // Stable: within a field, pieces keep the body's order.
         self.spans.sort_by_key(|span| span.section);
+        // A conversation is one prompt, whatever documents come with it.
+        if self.spans.iter().any(|span| span.section == Section::Messages) {
+            self.prompts = 1;
+            self.spans.iter_mut().for_each(|span| span.prompt = 0);
+        }
     }
 
     /// Reads a list of prompts; a list of numbers is one prompt of token ids.

@@ -54,6 +54,17 @@ pub enum StreamFailure {
     ResponseFailed,
 }
 
+impl StreamFailure {
+    /// Whether the engine blames the request, so that its failure says nothing against the engine.
+    #[must_use]
+    pub fn blames_request(self) -> bool {
+        match self {
+            Self::Error { code } => code.is_some_and(|code| code < 500),
+            Self::Aborted | Self::ResponseFailed => false,
+        }
+    }
+}
+
 /// How a stream ended whose bytes ended without a transport error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamEnd {

@@ -19,6 +19,7 @@ const PATHS: &[&str] = &[
     "flush_cache",
     "freeze_gc",
     "get_internal_state",
+    "get_load",
     "get_server_info",
     "get_weights_by_name",
     "get_world_size",

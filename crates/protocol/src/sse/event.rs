@@ -176,7 +176,8 @@ impl Notes {
                     Key::Choices,
                     Key::Delta,
                     Key::Content | Key::ReasoningContent | Key::Reasoning | Key::Refusal,
-                ],
+                ]
+                | [Key::Choices, Key::Delta, Key::Content, Key::Text],
                 Token::Text(text),
             ) => self.token |= !text.is_empty(),
             ([Key::Text], Token::Text(text)) if grammar == Grammar::Generate => {

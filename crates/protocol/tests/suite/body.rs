@@ -266,6 +266,8 @@ fn prompts_are_counted_in_each_apis_form() {
         (r#"{"text":"a","image_data":"AAAA"}"#, (1, 1, 0, 1)),
         (r#"{"tokens":[1,2]}"#, (1, 0, 2, 0)),
         (r#"{"query":"ab","documents":["cd",{"text":"ef"}]}"#, (2, 6, 0, 0)),
+        (r#"{"texts":["ab","cd"]}"#, (2, 4, 0, 0)),
+        (r#"{"documents":["ab","cd"],"messages":[{"content":"ef"}]}"#, (1, 6, 0, 0)),
         (r#"{"text_1":"ab","text_2":["cd","ef"]}"#, (2, 6, 0, 0)),
         (r#"{"messages":[{"role":"assistant","content":null,"tool_calls":[]}]}"#, (1, 2, 0, 0)),
     ] {

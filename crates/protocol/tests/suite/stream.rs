@@ -70,6 +70,8 @@ fn the_first_token_is_the_first_output_of_any_kind() {
         (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":""}"#, false),
         (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":null}"#, false),
         (Grammar::ChatCompletions, r#""delta":{"content":"x"}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"content":[{"type":"text","text":"x"}]}"#, true),
+        (Grammar::ChatCompletions, r#""delta":{"content":[{"type":"text","text":""}]}"#, false),
         (Grammar::ChatCompletions, r#""delta":{"content":" "}"#, true),
         (Grammar::ChatCompletions, r#""delta":{"content":"\""}"#, true),
         (Grammar::ChatCompletions, r#""delta":{"reasoning_content":"x"}"#, true),
@@ -152,6 +154,20 @@ fn done_after_a_failure_is_a_failure() {
     }
     let abort = r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"gone","status_code":503}}}"#;
     check(Grammar::Generate, &format!("{abort}\n\n{DONE}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
+}
+
+#[test]
+fn an_error_below_500_is_the_requests() {
+    for (failure, blames) in [
+        (StreamFailure::Error { code: Some(400) }, true),
+        (StreamFailure::Error { code: Some(499) }, true),
+        (StreamFailure::Error { code: Some(500) }, false),
+        (StreamFailure::Error { code: None }, false),
+        (StreamFailure::Aborted, false),
+        (StreamFailure::ResponseFailed, false),
+    ] {
+        assert_eq!(failure.blames_request(), blames, "{failure:?}");
+    }
 }
 
 #[test]
