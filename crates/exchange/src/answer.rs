@@ -174,6 +174,8 @@ impl Answer {
             Body::Reply(reader) => {
                 let facts = reader.facts();
                 let failure = facts.failure.filter(|_| self.status.is_success()).and_then(engine_failure);
+                let half = !facts.complete && self.status.is_success();
+                let failure = failure.or(half.then_some(FailureCause::Truncated));
                 (broken(failure), usage(facts.usage, None), facts.id.map(Into::into))
             }
             Body::Unknown | Body::Opaque => (Completion::Complete, Usage::default(), None),
@@ -195,12 +197,7 @@ const fn failure_of(status: StatusCode) -> FailureCause {
 
 /// The failure that counts against the endpoint: an error that blames the request does not.
 fn engine_failure(failure: StreamFailure) -> Option<FailureCause> {
-    match failure {
-        StreamFailure::Error { code: Some(400..=499) } => None,
-        StreamFailure::Error { .. } | StreamFailure::Aborted | StreamFailure::ResponseFailed => {
-            Some(FailureCause::EngineError)
-        }
-    }
+    (!failure.blames_request()).then_some(FailureCause::EngineError)
 }
 
 fn broken(cause: Option<FailureCause>) -> Completion {

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
-use pointsman_protocol::{Api, ErrorShape, RequestFacts, Route};
+use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route};
 
 use crate::headers;
 use crate::refusal::Refusal;
@@ -119,7 +119,7 @@ impl Incoming {
             return Ok(Request::unread(self.route, self.objective, content));
         };
         let body = self.body.into_bytes();
-        let facts = RequestFacts::scan(&body)?;
+        let facts = BodyFacts::scan(&body)?;
         if facts.model.is_none() && api.requires_model() {
             return Err(Refusal::MissingModel);
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use pointsman_core::FailureCause;
-use pointsman_protocol::{Api, ErrorShape, Grammar, RequestFacts, Route, SplicedBody};
+use pointsman_core::{FailureCause, RequestFacts};
+use pointsman_protocol::{Api, BodyFacts, ErrorShape, Grammar, Route, SplicedBody};
 
 use crate::answer::Answer;
 use crate::headers::strip_control_headers;
@@ -14,7 +14,7 @@ use crate::request::Unread;
 /// A request whose target model is settled. Attempts borrow it; its body is shared, not copied, between them.
 #[derive(Debug)]
 pub struct Outgoing {
-    placement: pointsman_core::RequestFacts,
+    placement: RequestFacts,
     route: Route,
     body: Option<SplicedBody>,
     replayable: bool,
@@ -26,9 +26,9 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn held(
-        placement: pointsman_core::RequestFacts,
+        placement: RequestFacts,
         api: Api,
-        facts: RequestFacts,
+        facts: BodyFacts,
         body: Bytes,
         spliced: Option<SplicedBody>,
         target: Option<Arc<str>>,
@@ -45,7 +45,7 @@ impl Outgoing {
         }
     }
 
-    pub(crate) const fn unread(placement: pointsman_core::RequestFacts, route: Route, body: Unread) -> Self {
+    pub(crate) const fn unread(placement: RequestFacts, route: Route, body: Unread) -> Self {
         Self {
             placement,
             route,
@@ -60,7 +60,7 @@ impl Outgoing {
 
     /// What the pool is asked with.
     #[must_use]
-    pub const fn placement(&self) -> &pointsman_core::RequestFacts {
+    pub const fn placement(&self) -> &RequestFacts {
         &self.placement
     }
 

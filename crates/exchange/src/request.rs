@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
-use pointsman_core::{EndpointId, ModelKey, PolicyId};
-use pointsman_protocol::{Api, ErrorShape, RequestFacts, Route, splice_model};
+use pointsman_core::{EndpointId, ModelKey, PolicyId, RequestFacts};
+use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route, splice_model};
 
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
@@ -21,7 +21,7 @@ pub struct Request {
 /// The body, as far as it is known.
 enum Content {
     /// Held whole and read.
-    Held { api: Api, body: Bytes, facts: RequestFacts },
+    Held { api: Api, body: Bytes, facts: BodyFacts },
     /// Not read by us.
     Unread(Unread),
 }
@@ -60,7 +60,7 @@ pub struct Resolving<'a> {
 }
 
 impl Request {
-    pub(crate) const fn held(api: Api, objective: Option<String>, body: Bytes, facts: RequestFacts) -> Self {
+    pub(crate) const fn held(api: Api, objective: Option<String>, body: Bytes, facts: BodyFacts) -> Self {
         Self { route: Route::Inference(api), objective, content: Content::Held { api, body, facts } }
     }
 
@@ -117,7 +117,7 @@ impl Request {
             .rules
             .resolve(self.model(), self.objective.as_deref(), with.draw)
             .map_err(|_| Refusal::UndeclaredModel)?;
-        let mut placement = pointsman_core::RequestFacts::unknown(with.policy);
+        let mut placement = RequestFacts::unknown(with.policy);
         placement.priority = resolved.priority;
         placement.subset = subset;
         match self.content {

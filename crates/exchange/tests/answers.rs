@@ -144,6 +144,14 @@ fn a_whole_reply_gives_usage_and_the_id_under_which_it_is_stored() {
 }
 
 #[test]
+fn half_a_reply_is_truncated() {
+    let plain = outgoing("/v1/completions", r#"{"model":"m"}"#);
+    let watched = watch(&plain, 200, JSON, r#"{"id":"cmpl","choices":[{"te"#, AnswerEnd::Clean);
+    assert_eq!(watched.verdict.completion, Completion::Broken(FailureCause::Truncated));
+    assert!(watched.verdict.break_off && watched.verdict.last_event.is_none());
+}
+
+#[test]
 fn an_unknown_stream_fails_by_its_transport_alone() {
     let unknown = outgoing("/v1/embeddings", r#"{"model":"m","input":"x"}"#);
     let watched = watch(&unknown, 200, SSE, &events(&[ERROR]), AnswerEnd::Clean);

@@ -1,7 +1,7 @@
 //! What reading a request body costs, beside `serde_json` passing over the same bytes.
 
 use divan::{Bencher, counter::BytesCount};
-use pointsman_protocol::RequestFacts;
+use pointsman_protocol::BodyFacts;
 use serde::de::IgnoredAny;
 
 fn main() {
@@ -54,7 +54,7 @@ fn make(body: Body) -> Vec<u8> {
 #[divan::bench(args = BODIES)]
 fn facts(bencher: Bencher<'_, '_>, body: Body) {
     let bytes = make(body);
-    bencher.counter(BytesCount::of_slice(&bytes)).bench(|| RequestFacts::scan(divan::black_box(&bytes)));
+    bencher.counter(BytesCount::of_slice(&bytes)).bench(|| BodyFacts::scan(divan::black_box(&bytes)));
 }
 
 #[divan::bench(args = BODIES)]

@@ -3,7 +3,7 @@
 mod administration;
 mod path;
 
-use crate::request::RequestFacts;
+use crate::request::BodyFacts;
 
 /// An inference API: a JSON POST whose body is held whole before an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,7 +151,7 @@ impl Api {
     /// behind there and needs nothing kept there. A response is stored unless `store` is false, and one
     /// that continues a stored response can only run where that is.
     #[must_use]
-    pub fn stateless(self, facts: &RequestFacts) -> bool {
+    pub fn stateless(self, facts: &BodyFacts) -> bool {
         match self {
             Self::Responses => {
                 facts.store == Some(false) && !facts.background && facts.previous_response_id.is_none()

@@ -3,7 +3,7 @@
 //! | Module | From | To |
 //! |---|---|---|
 //! | [`api`] | method and path | which API a request speaks, and what may be done with it |
-//! | [`request`] | a whole JSON body | [`RequestFacts`]; and a body with another `model`, by splicing |
+//! | [`request`] | a whole JSON body | [`BodyFacts`]; and a body with another `model`, by splicing |
 //! | [`sse`] | pieces of an event stream | first token, pace, usage, how the stream ended |
 //! | [`reply`] | pieces of a JSON answer | usage, failure, id |
 //! | [`error`] | a failure of ours | an error body or event in the shape of the client's API |
@@ -11,11 +11,11 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use pointsman_protocol::{Api, RequestFacts, Route, splice_model};
+//! use pointsman_protocol::{Api, BodyFacts, Route, splice_model};
 //!
 //! assert_eq!(Api::of("POST", "/v1/completions"), Route::Inference(Api::Completions));
 //! let body = Bytes::from_static(br#"{"model": "chat", "prompt": "Which track?", "stream": true}"#);
-//! let facts = RequestFacts::scan(&body)?;
+//! let facts = BodyFacts::scan(&body)?;
 //! assert!(facts.stream);
 //! assert_eq!(facts.estimated_prompt_tokens(), 3);
 //! let model = facts.model.expect("this body names one");
@@ -43,7 +43,7 @@ pub use error::{ErrorBody, ErrorShape};
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 pub use reply::{ReplyFacts, UsageReader};
-pub use request::{BodyError, CacheSalt, ModelSpan, RequestFacts};
+pub use request::{BodyError, BodyFacts, CacheSalt, ModelSpan};
 pub use splice::{SplicedBody, splice_model};
 pub use sse::{SseScanner, StreamEnd, StreamFacts, StreamFailure};
 pub use usage::Usage;

@@ -190,7 +190,7 @@ impl Member {
 }
 
 impl PromptFacts {
-    /// See [`crate::RequestFacts::estimated_prompt_tokens`].
+    /// See [`crate::BodyFacts::estimated_prompt_tokens`].
     pub(crate) fn estimated_tokens(&self) -> u64 {
         self.text_bytes.div_ceil(BYTES_PER_TOKEN) + self.token_ids + self.images * TOKENS_PER_IMAGE
     }

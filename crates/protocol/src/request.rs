@@ -18,7 +18,7 @@ pub const MAX_CACHE_SALT_BYTES: usize = 4096;
 
 /// What routing needs to know of a request body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestFacts {
+pub struct BodyFacts {
     /// The top-level `model`, where there is one; [`crate::Api::requires_model`] says if it must be.
     pub model: Option<ModelSpan>,
     /// `stream` is true. The response's content type has the last word.
@@ -128,7 +128,7 @@ impl Field {
     }
 }
 
-impl RequestFacts {
+impl BodyFacts {
     /// Reads a body that is held whole in one piece.
     ///
     /// # Errors

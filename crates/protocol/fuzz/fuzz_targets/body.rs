@@ -3,18 +3,18 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pointsman_protocol::{BodyError, RequestFacts, splice_model};
+use pointsman_protocol::{BodyError, BodyFacts, splice_model};
 
 fuzz_target!(|body: &[u8]| {
     let object = std::str::from_utf8(body).is_ok()
         && body.trim_ascii_start().starts_with(b"{")
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
-    match RequestFacts::scan(body) {
+    match BodyFacts::scan(body) {
         Ok(facts) => {
             assert!(object);
             if let Some(span) = facts.model {
                 let whole = splice_model(&Bytes::copy_from_slice(body), &span, "other").parts.concat();
-                let again = RequestFacts::scan(&whole).expect("a spliced body is a body");
+                let again = BodyFacts::scan(&whole).expect("a spliced body is a body");
                 assert_eq!(again.model.expect("it has a model").name, "other");
             }
         }

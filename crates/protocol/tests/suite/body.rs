@@ -1,9 +1,9 @@
 //! What request bodies say, good and bad.
 
-use pointsman_protocol::{Api, BodyError, PromptSpan, RequestFacts, Route, SpanKind};
+use pointsman_protocol::{Api, BodyError, BodyFacts, PromptSpan, Route, SpanKind};
 
-fn scan(body: &str) -> RequestFacts {
-    RequestFacts::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))
+fn scan(body: &str) -> BodyFacts {
+    BodyFacts::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))
 }
 
 fn model(body: &str) -> Option<String> {
@@ -11,7 +11,7 @@ fn model(body: &str) -> Option<String> {
 }
 
 /// The prompt's pieces as they stand in the body.
-fn pieces<'a>(body: &'a str, facts: &RequestFacts) -> Vec<(SpanKind, &'a str)> {
+fn pieces<'a>(body: &'a str, facts: &BodyFacts) -> Vec<(SpanKind, &'a str)> {
     facts.prompt.spans.iter().map(|PromptSpan { range, kind, .. }| (*kind, &body[range.clone()])).collect()
 }
 
@@ -21,10 +21,10 @@ fn every_recorded_inference_body_is_read() {
     for exchange in crate::recorded::exchanges() {
         let Route::Inference(api) = Api::of(&exchange.method, &exchange.path) else { continue };
         if matches!(exchange.name.as_str(), "error-not-json" | "error-empty-body") {
-            assert!(RequestFacts::scan(&exchange.request_body).is_err(), "{}", exchange.name);
+            assert!(BodyFacts::scan(&exchange.request_body).is_err(), "{}", exchange.name);
             continue;
         }
-        let facts = RequestFacts::scan(&exchange.request_body).unwrap();
+        let facts = BodyFacts::scan(&exchange.request_body).unwrap();
         let tree: serde_json::Value = serde_json::from_slice(&exchange.request_body).unwrap();
         let name = facts.model.as_ref().map(|model| model.name.as_str());
         assert_eq!(name, tree["model"].as_str(), "{}", exchange.name);
@@ -128,7 +128,7 @@ fn bad_bodies_are_refused_with_their_place() {
         (b"{\"stream\":true,\"stream\":false}", BodyError::DuplicateField { field: "stream", offset: 15 }),
         (b"{\"prompt\":\"a\",\"prompt\":\"b\"}", BodyError::DuplicateField { field: "prompt", offset: 14 }),
     ] {
-        assert_eq!(RequestFacts::scan(body), Err(error), "{}", String::from_utf8_lossy(body));
+        assert_eq!(BodyFacts::scan(body), Err(error), "{}", String::from_utf8_lossy(body));
     }
 }
 
@@ -139,7 +139,7 @@ fn every_control_character_is_refused_wherever_it_stands_in_a_string() {
             let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(160)).into_bytes();
             body[6 + place] = byte;
             let error = BodyError::ControlCharacter { offset: 6 + place };
-            assert_eq!(RequestFacts::scan(&body), Err(error), "{byte:#x} at {place}");
+            assert_eq!(BodyFacts::scan(&body), Err(error), "{byte:#x} at {place}");
         }
     }
 }
@@ -151,7 +151,7 @@ fn invalid_utf8_is_refused_wherever_it_stands_in_a_string() {
             let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(length)).into_bytes();
             body[6 + place] = 0xff;
             let error = BodyError::InvalidUtf8 { offset: 6 + place };
-            assert_eq!(RequestFacts::scan(&body), Err(error), "{place} of {length}");
+            assert_eq!(BodyFacts::scan(&body), Err(error), "{place} of {length}");
         }
     }
 }
@@ -167,13 +167,13 @@ fn nesting_is_bounded() {
         format!("{{\"model\":\"a\",\"x\":{}1{}}}", open.repeat(levels), close.repeat(levels))
     };
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        assert!(RequestFacts::scan(nested(open, close, 100).as_bytes()).is_ok());
-        assert!(RequestFacts::scan(nested(open, close, 127).as_bytes()).is_ok());
+        assert!(BodyFacts::scan(nested(open, close, 100).as_bytes()).is_ok());
+        assert!(BodyFacts::scan(nested(open, close, 127).as_bytes()).is_ok());
         for levels in [128, 10_000] {
-            let error = RequestFacts::scan(nested(open, close, levels).as_bytes()).unwrap_err();
+            let error = BodyFacts::scan(nested(open, close, levels).as_bytes()).unwrap_err();
             assert!(matches!(error, BodyError::TooDeep { limit: 128, .. }), "{levels}: {error}");
         }
-        let open_only = RequestFacts::scan(open.repeat(100_000).as_bytes()).unwrap_err();
+        let open_only = BodyFacts::scan(open.repeat(100_000).as_bytes()).unwrap_err();
         assert!(matches!(open_only, BodyError::TooDeep { .. }), "{open_only}");
     }
 }
@@ -182,8 +182,8 @@ fn nesting_is_bounded() {
 fn fields_that_are_kept_are_bounded() {
     for (field, limit) in [("model", 1024), ("previous_response_id", 512), ("cache_salt", 4096)] {
         let body = |length: usize| format!("{{\"{field}\":\"{}\"}}", "a".repeat(length));
-        assert!(RequestFacts::scan(body(limit).as_bytes()).is_ok(), "{field}");
-        let error = RequestFacts::scan(body(limit + 1).as_bytes()).unwrap_err();
+        assert!(BodyFacts::scan(body(limit).as_bytes()).is_ok(), "{field}");
+        let error = BodyFacts::scan(body(limit + 1).as_bytes()).unwrap_err();
         assert_eq!(error.param(), Some(field));
         assert!(matches!(error, BodyError::FieldTooLong { .. }), "{error}");
     }
@@ -324,7 +324,7 @@ fn facts_and_errors_never_show_the_prompt() {
     let body = r#"{"model":"m","prompt":"MARKER","cache_salt":"MARKER","messages":[{"content":"MARKER"}]}"#;
     assert!(!format!("{:?}", scan(body)).contains("MARKER"));
     for bad in [r#"{"prompt":"MARKER" "MARKER"}"#, r#"{"prompt":"MARKER","prompt":"MARKER"}"#, "MARKER"] {
-        let error = RequestFacts::scan(bad.as_bytes()).unwrap_err();
+        let error = BodyFacts::scan(bad.as_bytes()).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("MARKER"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pointsman_protocol::{
-    Api, BodyError, Grammar, RequestFacts, SseScanner, StreamEnd, StreamFacts, UsageReader, splice_model,
+    Api, BodyError, BodyFacts, Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader, splice_model,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -183,7 +183,7 @@ proptest! {
         let object = std::str::from_utf8(&body).is_ok()
             && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok()
             && body.trim_ascii_start().starts_with(b"{");
-        match RequestFacts::scan(&body) {
+        match BodyFacts::scan(&body) {
             Ok(_) => prop_assert!(object),
             Err(BodyError::DuplicateField { .. } | BodyError::ModelNotAString { .. }) => {}
             Err(error) => prop_assert!(!object, "{}", error),
@@ -208,14 +208,14 @@ proptest! {
         fields.extend(after.iter().map(field));
         let text = format!("{{{}}}", fields.join(" , "));
         let body = Bytes::from(text.clone());
-        let span = RequestFacts::scan(&body).unwrap().model.unwrap();
+        let span = BodyFacts::scan(&body).unwrap().model.unwrap();
         prop_assert_eq!(&span.name, &old);
         let spliced = splice_model(&body, &span, &new);
         let whole = spliced.parts.concat();
         prop_assert_eq!(whole.len() as u64, spliced.content_length());
         prop_assert_eq!(spliced.parts[0].as_ref(), &text.as_bytes()[..span.range.start]);
         prop_assert_eq!(spliced.parts[2].as_ref(), &text.as_bytes()[span.range.end..]);
-        let again = RequestFacts::scan(&whole).unwrap().model.unwrap();
+        let again = BodyFacts::scan(&whole).unwrap().model.unwrap();
         prop_assert_eq!(again.name, new);
     }
 
@@ -236,7 +236,7 @@ proptest! {
                 }
             }
             bytes.truncate(cut.index(bytes.len() + 1).max(bytes.len() / 2));
-            if let Ok(facts) = RequestFacts::scan(&bytes) {
+            if let Ok(facts) = BodyFacts::scan(&bytes) {
                 prop_assert!(std::str::from_utf8(&bytes).is_ok());
                 prop_assert!(facts.prompt.spans.iter().all(|span| bytes.get(span.range.clone()).is_some()));
             }

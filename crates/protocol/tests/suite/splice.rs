@@ -1,7 +1,7 @@
 //! Another model name in a body.
 
 use bytes::Bytes;
-use pointsman_protocol::{ModelSpan, RequestFacts, splice_model};
+use pointsman_protocol::{BodyFacts, ModelSpan, splice_model};
 
 use crate::recorded;
 
@@ -9,7 +9,7 @@ use crate::recorded;
 fn every_recorded_body_changes_only_in_its_model() {
     let mut spliced_bodies = 0;
     for exchange in recorded::exchanges() {
-        let Ok(facts) = RequestFacts::scan(&exchange.request_body) else { continue };
+        let Ok(facts) = BodyFacts::scan(&exchange.request_body) else { continue };
         let Some(span) = facts.model else { continue };
         let body = Bytes::from(exchange.request_body);
         let spliced = splice_model(&body, &span, "other \"model\"");
@@ -26,7 +26,7 @@ fn every_recorded_body_changes_only_in_its_model() {
 #[test]
 fn the_outer_parts_share_the_bodys_memory() {
     let body = Bytes::from_static(br#"{"a":1,"model":"x","b":2}"#);
-    let span = RequestFacts::scan(&body).unwrap().model.unwrap();
+    let span = BodyFacts::scan(&body).unwrap().model.unwrap();
     let [before, _, after] = splice_model(&body, &span, "y").parts;
     assert_eq!(before.as_ptr(), body.as_ptr());
     assert_eq!(after.as_ptr(), body[span.range.end..].as_ptr());
