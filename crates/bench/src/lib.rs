@@ -1,3 +1,15 @@
 //! Open-loop load generator and overhead measurements.
+//!
+//! A [`Workload`](workload::Workload) and a seed give a [`Plan`](workload::Plan), which
+//! [`run_plan`](run::run_plan) sends through a [`Client`](client::Client) to a gateway or straight to
+//! engines, and [`run_slices`](slices::run_slices) through two arms in turns.
 
+pub mod bare_proxy;
+pub mod client;
+mod exchange;
+pub mod run;
+pub mod slices;
+pub mod stub;
 pub mod workload;
+
+pub use exchange::{Outcome, RequestRecord};

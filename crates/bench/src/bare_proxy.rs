@@ -1,0 +1,84 @@
+//! The floor: a proxy on the gateway's own HTTP stack that does nothing but pass requests on, in turn.
+//! What a gateway costs beyond it is the price of its choices, not of the stack.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Serves until it is dropped or the listener fails. To be the floor that budgets speak of, it runs on
+/// a runtime of two worker threads, in a process whose allocator is the gateway's.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, endpoints: Vec<Authority>) -> io::Result<()> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    let proxy = Arc::new(BareProxy { client, endpoints, next: AtomicUsize::new(0) });
+    loop {
+        let (stream, _peer) = listener.accept().await?;
+        tokio::spawn(Arc::clone(&proxy).serve_connection(stream));
+    }
+}
+
+struct BareProxy {
+    client: Client<HttpConnector, Incoming>,
+    endpoints: Vec<Authority>,
+    next: AtomicUsize,
+}
+
+type Answer = Response<Either<Incoming, Empty<Bytes>>>;
+
+impl BareProxy {
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let service = service_fn(move |request| {
+            let proxy = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(proxy.forward(request).await) }
+        });
+        // A peer that hangs up is the end of its connection and nothing else.
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>) -> Answer {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let Some(authority) = self.endpoints.get(turn % self.endpoints.len().max(1)) else {
+            return bad_gateway();
+        };
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(authority.clone());
+        match Uri::from_parts(parts) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(_) => return bad_gateway(),
+        }
+        match self.client.request(request).await {
+            Ok(response) => response.map(Either::Left),
+            Err(_) => bad_gateway(),
+        }
+    }
+}
+
+fn bad_gateway() -> Answer {
+    let mut response = Response::new(Either::Right(Empty::new()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}

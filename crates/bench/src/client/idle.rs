@@ -1,0 +1,139 @@
+use pointsman_report::Random;
+
+use super::{Connections, Sender};
+
+/// A place for one connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The endpoint that it is bound to.
+    pub(super) endpoint: usize,
+    /// The open connection, if there is one.
+    pub(super) sender: Option<Sender>,
+    /// Opened because all others were busy: not kept.
+    extra: bool,
+}
+
+impl Slot {
+    fn new(endpoint: usize) -> Self {
+        Self { endpoint, sender: None, extra: false }
+    }
+}
+
+/// The connections that no request uses.
+#[derive(Debug)]
+pub(super) enum Idle {
+    Pool { by_endpoint: Vec<Vec<Slot>>, next: usize },
+    Pinned { free: Vec<Slot>, endpoints: usize, random: Random },
+}
+
+impl Idle {
+    pub(super) fn new(connections: Connections, endpoints: usize) -> Self {
+        match connections {
+            Connections::Pool => {
+                Self::Pool { by_endpoint: (0..endpoints).map(|_| Vec::new()).collect(), next: 0 }
+            }
+            Connections::Pinned { count, seed } => {
+                let mut random = Random::new(seed);
+                let free = (0..count).map(|_| Slot::new(random.below(endpoints))).collect();
+                Self::Pinned { free, endpoints, random }
+            }
+        }
+    }
+
+    /// The place for the next request.
+    pub(super) fn take(&mut self) -> Slot {
+        match self {
+            Self::Pool { by_endpoint, next } => {
+                let endpoint = *next;
+                *next = (endpoint + 1) % by_endpoint.len().max(1);
+                by_endpoint.get_mut(endpoint).and_then(Vec::pop).unwrap_or_else(|| Slot::new(endpoint))
+            }
+            Self::Pinned { free, endpoints, random } => {
+                if free.is_empty() {
+                    Slot { extra: true, ..Slot::new(random.below(*endpoints)) }
+                } else {
+                    free.swap_remove(random.below(free.len()))
+                }
+            }
+        }
+    }
+
+    /// Takes a place back whose connection can serve the next request.
+    pub(super) fn put_back(&mut self, slot: Slot) {
+        match self {
+            Self::Pool { by_endpoint, .. } => {
+                if let Some(idle) = by_endpoint.get_mut(slot.endpoint) {
+                    idle.push(slot);
+                }
+            }
+            Self::Pinned { free, .. } if !slot.extra => free.push(slot),
+            Self::Pinned { .. } => {}
+        }
+    }
+
+    /// Takes a place back whose connection is gone.
+    pub(super) fn put_back_broken(&mut self, slot: &Slot) {
+        match self {
+            Self::Pool { .. } => {}
+            Self::Pinned { free, endpoints, random } if !slot.extra => {
+                free.push(Slot::new(random.below(*endpoints)));
+            }
+            Self::Pinned { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pinned(count: usize) -> Idle {
+        Idle::new(Connections::Pinned { count, seed: 1 }, 4)
+    }
+
+    fn endpoints(idle: &mut Idle, count: usize) -> Vec<usize> {
+        let taken: Vec<Slot> = (0..count).map(|_| idle.take()).collect();
+        let mut endpoints: Vec<usize> = taken.iter().map(|slot| slot.endpoint).collect();
+        for slot in taken {
+            idle.put_back(slot);
+        }
+        endpoints.sort_unstable();
+        endpoints
+    }
+
+    #[test]
+    fn pinned_places_keep_their_endpoint() {
+        let mut idle = pinned(64);
+        let first = endpoints(&mut idle, 64);
+        assert_eq!(endpoints(&mut idle, 64), first);
+        for endpoint in 0..4 {
+            assert!(first.contains(&endpoint));
+        }
+    }
+
+    #[test]
+    fn an_extra_connection_is_not_kept() {
+        let mut idle = pinned(2);
+        assert_eq!(endpoints(&mut idle, 5).len(), 5);
+        let Idle::Pinned { free, .. } = &idle else { panic!("pinned") };
+        assert_eq!(free.len(), 2);
+    }
+
+    #[test]
+    fn a_broken_connection_leaves_its_place() {
+        let mut idle = pinned(2);
+        for _ in 0..10 {
+            let slot = idle.take();
+            idle.put_back_broken(&slot);
+        }
+        let Idle::Pinned { free, .. } = &idle else { panic!("pinned") };
+        assert_eq!(free.len(), 2);
+    }
+
+    #[test]
+    fn a_pool_takes_endpoints_in_turn() {
+        let mut idle = Idle::new(Connections::Pool, 3);
+        let taken: Vec<usize> = (0..6).map(|_| idle.take().endpoint).collect();
+        assert_eq!(taken, [0, 1, 2, 0, 1, 2]);
+    }
+}

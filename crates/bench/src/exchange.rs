@@ -1,0 +1,185 @@
+//! One request from its send to its outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
+use pointsman_protocol::{Api, SseScanner, StreamEnd, UsageReader};
+use pointsman_report::Timing;
+
+use crate::client::{Answer, Client};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The whole answer came, and it was one.
+    Ok,
+    /// 429: the pool shed it.
+    Rejected,
+    /// Another status than 2xx.
+    HttpError(u16),
+    /// The stream or body broke off, had no end, or said that the generation failed.
+    BrokenAnswer,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or no answer head.
+    ConnectionFailed,
+    /// Not sent, because as many requests as allowed were in flight: the generator, not the server,
+    /// was the limit, and the run is not an open loop.
+    NotSent,
+}
+
+/// What was seen of one request. Times count from the start of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// When the plan wanted it sent.
+    pub intended: Duration,
+    /// When it was handed to the connection.
+    pub sent: Duration,
+    /// When the first token came; `None` for whole answers.
+    pub first_token: Option<Duration>,
+    /// When its outcome was known.
+    pub end: Duration,
+    /// Generated tokens as the answer's usage says, else the events that carried text.
+    pub output_tokens: u32,
+    /// Gaps between tokens, if they were asked for.
+    pub gaps: Vec<Duration>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl RequestRecord {
+    pub(crate) fn failed(intended: Duration, sent: Duration, end: Duration, outcome: Outcome) -> Self {
+        Self { intended, sent, first_token: None, end, output_tokens: 0, gaps: Vec::new(), outcome }
+    }
+
+    /// The times as reports take them: from the intended send time, failures infinite.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        match self.outcome {
+            Outcome::Ok => Timing::Answered {
+                ttft: self.first_token.map(|at| at.saturating_sub(self.intended)),
+                e2e: self.end.saturating_sub(self.intended),
+                output_tokens: self.output_tokens,
+            },
+            Outcome::Rejected
+            | Outcome::HttpError(_)
+            | Outcome::BrokenAnswer
+            | Outcome::Timeout
+            | Outcome::ConnectionFailed
+            | Outcome::NotSent => Timing::Failed,
+        }
+    }
+}
+
+/// What to send.
+pub(crate) struct Call {
+    pub(crate) api: Api,
+    pub(crate) path: &'static str,
+    pub(crate) body: Bytes,
+    /// The run's start.
+    pub(crate) start: Instant,
+    pub(crate) intended: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) record_gaps: bool,
+}
+
+/// Sends one request and reads its answer to the end.
+pub(crate) async fn perform(client: Arc<Client>, call: Call) -> RequestRecord {
+    let (start, intended) = (call.start, call.intended);
+    let sent = start.elapsed();
+    let deadline = tokio::time::Instant::from_std(start + intended + call.timeout);
+    match tokio::time::timeout_at(deadline, exchange(&client, call)).await {
+        Ok(Ok(read)) => RequestRecord {
+            intended,
+            sent,
+            first_token: read.first_token,
+            end: start.elapsed(),
+            output_tokens: read.output_tokens,
+            gaps: read.gaps,
+            outcome: Outcome::Ok,
+        },
+        Ok(Err(outcome)) => RequestRecord::failed(intended, sent, start.elapsed(), outcome),
+        Err(_elapsed) => RequestRecord::failed(intended, sent, start.elapsed(), Outcome::Timeout),
+    }
+}
+
+#[derive(Default)]
+struct Read {
+    first_token: Option<Duration>,
+    output_tokens: u32,
+    gaps: Vec<Duration>,
+}
+
+async fn exchange(client: &Arc<Client>, call: Call) -> Result<Read, Outcome> {
+    let Call { api, path, body, start, record_gaps, .. } = call;
+    let mut answer = client.post(path, body).await.map_err(|_| Outcome::ConnectionFailed)?;
+    if !answer.status.is_success() {
+        let status = answer.status;
+        while let Some(Ok(_)) = answer.chunk().await {}
+        answer.finish();
+        return Err(match status {
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Rejected,
+            _ => Outcome::HttpError(status.as_u16()),
+        });
+    }
+    let content_type = answer.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let read = if content_type.starts_with(b"text/event-stream") {
+        read_stream(&mut answer, api, start, record_gaps).await?
+    } else {
+        read_whole(&mut answer).await?
+    };
+    answer.finish();
+    Ok(read)
+}
+
+async fn read_stream(
+    answer: &mut Answer,
+    api: Api,
+    start: Instant,
+    record_gaps: bool,
+) -> Result<Read, Outcome> {
+    let mut scanner = SseScanner::new(api.streams());
+    let mut read = Read::default();
+    let mut last_token = None;
+    while let Some(piece) = answer.chunk().await {
+        let facts = scanner.push(&piece.map_err(|_| Outcome::BrokenAnswer)?);
+        if facts.token_events == 0 {
+            continue;
+        }
+        let now = start.elapsed();
+        read.first_token.get_or_insert(now);
+        read.output_tokens = read.output_tokens.saturating_add(facts.token_events);
+        if record_gaps {
+            read.gaps.extend(last_token.map(|last| now.saturating_sub(last)));
+            // Events that came in one piece have no gap between them.
+            let together = usize::try_from(facts.token_events - 1).unwrap_or(0);
+            read.gaps.resize(read.gaps.len() + together, Duration::ZERO);
+        }
+        last_token = Some(now);
+    }
+    let (_, end) = scanner.finish();
+    if end != StreamEnd::Complete {
+        return Err(Outcome::BrokenAnswer);
+    }
+    if let Some(usage) = scanner.usage() {
+        read.output_tokens = u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX);
+    }
+    Ok(read)
+}
+
+async fn read_whole(answer: &mut Answer) -> Result<Read, Outcome> {
+    let mut reader = UsageReader::new();
+    while let Some(piece) = answer.chunk().await {
+        reader.push(&piece.map_err(|_| Outcome::BrokenAnswer)?);
+    }
+    let facts = reader.facts();
+    if facts.failure.is_some() || !facts.complete {
+        return Err(Outcome::BrokenAnswer);
+    }
+    let output_tokens =
+        facts.usage.map_or(0, |usage| u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX));
+    Ok(Read { output_tokens, ..Read::default() })
+}

@@ -1,0 +1,219 @@
+//! The open loop: every request leaves when its plan says, whatever became of the ones before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pointsman_report::{Intervals, Latencies, RunReport, Samples, Slice};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::exchange::{Call, Outcome, RequestRecord, perform};
+use crate::workload::Plan;
+
+/// How a plan is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Requests in flight beyond this number are not sent and count as errors.
+    pub max_in_flight: usize,
+    /// From the intended send time to the last byte.
+    pub timeout: Duration,
+    /// Record the gap before every token but the first.
+    pub record_gaps: bool,
+    /// Parts this replay's prompts from those of others: see [`Plan::body`].
+    pub salt: u64,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { max_in_flight: 10_000, timeout: Duration::from_secs(600), record_gaps: false, salt: 0 }
+    }
+}
+
+/// How far a run has come. Counted by the run, read by whoever draws it, at no cost to either.
+#[derive(Debug, Default)]
+pub struct Progress {
+    planned: AtomicU64,
+    sent: AtomicU64,
+    finished: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Progress {
+    /// Requests that all plans started so far hold.
+    #[must_use]
+    pub fn planned(&self) -> u64 {
+        self.planned.load(Ordering::Relaxed)
+    }
+
+    /// Requests that became due.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Requests whose outcome is known.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that were not answered whole.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Everything that one run of a plan saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadResult {
+    /// A record per request, in the order in which they ended.
+    pub records: Vec<RequestRecord>,
+    /// From the start to the last outcome.
+    pub elapsed: Duration,
+}
+
+impl LoadResult {
+    /// How many requests ended in each way.
+    #[must_use]
+    pub fn tally(&self) -> BTreeMap<Outcome, u64> {
+        let mut tally = BTreeMap::new();
+        for record in &self.records {
+            *tally.entry(record.outcome).or_default() += 1;
+        }
+        tally
+    }
+
+    /// How late requests left, in milliseconds: the generator's own lag, part of every latency.
+    #[must_use]
+    pub fn send_lag(&self) -> Samples {
+        let lag = |record: &RequestRecord| record.sent.saturating_sub(record.intended).as_secs_f64() * 1e3;
+        Samples::new(self.records.iter().map(lag).collect())
+    }
+
+    /// The run as statistics take it.
+    #[must_use]
+    pub fn slice(&self) -> Slice {
+        let count = |wanted: fn(Outcome) -> bool| {
+            self.records.iter().filter(|record| wanted(record.outcome)).count() as u64
+        };
+        let gaps = self.records.iter().flat_map(|record| record.gaps.iter().copied());
+        Slice {
+            latencies: Latencies::from_timings(self.records.iter().map(RequestRecord::timing))
+                .with_gaps(gaps),
+            completed: count(|outcome| outcome == Outcome::Ok),
+            errors: count(|outcome| !matches!(outcome, Outcome::Ok | Outcome::Rejected)),
+            rejected: count(|outcome| outcome == Outcome::Rejected),
+            seconds: self.elapsed.as_secs_f64(),
+        }
+    }
+
+    /// The run as scripts read it, with the intervals of its own quantiles.
+    #[must_use]
+    pub fn report(&self, name: &str) -> RunReport {
+        let slice = self.slice();
+        RunReport::new(name, &slice, Intervals::of_quantiles(&slice.latencies))
+    }
+}
+
+/// A run that could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the pacing thread: {0}")]
+pub struct RunError(#[from] std::io::Error);
+
+/// Runs a plan to its last outcome.
+///
+/// Requests are paced by a thread of their own, because the runtime's timer is only good to a
+/// millisecond; it also writes each body before the request is due. Dropping the future cancels
+/// every request in flight.
+///
+/// # Errors
+/// When the pacing thread cannot start.
+pub async fn run_plan(
+    plan: &Arc<Plan>,
+    client: &Arc<Client>,
+    options: LoadOptions,
+    progress: &Arc<Progress>,
+) -> Result<LoadResult, RunError> {
+    Progress::add(&progress.planned, plan.requests.len() as u64);
+    // A moment for the pacing thread to start, so that the first request is not late.
+    let start = Instant::now() + Duration::from_millis(5);
+    let (due_sender, mut due) = mpsc::unbounded_channel();
+    let paced = Arc::clone(plan);
+    std::thread::Builder::new()
+        .name("pacer".to_owned())
+        .spawn(move || pace(&paced, start, options.salt, &due_sender))?;
+
+    let mut result = LoadResult::default();
+    let mut in_flight = JoinSet::new();
+    let mut all_due = false;
+    while !all_due || !in_flight.is_empty() {
+        tokio::select! {
+            next = due.recv(), if !all_due => match next {
+                None => all_due = true,
+                Some(Due { intended, .. }) if in_flight.len() >= options.max_in_flight => {
+                    let now = start.elapsed();
+                    let record = RequestRecord::failed(intended, now, now, Outcome::NotSent);
+                    Progress::add(&progress.sent, 1);
+                    note(&mut result, progress, record);
+                }
+                Some(Due { intended, body }) => {
+                    let call = Call {
+                        api: plan.api.api(),
+                        path: plan.api.path(),
+                        body,
+                        start,
+                        intended,
+                        timeout: options.timeout,
+                        record_gaps: options.record_gaps,
+                    };
+                    Progress::add(&progress.sent, 1);
+                    in_flight.spawn(perform(Arc::clone(client), call));
+                }
+            },
+            Some(ended) = in_flight.join_next() => {
+                // A task ends by its record alone: nothing in it panics, and none is aborted.
+                if let Ok(record) = ended {
+                    note(&mut result, progress, record);
+                }
+            }
+        }
+    }
+    result.elapsed = start.elapsed();
+    Ok(result)
+}
+
+fn note(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
+    Progress::add(&progress.finished, 1);
+    if record.outcome != Outcome::Ok {
+        Progress::add(&progress.failed, 1);
+    }
+    result.records.push(record);
+}
+
+struct Due {
+    intended: Duration,
+    body: Bytes,
+}
+
+/// Hands out each request when it is due; stops when nobody listens any more.
+fn pace(plan: &Plan, start: Instant, salt: u64, due: &mpsc::UnboundedSender<Due>) {
+    for request in &plan.requests {
+        let body = plan.body(request, salt);
+        let wait = (start + request.at).saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+        }
+        if due.send(Due { intended: request.at, body }).is_err() {
+            return;
+        }
+    }
+}
