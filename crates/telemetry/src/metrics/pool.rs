@@ -42,8 +42,15 @@ struct Models {
 }
 
 impl Models {
-    fn declares(&self, model: &str, target: &str) -> bool {
-        self.declared.get(model).is_some_and(|targets| targets.contains(target))
+    /// The label values for a pair.
+    fn labels<'a>(&self, model: &'a str, target: &'a str) -> (&'a str, &'a str) {
+        let declared = self.declared.get(model).is_some_and(|targets| targets.contains(target));
+        if declared { (model, target) } else { (UNDECLARED, UNDECLARED) }
+    }
+
+    fn find(&self, model: &str, target: &str) -> Option<&Arc<RequestSeries>> {
+        let (model, target) = self.labels(model, target);
+        self.series.get(model)?.get(target)
     }
 }
 
@@ -68,8 +75,8 @@ impl PoolSeries {
         &self.name
     }
 
-    /// Sets the (model, target model) pairs that may appear as labels; the ones that went lose their series. Past 512
-    /// pairs the rest is counted under `other`.
+    /// Sets the (model, target model) pairs that may appear as labels: those of the configuration, and the models that
+    /// the engines themselves list. The ones that went lose their series; past 512 pairs, the rest counts as undeclared.
     pub fn declare<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let mut declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
         let mut count = 0;
@@ -84,32 +91,28 @@ impl PoolSeries {
         let Models { declared, series } = &mut *models;
         let stays = |model: &str, target: Option<&str>| {
             model == UNDECLARED
-                || model == OTHER
                 || declared
                     .get(model)
                     .is_some_and(|targets| target.is_none_or(|target| targets.contains(target)))
         };
-        for (model, targets) in series.iter_mut() {
+        series.retain(|model, targets| {
             targets.retain(|target, _| stays(model, Some(target)));
-        }
-        series.retain(|_, targets| !targets.is_empty());
+            !targets.is_empty()
+        });
         self.tables.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
     }
 
     /// The series of a model and the target model it was mapped to. A pair that was not declared shares one series
-    /// with all others, so a client cannot make up labels. Keep the result where the same pair is wanted again.
+    /// with all others, so a client cannot make up labels. Worth keeping where the same pair is wanted again, until
+    /// pairs are declared anew.
     #[must_use]
     pub fn request(&self, model: &str, target: &str) -> Arc<RequestSeries> {
-        let models = read(&self.models);
-        let (model, target) =
-            if models.declares(model, target) { (model, target) } else { (UNDECLARED, UNDECLARED) };
-        if let Some(series) = models.series.get(model).and_then(|targets| targets.get(target)) {
+        if let Some(series) = read(&self.models).find(model, target) {
             return Arc::clone(series);
         }
-        drop(models);
         let mut models = write(&self.models);
-        let model: Arc<str> = model.into();
-        let target: Arc<str> = target.into();
+        let (model, target) = models.labels(model, target);
+        let (model, target): (Arc<str>, Arc<str>) = (model.into(), target.into());
         let targets = models.series.entry(Arc::clone(&model)).or_default();
         let series = targets.entry(Arc::clone(&target)).or_insert_with(|| {
             let labels = Model { model_name: model, target_model_name: target, pool: Arc::clone(&self.name) };

@@ -210,3 +210,6 @@ const fn may_repeat(status: StatusCode) -> bool {
             | StatusCode::GATEWAY_TIMEOUT
     )
 }
+
+#[cfg(test)]
+mod tests;
