@@ -185,6 +185,12 @@ impl Engine {
         }
     }
 
+    /// Adapters with sequences in the batch, in ascending order.
+    #[must_use]
+    pub fn running_adapters(&self) -> Vec<AdapterId> {
+        self.adapters.running()
+    }
+
     /// Forgets the prefix cache. False, and nothing happens, while sequences hold blocks.
     pub fn reset_prefix_cache(&mut self) -> bool {
         self.pool.forget()

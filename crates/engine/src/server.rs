@@ -1,0 +1,149 @@
+//! Sockets: bind, accept, serve, drain.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::app::App;
+use crate::config::{EngineConfig, EngineError};
+use crate::routes;
+use crate::socket::{ResetSwitch, Socket};
+
+/// A simulated model server that listens but does not serve yet.
+#[derive(Debug)]
+pub struct EngineServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+}
+
+impl EngineServer {
+    /// Takes the port. Connections are accepted from [`EngineServer::serve`] on.
+    ///
+    /// # Errors
+    /// The port is taken, or the settings make no server.
+    pub async fn bind(config: EngineConfig) -> Result<Self, EngineError> {
+        config.check()?;
+        let address = config.listen;
+        let failed = |source| EngineError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let orders = config.fault_orders.clone();
+        let app = Arc::new(App::new(config, address.port()));
+        for order in orders {
+            app.order(order).map_err(|source| EngineError::Faults { source })?;
+        }
+        Ok(Self { listener, address, app })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready, then finishes the requests it has, at most as long as the configured drain.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, address, app } = self;
+        let live = Arc::clone(&app.live);
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move { live.drive().await }));
+        let connections = Connections::new(Arc::clone(&app));
+        let mut shutdown = pin!(shutdown);
+        let mut listener = Some(listener);
+        let mut refusal = app.refusal().subscribe();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                stream = accept(listener.as_ref()) => connections.serve(stream),
+                ordered = refusal.changed() => {
+                    let span = *refusal.borrow_and_update();
+                    if let (Ok(()), Some(span)) = (ordered, span) {
+                        drop(listener.take());
+                        tokio::time::sleep(span).await;
+                        listener = Some(rebind(address).await);
+                        app.refusal().send_replace(None);
+                    }
+                }
+            }
+        }
+        drop(listener);
+        connections.drain(app.config.drain).await;
+        drop(driver);
+    }
+}
+
+/// The next connection. Errors of single connections and of a process out of descriptors pass by themselves.
+async fn accept(listener: Option<&TcpListener>) -> TcpStream {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+/// Takes the port again after a refusal.
+async fn rebind(address: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => {
+                tracing::warn!(%address, %error, "the port is taken after a refusal");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The open connections.
+struct Connections {
+    app: Arc<App>,
+    http: auto::Builder<TokioExecutor>,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    fn new(app: Arc<App>) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        // An idle connection waits for a request head: its time limit is the keep-alive.
+        http.http1().timer(TokioTimer::new()).header_read_timeout(app.config.keep_alive);
+        http.http2().timer(TokioTimer::new());
+        Self { app, http, graceful: GracefulShutdown::new() }
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        // Tokens are small: they must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let reset = ResetSwitch::default();
+        let socket = TokioIo::new(Socket::new(stream, reset.clone()));
+        let app = Arc::clone(&self.app);
+        let service = service_fn(move |request| routes::answer(Arc::clone(&app), reset.clone(), request));
+        let connection = self.http.serve_connection(socket, service).into_owned();
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+
+    /// Lets the connections finish their requests.
+    async fn drain(self, limit: Duration) {
+        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!(?limit, "requests were still running at the end of the drain");
+        }
+    }
+}
