@@ -7,6 +7,7 @@
 pub mod bare_proxy;
 pub mod client;
 mod exchange;
+pub mod overhead;
 pub mod run;
 pub mod slices;
 pub mod stub;

@@ -1,0 +1,206 @@
+//! What a gateway costs: the same load direct, through a bare proxy on the same HTTP stack, and through
+//! the gateway, in alternating slices of one run.
+//!
+//! Stubs, bare proxy and gateway are processes of their own, so that each one's CPU time and memory can
+//! be told apart; the load runs in this process, on one thread. All of them share the machine's cores,
+//! so absolute latencies contain the others' work: compare columns of one run, not runs of two machines.
+
+mod arms;
+mod load;
+mod process;
+mod report;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::run::RunError;
+use crate::workload::WorkloadError;
+use arms::Arms;
+pub use report::{Budget, Figure, FigureRow, OverheadReport, Spread};
+
+/// How to start each server; the runner adds the addresses.
+#[derive(Debug, Clone)]
+pub struct OverheadCommands {
+    /// Instant engines: gets `--listen ADDR --count N` and serves [`crate::stub::Stubs`].
+    pub stub: Vec<OsString>,
+    /// The bare proxy: gets `--listen ADDR` and `--endpoint URL` per engine and serves
+    /// [`crate::bare_proxy`].
+    pub bare_proxy: Vec<OsString>,
+    /// The gateway: gets `--listen ADDR --admin ADDR` and `--endpoint URL` per engine.
+    pub gateway: Vec<OsString>,
+}
+
+/// How long and how often to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverheadOptions {
+    /// Instant engines behind each proxy.
+    pub engines: u16,
+    /// Slices per arm and phase; a figure is the median over them.
+    pub slices: usize,
+    /// The length of a slice at 1,000 requests per second.
+    pub paced_slice: Duration,
+    /// The length of a slice of the closed loop.
+    pub saturated_slice: Duration,
+    /// The length of a slice of large prompts.
+    pub large_slice: Duration,
+    /// Events of each stream, 10 ms apart.
+    pub stream_events: u32,
+}
+
+impl OverheadOptions {
+    /// About 80 seconds.
+    #[must_use]
+    pub const fn full() -> Self {
+        Self {
+            engines: 10,
+            slices: 5,
+            paced_slice: Duration::from_millis(1_600),
+            saturated_slice: Duration::from_millis(1_200),
+            large_slice: Duration::from_millis(1_210),
+            stream_events: 150,
+        }
+    }
+
+    /// About 15 seconds: a first look, with wider spreads.
+    #[must_use]
+    pub const fn quick() -> Self {
+        Self {
+            paced_slice: Duration::from_millis(300),
+            saturated_slice: Duration::from_millis(200),
+            large_slice: Duration::from_millis(410),
+            stream_events: 30,
+            ..Self::full()
+        }
+    }
+}
+
+/// What is being measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// 1,000 small requests per second, Poisson.
+    Paced,
+    /// Small requests in a closed loop, 64 in flight.
+    Saturated,
+    /// 400 KB prompts, 10 per second.
+    Prompts400Kb,
+    /// 1 MB prompts, 5 per second.
+    Prompts1Mb,
+    /// 15 streams at once, 100 events per second each.
+    Streams,
+}
+
+impl Phase {
+    /// All phases, in the order in which they run.
+    pub const ALL: [Self; 5] =
+        [Self::Paced, Self::Saturated, Self::Prompts400Kb, Self::Prompts1Mb, Self::Streams];
+
+    /// What a progress bar says.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Paced => "1,000 requests/s",
+            Self::Saturated => "64 in flight",
+            Self::Prompts400Kb => "400 KB prompts",
+            Self::Prompts1Mb => "1 MB prompts",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+/// A step of the run, told as it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What is measured.
+    pub phase: Phase,
+    /// Steps done so far.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+}
+
+/// A measurement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OverheadError {
+    /// A server's command is empty, cannot be run, or ended early.
+    #[error("{server} did not start: {cause}")]
+    Start {
+        /// Which server.
+        server: &'static str,
+        /// What happened, with the last line that it printed.
+        cause: String,
+    },
+    /// A server ended or its figures cannot be read. Needs Linux's `/proc`.
+    #[error("cannot read the CPU time or memory of {server}: {cause}")]
+    Accounting {
+        /// Which server.
+        server: &'static str,
+        /// What happened.
+        cause: std::io::Error,
+    },
+    /// The load could not be made.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The load could not start.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// No port, thread or signal handler to be had.
+    #[error("cannot set up the measurement: {0}")]
+    Setup(#[from] std::io::Error),
+    /// The user stopped it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Starts the servers, measures all phases and stops the servers. Blocks; it brings its own runtime of
+/// one thread, and may be called from within another.
+///
+/// # Errors
+/// See [`OverheadError`]. Servers that were started are stopped in any case.
+pub fn run(
+    commands: &OverheadCommands,
+    options: OverheadOptions,
+    mut on_step: impl FnMut(Step) + Send,
+) -> Result<OverheadReport, OverheadError> {
+    std::thread::scope(|scope| {
+        let load = std::thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(measure_unless_stopped(commands, options, &mut on_step))
+        })?;
+        load.join().unwrap_or_else(|_| {
+            Err(OverheadError::Setup(std::io::Error::other("the load thread ended early")))
+        })
+    })
+}
+
+async fn measure_unless_stopped(
+    commands: &OverheadCommands,
+    options: OverheadOptions,
+    on_step: &mut (impl FnMut(Step) + Send),
+) -> Result<OverheadReport, OverheadError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Dropping the measurement drops its servers, which stops them.
+    tokio::select! {
+        report = measure(commands, options, on_step) => report,
+        _ = interrupt.recv() => Err(OverheadError::Interrupted),
+        _ = terminate.recv() => Err(OverheadError::Interrupted),
+    }
+}
+
+async fn measure(
+    commands: &OverheadCommands,
+    options: OverheadOptions,
+    on_step: &mut (impl FnMut(Step) + Send),
+) -> Result<OverheadReport, OverheadError> {
+    let mut arms = Arms::start(commands, options.engines).await?;
+    arms.wait_until_ready().await?;
+    arms.note_idle_memory()?;
+    let total = Phase::ALL.len() * options.slices;
+    for (position, phase) in Phase::ALL.into_iter().enumerate() {
+        for slice in 0..options.slices {
+            on_step(Step { phase, done: position * options.slices + slice, total });
+            arms.run_slice(phase, slice, options).await?;
+        }
+    }
+    arms.report(options)
+}

@@ -1,0 +1,141 @@
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::load::{Observed, answered, closed_loop, open_loop, plan};
+use super::process::{Server, free_ports};
+use super::report::{Collected, Column, OverheadReport};
+use super::{OverheadCommands, OverheadError, OverheadOptions, Phase};
+use crate::client::{Client, Connections, Endpoint, Target};
+
+/// How long a proxy may take from listening until it passes requests on.
+const READY_BUDGET: Duration = Duration::from_secs(15);
+
+/// One way to the engines.
+struct Arm {
+    column: Column,
+    client: Arc<Client>,
+    /// The process that is charged; none for the direct way.
+    server: Option<Server>,
+}
+
+/// The three ways, and what was seen on them.
+pub(super) struct Arms {
+    arms: [Arm; 3],
+    /// Keeps the engines alive.
+    _stubs: Server,
+    collected: Collected,
+}
+
+impl Arms {
+    pub(super) async fn start(commands: &OverheadCommands, engines: u16) -> Result<Self, OverheadError> {
+        let first = free_ports(engines)?;
+        let arguments = [argument("--listen", &first), argument("--count", &engines)];
+        let stubs =
+            Server::start("the engine stubs", &commands.stub, arguments.into_iter().flatten(), first).await?;
+        let addresses: Vec<SocketAddr> = (0..engines)
+            .map(|offset| SocketAddr::new(first.ip(), first.port().saturating_add(offset)))
+            .collect();
+        let endpoints =
+            || addresses.iter().flat_map(|address| argument("--endpoint", &format!("http://{address}")));
+
+        let bare_listen = free_ports(1)?;
+        let arguments = argument("--listen", &bare_listen).into_iter().chain(endpoints());
+        let bare = Server::start("the bare proxy", &commands.bare_proxy, arguments, bare_listen).await?;
+
+        let gateway_listen = free_ports(2)?;
+        let admin = SocketAddr::new(gateway_listen.ip(), gateway_listen.port().saturating_add(1));
+        let arguments = argument("--listen", &gateway_listen)
+            .into_iter()
+            .chain(argument("--admin", &admin))
+            .chain(endpoints());
+        let gateway = Server::start("the gateway", &commands.gateway, arguments, gateway_listen).await?;
+
+        let arm = |column, addresses: &[SocketAddr], server| {
+            let endpoints = addresses.iter().copied().map(Endpoint::from).collect();
+            let client = Client::new(&Target { endpoints, connections: Connections::Pool });
+            Arm { column, client, server }
+        };
+        let arms = [
+            arm(Column::Direct, &addresses, None),
+            arm(Column::BareProxy, &[bare_listen], Some(bare)),
+            arm(Column::Gateway, &[gateway_listen], Some(gateway)),
+        ];
+        Ok(Self { arms, _stubs: stubs, collected: Collected::default() })
+    }
+
+    /// Waits until every arm answers.
+    pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
+        let body = bytes::Bytes::from_static(
+            br#"{"model":"stub","messages":[{"role":"user","content":"hi"}],"max_tokens":1,"stream":false}"#,
+        );
+        for arm in &self.arms {
+            let deadline = tokio::time::Instant::now() + READY_BUDGET;
+            while !answered(&arm.client, body.clone()).await {
+                if tokio::time::Instant::now() > deadline {
+                    let cause = "it listens but answers no request".to_owned();
+                    return Err(OverheadError::Start { server: arm.column.label(), cause });
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_idle_memory(&mut self) -> Result<(), OverheadError> {
+        for arm in &self.arms {
+            if let Some(server) = &arm.server {
+                self.collected.idle_memory.insert(arm.column, server.resident()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one slice of a phase on every arm, each time with another arm first.
+    pub(super) async fn run_slice(
+        &mut self,
+        phase: Phase,
+        slice: usize,
+        options: OverheadOptions,
+    ) -> Result<(), OverheadError> {
+        let plan = plan(phase, slice, options)?.map(Arc::new);
+        for turn in 0..self.arms.len() {
+            let Some(arm) = self.arms.get((slice + turn) % self.arms.len()) else { continue };
+            // Only latency is compared with the direct way; elsewhere there is no process to charge.
+            if arm.server.is_none() && phase != Phase::Paced {
+                continue;
+            }
+            let before = arm.server.as_ref().map(Server::cpu).transpose()?;
+            let observed = match &plan {
+                Some(plan) => open_loop(&arm.client, plan).await?,
+                None => closed_loop(&arm.client, options.saturated_slice).await?,
+            };
+            let after = arm.server.as_ref().map(Server::cpu).transpose()?;
+            let used = before.zip(after).map(|(before, after)| after.since(&before));
+            self.collected.note(phase, arm.column, &observed, used, events(phase, &observed, options));
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(mut self, options: OverheadOptions) -> Result<OverheadReport, OverheadError> {
+        for arm in &self.arms {
+            if let Some(server) = &arm.server {
+                self.collected.loaded_memory.insert(arm.column, server.resident()?);
+            }
+        }
+        Ok(self.collected.report(options.slices))
+    }
+}
+
+/// What CPU time is divided by: requests, or the token events of streams.
+fn events(phase: Phase, observed: &Observed, options: OverheadOptions) -> u64 {
+    match phase {
+        Phase::Paced | Phase::Saturated | Phase::Prompts400Kb | Phase::Prompts1Mb => observed.completed,
+        Phase::Streams => observed.completed * u64::from(options.stream_events),
+    }
+}
+
+fn argument(name: &str, value: &impl ToString) -> [OsString; 2] {
+    [name.into(), value.to_string().into()]
+}

@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::OverheadError;
+
+/// How long a server may take until it accepts connections.
+const START_BUDGET: Duration = Duration::from_secs(15);
+
+/// A measured process. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Server {
+    name: &'static str,
+    child: Child,
+    last_line: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it accepts connections at `listen`.
+    pub(super) async fn start(
+        name: &'static str,
+        command: &[OsString],
+        arguments: impl IntoIterator<Item = OsString>,
+        listen: SocketAddr,
+    ) -> Result<Self, OverheadError> {
+        let failed = |cause: String| OverheadError::Start { server: name, cause };
+        let (program, first) = command.split_first().ok_or_else(|| failed("no command".to_owned()))?;
+        let mut child = Command::new(program)
+            .args(first)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|cause| failed(cause.to_string()))?;
+        let last_line = Arc::<Mutex<String>>::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(keep_last_line(stderr, Arc::clone(&last_line)));
+        }
+        let mut server = Self { name, child, last_line };
+        server.wait_until_listening(listen).await?;
+        Ok(server)
+    }
+
+    async fn wait_until_listening(&mut self, listen: SocketAddr) -> Result<(), OverheadError> {
+        let failed = |cause: String| OverheadError::Start { server: self.name, cause };
+        let deadline = tokio::time::Instant::now() + START_BUDGET;
+        while TcpStream::connect(listen).await.is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // Its last words may still be on their way.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let last_line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+                return Err(failed(format!("{status}: {last_line}")));
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(failed(format!("nothing listens on {listen}")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// CPU time per thread so far.
+    pub(super) fn cpu(&self) -> Result<CpuTime, OverheadError> {
+        self.pid().and_then(CpuTime::of).map_err(|cause| self.unreadable(cause))
+    }
+
+    /// Resident memory in bytes.
+    pub(super) fn resident(&self) -> Result<u64, OverheadError> {
+        self.pid().and_then(resident).map_err(|cause| self.unreadable(cause))
+    }
+
+    fn pid(&self) -> io::Result<u32> {
+        self.child.id().ok_or_else(|| io::Error::other("it has ended"))
+    }
+
+    fn unreadable(&self, cause: io::Error) -> OverheadError {
+        OverheadError::Accounting { server: self.name, cause }
+    }
+}
+
+async fn keep_last_line(stderr: tokio::process::ChildStderr, last_line: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if !line.trim().is_empty() {
+            *last_line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+    }
+}
+
+/// CPU time of a process by thread, in nanoseconds.
+///
+/// From `/proc/PID/task/*/schedstat`, because the ticks of `/proc/PID/stat` are 10 ms long, more than
+/// a slice of large prompts uses. What a thread used that ended in between is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CpuTime(BTreeMap<u32, u64>);
+
+impl CpuTime {
+    fn of(pid: u32) -> io::Result<Self> {
+        let mut threads = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let entry = entry?;
+            let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // A thread may end between the listing and the reading.
+            if let Ok(text) = std::fs::read_to_string(entry.path().join("schedstat")) {
+                let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+                threads.insert(thread, nanoseconds.ok_or(io::ErrorKind::InvalidData)?);
+            }
+        }
+        if threads.is_empty() {
+            return Err(io::Error::other("no thread's schedstat can be read"));
+        }
+        Ok(Self(threads))
+    }
+
+    /// What was used since `before`.
+    pub(super) fn since(&self, before: &Self) -> Duration {
+        let used =
+            |(thread, now): (&u32, &u64)| now.saturating_sub(before.0.get(thread).copied().unwrap_or(0));
+        Duration::from_nanos(self.0.iter().map(used).sum())
+    }
+}
+
+fn resident(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let digits = kibibytes.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    let kibibytes: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(kibibytes * 1_024)
+}
+
+/// The first of `count` consecutive loopback ports that are free now.
+pub(super) fn free_ports(count: u16) -> io::Result<SocketAddr> {
+    const ATTEMPTS: usize = 100;
+    let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..ATTEMPTS {
+        let first = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+        let address = first.local_addr()?;
+        let rest: io::Result<Vec<TcpListener>> = (1..count)
+            .map(|offset| TcpListener::bind((address.ip(), address.port().saturating_add(offset))))
+            .collect();
+        match rest {
+            Ok(_) => return Ok(address),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(last_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_figures_can_be_read() {
+        let pid = std::process::id();
+        let before = CpuTime::of(pid).unwrap();
+        let mut sum = 0_u64;
+        while CpuTime::of(pid).unwrap().since(&before).is_zero() {
+            sum = sum.wrapping_add(1);
+        }
+        assert!(resident(pid).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn a_new_thread_counts_whole_and_an_ended_one_not_at_all() {
+        let time = |threads: &[(u32, u64)]| CpuTime(threads.iter().copied().collect());
+        let used = time(&[(1, 150), (3, 20)]).since(&time(&[(1, 100), (2, 500)]));
+        assert_eq!(used, Duration::from_nanos(70));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_says_why() {
+        let command = ["sh", "-c", "echo no such engine >&2; exit 3"].map(OsString::from);
+        let listen = free_ports(3).unwrap();
+        let error = Server::start("gateway", &command, [], listen).await.unwrap_err().to_string();
+        assert!(error.contains("no such engine") && error.contains("gateway"), "{error}");
+        assert!(Server::start("gateway", &[], [], listen).await.is_err());
+    }
+}
