@@ -7,10 +7,11 @@ use std::io::IsTerminal as _;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::metrics::RequestRecord;
 
@@ -97,21 +98,34 @@ pub enum LogError {
 ///
 /// When the filter is not understood or asks for what is never logged, or when logging was started before.
 pub fn init(options: &LogOptions) -> Result<(), LogError> {
-    let filter = parse_filter(options.filter.as_deref().unwrap_or("info"))?.and(filter_fn(is_loggable));
+    let filter = parse_filter(options.filter.as_deref().unwrap_or("info"))?;
     let terminal = std::io::stderr().is_terminal();
-    let json = match options.format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
+    let form = match options.format {
+        LogFormat::Auto if terminal => Form::Text { colours: true },
+        LogFormat::Auto | LogFormat::Json => Form::Json,
+        LogFormat::Text => Form::Text { colours: terminal },
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-    } else {
-        lines.with_ansi(terminal).boxed()
-    };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry().with(lines(filter, form, std::io::stderr)).try_init()?;
     Ok(())
+}
+
+/// How a line is written, once it is known where to.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Text { colours: bool },
+    Json,
+}
+
+fn lines<W>(filter: EnvFilter, form: Form, writer: W) -> impl Layer<Registry>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match form {
+        Form::Text { colours } => lines.with_ansi(colours).boxed(),
+        Form::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    lines.with_filter(filter.and(filter_fn(is_loggable)))
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
@@ -161,4 +175,108 @@ pub fn request_finished(pool: &str, model: &str, endpoint: Option<&str>, record:
         },
         "request finished"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use pointsman_core::{Completion, FailureCause, Usage};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::metrics::Outcome;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What `log` leaves in the log under this filter.
+    fn logged(filter: &str, form: Form, log: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = lines(parse_filter(filter).unwrap(), form, move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn record() -> RequestRecord {
+        RequestRecord {
+            outcome: Outcome::Served(Completion::Broken(FailureCause::Silent)),
+            status: 200,
+            duration: Duration::from_millis(1500),
+            first_token: Some(Duration::from_millis(250)),
+            request_bytes: 10,
+            response_bytes: 20,
+            usage: Usage { prompt_tokens: Some(3), cached_tokens: None, output_tokens: Some(4) },
+        }
+    }
+
+    #[test]
+    fn a_finished_request_is_one_json_object() {
+        let finished = || request_finished("default/llama", "llama", Some("10.0.0.1:8000"), &record());
+        let line = logged("debug", Form::Json, finished);
+        let mut event: Value = serde_json::from_str(&line).unwrap();
+        let time = event.as_object_mut().and_then(|event| event.remove("timestamp")).unwrap();
+        assert!(time.as_str().unwrap().ends_with('Z'));
+        assert_eq!(
+            event,
+            serde_json::json!({
+                "level": "DEBUG", "target": "pointsman::request", "message": "request finished",
+                "pool": "default/llama", "model": "llama", "endpoint": "10.0.0.1:8000",
+                "outcome": "broken", "reason": "silent", "status": 200,
+                "e2e_ms": 1500.0, "ttft_ms": 250.0, "input_tokens": 3, "output_tokens": 4,
+            })
+        );
+        assert_eq!(logged("info", Form::Json, finished), "");
+    }
+
+    #[test]
+    fn text_has_no_colours_where_nobody_looks() {
+        let finished = || request_finished("default/llama", "llama", None, &record());
+        let line = logged("debug", Form::Text { colours: false }, finished);
+        assert!(line.contains("request finished pool=\"default/llama\""), "{line}");
+        assert!(!line.contains('\u{1b}') && !line.contains("endpoint"), "{line}");
+        assert!(logged("debug", Form::Text { colours: true }, finished).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn libraries_never_log_what_passes_through_them() {
+        let line = logged("trace", Form::Json, || {
+            tracing::trace!(target: "hyper::proto", "seen: secret");
+            tracing::debug!(target: "h2::codec", "seen: secret");
+            tracing::warn!(target: "hyper::proto", "a connection broke");
+            tracing::trace!(target: "pointsman_gateway", "our own");
+        });
+        assert!(!line.contains("secret"), "{line}");
+        assert_eq!(line.lines().count(), 2, "{line}");
+    }
+
+    #[test]
+    fn filters_that_cannot_work_are_refused() {
+        let check = |filter: &str, expected: bool| {
+            assert_eq!(parse_filter(filter).is_ok(), expected, "{filter}");
+        };
+        check("info", true);
+        check("debug", true);
+        check("pointsman_gateway=trace,warn", true);
+        check("hyper=warn,pointsman=debug", true);
+        check("pointsman::request=debug", true);
+        check("hyper=debug", false);
+        check("info, h2::codec=TRACE", false);
+        check("pointsman=loud", false);
+    }
 }
