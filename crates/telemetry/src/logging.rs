@@ -129,20 +129,19 @@ where
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    let verbose = |level: &str| level.parse::<LevelFilter>().is_ok_and(|level| level > LevelFilter::INFO);
-    for directive in filter.split(',').map(str::trim) {
-        if let Some((target, level)) = directive.split_once('=')
-            && !target.starts_with(OWN_TARGETS)
-            && verbose(level)
-        {
+    for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        // A level alone is for all of ours; a target alone means all of its levels.
+        let (target, level) = match directive.split_once('=') {
+            Some((target, level)) => (target, level.parse().unwrap_or(LevelFilter::OFF)),
+            None if directive.parse::<LevelFilter>().is_ok() => continue,
+            None => (directive, LevelFilter::TRACE),
+        };
+        if level > LevelFilter::INFO && !target.starts_with(OWN_TARGETS) {
             return Err(LogError::Library { directive: directive.into() });
         }
     }
-    let error = |reason: &dyn std::fmt::Display| LogError::Filter {
-        filter: filter.into(),
-        reason: reason.to_string(),
-    };
-    EnvFilter::try_new(filter).map_err(|reason| error(&reason))
+    EnvFilter::try_new(filter)
+        .map_err(|reason| LogError::Filter { filter: filter.into(), reason: reason.to_string() })
 }
 
 /// What the modules of our crates begin with.
@@ -275,6 +274,9 @@ mod tests {
         check("pointsman_gateway=trace,warn", true);
         check("hyper=warn,pointsman=debug", true);
         check("pointsman::request=debug", true);
+        check("pointsman_fleet", true);
+        check("", true);
+        check("hyper", false);
         check("hyper=debug", false);
         check("info, h2::codec=TRACE", false);
         check("pointsman=loud", false);
