@@ -11,6 +11,7 @@ pub mod overhead;
 pub mod run;
 pub mod slices;
 pub mod stub;
+mod summary;
 pub mod workload;
 
 pub use exchange::{Outcome, RequestRecord};

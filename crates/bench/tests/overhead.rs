@@ -27,8 +27,10 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("stub") => serve_stubs(&arguments),
         Some("bare-proxy") => serve_bare_proxy(&arguments),
-        Some("--full") => {
-            let report = run(&commands(), OverheadOptions::full(), |_| {}).unwrap();
+        Some("--full" | "--quick") => {
+            let quick = arguments.iter().any(|argument| argument == "--quick");
+            let options = if quick { OverheadOptions::quick() } else { OverheadOptions::full() };
+            let report = run(&commands(), options, |_| {}).unwrap();
             println!("direct p50, p99 in ms: {:?}", report.direct_ms);
             println!("{}", report.table().render(140));
         }
