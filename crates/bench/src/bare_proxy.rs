@@ -18,12 +18,16 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::client::Endpoint;
+
 /// Serves until it is dropped or the listener fails. To be the floor that budgets speak of, it runs on
 /// a runtime of two worker threads, in a process whose allocator is the gateway's.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, endpoints: Vec<Authority>) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, endpoints: Vec<Endpoint>) -> io::Result<()> {
+    let endpoints = endpoints.iter().map(|endpoint| endpoint.authority().parse()).collect::<Result<_, _>>();
+    let endpoints = endpoints.map_err(io::Error::other)?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);

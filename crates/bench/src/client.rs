@@ -69,6 +69,14 @@ impl FromStr for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Host and port.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+}
+
 impl From<std::net::SocketAddr> for Endpoint {
     fn from(address: std::net::SocketAddr) -> Self {
         let authority = address.to_string();

@@ -95,7 +95,7 @@ async fn the_bare_proxy_passes_everything_on_in_turn() {
     let (second, second_seen) = Scripted::Stream.serve().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
-    let endpoints = [first, second].map(|address| address.to_string().parse().unwrap());
+    let endpoints = [first, second].map(Endpoint::from);
     tokio::spawn(bare_proxy::serve(listener, endpoints.to_vec()));
     let result = run(plan(20, true), &[proxy], LoadOptions::default()).await;
     assert_eq!(result.tally().into_iter().collect::<Vec<_>>(), [(Outcome::Ok, 20)]);

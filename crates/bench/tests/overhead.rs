@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::uri::Authority;
 use pointsman_bench::bare_proxy;
 use pointsman_bench::overhead::{
     Figure, OverheadCommands, OverheadError, OverheadOptions, OverheadReport, Phase, run,
@@ -101,9 +100,7 @@ fn serve_stubs(arguments: &[String]) {
 }
 
 fn serve_bare_proxy(arguments: &[String]) {
-    let endpoints: Vec<Authority> = values(arguments, "--endpoint")
-        .map(|url| url.parse::<http::Uri>().unwrap().into_parts().authority.unwrap())
-        .collect();
+    let endpoints = values(arguments, "--endpoint").map(|url| url.parse().unwrap()).collect();
     let serve = async {
         let listener = TcpListener::bind(listen(arguments)).await.unwrap();
         bare_proxy::serve(listener, endpoints).await.unwrap();
