@@ -2,7 +2,7 @@
 //!
 //! The exporter is our own. The `opentelemetry-otlp` crate with its hyper client brings 14 further crates and 22 s of
 //! compile time on two cores, and its batching thread needs reqwest besides; what Pointsman exports are two kinds of
-//! span with a dozen attributes, which OTLP's JSON encoding says in one object each.
+//! span with a dozen attributes, which either of OTLP's encodings says in a few lines.
 
 mod context;
 mod export;
@@ -13,4 +13,5 @@ mod span;
 pub use context::TraceContext;
 pub use export::Exporter;
 pub use options::{OtlpError, OtlpOptions};
+pub use otlp::Encoding;
 pub use span::{Attribute, Span, SpanName, Tracer};

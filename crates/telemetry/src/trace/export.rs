@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::options::{OtlpError, OtlpOptions};
-use super::otlp;
+use super::otlp::Encoding;
 use super::span::{Finished, Tracer};
 use crate::logging::field;
 
@@ -35,6 +35,7 @@ pub struct Exporter {
     batch: Vec<Finished>,
     client: Client<HttpConnector, Full<Bytes>>,
     url: Uri,
+    encoding: Encoding,
     headers: HeaderMap,
     service: String,
     version: String,
@@ -63,7 +64,7 @@ const TIMING: Timing = Timing {
 };
 
 impl Tracer {
-    /// A tracer that exports by OTLP over HTTP in JSON, and the exporter to run for it. `dropped` counts the spans
+    /// A tracer that exports by OTLP over HTTP, and the exporter to run for it. `dropped` counts the spans
     /// that were lost on the way; see [`Metrics::dropped_spans`](crate::Metrics::dropped_spans).
     ///
     /// # Errors
@@ -80,6 +81,7 @@ impl Tracer {
             batch: Vec::new(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             url,
+            encoding: options.encoding,
             headers: options.headers,
             service: options.service,
             version: options.version,
@@ -142,7 +144,7 @@ impl Exporter {
     }
 
     async fn export_batch(&self, healthy: &mut bool) {
-        let body = Bytes::from(otlp::encode(&self.service, &self.version, &self.batch).to_string());
+        let body = Bytes::from(self.encoding.encode(&self.service, &self.version, &self.batch));
         let mut back_off = self.timing.back_off;
         for attempt in 1..=ATTEMPTS {
             let reason = match self.post(body.clone()).await {
@@ -173,7 +175,7 @@ impl Exporter {
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, self.encoding.content_type())
             .header(header::USER_AGENT, concat!("pointsman/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body));
         let mut request = match request {

@@ -3,11 +3,15 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
+use super::otlp::Encoding;
+
 /// Where spans go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtlpOptions {
-    /// The base URL as in `OTEL_EXPORTER_OTLP_ENDPOINT`: `/v1/traces` is added to its path.
+    /// The URL that traces are posted to.
     pub endpoint: String,
+    /// How batches are written, as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub encoding: Encoding,
     /// Headers of each export, as in `OTEL_EXPORTER_OTLP_HEADERS`.
     pub headers: HeaderMap,
     /// The `service.name` of this process, as in `OTEL_SERVICE_NAME`.
@@ -30,7 +34,7 @@ pub enum OtlpError {
     )]
     Tls(String),
     /// The protocol is another.
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is {0:?}; traces are exported by http/json only")]
+    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is {0:?}; traces are exported by http/protobuf or http/json")]
     Protocol(String),
     /// The sampler is not known.
     #[error("OTEL_TRACES_SAMPLER is {0:?}; known are parentbased_always_on, _always_off and _traceidratio")]
@@ -45,7 +49,8 @@ pub enum OtlpError {
 
 impl OtlpOptions {
     /// The options that `variable`, which looks up an environment variable, amounts to; `None` where no endpoint is
-    /// set or tracing is turned off. `endpoint` goes before the variable's.
+    /// set or tracing is turned off. `endpoint` goes before `OTEL_EXPORTER_OTLP_ENDPOINT`; to both, `/v1/traces` is
+    /// added. Variables for traces (`OTEL_EXPORTER_OTLP_TRACES_…`) go before those for all signals.
     ///
     /// # Errors
     ///
@@ -56,20 +61,32 @@ impl OtlpOptions {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, OtlpError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Ok(None);
-        }
-        let Some(endpoint) = endpoint.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT")) else {
-            return Ok(None);
+        let exporter = |name: &str| {
+            let specific = variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
+            specific.or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
         };
-        if let Some(protocol) = variable("OTEL_EXPORTER_OTLP_PROTOCOL")
-            && protocol != "http/json"
-        {
-            return Err(OtlpError::Protocol(protocol));
+        let is = |name: &str, off: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case(off));
+        if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+            return Ok(None);
         }
+        let below = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+        let endpoint = match (endpoint, variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) {
+            (Some(base), _) => below(base),
+            (None, Some(whole)) => whole,
+            (None, None) => match variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
+                Some(base) => below(base),
+                None => return Ok(None),
+            },
+        };
+        let encoding = match exporter("PROTOCOL").as_deref() {
+            None | Some("http/protobuf") => Encoding::Protobuf,
+            Some("http/json") => Encoding::Json,
+            Some(other) => return Err(OtlpError::Protocol(other.into())),
+        };
         let options = Self {
             endpoint,
-            headers: variable("OTEL_EXPORTER_OTLP_HEADERS")
+            encoding,
+            headers: exporter("HEADERS")
                 .map_or_else(|| Ok(HeaderMap::new()), |list| headers(&list).ok_or(OtlpError::Headers))?,
             service: variable("OTEL_SERVICE_NAME").unwrap_or_else(|| "pointsman".into()),
             version: version.into(),
@@ -79,16 +96,15 @@ impl OtlpOptions {
         Ok(Some(options))
     }
 
-    /// The URL that traces are posted to.
+    /// The endpoint, once it is clear that the exporter can reach it.
     pub(super) fn url(&self) -> Result<Uri, OtlpError> {
         let error = || OtlpError::Endpoint(self.endpoint.clone());
-        let base: Uri = self.endpoint.parse().map_err(|_| error())?;
-        match base.scheme_str() {
-            Some("http") if base.query().is_none() => {}
-            Some("https") => return Err(OtlpError::Tls(self.endpoint.clone())),
-            Some(_) | None => return Err(error()),
+        let url: Uri = self.endpoint.parse().map_err(|_| error())?;
+        match url.scheme_str() {
+            Some("http") if url.query().is_none() => Ok(url),
+            Some("https") => Err(OtlpError::Tls(self.endpoint.clone())),
+            Some(_) | None => Err(error()),
         }
-        format!("{}/v1/traces", self.endpoint.trim_end_matches('/')).parse().map_err(|_| error())
     }
 }
 
@@ -154,23 +170,31 @@ mod tests {
         assert_eq!(options(&[]), Ok(None));
         assert_eq!(options(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), Ok(None));
         assert_eq!(options(&[ENDPOINT, ("OTEL_SDK_DISABLED", "true")]), Ok(None));
+        assert_eq!(options(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
     }
 
     #[test]
     fn traces_are_posted_below_the_endpoints_path() {
-        let check = |endpoint: &str, expected: Result<&str, OtlpError>| {
-            let url = options(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
-                .map(|options| options.unwrap().url().unwrap().to_string());
-            assert_eq!(url, expected.map(str::to_owned), "{endpoint}");
+        let check = |variables: &[(&str, &str)], expected: Result<&str, OtlpError>| {
+            let url = options(variables).map(|options| options.unwrap().url().unwrap().to_string());
+            assert_eq!(url, expected.map(str::to_owned), "{variables:?}");
         };
-        check("http://collector:4318", Ok("http://collector:4318/v1/traces"));
-        check("http://collector:4318/", Ok("http://collector:4318/v1/traces"));
-        check("http://[::1]:4318/otel", Ok("http://[::1]:4318/otel/v1/traces"));
-        check("https://collector", Err(OtlpError::Tls("https://collector".into())));
-        check("collector:4318", Err(OtlpError::Endpoint("collector:4318".into())));
-        check("http://collector?a=b", Err(OtlpError::Endpoint("http://collector?a=b".into())));
-        check("grpc://collector", Err(OtlpError::Endpoint("grpc://collector".into())));
-        check("not a url", Err(OtlpError::Endpoint("not a url".into())));
+        let base = |endpoint| [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)];
+        check(&base("http://collector:4318"), Ok("http://collector:4318/v1/traces"));
+        check(&base("http://collector:4318/"), Ok("http://collector:4318/v1/traces"));
+        check(&base("http://[::1]:4318/otel"), Ok("http://[::1]:4318/otel/v1/traces"));
+        check(&base("https://collector"), Err(OtlpError::Tls("https://collector/v1/traces".into())));
+        check(&base("collector:4318"), Err(OtlpError::Endpoint("collector:4318/v1/traces".into())));
+        check(
+            &base("http://collector?a=b"),
+            Err(OtlpError::Endpoint("http://collector?a=b/v1/traces".into())),
+        );
+        check(&base("grpc://collector"), Err(OtlpError::Endpoint("grpc://collector/v1/traces".into())));
+        check(&base("not a url"), Err(OtlpError::Endpoint("not a url/v1/traces".into())));
+        let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/in");
+        check(&[ENDPOINT, whole], Ok("http://traces:4318/in"));
+        let flag = OtlpOptions::from_env(Some("http://flag:4318".into()), "1.2.3", |_| Some(String::new()));
+        assert_eq!(flag.unwrap().unwrap().endpoint, "http://flag:4318/v1/traces");
     }
 
     #[test]
@@ -193,9 +217,14 @@ mod tests {
 
     #[test]
     fn a_protocol_that_is_not_spoken_is_refused() {
-        assert!(options(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).is_ok());
-        let refused = options(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        assert_eq!(refused, Err(OtlpError::Protocol("grpc".into())));
+        let check = |protocol: &str, expected: Result<Encoding, OtlpError>| {
+            let options = options(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
+            assert_eq!(options.map(|options| options.unwrap().encoding), expected, "{protocol}");
+        };
+        check("", Ok(Encoding::Protobuf));
+        check("http/protobuf", Ok(Encoding::Protobuf));
+        check("http/json", Ok(Encoding::Json));
+        check("grpc", Err(OtlpError::Protocol("grpc".into())));
     }
 
     #[test]

@@ -1,91 +1,109 @@
-//! A batch of spans in OTLP's JSON encoding (`opentelemetry/proto/collector/trace/v1`, and the encoding rules of
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: ids as hexadecimal, 64-bit integers as strings,
-//! enums as numbers).
+//! Batches of spans as OTLP has them (`opentelemetry/proto/collector/trace/v1`), in either of its encodings over HTTP.
+
+mod json;
+mod protobuf;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
-
 use super::span::{Attribute, Finished, SpanName};
 
+/// How a batch is written; the values of `OTEL_EXPORTER_OTLP_PROTOCOL` that go over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// `http/protobuf`, OpenTelemetry's default.
+    #[default]
+    Protobuf,
+    /// `http/json`.
+    Json,
+}
+
+impl Encoding {
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The body of an export.
+    pub(super) fn encode(self, service: &str, version: &str, spans: &[Finished]) -> Vec<u8> {
+        match self {
+            Self::Protobuf => protobuf::encode(service, version, spans),
+            Self::Json => json::encode(service, version, spans).to_string().into_bytes(),
+        }
+    }
+}
+
+/// The name of what made the spans.
+const SCOPE: &str = "pointsman";
+/// `SpanFlags`: the W3C sampled bit.
+const SAMPLED: u32 = 1;
+/// `Status.StatusCode.STATUS_CODE_ERROR`.
+const ERROR: u8 = 2;
 /// The most characters of a name that go into an attribute.
 const MAX_NAME: usize = 256;
 
-/// The request body of an export.
-pub(super) fn encode(service: &str, version: &str, spans: &[Finished]) -> Value {
-    json!({
-        "resourceSpans": [{
-            "resource": {"attributes": [
-                text("service.name", service),
-                text("service.version", version),
-            ]},
-            "scopeSpans": [{
-                "scope": {"name": "pointsman", "version": version},
-                "spans": spans.iter().map(span).collect::<Vec<_>>(),
-            }],
-        }],
-    })
+/// The value of an attribute, `AnyValue` there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum AnyValue<'a> {
+    Text(&'a str),
+    Integer(u32),
+    Double(f64),
 }
 
-fn span(span: &Finished) -> Value {
-    let kind = match span.name {
-        SpanName::Request => 2, // SPAN_KIND_SERVER
-        SpanName::Attempt => 3, // SPAN_KIND_CLIENT
-    };
-    let failed = span.attributes.iter().any(|attribute| matches!(attribute, Attribute::Reason(_)));
-    let mut out = json!({
-        "traceId": format!("{:032x}", span.context.trace),
-        "spanId": format!("{:016x}", span.context.span),
-        // Bit 0: sampled (W3C).
-        "flags": 1,
-        "name": span.name.as_str(),
-        "kind": kind,
-        "startTimeUnixNano": nanos(span.start).to_string(),
-        "endTimeUnixNano": nanos(span.start + span.duration).to_string(),
-        "attributes": span.attributes.iter().map(attribute).collect::<Vec<_>>(),
-        // STATUS_CODE_ERROR, or unset as instrumentation leaves it when nothing failed.
-        "status": if failed { json!({"code": 2}) } else { json!({}) },
-    });
-    if let Some(parent) = span.parent {
-        out["parentSpanId"] = Value::String(format!("{parent:016x}"));
-    }
-    out
-}
-
-fn attribute(attribute: &Attribute) -> Value {
+/// An attribute's key and value. Keys are those of OpenTelemetry's semantic conventions where it has one.
+fn key_value(attribute: &Attribute) -> (&'static str, AnyValue<'_>) {
     match attribute {
-        Attribute::Pool(name) => name_of("pointsman.pool", name),
-        Attribute::Model(name) => name_of("gen_ai.request.model", name),
-        Attribute::TargetModel(name) => name_of("pointsman.target_model", name),
-        Attribute::Endpoint(address) => name_of("pointsman.endpoint", address),
-        Attribute::Status(status) => integer("http.response.status_code", u32::from(*status)),
-        Attribute::Outcome(outcome) => text("pointsman.outcome", outcome),
-        Attribute::Reason(reason) => text("error.type", reason),
-        Attribute::InputTokens(tokens) => integer("gen_ai.usage.input_tokens", *tokens),
-        Attribute::CachedTokens(tokens) => integer("gen_ai.usage.cache_read.input_tokens", *tokens),
-        Attribute::OutputTokens(tokens) => integer("gen_ai.usage.output_tokens", *tokens),
-        Attribute::FirstToken(span) => seconds("pointsman.time_to_first_token", span.as_secs_f64()),
-        Attribute::Placement(span) => seconds("pointsman.placement_duration", span.as_secs_f64()),
+        Attribute::Pool(name) => ("pointsman.pool", name_of(name)),
+        Attribute::Model(name) => ("gen_ai.request.model", name_of(name)),
+        Attribute::TargetModel(name) => ("pointsman.target_model", name_of(name)),
+        Attribute::Endpoint(address) => ("pointsman.endpoint", name_of(address)),
+        Attribute::Status(status) => ("http.response.status_code", AnyValue::Integer(u32::from(*status))),
+        Attribute::Outcome(outcome) => ("pointsman.outcome", AnyValue::Text(outcome)),
+        Attribute::Reason(reason) => ("error.type", AnyValue::Text(reason)),
+        Attribute::InputTokens(tokens) => ("gen_ai.usage.input_tokens", AnyValue::Integer(*tokens)),
+        Attribute::CachedTokens(tokens) => {
+            ("gen_ai.usage.cache_read.input_tokens", AnyValue::Integer(*tokens))
+        }
+        Attribute::OutputTokens(tokens) => ("gen_ai.usage.output_tokens", AnyValue::Integer(*tokens)),
+        Attribute::FirstToken(span) => {
+            ("pointsman.time_to_first_token", AnyValue::Double(span.as_secs_f64()))
+        }
+        Attribute::Placement(span) => ("pointsman.placement_duration", AnyValue::Double(span.as_secs_f64())),
     }
 }
 
-fn name_of(key: &str, name: &Arc<str>) -> Value {
-    text(key, name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end]))
+fn name_of(name: &Arc<str>) -> AnyValue<'_> {
+    AnyValue::Text(name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end]))
 }
 
-fn text(key: &str, value: &str) -> Value {
-    json!({"key": key, "value": {"stringValue": value}})
+/// What the process is.
+const fn resource<'a>(service: &'a str, version: &'a str) -> [(&'static str, AnyValue<'a>); 2] {
+    [("service.name", AnyValue::Text(service)), ("service.version", AnyValue::Text(version))]
 }
 
-fn integer(key: &str, value: u32) -> Value {
-    json!({"key": key, "value": {"intValue": value.to_string()}})
-}
+impl Finished {
+    /// `Span.SpanKind`.
+    const fn kind(&self) -> u8 {
+        match self.name {
+            SpanName::Request => 2, // SPAN_KIND_SERVER
+            SpanName::Attempt => 3, // SPAN_KIND_CLIENT
+        }
+    }
 
-fn seconds(key: &str, value: f64) -> Value {
-    json!({"key": key, "value": {"doubleValue": value}})
-}
+    /// A span with a reason failed; the status of others stays unset, which means that nothing is known against them.
+    fn failed(&self) -> bool {
+        self.attributes.iter().any(|attribute| matches!(attribute, Attribute::Reason(_)))
+    }
 
-fn nanos(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+    /// Start and end in nanoseconds since 1970; 64 bits last until 2554.
+    fn times(&self) -> [u64; 2] {
+        let nanos = |time: SystemTime| {
+            time.duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        };
+        let start = nanos(self.start);
+        [start, start.saturating_add(u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX))]
+    }
 }

@@ -49,7 +49,7 @@ impl Collector {
     }
 
     fn exporter(&self) -> (Tracer, Exporter, Counter) {
-        exporter(&format!("http://{}/otel", self.address))
+        exporter(&format!("http://{}/otel/v1/traces", self.address))
     }
 
     fn spans(&self) -> Vec<Value> {
@@ -66,6 +66,7 @@ fn exporter(endpoint: &str) -> (Tracer, Exporter, Counter) {
     let dropped = Counter::default();
     let options = OtlpOptions {
         endpoint: endpoint.into(),
+        encoding: Encoding::Json,
         headers: HeaderMap::from_iter([(
             header::AUTHORIZATION,
             http::HeaderValue::from_static("Bearer key"),
