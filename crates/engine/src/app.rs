@@ -1,6 +1,6 @@
 //! What the requests of one server share, and what each of them brings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use pointsman_core::Rng;
 use pointsman_sim::engine::AdapterId;
 use tokio::sync::watch;
 
-use crate::api::{Fields, Generation, Prompt};
+use crate::api::{Fields, Generation};
 use crate::config::EngineConfig;
 use crate::fault::{Fault, FaultError, FaultOrder, FaultPlan};
 use crate::live::{Live, unix_now};
 use crate::reply::{self, ApiError, Broken, ErrorType, Reply};
 use crate::socket::ResetSwitch;
+use crate::stored::StoredResponses;
 use crate::stream::{EventStream, Finish, Grammar, engine_dead};
 
 /// A model that requests can name.
@@ -34,25 +35,13 @@ pub(crate) struct LoadedAdapter {
     pub(crate) path: String,
 }
 
-/// An answer that a later request can refer to.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredResponse {
-    pub(crate) id: String,
-    pub(crate) json: String,
-    /// Its prompt and answer.
-    pub(crate) tokens: Prompt,
-}
-
-/// The most responses that are kept; then the oldest goes.
-const STORED_RESPONSES: usize = 256;
-
 /// One server.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) config: EngineConfig,
     pub(crate) live: Arc<Live>,
     adapters: Mutex<BTreeMap<String, LoadedAdapter>>,
-    stored: Mutex<VecDeque<StoredResponse>>,
+    pub(crate) stored: StoredResponses,
     faults: Mutex<FaultPlan>,
     /// How long the port stays closed, when a refusal was ordered.
     refusal: watch::Sender<Option<Duration>>,
@@ -74,7 +63,7 @@ impl App {
         let app = Self {
             live,
             adapters: Mutex::default(),
-            stored: Mutex::default(),
+            stored: StoredResponses::default(),
             faults: Mutex::new(FaultPlan::new(config.seed)),
             refusal: watch::Sender::new(None),
             started,
@@ -124,18 +113,6 @@ impl App {
             self.live.unload_adapter(adapter.id);
             true
         })
-    }
-
-    pub(crate) fn store(&self, response: StoredResponse) {
-        let mut stored = locked(&self.stored);
-        if stored.len() >= STORED_RESPONSES {
-            stored.pop_front();
-        }
-        stored.push_back(response);
-    }
-
-    pub(crate) fn stored(&self, id: &str) -> Option<StoredResponse> {
-        locked(&self.stored).iter().find(|response| response.id == id).cloned()
     }
 
     /// Sixteen hexadecimal digits that this server gives once.

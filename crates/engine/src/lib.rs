@@ -18,6 +18,7 @@ mod reply;
 mod routes;
 mod server;
 mod socket;
+mod stored;
 mod stream;
 mod text;
 

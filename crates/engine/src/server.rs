@@ -11,6 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::App;
@@ -60,16 +63,21 @@ impl EngineServer {
         let mut shutdown = pin!(shutdown);
         let mut listener = Some(listener);
         let mut refusal = app.refusal().subscribe();
+        let mut reopens = Instant::now();
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 stream = accept(listener.as_ref()) => connections.serve(stream),
                 ordered = refusal.changed() => {
-                    let span = *refusal.borrow_and_update();
-                    if let (Ok(()), Some(span)) = (ordered, span) {
+                    if let (Ok(()), Some(span)) = (ordered, *refusal.borrow_and_update()) {
                         drop(listener.take());
-                        tokio::time::sleep(span).await;
-                        listener = Some(rebind(address).await);
+                        reopens = Instant::now() + span;
+                    }
+                }
+                () = tokio::time::sleep_until(reopens), if listener.is_none() => {
+                    listener = rebind(address).await;
+                    reopens = Instant::now() + Duration::from_millis(50);
+                    if listener.is_some() {
                         app.refusal().send_replace(None);
                     }
                 }
@@ -95,24 +103,23 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-/// Takes the port again after a refusal.
-async fn rebind(address: SocketAddr) -> TcpListener {
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return listener,
-            Err(error) => {
-                tracing::warn!(%address, %error, "the port is taken after a refusal");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
+/// Takes the port again after a refusal; nothing while another process has it.
+async fn rebind(address: SocketAddr) -> Option<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.inspect_err(|error| tracing::warn!(%address, %error, "the port is taken after a refusal")).ok()
 }
+
+/// Connections that may be open together; more are closed at once.
+const MAX_CONNECTIONS: usize = 8192;
 
 /// The open connections.
 struct Connections {
     app: Arc<App>,
     http: auto::Builder<TokioExecutor>,
     graceful: GracefulShutdown,
+    places: Arc<Semaphore>,
+    /// Ends all connections when the server ends, drained or not.
+    ended: DropGuard,
 }
 
 impl Connections {
@@ -121,10 +128,13 @@ impl Connections {
         // An idle connection waits for a request head: its time limit is the keep-alive.
         http.http1().timer(TokioTimer::new()).header_read_timeout(app.config.keep_alive);
         http.http2().timer(TokioTimer::new());
-        Self { app, http, graceful: GracefulShutdown::new() }
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let ended = CancellationToken::new().drop_guard();
+        Self { app, http, graceful: GracefulShutdown::new(), places, ended }
     }
 
     fn serve(&self, stream: TcpStream) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
         // Tokens are small: they must not wait for each other.
         let _ = stream.set_nodelay(true);
         let reset = ResetSwitch::default();
@@ -133,17 +143,26 @@ impl Connections {
         let service = service_fn(move |request| routes::answer(Arc::clone(&app), reset.clone(), request));
         let connection = self.http.serve_connection(socket, service).into_owned();
         let connection = self.graceful.watch(connection);
+        let ended = self.ended.token().clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            tokio::select! {
+                end = connection => {
+                    if let Err(error) = end {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                }
+                () = ended.cancelled() => {}
             }
+            drop(place);
         });
     }
 
-    /// Lets the connections finish their requests.
+    /// Lets the connections finish their requests, and ends those that do not.
     async fn drain(self, limit: Duration) {
-        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
+        let Self { graceful, ended, .. } = self;
+        if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
             tracing::warn!(?limit, "requests were still running at the end of the drain");
         }
+        drop(ended);
     }
 }

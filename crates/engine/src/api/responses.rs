@@ -11,8 +11,9 @@ use super::chat::conversation;
 use super::completions::text_prompt;
 use super::fields::invalid;
 use super::generation::{Generation, Header, Prompt, Usage, header};
-use crate::app::{App, Call, Failure, StoredResponse};
+use crate::app::{App, Call, Failure};
 use crate::reply::{ApiError, ErrorType, Reply, json, quoted};
+use crate::stored::{StoredResponse, StoredResponses};
 use crate::stream::{Delta, Finish, Grammar};
 use crate::text::{Answer, Role, flatten_messages};
 
@@ -22,25 +23,45 @@ pub(crate) async fn create(app: &App, call: Call) -> Result<Response<Reply>, Fai
     let model = app.model(&fields)?;
     let header = header(app, &fields, "resp_", call.request_id())?;
     let limits: (&[&str], u32) = (&["max_output_tokens"], app.config.profile.max_model_len);
-    let stored = fields.get("store").and_then(Value::as_bool) != Some(false);
-    let kept = if stored { prompt.clone() } else { Prompt::default() };
+    let keeps = fields.get("store").and_then(Value::as_bool) != Some(false);
+    let keeper = keeps.then(|| Keeper { stored: app.stored.clone(), prompt: prompt.clone() });
     let generation = Generation::start(app, &fields, &model, &[prompt], limits)?;
     let parts = ResponseParts::of(&fields, header, format!("msg_{}", app.draw_id()))?;
     if fields.flag("stream")? {
-        let events = ResponseEvents { parts, number: 0, text: String::new() };
+        let events = ResponseEvents { parts, keeper, number: 0, text: String::new() };
         return Ok(call.stream(generation, Grammar::Response(events)));
     }
     generation.ticket().finished().await;
     let answer = generation.answers().first();
     let finish = answer.map_or(Finish::Stop, |answer| Finish::of(&answer.ending));
     let text = answer.map(Answer::text).unwrap_or_default();
-    let whole = parts.whole(&text, finish, &generation.final_usage());
-    if let Some(answer) = answer.filter(|_| stored) {
-        let tokens = kept.0.into_iter().chain((0..answer.tokens).map(|position| answer.token(position)));
-        let id = parts.header.id.trim_matches('"').to_owned();
-        app.store(StoredResponse { id, json: whole.clone(), tokens: Prompt(tokens.collect()) });
+    let usage = generation.final_usage();
+    call.whole(|aborted| {
+        let whole = parts.whole(&text, aborted.unwrap_or(finish), &usage);
+        if let Some(keeper) = keeper {
+            keeper.keep(&parts.header, &whole, answer);
+        }
+        json(whole)
+    })
+    .await
+}
+
+/// Where a response goes that is to be stored, and what its prompt was.
+#[derive(Debug)]
+struct Keeper {
+    stored: StoredResponses,
+    prompt: Prompt,
+}
+
+impl Keeper {
+    fn keep(self, header: &Header, json: &str, answer: Option<&Answer>) {
+        let mut tokens = self.prompt;
+        if let Some(answer) = answer {
+            tokens.0.extend((0..answer.tokens).map(|position| answer.token(position)));
+        }
+        let id = serde_json::from_str(&header.id).unwrap_or_default();
+        self.stored.put(StoredResponse { id, json: json.to_owned(), tokens });
     }
-    call.whole(|_| json(whole)).await
 }
 
 /// Gets a stored response.
@@ -50,7 +71,7 @@ pub(crate) fn get(app: &App, id: &str) -> Result<Response<Reply>, Failure> {
 
 fn stored(app: &App, id: &str) -> Result<StoredResponse, ApiError> {
     let missing = || ApiError::new(ErrorType::NotFound, format!("Response with id '{id}' not found."));
-    app.stored(id).ok_or_else(missing)
+    app.stored.get(id).ok_or_else(missing)
 }
 
 fn prompt_of(app: &App, fields: &Fields) -> Result<Prompt, ApiError> {
@@ -153,6 +174,7 @@ fn usage_of(usage: &Usage) -> String {
 #[derive(Debug)]
 pub(crate) struct ResponseEvents {
     parts: ResponseParts,
+    keeper: Option<Keeper>,
     /// The number of the next event.
     number: u32,
     text: String,
@@ -211,7 +233,11 @@ impl ResponseEvents {
         let item = format!(r#""output_index":0,"item":{}"#, self.parts.message(&self.text));
         to.push_back(self.event("response.output_item.done", &item));
         let usage = generation.usage(sent.iter().copied());
-        let response = format!(r#""response":{}"#, self.parts.whole(&self.text, finish, &usage));
+        let whole = self.parts.whole(&self.text, finish, &usage);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.keep(&self.parts.header, &whole, generation.answers().first());
+        }
+        let response = format!(r#""response":{whole}"#);
         let name = match finish {
             Finish::Stop | Finish::StopString(_) => "response.completed",
             Finish::Length => "response.incomplete",
