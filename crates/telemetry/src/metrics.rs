@@ -12,6 +12,7 @@ mod exposition;
 mod family;
 mod labels;
 mod pool;
+mod process;
 mod request;
 mod sample;
 mod tables;
@@ -72,7 +73,9 @@ impl Metrics {
     #[must_use]
     pub fn new(build: &BuildInfo) -> Self {
         let tables = Arc::new(Tables::default());
-        let registry = RwLock::new(tables.register(build));
+        let mut registry = tables.register(build);
+        registry.register_collector(Box::new(process::ProcessCollector::start()));
+        let registry = RwLock::new(registry);
         Self { inner: Arc::new(Inner { tables, registry, pools: RwLock::default() }) }
     }
 

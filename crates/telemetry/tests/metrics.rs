@@ -151,9 +151,14 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("pointsman_time_per_output_token_seconds", "histogram", MODEL),
     ("pointsman_time_to_first_token_seconds", "histogram", MODEL),
     ("pointsman_trace_spans_dropped_total", "counter", &[]),
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_open_fds", "gauge", &[]),
+    ("process_resident_memory_bytes", "gauge", &[]),
+    ("process_start_time_seconds", "gauge", &[]),
 ];
 
 #[test]
+#[cfg(target_os = "linux")]
 fn the_page_has_these_metrics_and_no_others() {
     let page = page(&full());
     let found: Vec<_> = page.families().collect();
@@ -162,6 +167,19 @@ fn the_page_has_these_metrics_and_no_others() {
         .map(|(name, kind, labels)| (*name, *kind, labels.iter().copied().collect::<BTreeSet<_>>()))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_shows_what_it_uses() {
+    let page = page(&metrics());
+    let value = |name: &str| page.value(name).unwrap();
+    assert!(value("process_resident_memory_bytes") > 100_000.0);
+    assert!(value("process_cpu_seconds_total") >= 0.0);
+    assert!(value("process_open_fds") >= 3.0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let started = value("process_start_time_seconds");
+    assert!(started <= now && started > 1.6e9, "{started}");
 }
 
 #[test]
@@ -247,12 +265,7 @@ fn every_end_has_its_outcome_and_the_extensions_error_code() {
     check(complete, 200, r#"outcome="complete",reason="""#, None);
     check(complete, 404, r#"outcome="complete",reason="""#, Some("BadRequest"));
     check(complete, 500, r#"outcome="complete",reason="""#, Some("ModelServerError"));
-    check(
-        Outcome::Served(Completion::ClientGone),
-        200,
-        r#"outcome="client_gone",reason="""#,
-        Some("ClientDisconnected"),
-    );
+    check(Outcome::Served(Completion::ClientGone), 200, r#"outcome="client_gone",reason="""#, None);
     check(broken(FailureCause::Silent), 200, r#"outcome="broken",reason="silent""#, Some("ModelServerError"));
     check(
         broken(FailureCause::Truncated),
@@ -276,6 +289,20 @@ fn every_end_has_its_outcome_and_the_extensions_error_code() {
     );
     check(rejected("connect"), 502, r#"outcome="rejected",reason="connect""#, Some("ModelServerError"));
     check(rejected("silent"), 504, r#"outcome="rejected",reason="silent""#, Some("ModelServerError"));
+}
+
+#[test]
+fn refusals_leave_the_latency_of_served_requests_alone() {
+    let metrics = metrics();
+    metrics.request(POOL, "a", "a").finish(&record(Outcome::Rejected("saturated"), 429));
+    let page = page(&metrics);
+    let check = |name: &str, expected: f64| assert_eq!(page.metric_total(name), expected, "{name}");
+    check("inference_model_request_total", 1.0);
+    check("inference_model_request_sizes_count", 1.0);
+    check("inference_model_request_duration_seconds_count", 0.0);
+    check("inference_model_response_sizes_count", 0.0);
+    check("inference_model_output_tokens_count", 0.0);
+    check("pointsman_time_to_first_token_seconds_count", 0.0);
 }
 
 #[test]
@@ -441,8 +468,12 @@ fn openmetrics_names_counters_by_their_family() {
 
 #[test]
 fn a_page_reads_the_same_each_time() {
-    let (first, second) = (full(), full());
-    assert_eq!(first.render(Exposition::Prometheus), second.render(Exposition::Prometheus));
+    let page = |metrics: &Metrics| {
+        let page = metrics.render(Exposition::Prometheus);
+        let process = |line: &&str| !line.starts_with("process_");
+        page.lines().filter(process).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(page(&full()), page(&full()));
 }
 
 #[test]

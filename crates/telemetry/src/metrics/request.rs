@@ -148,8 +148,11 @@ impl RequestSeries {
                 .get(&ModelError { model_name, target_model_name, error_code, pool })
                 .inc();
         }
-        self.duration.observe(record.duration.as_secs_f64());
         self.request_bytes.observe(float(record.request_bytes));
+        if let Outcome::Rejected(_) = record.outcome {
+            return; // A flood of fast refusals would hide how slow the served ones are; the extension does the same.
+        }
+        self.duration.observe(record.duration.as_secs_f64());
         self.response_bytes.observe(float(record.response_bytes));
         if let Some(first) = record.first_token {
             self.ttft.observe(first.as_secs_f64());
@@ -176,10 +179,11 @@ impl RequestSeries {
     }
 }
 
-/// The extension's word for an error (its `error` package), `None` where there was none.
+/// The extension's word for an error (its `error` package), `None` where there was none. A client that leaves is none:
+/// the extension's alert on the error rate would call somebody for it.
 fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
     match (outcome, status) {
-        (Outcome::Served(Completion::ClientGone), _) => Some("ClientDisconnected"),
+        (Outcome::Served(Completion::ClientGone), _) => None,
         (Outcome::Served(Completion::Broken(_)), _) => Some("ModelServerError"),
         (Outcome::Served(Completion::Complete), 0..400) => None,
         (Outcome::Served(Completion::Complete), 400..500) => Some("BadRequest"),
