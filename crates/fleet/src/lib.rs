@@ -1,1 +1,39 @@
-//! Drives the core: clock, tickets, scrapes, health, file discovery, event log.
+//! Drives the core in real time: clock, tickets and guards, metrics scrapes, health probes, manifests from files, event
+//! log.
+//!
+//! A [`Fleet`] holds the configuration in force as a [`Generation`]. A front door takes a [`PoolHandle`] from it, asks
+//! for an endpoint with [`PoolHandle::place`], awaits the [`Ticket`] and holds the [`Placed`] guard for as long as the
+//! request runs. Whatever happens to the request, the guard counts it out.
+//!
+//! What this crate must not know: what requests say, how they are forwarded, listeners, admin pages.
+
+mod client;
+mod clock;
+pub mod connect;
+mod endpoint;
+mod fleet;
+mod generation;
+mod health;
+mod keeper;
+mod machine;
+mod models;
+mod record;
+pub mod scrape;
+mod seam;
+mod tasks;
+mod ticket;
+mod vitals;
+
+pub use clock::Clock;
+pub use connect::{ConnectError, Connection, Connector, HttpVersion};
+pub use endpoint::{Endpoint, authority};
+pub use fleet::{Fleet, FleetError, FleetOptions};
+pub use generation::{Generation, PoolHandle};
+pub use keeper::KeeperSettings;
+pub use models::{ServedModel, ServedModels};
+pub use record::{
+    Divergence, FORMAT, Line, PoolReplay, RecordError, RecordedEffect, ReplayError, ReplayReport, read_log,
+    replay,
+};
+pub use ticket::{Placed, Ticket};
+pub use vitals::{Pulse, Vitals};

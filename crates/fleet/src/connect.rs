@@ -1,0 +1,225 @@
+//! Connections to engines: TCP or TLS within a time budget, with the pool's authorities and key.
+
+mod stream;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess};
+use pointsman_core::FailureCause;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+
+pub use stream::EngineStream;
+
+/// The longest key file that is read.
+const MAX_KEY_BYTES: u64 = 16 << 10;
+
+/// Why the files of an [`EngineAccess`] cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file holds no certificate that could be used.
+    #[error("{path}: no usable certificate authority: {reason}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The file's text cannot be a header value.
+    #[error("{path}: not a key: it must be one line of visible characters")]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", .cause.as_str())]
+pub struct ConnectError {
+    /// The cause by which the core counts it: [`FailureCause::Connect`] or [`FailureCause::Tls`].
+    pub cause: FailureCause,
+    /// The words for logs.
+    pub reason: String,
+}
+
+/// The HTTP version that both sides of a connection will speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by ALPN, or with prior knowledge in clear text.
+    Http2,
+}
+
+/// An open connection to an engine.
+#[derive(Debug)]
+pub struct Connection {
+    /// The byte stream, no delay set.
+    pub io: EngineStream,
+    /// What to speak on it.
+    pub version: HttpVersion,
+}
+
+/// Opens connections for all pools with the same [`EngineAccess`].
+#[derive(Debug)]
+pub struct Connector {
+    access: EngineAccess,
+    /// Made at the first TLS connection where the system's authorities are used: reading them takes a while.
+    tls: ArcSwapOption<ClientConfig>,
+    authorization: ArcSwapOption<HeaderValue>,
+    stamps: Mutex<[Option<SystemTime>; 2]>,
+}
+
+impl Connector {
+    /// Reads the files that `access` names.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or used.
+    pub fn new(access: &EngineAccess) -> Result<Self, AccessError> {
+        let connector = Self {
+            access: access.clone(),
+            tls: ArcSwapOption::empty(),
+            authorization: ArcSwapOption::empty(),
+            stamps: Mutex::new(stamps(access)),
+        };
+        connector.load()?;
+        Ok(connector)
+    }
+
+    fn load(&self) -> Result<(), AccessError> {
+        let tls = self.access.ca.as_deref().map(tls::with_authorities).transpose()?;
+        let authorization = self.access.api_key.as_deref().map(read_key).transpose()?;
+        self.tls.store(tls);
+        self.authorization.store(authorization.map(Arc::new));
+        Ok(())
+    }
+
+    /// Reads the files again if they changed. `None` where they did not, else whether the new ones are in force; with
+    /// an error the old ones stay.
+    ///
+    /// # Errors
+    /// When a changed file cannot be read or used; told once for each change.
+    pub fn reload_if_changed(&self) -> Result<bool, AccessError> {
+        let now = stamps(&self.access);
+        let mut known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *known, now) == now {
+            return Ok(false);
+        }
+        drop(known);
+        self.load().map(|()| true)
+    }
+
+    /// The `authorization` header that engines want in place of the client's; marked sensitive.
+    #[must_use]
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        self.authorization.load().as_deref().cloned()
+    }
+
+    /// Opens a connection, with name resolution and TLS within `budget`.
+    ///
+    /// # Errors
+    /// When nobody answers in time, nobody is there, or TLS fails.
+    pub async fn connect(
+        &self,
+        address: &EndpointAddress,
+        budget: Duration,
+    ) -> Result<Connection, ConnectError> {
+        match tokio::time::timeout(budget, self.open(address)).await {
+            Ok(result) => result,
+            Err(_) => Err(failed(format!("no connection within {} ms", budget.as_millis()))),
+        }
+    }
+
+    async fn open(&self, address: &EndpointAddress) -> Result<Connection, ConnectError> {
+        let tcp = open_tcp(&address.host, address.port).await?;
+        let plain = |tcp, version| Connection { io: EngineStream::Plain(tcp), version };
+        match address.protocol {
+            AppProtocol::Http => Ok(plain(tcp, HttpVersion::Http1)),
+            AppProtocol::H2c => Ok(plain(tcp, HttpVersion::Http2)),
+            AppProtocol::Https => {
+                let config = self.tls_config().await?;
+                tls::handshake(config, &address.host, tcp).await
+            }
+        }
+    }
+
+    async fn tls_config(&self) -> Result<Arc<ClientConfig>, ConnectError> {
+        if let Some(config) = self.tls.load_full() {
+            return Ok(config);
+        }
+        let made = tokio::task::spawn_blocking(tls::with_system_authorities).await;
+        let config = made.map_err(|error| tls::failed(&error))?.map_err(|error| tls::failed(&error))?;
+        self.tls.store(Some(Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+fn failed(reason: String) -> ConnectError {
+    ConnectError { cause: FailureCause::Connect, reason }
+}
+
+async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let mut reason = None;
+    if let Ok(ip) = host.parse() {
+        return tcp_to(SocketAddr::new(ip, port)).await.map_err(|error| failed(error.to_string()));
+    }
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?;
+    for address in found {
+        match tcp_to(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => reason = Some(error.to_string()),
+        }
+    }
+    Err(failed(reason.unwrap_or_else(|| "the name has no address".into())))
+}
+
+async fn tcp_to(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn stamps(access: &EngineAccess) -> [Option<SystemTime>; 2] {
+    [&access.ca, &access.api_key]
+        .map(|path| std::fs::metadata(path.as_ref()?).and_then(|metadata| metadata.modified()).ok())
+}
+
+fn read_key(path: &std::path::Path) -> Result<HeaderValue, AccessError> {
+    let text = read_bounded(path, MAX_KEY_BYTES)?;
+    let wrong = || AccessError::Key { path: path.to_owned() };
+    let key = std::str::from_utf8(&text).map_err(|_| wrong())?.trim();
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong());
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The first `limit` bytes of a file, or an error where it has more.
+fn read_bounded(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, AccessError> {
+    use std::io::Read as _;
+    let fail = |source| AccessError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(fail(std::io::Error::other(format!("longer than {limit} bytes"))));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,57 @@
+//! An endpoint as the front doors see it.
+
+use std::sync::Arc;
+
+use pointsman_config::{EndpointAddress, Timeouts};
+use pointsman_core::EndpointId;
+use pointsman_telemetry::{EndpointSeries, PoolSeries};
+
+use crate::connect::Connector;
+use crate::models::ServedModels;
+use crate::vitals::Vitals;
+
+/// One endpoint of one pool: where it is and how that pool speaks to it. Two pools that select the same endpoint have
+/// a value each, with the same id and the same [`Vitals`].
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its number, unique within the fleet for the life of the process.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: EndpointAddress,
+    /// The pool's time budgets.
+    pub timeouts: Timeouts,
+    /// Its signs of life.
+    pub vitals: Arc<Vitals>,
+    pub(crate) authority: Arc<str>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) series: Arc<EndpointSeries>,
+    pub(crate) pool: Arc<PoolSeries>,
+    pub(crate) served: Arc<ServedModels>,
+}
+
+impl Endpoint {
+    /// `host:port`, IPv6 addresses in brackets.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// How to connect to it, with the pool's certificate authorities and key.
+    #[must_use]
+    pub fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    /// What its `/v1/models` listed last.
+    #[must_use]
+    pub fn served(&self) -> &ServedModels {
+        &self.served
+    }
+}
+
+/// `host:port` of an address, IPv6 addresses in brackets.
+#[must_use]
+pub fn authority(address: &EndpointAddress) -> String {
+    let EndpointAddress { host, port, .. } = address;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

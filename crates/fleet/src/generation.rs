@@ -1,0 +1,93 @@
+//! One generation of the configuration, in force until the next.
+
+use std::sync::Arc;
+
+use pointsman_config::{ObjectName, PoolIndex, World};
+use pointsman_core::{EndpointId, PolicyId, RequestFacts};
+use pointsman_telemetry::PoolSeries;
+
+use crate::endpoint::Endpoint;
+use crate::machine::Machine;
+use crate::models::ServedModel;
+use crate::ticket::Ticket;
+
+/// A configuration with the pools that carry it out. Requests that began under one generation end under it.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counts up from 1 with each configuration applied; 0 is the empty one before the first.
+    pub number: u64,
+    /// The configuration.
+    pub world: World,
+    /// The pools, in the order of [`World::pools`].
+    pub pools: Vec<Arc<PoolHandle>>,
+    /// How many objects were left out or kept from before because they have mistakes.
+    pub problems: usize,
+}
+
+impl Generation {
+    /// The pool that a route of this generation leads to.
+    #[must_use]
+    pub fn pool(&self, index: PoolIndex) -> Option<&Arc<PoolHandle>> {
+        self.pools.get(index.0)
+    }
+}
+
+/// A pool of one generation.
+#[derive(Debug)]
+pub struct PoolHandle {
+    pub(crate) name: ObjectName,
+    pub(crate) policy: PolicyId,
+    pub(crate) machine: Arc<Machine>,
+    /// In ascending order of id.
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) series: Arc<PoolSeries>,
+}
+
+impl PoolHandle {
+    /// Asks for an endpoint. `facts.policy` is set here.
+    pub fn place(&self, mut facts: RequestFacts) -> Ticket {
+        facts.policy = self.policy;
+        self.machine.place(facts)
+    }
+
+    /// The pool's number in its state machine.
+    #[must_use]
+    pub const fn policy(&self) -> PolicyId {
+        self.policy
+    }
+
+    /// The InferencePool's name.
+    #[must_use]
+    pub const fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    /// The pool's metric series.
+    #[must_use]
+    pub const fn series(&self) -> &Arc<PoolSeries> {
+        &self.series
+    }
+
+    /// Its endpoints in this generation, in ascending order of id.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// One of its endpoints; `None` where this generation has it no more.
+    #[must_use]
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        let position = self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).ok()?;
+        self.endpoints.get(position)
+    }
+
+    /// What its engines say they serve, each name once, in order.
+    #[must_use]
+    pub fn served_models(&self) -> Vec<ServedModel> {
+        let mut models: Vec<_> =
+            self.endpoints.iter().flat_map(|endpoint| endpoint.served.list().as_ref().clone()).collect();
+        models.sort();
+        models.dedup_by(|a, b| a.id == b.id);
+        models
+    }
+}

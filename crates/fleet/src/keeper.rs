@@ -1,0 +1,89 @@
+//! The tasks that keep one endpoint's state fresh: scraping, asking for models, probing.
+
+mod probe;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::endpoint::Endpoint;
+use crate::machine::Machine;
+use crate::tasks::Tasks;
+
+/// How engines are asked for their state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeeperSettings {
+    /// The shortest interval between two scrapes of an endpoint: when it is busy.
+    pub scrape_shortest: Duration,
+    /// The longest: when it is idle.
+    pub scrape_longest: Duration,
+    /// The time in which a scrape must be done.
+    pub scrape_budget: Duration,
+    /// The longest metrics page, in bytes.
+    pub page_limit: usize,
+    /// The pause between two probes of an endpoint that is out.
+    pub probe_every: Duration,
+    /// The time in which a probe must be answered.
+    pub probe_budget: Duration,
+    /// The pause between two questions for an endpoint's models.
+    pub models_every: Duration,
+}
+
+impl Default for KeeperSettings {
+    fn default() -> Self {
+        Self {
+            scrape_shortest: Duration::from_millis(200),
+            scrape_longest: Duration::from_secs(5),
+            scrape_budget: Duration::from_secs(2),
+            page_limit: 2 << 20,
+            probe_every: Duration::from_secs(1),
+            probe_budget: Duration::from_secs(2),
+            models_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The tasks of one endpoint; dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    face: Arc<ArcSwap<Endpoint>>,
+    _stop: DropGuard,
+}
+
+/// What each of the tasks has.
+#[derive(Clone, Debug)]
+struct Post {
+    face: Arc<ArcSwap<Endpoint>>,
+    machine: Arc<Machine>,
+    settings: KeeperSettings,
+    tasks: Tasks,
+}
+
+impl Keeper {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        settings: &KeeperSettings,
+        machine: &Arc<Machine>,
+        face: Arc<Endpoint>,
+    ) -> Self {
+        let face = Arc::new(ArcSwap::new(face));
+        let post = Post {
+            face: Arc::clone(&face),
+            machine: Arc::clone(machine),
+            settings: settings.clone(),
+            tasks: tasks.clone(),
+        };
+        let stop: CancellationToken = tasks.token();
+        tasks.spawn(stop.clone(), probe::run(post.clone()));
+        tasks.spawn(stop.clone(), watch::run(post));
+        Self { face, _stop: stop.drop_guard() }
+    }
+
+    /// The endpoint's settings changed, or another of its pools comes first.
+    pub(crate) fn turn_to(&self, face: Arc<Endpoint>) {
+        self.face.store(face);
+    }
+}

@@ -1,0 +1,295 @@
+//! One state machine of the core behind its lock, and the delivery of what it decides.
+
+mod effects;
+mod timer;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pointsman_core::{
+    Completion, Effect, EndpointId, Event, FailureCause, Health, PolicyId, Rejection, RequestFacts,
+    RequestId, Time, Usage,
+};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::endpoint::Endpoint;
+use crate::record::PoolLog;
+use crate::seam::{Pool, PoolConfig, PoolSnapshot};
+use crate::ticket::{Answer, Held, Ticket};
+use crate::vitals::Vitals;
+
+pub(crate) use timer::Timer;
+
+/// A state machine with all pools that share its endpoints.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Its number in the fleet and in event logs.
+    pub(crate) number: u32,
+    pub(crate) clock: Clock,
+    /// Request numbers are unique in the fleet, so that logs of several machines can be read together.
+    requests: Arc<AtomicU64>,
+    timer: Arc<Timer>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    /// Reused from event to event.
+    effects: Vec<Effect>,
+    /// Requests that the core holds.
+    held: BTreeMap<RequestId, Waiting>,
+    /// The endpoints of each pool, those included that it lost but that still have requests.
+    members: BTreeMap<PolicyId, Vec<Arc<Endpoint>>>,
+    /// Requests that the core dispatched where nobody waits: they are given back before the lock is.
+    orphans: Vec<RequestId>,
+    /// Endpoints that take nothing new and go when their last request does.
+    leaving: Vec<(EndpointId, Arc<Vitals>)>,
+    log: Option<PoolLog>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    policy: PolicyId,
+    since: Time,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What an event led to besides the answer to its own request: carried out after the lock is released.
+#[derive(Debug, Default)]
+struct Deliveries {
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    health: Vec<(Arc<Endpoint>, Health)>,
+}
+
+/// The request on whose behalf an event is handled: its answer needs no channel.
+#[derive(Clone, Copy)]
+struct Own {
+    request: RequestId,
+    policy: PolicyId,
+    since: Time,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        number: u32,
+        config: PoolConfig,
+        clock: Clock,
+        requests: Arc<AtomicU64>,
+        log: Option<PoolLog>,
+    ) -> Arc<Self> {
+        let inner = Inner {
+            pool: Pool::new(config),
+            effects: Vec::new(),
+            held: BTreeMap::new(),
+            members: BTreeMap::new(),
+            orphans: Vec::new(),
+            leaving: Vec::new(),
+            log,
+        };
+        Arc::new(Self { number, clock, requests, timer: Arc::default(), inner: Mutex::new(inner) })
+    }
+
+    pub(crate) fn timer(&self) -> &Arc<Timer> {
+        &self.timer
+    }
+
+    /// A panic while the lock was held cannot leave the core half changed in a way that later calls would mind more
+    /// than a gateway without a pool.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for an endpoint.
+    pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts) -> Ticket {
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let own = Own { request, policy: facts.policy, since: self.clock.now() };
+        self.ask(own, Event::Arrived { request, facts }, None)
+    }
+
+    /// Reports a failed attempt and asks for the next endpoint.
+    pub(crate) fn attempt_failed(
+        self: &Arc<Self>,
+        (request, policy): (RequestId, PolicyId),
+        endpoint: &Endpoint,
+        cause: FailureCause,
+        repeat: bool,
+    ) -> Ticket {
+        endpoint.series.failed(cause);
+        let event = Event::AttemptFailed { request, endpoint: endpoint.id, cause, repeat };
+        let own = Own { request, policy, since: self.clock.now() };
+        let ticket = self.ask(own, event, Some((endpoint, (!repeat).then_some(cause))));
+        match ticket.answer() {
+            Some(Ok(_)) => endpoint.pool.retried(cause),
+            Some(Err(Rejection::AttemptsFailed(_))) if repeat => endpoint.pool.retry_denied(),
+            Some(Err(_)) | None => {}
+        }
+        ticket
+    }
+
+    /// Handles an event that dispatches or rejects its own request, now or later. `left` is the endpoint that the
+    /// request leaves, and the cause that ends the request there and then unless the core says otherwise.
+    fn ask(
+        self: &Arc<Self>,
+        own: Own,
+        event: Event,
+        left: Option<(&Endpoint, Option<FailureCause>)>,
+    ) -> Ticket {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        if let Some((endpoint, _)) = left {
+            endpoint.vitals.end();
+        }
+        let answer = self.step(&mut inner, event, Some(own), &mut deliveries);
+        let answer = answer.or_else(|| Some(Err(Rejection::AttemptsFailed(left?.1?))));
+        let ticket = match answer {
+            Some(answer) => Ticket::answered(answer),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                let waiting = Waiting { policy: own.policy, since: own.since, answer: sender };
+                inner.held.insert(own.request, waiting);
+                Ticket::held(Held::new(Arc::clone(self), own.request, receiver))
+            }
+        };
+        self.sweep(&mut inner, &mut deliveries);
+        drop(inner);
+        Self::deliver(deliveries);
+        ticket
+    }
+
+    /// Handles an event that answers no request of its own.
+    pub(crate) fn tell(self: &Arc<Self>, event: Event) {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        self.step(&mut inner, event, None, &mut deliveries);
+        drop(inner);
+        Self::deliver(deliveries);
+    }
+
+    /// A dispatched request came to its end.
+    pub(crate) fn finished(
+        self: &Arc<Self>,
+        request: RequestId,
+        endpoint: &Endpoint,
+        completion: Completion,
+        usage: Usage,
+    ) {
+        if let Completion::Broken(cause) = completion {
+            endpoint.series.failed(cause);
+        }
+        self.ended(endpoint, Event::Finished { request, completion, usage });
+    }
+
+    /// A dispatched request was given up.
+    pub(crate) fn aborted(self: &Arc<Self>, request: RequestId, endpoint: &Endpoint) {
+        self.ended(endpoint, Event::Aborted { request });
+    }
+
+    fn ended(self: &Arc<Self>, endpoint: &Endpoint, event: Event) {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        endpoint.vitals.end();
+        self.step(&mut inner, event, None, &mut deliveries);
+        self.sweep(&mut inner, &mut deliveries);
+        drop(inner);
+        Self::deliver(deliveries);
+    }
+
+    /// Another endpoint than the one told serves the request: it is counted there from now on.
+    pub(crate) fn served_elsewhere(
+        self: &Arc<Self>,
+        (request, policy): (RequestId, PolicyId),
+        from: &Endpoint,
+        to: EndpointId,
+    ) -> Option<Arc<Endpoint>> {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        let endpoint = inner.member(policy, to)?;
+        endpoint.vitals.begin();
+        from.vitals.end();
+        self.step(&mut inner, Event::ServedElsewhere { request, endpoint: to }, None, &mut deliveries);
+        self.sweep(&mut inner, &mut deliveries);
+        drop(inner);
+        Self::deliver(deliveries);
+        Some(endpoint)
+    }
+
+    /// A ticket was dropped while its request was held. Where the answer came first, it goes with the channel.
+    pub(crate) fn abandoned(self: &Arc<Self>, request: RequestId) {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        if inner.held.remove(&request).is_some() {
+            self.step(&mut inner, Event::Aborted { request }, None, &mut deliveries);
+        }
+        drop(inner);
+        Self::deliver(deliveries);
+    }
+
+    /// The pool's endpoints by these numbers, in that order; those it does not have are left out.
+    pub(crate) fn endpoints(&self, policy: PolicyId, ids: &[EndpointId]) -> Vec<Arc<Endpoint>> {
+        let inner = self.lock();
+        ids.iter().filter_map(|id| inner.member(policy, *id)).collect()
+    }
+
+    /// Sets the endpoints of a pool. Those it loses stay known until they are down, since the core may still name them.
+    pub(crate) fn set_members(&self, policy: PolicyId, mut members: Vec<Arc<Endpoint>>) {
+        members.sort_by_key(|endpoint| endpoint.id);
+        let mut inner = self.lock();
+        let old = inner.members.remove(&policy).unwrap_or_default();
+        let lost = |old: &Arc<Endpoint>| members.binary_search_by_key(&old.id, |new| new.id).is_err();
+        let lost: Vec<_> = old.into_iter().filter(lost).collect();
+        members.extend(lost);
+        members.sort_by_key(|endpoint| endpoint.id);
+        inner.members.insert(policy, members);
+    }
+
+    /// Lets an endpoint finish what it has and then go.
+    pub(crate) fn retire(self: &Arc<Self>, endpoint: EndpointId, vitals: &Arc<Vitals>) {
+        let mut deliveries = Deliveries::default();
+        let mut inner = self.lock();
+        self.step(&mut inner, Event::EndpointDraining { endpoint }, None, &mut deliveries);
+        inner.leaving.push((endpoint, Arc::clone(vitals)));
+        self.sweep(&mut inner, &mut deliveries);
+        drop(inner);
+        Self::deliver(deliveries);
+    }
+
+    /// What the core knows, at this moment.
+    pub(crate) fn snapshot(&self) -> (Time, PoolSnapshot) {
+        let inner = self.lock();
+        let now = self.clock.now();
+        (now, inner.pool.snapshot(now))
+    }
+
+    /// The timers' one way in: the times that have come were taken out already.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        self.tell(Event::Timer);
+    }
+
+    /// Endpoints that lost their last request while leaving go down.
+    fn sweep(self: &Arc<Self>, inner: &mut Inner, deliveries: &mut Deliveries) {
+        while let Some(position) = inner.leaving.iter().position(|(_, vitals)| vitals.in_flight() == 0) {
+            let (endpoint, _) = inner.leaving.swap_remove(position);
+            self.step(inner, Event::EndpointDown { endpoint }, None, deliveries);
+            for members in inner.members.values_mut() {
+                members.retain(|member| member.id != endpoint);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn member(&self, policy: PolicyId, endpoint: EndpointId) -> Option<Arc<Endpoint>> {
+        let members = self.members.get(&policy)?;
+        let position = members.binary_search_by_key(&endpoint, |member| member.id).ok()?;
+        members.get(position).cloned()
+    }
+
+    /// The endpoint as each of its pools sees it.
+    fn faces(&self, endpoint: EndpointId) -> impl Iterator<Item = Arc<Endpoint>> {
+        self.members.keys().filter_map(move |policy| self.member(*policy, endpoint))
+    }
+}

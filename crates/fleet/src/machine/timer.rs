@@ -1,0 +1,65 @@
+//! The timer of a state machine: the times it asked for, and the task that waits for them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use pointsman_core::Time;
+use tokio::sync::Notify;
+
+use super::Machine;
+use crate::clock::Clock;
+
+/// The times at which a state machine wants to be woken. Asking twice is the same as asking once.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    due: Mutex<BTreeSet<Time>>,
+    changed: Notify,
+}
+
+impl Timer {
+    pub(super) fn wake_at(&self, time: Time) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_next = due.first().is_none_or(|next| time < *next);
+        due.insert(time);
+        drop(due);
+        if is_next {
+            self.changed.notify_one();
+        }
+    }
+
+    fn next(&self) -> Option<Time> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
+    }
+
+    /// Takes out the times that have come; whether there were any.
+    fn take(&self, now: Time) -> bool {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = due.split_off(&Time::from_nanos(now.as_nanos().saturating_add(1)));
+        !std::mem::replace(&mut *due, later).is_empty()
+    }
+
+    /// Wakes the machine when it asked to be, for as long as it exists.
+    pub(crate) async fn run(self: Arc<Self>, machine: Weak<Machine>, clock: Clock) {
+        while machine.strong_count() > 0 {
+            match self.next() {
+                Some(time) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(clock.instant(time).into()) => {}
+                        () = self.changed.notified() => {}
+                    }
+                }
+                None => self.changed.notified().await,
+            }
+            if self.take(clock.now()) {
+                let Some(machine) = machine.upgrade() else { return };
+                machine.wake();
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.timer.changed.notify_one();
+    }
+}

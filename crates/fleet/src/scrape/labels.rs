@@ -1,0 +1,131 @@
+//! The label set and the value of one line of a metrics page.
+
+use std::borrow::Cow;
+
+/// A line's labels, as they stand between the braces, and its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample<'a> {
+    labels: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Sample<'a> {
+    /// Splits what follows the series' name; `None` where it is not the rest of a sample line.
+    pub(super) fn split(rest: &'a [u8]) -> Option<Self> {
+        let (labels, value) = match rest.strip_prefix(b"{") {
+            None => (&[][..], rest),
+            Some(inside) => {
+                let end = end_of_labels(inside)?;
+                (inside.get(..end)?, inside.get(end + 1..)?)
+            }
+        };
+        let value = value.trim_ascii();
+        // A time stamp may follow the value.
+        let value = value.split(|byte| byte.is_ascii_whitespace()).next()?;
+        Some(Self { labels, value })
+    }
+
+    /// The value as it stands: NaN and the infinities included.
+    pub(super) fn value(self) -> Option<f64> {
+        std::str::from_utf8(self.value).ok()?.parse().ok()
+    }
+
+    /// A label's value, unescaped.
+    pub(super) fn label(self, wanted: &str) -> Option<Cow<'a, str>> {
+        let mut rest = self.labels;
+        while !rest.is_empty() {
+            let equals = memchr::memchr(b'=', rest)?;
+            let name = rest.get(..equals)?.trim_ascii();
+            let quoted = rest.get(equals + 1..)?.trim_ascii_start().strip_prefix(b"\"")?;
+            let end = end_of_value(quoted)?;
+            if name == wanted.as_bytes() {
+                return unescape(quoted.get(..end)?);
+            }
+            rest = quoted.get(end + 1..)?.trim_ascii_start();
+            rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+        }
+        None
+    }
+}
+
+/// The position of the closing brace, which may also stand in values.
+fn end_of_labels(inside: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let found = memchr::memchr2(b'"', b'}', inside.get(at..)?)? + at;
+        if inside.get(found) == Some(&b'}') {
+            return Some(found);
+        }
+        at = found + 1 + end_of_value(inside.get(found + 1..)?)? + 1;
+    }
+}
+
+/// The position of the quote that closes a value.
+fn end_of_value(quoted: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let found = memchr::memchr2(b'"', b'\\', quoted.get(at..)?)? + at;
+        if quoted.get(found) == Some(&b'"') {
+            return Some(found);
+        }
+        at = found + 2;
+    }
+}
+
+fn unescape(value: &[u8]) -> Option<Cow<'_, str>> {
+    let value = std::str::from_utf8(value).ok()?;
+    if !value.contains('\\') {
+        return Some(Cow::Borrowed(value));
+    }
+    let mut plain = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(char) = chars.next() {
+        plain.push(match char {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                other => other,
+            },
+            other => other,
+        });
+    }
+    Some(Cow::Owned(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rest: &str, label: &str, expected: Option<&str>, value: Option<f64>) {
+        let sample = Sample::split(rest.as_bytes());
+        assert_eq!(sample.and_then(|sample| sample.label(label)).as_deref(), expected);
+        assert_eq!(sample.and_then(Sample::value), value);
+    }
+
+    #[test]
+    fn labels_and_values_are_found_in_the_forms_the_text_format_allows() {
+        check(" 8", "a", None, Some(8.0));
+        check(" 1e3 1395066363000", "a", None, Some(1000.0));
+        check(r#"{a="x"} 1"#, "a", Some("x"), Some(1.0));
+        check(r#"{a="x",b="y",} 1"#, "b", Some("y"), Some(1.0));
+        check(r#"{ a = "x" , b = "y" } 1"#, "b", Some("y"), Some(1.0));
+        check(r#"{aa="x",a="y"} 1"#, "a", Some("y"), Some(1.0));
+        check(r#"{a=""} 1"#, "a", Some(""), Some(1.0));
+        check("{} 1", "a", None, Some(1.0));
+    }
+
+    #[test]
+    fn quotes_braces_and_commas_may_stand_in_values() {
+        check(r#"{b="}\"\\,a=",a="x\ny"} 1"#, "a", Some("x\ny"), Some(1.0));
+        check(r#"{b="}\"\\,a=",a="x"} 1"#, "b", Some("}\"\\,a="), Some(1.0));
+    }
+
+    #[test]
+    fn broken_lines_have_no_label_and_no_value() {
+        check(r#"{a="x" 1"#, "a", None, None);
+        check(r#"{a="x\"} 1"#, "a", None, None);
+        check(r#"{a=x} 1"#, "a", None, Some(1.0));
+        check("{a=\"\u{e9}\"} one", "a", Some("\u{e9}"), None);
+        check("", "a", None, None);
+    }
+}

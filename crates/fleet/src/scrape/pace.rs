@@ -1,0 +1,97 @@
+//! How often an engine's page is read: seldom while nothing goes there, more often the more does.
+
+use std::time::Duration;
+
+use pointsman_core::Rng;
+
+/// So many dispatches between two readings, where the bounds allow it.
+const DISPATCHES_PER_READING: f64 = 2.0;
+/// While requests run, gauges change without dispatches too.
+const WHILE_RUNNING: Duration = Duration::from_secs(1);
+
+/// The bounds of the interval between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// When busy.
+    pub(crate) shortest: Duration,
+    /// When idle.
+    pub(crate) longest: Duration,
+}
+
+/// The pace of one endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    bounds: Bounds,
+    dispatched: u64,
+    rng: Rng,
+}
+
+impl Pace {
+    pub(crate) const fn new(bounds: Bounds, seed: u64) -> Self {
+        Self { bounds, dispatched: 0, rng: Rng::seeded(seed) }
+    }
+
+    /// The pause until the next reading. `dispatched` counts all requests ever sent there, `in_flight` those that run,
+    /// `passed` is the time since the last call. Drawn within ±10 %, so that endpoints do not fall into step.
+    pub(crate) fn next(&mut self, dispatched: u64, in_flight: u32, passed: Duration) -> Duration {
+        let new = dispatched.saturating_sub(std::mem::replace(&mut self.dispatched, dispatched));
+        let Bounds { shortest, longest } = self.bounds;
+        let new = u32::try_from(new).unwrap_or(u32::MAX);
+        let mut pause = longest;
+        if new > 0 {
+            pause = passed.max(Duration::from_millis(1)).mul_f64(DISPATCHES_PER_READING / f64::from(new));
+        }
+        if in_flight > 0 {
+            pause = pause.min(WHILE_RUNNING);
+        }
+        let draw = u32::try_from(self.rng.below(201)).unwrap_or(100);
+        pause.clamp(shortest.min(longest), longest) * (900 + draw) / 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { shortest: Duration::from_millis(200), longest: Duration::from_secs(5) };
+
+    #[track_caller]
+    fn check(dispatched: u64, in_flight: u32, passed: Duration, expected_ms: u64) {
+        let mut pace = Pace::new(BOUNDS, 7);
+        let pause = pace.next(dispatched, in_flight, passed);
+        let expected = Duration::from_millis(expected_ms);
+        assert!(
+            pause >= expected * 9 / 10 && pause <= expected * 11 / 10,
+            "{pause:?} is not about {expected:?}"
+        );
+    }
+
+    #[test]
+    fn an_idle_endpoint_is_read_seldom() {
+        check(0, 0, Duration::from_secs(5), 5_000);
+    }
+
+    #[test]
+    fn a_running_request_alone_makes_it_a_second() {
+        check(0, 1, Duration::from_secs(5), 1_000);
+    }
+
+    #[test]
+    fn the_interval_follows_the_rate_of_dispatches() {
+        check(5, 0, Duration::from_secs(1), 400);
+        check(1, 0, Duration::from_secs(1), 2_000);
+        check(1, 1, Duration::from_secs(1), 1_000);
+    }
+
+    #[test]
+    fn a_busy_endpoint_is_read_at_the_shortest_interval() {
+        check(1_000, 50, Duration::from_secs(1), 200);
+    }
+
+    #[test]
+    fn only_new_dispatches_count() {
+        let mut pace = Pace::new(BOUNDS, 7);
+        pace.next(1_000, 0, Duration::from_secs(1));
+        assert!(pace.next(1_000, 0, Duration::from_secs(1)) >= Duration::from_millis(4_500));
+    }
+}
