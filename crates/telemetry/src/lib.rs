@@ -11,6 +11,6 @@ mod metrics;
 pub mod trace;
 
 pub use metrics::{
-    BuildInfo, EndpointSample, EndpointSeries, Exposition, Metrics, OTHER, Outcome, PoolSample, PoolSeries,
-    RequestRecord, RequestSeries, Running, UNDECLARED,
+    BuildInfo, EndpointSample, EndpointSeries, Exposition, GatewaySample, Metrics, OTHER, Outcome,
+    PoolSample, PoolSeries, RequestRecord, RequestSeries, Running, UNDECLARED,
 };

@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 pub use exposition::Exposition;
 pub use pool::{EndpointSeries, PoolSeries};
 pub use request::{Outcome, RequestRecord, RequestSeries, Running};
-pub use sample::{EndpointSample, PoolSample};
+pub use sample::{EndpointSample, GatewaySample, PoolSample};
 
 use family::{read, write};
 use tables::Tables;
@@ -79,8 +79,8 @@ impl Metrics {
         Self { inner: Arc::new(Inner { tables, registry, pools: RwLock::default() }) }
     }
 
-    /// The series of a pool, by its `namespace/name`. Made at the first call; past [`MAX_POOLS`] pools all further
-    /// ones share the series of the pool [`OTHER`].
+    /// The series of a pool, by its `namespace/name`. Made at the first call; past 256 pools, all further ones
+    /// share the series of the pool [`OTHER`].
     #[must_use]
     pub fn pool(&self, name: &str) -> Arc<PoolSeries> {
         if let Some(pool) = read(&self.inner.pools).get(name) {
@@ -110,12 +110,6 @@ impl Metrics {
     /// names.
     pub fn refused(&self, reason: &'static str) {
         self.inner.tables.outcome("", "rejected", reason).inc();
-    }
-
-    /// Bytes of request bodies held at this time: the caller adds and subtracts.
-    #[must_use]
-    pub fn held_body_bytes(&self) -> Gauge {
-        self.inner.tables.held_body_bytes.clone()
     }
 
     /// Client connections open at this time: the caller adds and subtracts.
@@ -150,6 +144,11 @@ impl Metrics {
     /// Asks `collect` for every pool's momentary state at each scrape, so that gauges cost nothing between scrapes.
     pub fn register_collector(&self, collect: Box<dyn Fn() -> Vec<PoolSample> + Send + Sync>) {
         write(&self.inner.registry).register_collector(Box::new(sample::PoolCollector(collect)));
+    }
+
+    /// Asks `collect` for the gateway's momentary state at each scrape.
+    pub fn register_gateway(&self, collect: Box<dyn Fn() -> GatewaySample + Send + Sync>) {
+        write(&self.inner.registry).register_collector(Box::new(sample::GatewayCollector(collect)));
     }
 
     /// The page, in the format that the scraper asked for.

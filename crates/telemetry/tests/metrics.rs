@@ -6,12 +6,14 @@ mod page;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use page::Page;
 use pointsman_core::{Completion, FailureCause, Usage};
 use pointsman_telemetry::{
-    BuildInfo, EndpointSample, Exposition, Metrics, Outcome, PoolSample, RequestRecord, UNDECLARED,
+    BuildInfo, EndpointSample, Exposition, GatewaySample, Metrics, Outcome, PoolSample, RequestRecord,
+    UNDECLARED,
 };
 
 const POOL: &str = "default/llama";
@@ -75,6 +77,11 @@ fn full() -> Metrics {
     metrics.configuration(7, 2);
     metrics.certificate_reloaded(true);
     metrics.register_collector(Box::new(|| vec![sample()]));
+    metrics.register_gateway(Box::new(|| GatewaySample {
+        requests: 3,
+        held_body_bytes: 1 << 20,
+        connections: 5,
+    }));
     metrics
 }
 
@@ -144,6 +151,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("pointsman_pool_endpoints", "gauge", &["pool"]),
     ("pointsman_pool_metrics_blackout", "gauge", &["pool"]),
     ("pointsman_pool_saturated", "gauge", &["pool"]),
+    ("pointsman_requests_in_flight", "gauge", &[]),
     ("pointsman_requests_total", "counter", &["outcome", "pool", "reason"]),
     ("pointsman_retries_denied_total", "counter", &["pool"]),
     ("pointsman_retries_total", "counter", &["cause", "pool"]),
@@ -424,6 +432,20 @@ fn pool_gauges_speak_of_ready_endpoints_with_fresh_metrics() {
 }
 
 #[test]
+fn gauges_of_the_gateway_are_asked_for_at_each_scrape() {
+    let (metrics, calls) = (metrics(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&calls);
+    metrics.register_gateway(Box::new(move || {
+        let call = count.fetch_add(1, Ordering::Relaxed);
+        GatewaySample { requests: call, held_body_bytes: 1 << 20 }
+    }));
+    assert_eq!(page(&metrics).value("pointsman_requests_in_flight"), Some(0.0));
+    let second = page(&metrics);
+    assert_eq!(second.value("pointsman_requests_in_flight"), Some(1.0));
+    assert_eq!(second.value("pointsman_held_body_bytes"), Some(1_048_576.0));
+}
+
+#[test]
 fn the_alarm_rises_when_no_endpoint_shows_fresh_metrics() {
     let blackout = |fresh: &[bool]| {
         let mut pool = sample();
@@ -482,7 +504,7 @@ fn handles_of_one_thing_are_one() {
     let clone = metrics.clone();
     assert!(Arc::ptr_eq(&metrics.pool(POOL), &clone.pool(POOL)));
     assert!(Arc::ptr_eq(&metrics.request(POOL, "a", "b"), &clone.request(POOL, "c", "d")));
-    metrics.held_body_bytes().inc_by(10);
-    clone.held_body_bytes().dec_by(4);
-    assert_eq!(page(&metrics).value("pointsman_held_body_bytes"), Some(6.0));
+    metrics.client_connections().inc_by(10);
+    clone.client_connections().dec_by(4);
+    assert_eq!(page(&metrics).value("pointsman_client_connections"), Some(6.0));
 }

@@ -9,6 +9,17 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::request::float;
+
+/// What a gateway holds at one moment, over all pools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GatewaySample {
+    /// Requests in flight, those without a pool included.
+    pub requests: u64,
+    /// Bytes of request bodies held in memory.
+    pub held_body_bytes: u64,
+}
+
 /// The momentary state of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolSample {
@@ -77,6 +88,28 @@ impl Collector for PoolCollector {
         }
         for gauge in ENDPOINT_GAUGES {
             gauge.encode(&mut encoder, &pools)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct GatewayCollector(pub(super) Box<dyn Fn() -> GatewaySample + Send + Sync>);
+
+impl fmt::Debug for GatewayCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GatewayCollector")
+    }
+}
+
+impl Collector for GatewayCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let GatewaySample { requests, held_body_bytes } = (self.0)();
+        for (name, help, value) in [
+            ("pointsman_requests_in_flight", "Requests in flight, over all pools.", requests),
+            ("pointsman_held_body_bytes", "Bytes of request bodies held in memory.", held_body_bytes),
+        ] {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(float(value)).encode(family)?;
         }
         Ok(())
     }
@@ -173,7 +206,7 @@ const ENDPOINT_GAUGES: [EndpointGauge; 7] = [
         name: "pointsman_endpoint_pending_tokens",
         help: "Prompt tokens sent to the endpoint and not yet prefilled.",
         named: false,
-        value: |endpoint| Some(super::request::float(endpoint.pending_tokens)),
+        value: |endpoint| Some(float(endpoint.pending_tokens)),
     },
     EndpointGauge {
         name: "pointsman_endpoint_running",

@@ -44,7 +44,6 @@ pub(super) struct Tables {
     pub(super) scrapes: Family<Endpoint, Counter>,
     pub(super) scrape_failures: Family<Endpoint, Counter>,
     // Per process.
-    pub(super) held_body_bytes: Gauge,
     pub(super) client_connections: Gauge,
     pub(super) configuration_generation: Gauge,
     pub(super) configuration_errors: Gauge,
@@ -80,7 +79,6 @@ impl Default for Tables {
             ejections: Family::default(),
             scrapes: Family::default(),
             scrape_failures: Family::default(),
-            held_body_bytes: Gauge::default(),
             client_connections: Gauge::default(),
             configuration_generation: Gauge::default(),
             configuration_errors: Gauge::default(),
@@ -224,11 +222,6 @@ impl Tables {
             "inference_extension_scheduler_e2e_duration_seconds",
             "Time to choose an endpoint, over all pools",
             self.scheduler.clone(),
-        );
-        registry.register(
-            "pointsman_held_body_bytes",
-            "Bytes of request bodies held in memory",
-            self.held_body_bytes.clone(),
         );
         registry.register(
             "pointsman_client_connections",
