@@ -36,7 +36,6 @@ pub(crate) struct LoadedAdapter {
 }
 
 /// One server.
-#[derive(Debug)]
 pub(crate) struct App {
     pub(crate) config: EngineConfig,
     pub(crate) live: Arc<Live>,
@@ -179,7 +178,6 @@ impl From<ApiError> for Failure {
 }
 
 /// One request as its API sees it.
-#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// Whether the body is declared as JSON.

@@ -6,7 +6,8 @@
 //! headers, errors, metrics) follows recordings of vLLM 0.32.0. Differences are deliberate and few: there is no
 //! model behind the words, log probabilities are null, and every adapter path is found.
 //!
-//! Several servers can run in one process: nothing is global.
+//! Several servers can run in one process: nothing is global. Types that carry prompts or answers have no `Debug`, so
+//! that no log line can show them.
 
 mod api;
 mod app;

@@ -16,7 +16,6 @@ use crate::stream::EventStream;
 pub(crate) struct Broken;
 
 /// A response body.
-#[derive(Debug)]
 pub(crate) enum Reply {
     /// Known in full.
     Whole(Option<Bytes>),

@@ -23,6 +23,7 @@ enum Route<'a> {
     Responses,
     StoredResponse(&'a str),
     Messages,
+    CountTokens,
     Embeddings,
     Score,
     Rerank,
@@ -47,6 +48,7 @@ impl<'a> Route<'a> {
             "/v1/completions" => Self::Completions,
             "/v1/responses" => Self::Responses,
             "/v1/messages" => Self::Messages,
+            "/v1/messages/count_tokens" => Self::CountTokens,
             "/v1/embeddings" => Self::Embeddings,
             "/score" | "/v1/score" => Self::Score,
             "/rerank" | "/v1/rerank" | "/v2/rerank" => Self::Rerank,
@@ -75,6 +77,7 @@ impl<'a> Route<'a> {
             | Self::Completions
             | Self::Responses
             | Self::Messages
+            | Self::CountTokens
             | Self::Embeddings
             | Self::Score
             | Self::Rerank
@@ -105,6 +108,7 @@ impl<'a> Route<'a> {
             | Self::Score
             | Self::Rerank => true,
             Self::StoredResponse(_)
+            | Self::CountTokens
             | Self::Tokenize
             | Self::Detokenize
             | Self::Models
@@ -179,6 +183,7 @@ async fn dispatch(
         Route::Responses => responses::create(app, call).await,
         Route::StoredResponse(id) => responses::get(app, id),
         Route::Messages => messages::message(app, call).await,
+        Route::CountTokens => messages::count(app, &call),
         Route::Embeddings => pooling::embed(app, call).await,
         Route::Score => pooling::score(app, call).await,
         Route::Rerank => pooling::rerank(app, call).await,

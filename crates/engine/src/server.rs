@@ -1,5 +1,6 @@
 //! Sockets: bind, accept, serve, drain.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,11 +23,17 @@ use crate::routes;
 use crate::socket::{ResetSwitch, Socket};
 
 /// A simulated model server that listens but does not serve yet.
-#[derive(Debug)]
 pub struct EngineServer {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+}
+
+impl fmt::Debug for EngineServer {
+    /// Only the address: what is served may carry prompts.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EngineServer").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl EngineServer {

@@ -9,7 +9,7 @@ use crate::api::Prompt;
 const LIMIT: usize = 256;
 
 /// A response that was given.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct StoredResponse {
     pub(crate) id: String,
     pub(crate) json: String,
@@ -18,7 +18,7 @@ pub(crate) struct StoredResponse {
 }
 
 /// The responses of one server; clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct StoredResponses(Arc<Mutex<VecDeque<StoredResponse>>>);
 
 impl StoredResponses {

@@ -16,7 +16,7 @@ use crate::socket::ResetSwitch;
 use crate::text::Ending;
 
 /// How an answer, or a choice of it, ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish<'a> {
     /// By itself.
     Stop,
@@ -48,7 +48,6 @@ impl<'a> Finish<'a> {
 }
 
 /// The events of one API.
-#[derive(Debug)]
 pub(crate) enum Grammar {
     Chat(ChatEvents),
     Completion(CompletionEvents),
@@ -57,7 +56,7 @@ pub(crate) enum Grammar {
 }
 
 /// New text of one choice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Delta<'a> {
     pub(crate) choice: usize,
     /// ASCII that needs no escaping.
@@ -125,7 +124,6 @@ pub(crate) fn engine_dead() -> ApiError {
 }
 
 /// The stream of one request. Dropping it, as when the client hangs up, takes the request out of the engine.
-#[derive(Debug)]
 pub(crate) struct EventStream {
     generation: Generation,
     grammar: Grammar,

@@ -297,3 +297,33 @@ async fn requests_that_wait_for_an_adapter_slot_are_told_from_those_that_wait_fo
     drop(clients);
     server.until("vllm:num_requests_running", |running| running == 0.0).await;
 }
+
+#[tokio::test]
+async fn a_message_is_counted_as_it_is_read() {
+    let server = start(config()).await;
+    let request =
+        json!({"system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3});
+    let counted = body(&server.post("/v1/messages/count_tokens", &request.to_string()).await);
+    let answered = body(&server.post("/v1/messages", &request.to_string()).await);
+    assert_eq!(counted["input_tokens"], answered["usage"]["input_tokens"]);
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken_as_well() {
+    use http_body_util::BodyExt;
+    let server = start(config()).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let request = json!({"prompt": "Hi", "max_tokens": 5, "ignore_eos": true, "stream": true}).to_string();
+    let request = http::Request::post("http://tiny/v1/completions")
+        .header("content-type", "application/json")
+        .body(request)
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let response = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(events(std::str::from_utf8(&response).unwrap()).len(), 6);
+}

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use crate::reply::{ApiError, ErrorType};
 
 /// The fields of a JSON object.
-#[derive(Debug)]
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {

@@ -26,7 +26,7 @@ pub(crate) struct Header {
 }
 
 /// A prompt as tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Prompt(pub(crate) Vec<Token>);
 
 /// Token counts of a request.
@@ -46,7 +46,6 @@ impl Usage {
 }
 
 /// A request in the engine.
-#[derive(Debug)]
 pub(crate) struct Generation {
     ticket: Ticket,
     answers: Vec<Answer>,

@@ -6,24 +6,17 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
+use super::Fields;
 use super::chat::conversation;
-use super::generation::{Generation, Header, header};
+use super::generation::{Generation, Header, Prompt, header};
 use crate::app::{App, Call, Failure};
-use crate::reply::{Reply, json, quoted};
+use crate::reply::{ApiError, Reply, json, quoted};
 use crate::stream::{Delta, Finish, Grammar};
 
 pub(crate) async fn message(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
     fields.require("max_tokens")?;
-    let messages = fields.list("messages")?;
-    let prompt = match fields.get("system") {
-        Some(system) => {
-            let system = serde_json::json!({"role": "system", "content": system});
-            let all: Vec<Value> = std::iter::once(system).chain(messages.iter().cloned()).collect();
-            conversation(&all)?
-        }
-        None => conversation(messages)?,
-    };
+    let prompt = prompt_of(&fields)?;
     let model = app.model(&fields)?;
     let header = header(app, &fields, "chatcmpl-", call.request_id())?;
     let limits: (&[&str], u32) = (&["max_tokens"], app.config.profile.max_model_len);
@@ -33,6 +26,22 @@ pub(crate) async fn message(app: &App, call: Call) -> Result<Response<Reply>, Fa
     }
     generation.ticket().finished().await;
     call.whole(|aborted| json(whole(&header, &generation, aborted))).await
+}
+
+/// `/v1/messages/count_tokens`.
+pub(crate) fn count(app: &App, call: &Call) -> Result<Response<Reply>, Failure> {
+    let fields = call.fields()?;
+    let prompt = prompt_of(&fields)?;
+    app.model(&fields)?;
+    Ok(json(format!(r#"{{"input_tokens":{}}}"#, prompt.0.len())))
+}
+
+fn prompt_of(fields: &Fields) -> Result<Prompt, ApiError> {
+    let messages = fields.list("messages")?;
+    let Some(system) = fields.get("system") else { return conversation(messages) };
+    let system = serde_json::json!({"role": "system", "content": system});
+    let all: Vec<Value> = std::iter::once(system).chain(messages.iter().cloned()).collect();
+    conversation(&all)
 }
 
 fn whole(header: &Header, generation: &Generation, aborted: Option<Finish<'_>>) -> String {

@@ -17,6 +17,16 @@ const DIMENSIONS: usize = 16;
 pub(crate) async fn embed(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
     let prompts = inputs(fields.require("input")?, "body.input")?;
+    let encoding = fields.text("encoding_format")?.unwrap_or("float");
+    if !matches!(encoding, "float" | "base64") {
+        return Err(invalid(
+            "literal_error",
+            "body.encoding_format",
+            "Input should be 'float' or 'base64'",
+            "<other>",
+        )
+        .into());
+    }
     let model = app.model(&fields)?;
     let header = header(app, &fields, "embd-", call.request_id())?;
     let pooled = pool(app, &fields, &model, &prompts)?;
@@ -27,8 +37,9 @@ pub(crate) async fn embed(app: &App, call: Call) -> Result<Response<Reply>, Fail
         .enumerate()
         .map(|(index, fingerprint)| {
             let mut rng = Rng::seeded(*fingerprint);
-            let values: Vec<_> = (0..DIMENSIONS).map(|_| signed_unit(&mut rng).to_string()).collect();
-            format!(r#"{{"index":{index},"object":"embedding","embedding":[{}]}}"#, values.join(","))
+            let values: Vec<_> = (0..DIMENSIONS).map(|_| signed_unit(&mut rng)).collect();
+            let vector = if encoding == "base64" { base64_of(&values) } else { list_of(&values) };
+            format!(r#"{{"index":{index},"object":"embedding","embedding":{vector}}}"#)
         })
         .collect();
     let (id, created, model, data) = (header.id, header.created, header.model, data.join(","));
@@ -129,7 +140,47 @@ fn prompt_usage(tokens: u32) -> String {
 }
 
 /// A number from -1 to 1.
-#[expect(clippy::cast_precision_loss, reason = "the upper 53 bits of a draw are exact in a float")]
-fn signed_unit(rng: &mut Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+#[expect(clippy::cast_precision_loss, reason = "the upper 24 bits of a draw are exact in a float")]
+fn signed_unit(rng: &mut Rng) -> f32 {
+    (rng.next_u64() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+}
+
+/// A vector as a JSON list.
+fn list_of(values: &[f32]) -> String {
+    let values: Vec<_> = values.iter().map(f32::to_string).collect();
+    format!("[{}]", values.join(","))
+}
+
+/// A vector as a JSON string: its little-endian bytes in base64 (RFC 4648 §4), as OpenAI's client asks for it.
+fn base64_of(values: &[f32]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut text = String::from("\"");
+    for group in bytes.chunks(3) {
+        let byte = |position: usize| u32::from(group.get(position).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= group.len() { char::from(DIGITS[index]) } else { '=' });
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_written_in_base64() {
+        for (values, text) in [
+            (&[][..], "\"\""),
+            (&[1.0][..], "\"AACAPw==\""),
+            (&[1.0, -0.5][..], "\"AACAPwAAAL8=\""),
+            (&[0.0, 0.0, 2.0][..], "\"AAAAAAAAAAAAAABA\""),
+        ] {
+            assert_eq!(base64_of(values), text);
+        }
+    }
 }

@@ -47,7 +47,6 @@ pub(crate) async fn create(app: &App, call: Call) -> Result<Response<Reply>, Fai
 }
 
 /// Where a response goes that is to be stored, and what its prompt was.
-#[derive(Debug)]
 struct Keeper {
     stored: StoredResponses,
     prompt: Prompt,
@@ -112,7 +111,6 @@ fn conversation_items(items: &[Value]) -> Result<Prompt, ApiError> {
 }
 
 /// What a response repeats of its request.
-#[derive(Debug)]
 struct ResponseParts {
     header: Header,
     message_id: String,
@@ -171,7 +169,6 @@ fn usage_of(usage: &Usage) -> String {
 }
 
 /// The events of a streamed response.
-#[derive(Debug)]
 pub(crate) struct ResponseEvents {
     parts: ResponseParts,
     keeper: Option<Keeper>,

@@ -14,8 +14,8 @@ use super::clock::Clock;
 use super::delivery::{Delivery, Part};
 use super::observations::{Observations, Served, Track};
 
-/// Engine time by which the driver may lag before it gives up catching up: a machine that was stopped goes on from
-/// now, one that was merely busy keeps the pace.
+/// How far the driver may lag before it gives up catching up: a machine that was stopped goes on from now, one that
+/// was merely busy keeps the pace.
 const LAG: Duration = Duration::from_millis(250);
 
 /// A sequence to run, and what the counters want to know of it.
@@ -105,7 +105,7 @@ impl Live {
                     return Some(end);
                 }
                 state.finish_step(end, &self.clock, ready);
-                start = if now.since(end) > LAG { now } else { end };
+                start = if self.clock.real(now.since(end)) > LAG { now } else { end };
             }
             let step = state.engine.start_step(start);
             let slowness = state.slowness;

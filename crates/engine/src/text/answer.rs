@@ -31,7 +31,7 @@ const PIECES: [[u8; 4]; 128] = [
 const LENGTHS: [(f64, f64); 5] = [(0.0, 4.0), (0.5, 144.0), (0.9, 564.0), (0.99, 948.0), (1.0, 1024.0)];
 
 /// What a request says about its answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct AnswerRequest {
     /// The most tokens it may have.
     pub(crate) max_tokens: u32,
@@ -46,7 +46,8 @@ pub(crate) struct AnswerRequest {
 }
 
 /// Why an answer ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Ending {
     /// Its drawn length.
     Natural,
@@ -57,7 +58,7 @@ pub(crate) enum Ending {
 }
 
 /// One answer, known in full before its first token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     seed: u64,
     /// Tokens.

@@ -7,7 +7,7 @@
 use super::tokens::{Token, tokenize};
 
 /// Who speaks. Roles that the template does not know are spelled out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role<'a> {
     System,
     User,

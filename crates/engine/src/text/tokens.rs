@@ -10,7 +10,8 @@ const PADDING: u8 = 0xFF;
 const MARKER: u8 = 0xFE;
 
 /// A token id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Token(pub(crate) u32);
 
 impl Token {
