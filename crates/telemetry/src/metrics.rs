@@ -19,7 +19,6 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -134,11 +133,6 @@ impl Metrics {
     #[must_use]
     pub fn dropped_spans(&self) -> Counter {
         self.inner.tables.dropped_spans.clone()
-    }
-
-    /// Records how long the manifests took from a change on disk to being in force.
-    pub fn configuration_applied(&self, took: Duration) {
-        self.inner.tables.configuration_seconds.observe(took.as_secs_f64());
     }
 
     /// Asks `collect` for every pool's momentary state at each scrape, so that gauges cost nothing between scrapes.

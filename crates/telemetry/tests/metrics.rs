@@ -128,7 +128,6 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("pointsman_cached_prompt_tokens_total", "counter", MODEL),
     ("pointsman_certificate_reloads_total", "counter", &["result"]),
     ("pointsman_client_connections", "gauge", &[]),
-    ("pointsman_configuration_apply_seconds", "histogram", &[]),
     ("pointsman_configuration_errors", "gauge", &[]),
     ("pointsman_configuration_generation", "gauge", &[]),
     ("pointsman_decision_duration_seconds", "histogram", &["pool"]),

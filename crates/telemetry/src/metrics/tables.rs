@@ -47,7 +47,6 @@ pub(super) struct Tables {
     pub(super) client_connections: Gauge,
     pub(super) configuration_generation: Gauge,
     pub(super) configuration_errors: Gauge,
-    pub(super) configuration_seconds: Histogram,
     pub(super) certificate_reloads: Family<Reload, Counter>,
     pub(super) dropped_spans: Counter,
 }
@@ -82,7 +81,6 @@ impl Default for Tables {
             client_connections: Gauge::default(),
             configuration_generation: Gauge::default(),
             configuration_errors: Gauge::default(),
-            configuration_seconds: buckets::duration(),
             certificate_reloads: Family::default(),
             dropped_spans: Counter::default(),
         }
@@ -237,11 +235,6 @@ impl Tables {
             "pointsman_configuration_errors",
             "Objects of the newest configuration that have errors",
             self.configuration_errors.clone(),
-        );
-        registry.register(
-            "pointsman_configuration_apply_seconds",
-            "Time from reading manifests to having them in force",
-            self.configuration_seconds.clone(),
         );
         registry.register(
             "pointsman_certificate_reloads",
