@@ -1,0 +1,39 @@
+//! What is known of a client's connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderValue;
+use pointsman_config::IpNet;
+
+/// The far end of a connection, as requests on it see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    peer: IpAddr,
+    value: HeaderValue,
+    secure: bool,
+    /// Whether its control headers are believed; settled per request, since the configuration may change.
+    pub(crate) trusted: bool,
+}
+
+impl Client {
+    pub(crate) fn new(peer: SocketAddr, secure: bool) -> Self {
+        let peer = peer.ip().to_canonical();
+        let value = HeaderValue::try_from(peer.to_string());
+        let value = value.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { peer, value, secure, trusted: false }
+    }
+
+    /// The same client under the given trust.
+    pub(crate) fn judged(&self, trusted: &[IpNet]) -> Self {
+        let trusted = trusted.iter().any(|net| net.contains(self.peer));
+        Self { trusted, ..self.clone() }
+    }
+
+    pub(crate) const fn address_value(&self) -> &HeaderValue {
+        &self.value
+    }
+
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}

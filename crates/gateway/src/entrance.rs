@@ -1,0 +1,124 @@
+//! From a socket and a host name to the routes that apply.
+
+use http::{HeaderMap, Uri, header};
+use pointsman_config::{Listener, World};
+
+/// Which listeners a socket stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Entrance {
+    /// Every plain HTTP listener, whatever its port.
+    EveryPlain,
+    /// The listeners of one port.
+    Port(u16),
+}
+
+impl Entrance {
+    fn leads_to(self, listener: &Listener) -> bool {
+        match self {
+            Self::EveryPlain => listener.tls.is_none(),
+            Self::Port(port) => listener.port == port,
+        }
+    }
+
+    /// The listeners that take this host: of those that match, the ones whose host name is the most specific.
+    pub(crate) fn listeners<'a>(self, world: &'a World, host: &str) -> impl Iterator<Item = &'a Listener> {
+        let fits = move |listener: &&Listener| self.leads_to(listener);
+        let best = world.listeners.iter().filter(fits).filter_map(|listener| specificity(listener, host)).max();
+        let host = host.to_owned();
+        world
+            .listeners
+            .iter()
+            .filter(fits)
+            .filter(move |listener| best.is_some() && specificity(listener, &host) == best)
+    }
+}
+
+/// How well a listener's host name fits: exact names beat wildcards, longer wildcards beat shorter ones.
+fn specificity(listener: &Listener, host: &str) -> Option<usize> {
+    let Some(name) = listener.hostname.as_deref() else { return Some(0) };
+    match name.strip_prefix('*') {
+        Some(suffix) => {
+            let (head, tail) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
+            (!head.is_empty() && tail.eq_ignore_ascii_case(suffix)).then_some(name.len())
+        }
+        None => name.eq_ignore_ascii_case(host).then_some(usize::MAX),
+    }
+}
+
+/// The host that a request names, without its port; empty where it names none.
+pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    if let Some(host) = uri.host() {
+        return host;
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        Some(_) | None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pointsman_config::{ObjectName, TlsFiles};
+
+    use super::*;
+
+    fn listener(name: &str, port: u16, hostname: Option<&str>, tls: bool) -> Listener {
+        Listener {
+            gateway: ObjectName { namespace: "default".into(), name: "g".into() },
+            name: name.into(),
+            port,
+            hostname: hostname.map(Arc::from),
+            tls: tls.then(|| TlsFiles { certificate: "c".into(), key: "k".into() }),
+            routes: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_listener_takes_the_request() {
+        let world = World {
+            listeners: vec![
+                listener("any", 80, None, false),
+                listener("wild", 80, Some("*.example.com"), false),
+                listener("deep", 80, Some("*.a.example.com"), false),
+                listener("exact", 80, Some("b.example.com"), false),
+                listener("other", 81, None, false),
+                listener("tls", 443, None, true),
+            ],
+            ..World::default()
+        };
+        let check = |entrance: Entrance, host: &str, expected: &[&str]| {
+            let found: Vec<&str> = entrance.listeners(&world, host).map(|listener| &*listener.name).collect();
+            assert_eq!(found, expected, "{host}");
+        };
+        let port = Entrance::Port(80);
+        check(port, "b.example.com", &["exact"]);
+        check(port, "B.EXAMPLE.COM", &["exact"]);
+        check(port, "c.example.com", &["wild"]);
+        check(port, "c.a.example.com", &["deep"]);
+        check(port, "example.com", &["any"]);
+        check(port, "", &["any"]);
+        check(Entrance::EveryPlain, "x", &["any", "other"]);
+        check(Entrance::Port(443), "x", &["tls"]);
+        check(Entrance::Port(9), "x", &[]);
+    }
+
+    #[test]
+    fn the_host_is_read_without_its_port() {
+        #[track_caller]
+        fn check(uri: &'static str, header: Option<&str>, expected: &str) {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = header {
+                headers.insert(header::HOST, value.parse().unwrap());
+            }
+            assert_eq!(host(&Uri::from_static(uri), &headers), expected);
+        }
+        check("/", Some("a.b:8080"), "a.b");
+        check("/", Some("a.b"), "a.b");
+        check("/", Some("[::1]:80"), "[::1]");
+        check("/", None, "");
+        check("http://c.d:1/", Some("a.b"), "c.d");
+    }
+}

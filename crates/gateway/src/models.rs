@@ -1,0 +1,28 @@
+//! `GET /v1/models`: what is declared and what engines serve, as one list.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use pointsman_fleet::Generation;
+use pointsman_protocol::ServedModel;
+use pointsman_protocol::models::{merge_models, render_models};
+
+use crate::reply::ReplyBody;
+
+/// The list, or one entry of it; `None` where nobody has such a model.
+pub(crate) fn answer(generation: &Generation, id: Option<&str>) -> Option<Response<ReplyBody>> {
+    let served = generation.pools.iter().flat_map(|pool| pool.served_models()).map(|model| ServedModel {
+        parent: model.parent.as_deref().map(str::to_owned),
+        ..ServedModel::named(&*model.id)
+    });
+    let models = merge_models(served);
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let body: Bytes = match id {
+        None => render_models(&models, created),
+        Some(id) => models.iter().find(|model| model.id == id)?.render(created),
+    };
+    let mut response = Response::new(ReplyBody::Whole(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Some(response)
+}

@@ -1,0 +1,71 @@
+//! The request body that goes to an engine.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pointsman_protocol::SplicedBody;
+
+use crate::client_body::{ClientBody, ClientBodyError};
+
+/// The body of a request to an engine: nothing, the held bytes, or the client's body as it comes.
+#[derive(Debug)]
+pub(crate) enum OutBody {
+    /// None.
+    Empty,
+    /// The held body's pieces, of which the first `next` are written.
+    Held { parts: [Bytes; 3], next: usize, left: u64 },
+    /// The client's body, streaming through.
+    Stream(Box<ClientBody<Incoming>>),
+}
+
+impl OutBody {
+    /// Sends the held bytes. They are shared with the other attempts, not copied.
+    pub(crate) fn held(body: &SplicedBody) -> Self {
+        Self::Held { parts: body.parts.clone(), next: 0, left: body.content_length() }
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = ClientBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Held { parts, next, left } => {
+                while let Some(part) = parts.get_mut(*next) {
+                    *next += 1;
+                    if !part.is_empty() {
+                        let part = std::mem::take(part);
+                        *left = left.saturating_sub(part.len() as u64);
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                }
+                Poll::Ready(None)
+            }
+            Self::Stream(body) => Pin::new(body.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Held { left, .. } => *left == 0,
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Held { left, .. } => SizeHint::with_exact(*left),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
