@@ -6,6 +6,8 @@
 //! so absolute latencies contain the others' work: compare columns of one run, not runs of two machines.
 
 mod arms;
+mod collected;
+mod figure;
 mod load;
 mod process;
 mod report;
@@ -16,7 +18,8 @@ use std::time::Duration;
 use crate::run::RunError;
 use crate::workload::WorkloadError;
 use arms::Arms;
-pub use report::{Budget, Figure, FigureRow, OverheadReport, Spread};
+pub use figure::{Budget, Figure, Spread};
+pub use report::{FigureRow, OverheadReport};
 
 /// How to start each server; the runner adds the addresses.
 #[derive(Debug, Clone)]

@@ -3,9 +3,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::collected::{Collected, Column};
 use super::load::{Observed, answered, closed_loop, open_loop, plan};
 use super::process::{Server, free_ports};
-use super::report::{Collected, Column, OverheadReport};
+use super::report::OverheadReport;
 use super::{OverheadCommands, OverheadError, OverheadOptions, Phase};
 use crate::client::{Client, Connections, Endpoint, Target};
 
