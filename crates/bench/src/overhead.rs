@@ -70,8 +70,8 @@ impl OverheadOptions {
         Self {
             paced_slice: Duration::from_millis(300),
             saturated_slice: Duration::from_millis(200),
-            large_slice: Duration::from_millis(410),
-            stream_events: 30,
+            large_slice: Duration::from_millis(310),
+            stream_events: 20,
             ..Self::full()
         }
     }

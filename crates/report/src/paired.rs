@@ -248,4 +248,29 @@ mod tests {
         let e2e = improvements.iter().find(|row| row.statistic == E2E_P90).unwrap();
         assert_eq!(e2e.milliseconds, Some(f64::INFINITY));
     }
+
+    proptest::proptest! {
+        /// The walk over sorted values with weights is only a faster way to sort each resample.
+        #[test]
+        fn a_weighted_quantile_is_the_quantile_of_the_resample(
+            slices in proptest::collection::vec(proptest::collection::vec(0_u16..50, 0..20), 1..6),
+            weights in proptest::collection::vec(0_u32..4, 6),
+        ) {
+            let mut values: Vec<(f64, usize)> = slices
+                .iter()
+                .enumerate()
+                .flat_map(|(unit, slice)| slice.iter().map(move |&value| (f64::from(value), unit)))
+                .collect();
+            values.sort_by(|left, right| left.0.total_cmp(&right.0));
+            let drawn = slices.iter().zip(&weights).flat_map(|(slice, &weight)| {
+                (0..weight).flat_map(|_| slice.iter().copied().map(f64::from))
+            });
+            let resample = crate::Samples::new(drawn.collect());
+            for level in Level::ALL {
+                let statistic = Statistic { measure: Measure::E2e, level };
+                let pair = PooledPair { statistic, baseline: values.clone(), candidate: Vec::new() };
+                proptest::prop_assert_eq!(pair.weighted_quantile(&values, &weights), resample.quantile(level));
+            }
+        }
+    }
 }

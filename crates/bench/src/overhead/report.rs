@@ -40,6 +40,24 @@ impl OverheadReport {
         self.figures.iter().all(|row| row.budget == Budget::None || row.within == Some(true))
     }
 
+    /// An added latency says what it is added to.
+    fn label(&self, figure: Figure) -> String {
+        let [p50, p99] = self.direct_ms;
+        match figure {
+            Figure::AddedP50Ms => format!("{} (direct {})", figure.label(), millis(p50)),
+            Figure::AddedP99Ms => format!("{} (direct {})", figure.label(), millis(p99)),
+            Figure::CpuMsPerRequest
+            | Figure::SaturatedPerSecond
+            | Figure::SaturatedCpuMsPerRequest
+            | Figure::CpuMsPer400Kb
+            | Figure::CpuMsPer1Mb
+            | Figure::CpuUsPerChunk
+            | Figure::ResidentIdleMib
+            | Figure::ResidentLoadedMib
+            | Figure::Failed => figure.label().to_owned(),
+        }
+    }
+
     /// The figures beside their budgets.
     #[must_use]
     pub fn table(&self) -> Table {
@@ -60,7 +78,7 @@ impl OverheadReport {
                     format!("{} to {}", row.figure.show(s.least), row.figure.show(s.greatest))
                 });
             table.row([
-                row.figure.label().to_owned(),
+                self.label(row.figure),
                 show(row.bare_proxy),
                 show(row.gateway),
                 range,
