@@ -1,0 +1,140 @@
+//! A gateway between a scripted engine and a client that reads bytes.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub mod client;
+pub mod engine;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pointsman_config::{
+    AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, PoolSpec, Timeouts, World,
+};
+use pointsman_core::{Policy, RetryBudget};
+use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_gateway::{Gateway, GatewayOptions};
+use pointsman_telemetry::{BuildInfo, Exposition, Metrics};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A gateway in the test's own process.
+pub struct Running {
+    pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
+    pub fleet: Fleet,
+    pub metrics: Metrics,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Budgets that let tests end soon.
+pub fn timeouts() -> Timeouts {
+    Timeouts {
+        connect: Duration::from_secs(2),
+        first_byte: Duration::from_secs(20),
+        idle: Duration::from_secs(20),
+        idle_limit: Duration::from_secs(20),
+        keep_alive: Duration::from_secs(4),
+    }
+}
+
+pub fn name(name: &str) -> ObjectName {
+    ObjectName { namespace: "default".into(), name: name.into() }
+}
+
+pub fn endpoint(address: SocketAddr, protocol: AppProtocol) -> EndpointAddress {
+    EndpointAddress { host: address.ip().to_string().into(), port: address.port(), protocol, engine: None }
+}
+
+/// One pool, and a route that leads everything to it.
+pub fn world(engines: &[SocketAddr]) -> World {
+    let endpoints = engines.iter().map(|address| endpoint(*address, AppProtocol::Http)).collect();
+    let policy = Policy {
+        // Never spent in a test that is not about it.
+        retry_budget: RetryBudget { ratio: 1.0, min_per_second: 1000, max_attempts: 3 },
+        ..Policy::default()
+    };
+    let pool = PoolSpec {
+        name: name("pool"),
+        policy,
+        models: Arc::default(),
+        endpoints,
+        timeouts: timeouts(),
+        access: EngineAccess::default(),
+    };
+    let listener = Listener {
+        gateway: name("gateway"),
+        name: "http".into(),
+        port: 0,
+        hostname: None,
+        tls: None,
+        routes: Arc::new(routes()),
+    };
+    let gateway = GatewayPolicy {
+        trusted_sources: vec![IpNet { address: [127, 0, 0, 1].into(), prefix: 8 }],
+        ..GatewayPolicy::default()
+    };
+    World { listeners: vec![listener], pools: vec![pool], gateway }
+}
+
+fn routes() -> pointsman_config::route::RouteTable {
+    pointsman_config::route::RouteTable::default()
+}
+
+impl Running {
+    pub async fn start(world: World) -> Self {
+        let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
+        let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();
+        fleet.apply(world, 0).unwrap();
+        let options = GatewayOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..GatewayOptions::default() };
+        let gateway = Gateway::bind(options, fleet.clone(), metrics.clone()).unwrap();
+        let addresses = gateway.local_addrs();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task =
+            tokio::spawn(async move { gateway.run(stopped.cancelled(), Duration::from_secs(5)).await });
+        Self { address: addresses[0], addresses, fleet, metrics, stop, task: Some(task) }
+    }
+
+    /// A gateway in front of these engines.
+    pub async fn before(engines: &[SocketAddr]) -> Self {
+        Self::start(world(engines)).await
+    }
+
+    pub fn metric(&self, line_start: &str) -> f64 {
+        let page = self.metrics.render(Exposition::negotiate(None));
+        let lines = page.lines().filter(|line| line.starts_with(line_start));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Every count is back at zero: requests, held bytes, reservations.
+    pub async fn at_rest(&self) {
+        for _ in 0..2_500 {
+            let busy = self.fleet.in_flight() > 0
+                || self.metric("pointsman_requests_in_flight") > 0.0
+                || self.metric("pointsman_held_body_bytes") > 0.0;
+            if !busy {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        panic!(
+            "still counted: {} placed, {} requests, {} bytes",
+            self.fleet.in_flight(),
+            self.metric("pointsman_requests_in_flight"),
+            self.metric("pointsman_held_body_bytes")
+        );
+    }
+
+    /// Stops and waits; all tasks must end.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.task.take().unwrap().await.unwrap();
+        self.fleet.stop().await;
+    }
+}
