@@ -299,6 +299,26 @@ async fn requests_that_wait_for_an_adapter_slot_are_told_from_those_that_wait_fo
 }
 
 #[tokio::test]
+async fn messages_name_their_stops_and_have_one_answer() {
+    let server = start(config()).await;
+    let ask = |more: Value| {
+        let mut request = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 30, "n": 3,
+                                 "ignore_eos": true});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let server = &server;
+        async move { body(&server.post("/v1/messages", &request.to_string()).await) }
+    };
+    let whole = ask(json!({})).await;
+    assert_eq!(
+        (whole["content"].as_array().unwrap().len(), &whole["usage"]["output_tokens"]),
+        (1, &json!(30))
+    );
+    let word = &whole["content"][0]["text"].as_str().unwrap()[20..24];
+    let stopped = ask(json!({"stop_sequences": [word]})).await;
+    assert_eq!((&stopped["stop_reason"], &stopped["stop_sequence"]), (&json!("stop_sequence"), &json!(word)));
+}
+
+#[tokio::test]
 async fn a_message_is_counted_as_it_is_read() {
     let server = start(config()).await;
     let request =

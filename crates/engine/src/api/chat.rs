@@ -9,19 +9,25 @@ use serde_json::Value;
 use super::FINGERPRINT;
 use super::completions::{StreamOptions, finish_fields, whole_usage};
 use super::fields::invalid;
-use super::generation::{Generation, Header, Prompt, Usage, header};
+use super::generation::{Dialect, Generation, Header, Prompt, Usage, header};
 use crate::app::{App, Call, Failure};
 use crate::reply::{ApiError, Reply, json, quoted};
 use crate::stream::{DONE, Delta, Finish, Grammar};
 use crate::text::{Role, flatten_messages};
+
+const DIALECT: Dialect = Dialect {
+    max_tokens: &["max_completion_tokens", "max_tokens"],
+    default_max_tokens: None,
+    stop: "stop",
+    choices: true,
+};
 
 pub(crate) async fn chat(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
     let prompt = conversation(fields.list("messages")?)?;
     let model = app.model(&fields)?;
     let header = header(app, &fields, "chatcmpl-", call.request_id())?;
-    let limits: (&[&str], u32) = (&["max_completion_tokens", "max_tokens"], app.config.profile.max_model_len);
-    let generation = Generation::start(app, &fields, &model, &[prompt], limits)?;
+    let generation = Generation::start(app, &fields, &model, &[prompt], &DIALECT)?;
     if fields.flag("stream")? {
         let events = ChatEvents::new(&header, StreamOptions::of(&fields)?);
         return Ok(call.stream(generation, Grammar::Chat(events)));

@@ -7,23 +7,23 @@ use http::Response;
 use serde_json::Value;
 
 use super::fields::invalid;
-use super::generation::{Generation, Header, Prompt, Usage, header};
+use super::generation::{Dialect, Generation, Header, Prompt, Usage, header};
 use super::{FINGERPRINT, Fields};
 use crate::app::{App, Call, Failure};
 use crate::reply::{ApiError, Reply, json, quoted};
 use crate::stream::{DONE, Delta, Finish, Grammar};
 use crate::text::{Token, tokenize};
 
-/// OpenAI's default length of a completion.
-const DEFAULT_MAX_TOKENS: u32 = 16;
+/// Sixteen tokens are OpenAI's default length of a completion.
+const DIALECT: Dialect =
+    Dialect { max_tokens: &["max_tokens"], default_max_tokens: Some(16), stop: "stop", choices: true };
 
 pub(crate) async fn complete(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
     let prompts = prompts_of(fields.require("prompt")?)?;
     let model = app.model(&fields)?;
     let header = header(app, &fields, "cmpl-", call.request_id())?;
-    let generation =
-        Generation::start(app, &fields, &model, &prompts, (&["max_tokens"], DEFAULT_MAX_TOKENS))?;
+    let generation = Generation::start(app, &fields, &model, &prompts, &DIALECT)?;
     if fields.flag("stream")? {
         let events = CompletionEvents::new(&header, StreamOptions::of(&fields)?);
         return Ok(call.stream(generation, Grammar::Completion(events)));

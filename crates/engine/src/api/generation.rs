@@ -25,6 +25,19 @@ pub(crate) struct Header {
     pub(crate) model: String,
 }
 
+/// How an API names what it says about answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect {
+    /// The fields that may limit an answer, the preferred one first.
+    pub(crate) max_tokens: &'static [&'static str],
+    /// The limit where none is given; absent, what the model's length leaves.
+    pub(crate) default_max_tokens: Option<u32>,
+    /// The field with stop strings.
+    pub(crate) stop: &'static str,
+    /// Whether `n` asks for several answers.
+    pub(crate) choices: bool,
+}
+
 /// A prompt as tokens.
 #[derive(Clone, Default)]
 pub(crate) struct Prompt(pub(crate) Vec<Token>);
@@ -57,7 +70,7 @@ pub(crate) struct Generation {
 }
 
 /// What a body says about its answers, beside their length.
-fn answer_request(fields: &Fields, limit: u32) -> Result<AnswerRequest, ApiError> {
+fn answer_request(fields: &Fields, dialect: &Dialect, limit: u32) -> Result<AnswerRequest, ApiError> {
     if let Some(temperature) = fields.number("temperature")?.filter(|temperature| *temperature < 0.0) {
         let message = format!(
             "temperature must be non-negative, got {temperature:?}. (parameter=temperature, value={temperature:?})"
@@ -71,14 +84,14 @@ fn answer_request(fields: &Fields, limit: u32) -> Result<AnswerRequest, ApiError
         max_tokens: limit,
         min_tokens: bounded("min_tokens")?,
         ignore_eos: fields.flag("ignore_eos")?,
-        stop: fields.texts("stop")?,
+        stop: fields.texts(dialect.stop)?,
         seed: fields.integer("seed")?.unwrap_or(0).cast_unsigned(),
     })
 }
 
-/// The field that limits an answer; absent, `otherwise` or what the model's length leaves.
-fn max_tokens(fields: &Fields, names: &[&str], otherwise: u32, model_len: u32) -> Result<u32, ApiError> {
-    for name in names {
+/// The most tokens an answer may have, by the field that limits it.
+fn max_tokens(fields: &Fields, dialect: &Dialect, model_len: u32) -> Result<u32, ApiError> {
+    for name in dialect.max_tokens {
         let Some(value) = fields.integer(name)? else { continue };
         if value < 1 {
             let message =
@@ -93,23 +106,23 @@ fn max_tokens(fields: &Fields, names: &[&str], otherwise: u32, model_len: u32) -
             ApiError::about(ErrorType::BadRequestError, *name, message)
         });
     }
-    Ok(otherwise)
+    Ok(dialect.default_max_tokens.unwrap_or(model_len))
 }
 
 impl Generation {
-    /// Draws the answers and queues the request. `limits` names the fields that may limit an answer; `default_limit`
-    /// holds where none is given.
+    /// Draws the answers and queues the request.
     pub(crate) fn start(
         app: &App,
         fields: &Fields,
         model: &ServedModel,
         prompts: &[Prompt],
-        limits: (&[&str], u32),
+        dialect: &Dialect,
     ) -> Result<Self, ApiError> {
         let profile = &app.config.profile;
-        let limit = max_tokens(fields, limits.0, limits.1, profile.max_model_len)?;
-        let wanted = answer_request(fields, limit)?;
-        let choices = usize::try_from(fields.integer("n")?.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
+        let limit = max_tokens(fields, dialect, profile.max_model_len)?;
+        let wanted = answer_request(fields, dialect, limit)?;
+        let choices = if dialect.choices { fields.integer("n")?.unwrap_or(1).max(1) } else { 1 };
+        let choices = usize::try_from(choices).unwrap_or(usize::MAX);
         if prompts.is_empty() || choices.saturating_mul(prompts.len()) > MAX_CHOICES {
             let message =
                 format!("a request may have 1 to {MAX_CHOICES} choices. (parameter=n, value={choices})");

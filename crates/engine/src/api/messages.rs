@@ -8,10 +8,13 @@ use serde_json::Value;
 
 use super::Fields;
 use super::chat::conversation;
-use super::generation::{Generation, Header, Prompt, header};
+use super::generation::{Dialect, Generation, Header, Prompt, header};
 use crate::app::{App, Call, Failure};
 use crate::reply::{ApiError, Reply, json, quoted};
 use crate::stream::{Delta, Finish, Grammar};
+
+const DIALECT: Dialect =
+    Dialect { max_tokens: &["max_tokens"], default_max_tokens: None, stop: "stop_sequences", choices: false };
 
 pub(crate) async fn message(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
@@ -19,8 +22,7 @@ pub(crate) async fn message(app: &App, call: Call) -> Result<Response<Reply>, Fa
     let prompt = prompt_of(&fields)?;
     let model = app.model(&fields)?;
     let header = header(app, &fields, "chatcmpl-", call.request_id())?;
-    let limits: (&[&str], u32) = (&["max_tokens"], app.config.profile.max_model_len);
-    let generation = Generation::start(app, &fields, &model, &[prompt], limits)?;
+    let generation = Generation::start(app, &fields, &model, &[prompt], &DIALECT)?;
     if fields.flag("stream")? {
         return Ok(call.stream(generation, Grammar::Message(MessageEvents { header })));
     }
@@ -49,13 +51,16 @@ fn whole(header: &Header, generation: &Generation, aborted: Option<Finish<'_>>) 
     let answer = generation.answers().first();
     let text = quoted(&answer.map(crate::text::Answer::text).unwrap_or_default());
     let finish = answer.map_or(Finish::Stop, |answer| Finish::of(&answer.ending));
-    let (stop_reason, _) = stop_fields(aborted.unwrap_or(finish));
+    let (stop_reason, stop_sequence) = stop_fields(aborted.unwrap_or(finish));
+    // Whole messages leave the field out where there is none.
+    let stop_sequence =
+        if stop_sequence == "null" { String::new() } else { format!(r#""stop_sequence":{stop_sequence},"#) };
     let usage = generation.final_usage();
     // `input_tokens` leaves out what was cached or is now.
     let (created, cached) = (usage.created_cache_tokens, usage.cached_tokens);
     let (input, output) = (usage.prompt_tokens - created - cached, usage.completion_tokens);
     format!(
-        r#"{{"id":{id},"type":"message","role":"assistant","content":[{{"type":"text","text":{text}}}],"model":{model},"stop_reason":"{stop_reason}","usage":{{"input_tokens":{input},"output_tokens":{output},"cache_creation_input_tokens":{created},"cache_read_input_tokens":{cached}}}}}"#
+        r#"{{"id":{id},"type":"message","role":"assistant","content":[{{"type":"text","text":{text}}}],"model":{model},"stop_reason":"{stop_reason}",{stop_sequence}"usage":{{"input_tokens":{input},"output_tokens":{output},"cache_creation_input_tokens":{created},"cache_read_input_tokens":{cached}}}}}"#
     )
 }
 

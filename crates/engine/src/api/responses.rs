@@ -10,22 +10,24 @@ use super::Fields;
 use super::chat::conversation;
 use super::completions::text_prompt;
 use super::fields::invalid;
-use super::generation::{Generation, Header, Prompt, Usage, header};
+use super::generation::{Dialect, Generation, Header, Prompt, Usage, header};
 use crate::app::{App, Call, Failure};
 use crate::reply::{ApiError, ErrorType, Reply, json, quoted};
 use crate::stored::{StoredResponse, StoredResponses};
 use crate::stream::{Delta, Finish, Grammar};
 use crate::text::{Answer, Role, flatten_messages};
 
+const DIALECT: Dialect =
+    Dialect { max_tokens: &["max_output_tokens"], default_max_tokens: None, stop: "stop", choices: false };
+
 pub(crate) async fn create(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
     let fields = call.fields()?;
     let prompt = prompt_of(app, &fields)?;
     let model = app.model(&fields)?;
     let header = header(app, &fields, "resp_", call.request_id())?;
-    let limits: (&[&str], u32) = (&["max_output_tokens"], app.config.profile.max_model_len);
     let keeps = fields.get("store").and_then(Value::as_bool) != Some(false);
     let keeper = keeps.then(|| Keeper { stored: app.stored.clone(), prompt: prompt.clone() });
-    let generation = Generation::start(app, &fields, &model, &[prompt], limits)?;
+    let generation = Generation::start(app, &fields, &model, &[prompt], &DIALECT)?;
     let parts = ResponseParts::of(&fields, header, format!("msg_{}", app.draw_id()))?;
     if fields.flag("stream")? {
         let events = ResponseEvents { parts, keeper, number: 0, text: String::new() };

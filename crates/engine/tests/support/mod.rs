@@ -92,11 +92,14 @@ impl Server {
         line.unwrap_or_else(|| panic!("{series} is missing")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Polls until the condition holds; the test's own timeout bounds it.
+    /// Polls until the condition holds; a minute without it is a failure, not a measurement.
     pub(crate) async fn until(&self, series: &str, holds: impl Fn(f64) -> bool) {
-        while !holds(self.metric(series).await) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let poll = async {
+            while !holds(self.metric(series).await) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), poll).await.unwrap_or_else(|_| panic!("{series}"));
     }
 }
 
