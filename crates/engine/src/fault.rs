@@ -79,7 +79,7 @@ pub enum FaultError {
     /// The setting is not one of this fault's, or its value is no good.
     #[error("fault setting {0:?} is not understood here")]
     Setting(String),
-    /// The server was started without faults.
+    /// No more orders fit.
     #[error("too many fault orders in force")]
     TooMany,
 }

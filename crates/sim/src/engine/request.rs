@@ -58,7 +58,7 @@ pub enum Detail {
 /// A step under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// When to call [`Engine::finish_step`].
+    /// When to call [`Engine::finish_step`](super::Engine::finish_step).
     pub ends_at: Time,
 }
 
