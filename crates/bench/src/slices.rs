@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_report::{Improvement, PairedSlices, Random, RunReport, Slice};
+use pointsman_report::{Change, PairedSlices, Random, RunReport, Slice};
 
 use crate::client::{Client, Connections, Target};
 use crate::run::{LoadOptions, Progress, RunError, run_plan};
@@ -61,10 +61,10 @@ impl PairedResult {
         self.pairs.runs([baseline, candidate], &mut Random::new(seed))
     }
 
-    /// What the second arm saves in each latency row.
+    /// What the second arm changes in each latency row.
     #[must_use]
-    pub fn improvements(&self) -> Vec<Improvement> {
-        self.pairs.improvements()
+    pub fn changes(&self) -> Vec<Change> {
+        self.pairs.changes()
     }
 }
 

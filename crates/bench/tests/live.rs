@@ -214,7 +214,7 @@ async fn both_arms_get_the_same_requests_with_different_words() {
     let [service, pointsman] = result.runs(1);
     assert_eq!((service.errors, pointsman.errors), (0, 0));
     assert!(!pointsman.interval95.is_empty());
-    assert_eq!(result.improvements().len(), 12);
+    assert_eq!(result.changes().len(), 12);
     let sent = progress.finished();
     assert_eq!((sent, progress.planned(), progress.failed()), (progress.sent(), sent, 0));
 

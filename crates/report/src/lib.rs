@@ -20,7 +20,7 @@ mod table;
 pub use bootstrap::{Interval, MIN_UNITS, bootstrap};
 pub use latency::{Latencies, Statistic, Timing};
 pub use number::{count, mebibytes, micros, millis, per_second, percent};
-pub use paired::{Improvement, PairedSlices, Slice};
+pub use paired::{Change, PairedSlices, Slice};
 pub use quantile::{Level, Quantiles, Samples, median};
 pub use random::Random;
 pub use run::{Intervals, LatencyRows, RunReport, Runs, comparison_table, run_table};

@@ -33,13 +33,13 @@ pub struct PairedSlices {
     pairs: Vec<[Slice; 2]>,
 }
 
-/// How much better the candidate is than the baseline in one statistic, in milliseconds: baseline
-/// minus candidate, so above zero means that the candidate is faster.
+/// What the candidate changes in one statistic, in milliseconds: candidate minus baseline, so below
+/// zero means that the candidate is faster.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Improvement {
+pub struct Change {
     /// Which figure.
     pub statistic: Statistic,
-    /// Baseline minus candidate over all slices; `None` if either was not measured.
+    /// Candidate minus baseline over all slices; `None` if either was not measured.
     pub milliseconds: Option<f64>,
 }
 
@@ -64,17 +64,17 @@ impl PairedSlices {
 
     /// The pooled difference of each latency row.
     #[must_use]
-    pub fn improvements(&self) -> Vec<Improvement> {
+    pub fn changes(&self) -> Vec<Change> {
         let once = vec![1; self.pairs.len()];
         Statistic::all()
             .map(|statistic| {
                 let milliseconds = self.pooled(statistic).difference(&once);
-                Improvement { statistic, milliseconds }
+                Change { statistic, milliseconds }
             })
             .collect()
     }
 
-    /// The paired 95 % interval of each latency row's improvement; a row that was not measured, or
+    /// The paired 95 % interval of each latency row's change; a row that was not measured, or
     /// that has too few pairs, has none.
     #[must_use]
     pub fn intervals(&self, random: &mut Random) -> Intervals {
@@ -90,7 +90,7 @@ impl PairedSlices {
     }
 
     /// The two arms as scripts read them. The candidate's `interval95` holds the paired intervals
-    /// of its improvement over the baseline; the baseline's is empty.
+    /// of its change against the baseline; the baseline's is empty.
     #[must_use]
     pub fn runs(&self, names: [&str; 2], random: &mut Random) -> [RunReport; 2] {
         let [baseline, candidate] = names;
@@ -143,7 +143,7 @@ impl PooledPair {
         let baseline = self.weighted_quantile(&self.baseline, weights)?;
         let candidate = self.weighted_quantile(&self.candidate, weights)?;
         // Both infinite: neither is better, and infinity minus infinity would say nothing.
-        if baseline == candidate { Some(0.0) } else { Some(baseline - candidate) }
+        if baseline == candidate { Some(0.0) } else { Some(candidate - baseline) }
     }
 
     fn weighted_quantile(&self, values: &[(f64, usize)], weights: &[u32]) -> Option<f64> {
@@ -193,18 +193,18 @@ mod tests {
     const E2E_P90: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
 
     #[test]
-    fn improvement_is_baseline_minus_candidate() {
-        let improvements = eight_pairs(50).improvements();
-        assert_eq!(improvements.len(), 12);
-        let e2e = improvements.iter().find(|row| row.statistic == E2E_P90).unwrap();
-        assert!((e2e.milliseconds.unwrap() - 50.0).abs() < 1e-9);
+    fn a_change_is_candidate_minus_baseline() {
+        let changes = eight_pairs(50).changes();
+        assert_eq!(changes.len(), 12);
+        let e2e = changes.iter().find(|row| row.statistic == E2E_P90).unwrap();
+        assert!((e2e.milliseconds.unwrap() + 50.0).abs() < 1e-9);
     }
 
     #[test]
     fn pairing_removes_what_the_pairs_share() {
         let intervals = eight_pairs(50).intervals(&mut Random::new(1));
         let e2e = intervals.get(E2E_P90).unwrap();
-        assert!(e2e.low > 40.0 && e2e.high < 60.0, "{e2e:?}");
+        assert!(e2e.low > -60.0 && e2e.high < -40.0, "{e2e:?}");
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let mut pairs = eight_pairs(0).pairs;
         pairs[0] = [slice((0..100).map(|step| 9_000 + step)), slice(0..100)];
         let found = PairedSlices::new(pairs).intervals(&mut Random::new(1)).get(E2E_P90).unwrap();
-        assert!(found.low <= 0.0, "{found:?}");
+        assert!(found.high >= 0.0, "{found:?}");
     }
 
     #[test]
@@ -244,9 +244,9 @@ mod tests {
             Slice { latencies: Latencies::from_timings(timings), ..Slice::default() }
         };
         let pairs = (0..6).map(|_| [failing(), slice(0..100)]).collect();
-        let improvements = PairedSlices::new(pairs).improvements();
-        let e2e = improvements.iter().find(|row| row.statistic == E2E_P90).unwrap();
-        assert_eq!(e2e.milliseconds, Some(f64::INFINITY));
+        let changes = PairedSlices::new(pairs).changes();
+        let e2e = changes.iter().find(|row| row.statistic == E2E_P90).unwrap();
+        assert_eq!(e2e.milliseconds, Some(f64::NEG_INFINITY));
     }
 
     proptest::proptest! {

@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Align, Improvement, Interval, Latencies, Level, Measure, Quantiles, Slice, Statistic, Table, count,
-    millis, per_second,
+    Align, Change, Interval, Latencies, Level, Measure, Quantiles, Slice, Statistic, Table, count, millis,
+    per_second,
 };
 
 /// 95 % intervals by statistic, in JSON `{"e2e_ms.p90": [low, high]}`.
 ///
-/// What an interval is *of* depends on the report that holds it: of the improvement over the
+/// What an interval is *of* depends on the report that holds it: of the change against the
 /// baseline where two arms were compared, of the value itself where one arm ran alone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Intervals(BTreeMap<Statistic, Interval>);
@@ -154,16 +154,16 @@ pub fn run_table(run: &RunReport) -> Table {
     table
 }
 
-/// Two arms side by side: throughput, failures, and every latency row with the improvement and its
+/// Two arms side by side: throughput, failures, and every latency row with its change and the
 /// paired interval. The last column says in words what the interval means.
 #[must_use]
-pub fn comparison_table(runs: &[RunReport; 2], improvements: &[Improvement]) -> Table {
+pub fn comparison_table(runs: &[RunReport; 2], changes: &[Change]) -> Table {
     let [baseline, candidate] = runs;
     let mut table = Table::new([
         ("", Align::Left),
         (baseline.name.as_str(), Align::Right),
         (candidate.name.as_str(), Align::Right),
-        ("saved", Align::Right),
+        ("change", Align::Right),
         ("95 % interval", Align::Right),
         ("", Align::Left),
     ]);
@@ -174,15 +174,15 @@ pub fn comparison_table(runs: &[RunReport; 2], improvements: &[Improvement]) -> 
     table.row(pair("requests", [baseline, candidate].map(|run| per_second(run.requests_per_second))));
     table.row(pair("errors", [baseline, candidate].map(|run| count(run.errors))));
     table.row(pair("rejected", [baseline, candidate].map(|run| count(run.rejected))));
-    for improvement in improvements {
-        let statistic = improvement.statistic;
+    for change in changes {
+        let statistic = change.statistic;
         let value = |run: &RunReport| run.latency.quantiles(statistic.measure).at(statistic.level);
         let interval = candidate.interval95.get(statistic);
         table.row([
             format!("{} {}", statistic.measure.label(), statistic.level.key()),
             millis(value(baseline)),
             millis(value(candidate)),
-            millis(improvement.milliseconds),
+            millis(change.milliseconds),
             interval_cell(interval),
             verdict(interval).to_owned(),
         ]);
@@ -199,8 +199,8 @@ fn interval_cell(interval: Option<Interval>) -> String {
 
 fn verdict(interval: Option<Interval>) -> &'static str {
     match interval {
-        Some(interval) if interval.low > 0.0 => "better",
-        Some(interval) if interval.high < 0.0 => "worse",
+        Some(interval) if interval.high < 0.0 => "better",
+        Some(interval) if interval.low > 0.0 => "worse",
         Some(_) => "no clear difference",
         None => "",
     }
@@ -255,12 +255,12 @@ mod tests {
     fn the_comparison_says_in_words_what_the_interval_means() {
         let row = |low, high| {
             let runs = [run("service", 500, None), run("pointsman", 400, Some(Interval { low, high }))];
-            let improvement = Improvement { statistic: E2E_P90, milliseconds: Some(100.0) };
-            comparison_table(&runs, &[improvement]).render(200).lines().last().unwrap().to_owned()
+            let change = Change { statistic: E2E_P90, milliseconds: Some(-100.0) };
+            comparison_table(&runs, &[change]).render(200).lines().last().unwrap().to_owned()
         };
-        assert_eq!(row(80.0, 120.0), "E2E p90    500 ms     400 ms  100 ms  80.0 ms to 120 ms  better");
-        assert!(row(-5.0, 120.0).ends_with("no clear difference"));
-        assert!(row(-5.0, -2.0).ends_with("worse"));
+        assert_eq!(row(-120.0, -80.0), "E2E p90    500 ms     400 ms  -100 ms  -120 ms to -80.0 ms  better");
+        assert!(row(-120.0, 5.0).ends_with("no clear difference"));
+        assert!(row(2.0, 5.0).ends_with("worse"));
     }
 
     #[test]
