@@ -1,10 +1,33 @@
 //! Model rules of a pool: from a public name to the target model and the priority.
 
+mod targets;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(crate) use targets::Targets;
+
+use crate::weighted::mixed;
+
 /// The model rules of one pool, compiled from InferenceModel, InferenceObjective and InferenceModelRewrite.
-#[derive(Clone, Debug, Default)]
-pub struct ModelRules {}
+///
+/// A name that several rules claim goes to the oldest object; a rewrite beats an InferenceModel, an exact rewrite a
+/// general one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelRules {
+    pub(crate) models: BTreeMap<Arc<str>, ModelRule>,
+    pub(crate) objectives: BTreeMap<Arc<str>, i32>,
+    pub(crate) rewrites: BTreeMap<Arc<str>, Targets>,
+    pub(crate) rewrite_rest: Option<Targets>,
+    pub(crate) reject_undeclared: bool,
+}
+
+/// What an InferenceModel says of its name.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelRule {
+    pub(crate) priority: i32,
+    pub(crate) targets: Targets,
+}
 
 /// What a request's model comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +44,52 @@ pub struct UndeclaredModel;
 
 impl ModelRules {
     /// Resolves the body's `model` and the (trusted) objective header. `draw` is the request's own random number,
-    /// which picks among weighted targets.
+    /// which picks among weighted targets; a route may have used it before, the two choices stay independent.
+    ///
+    /// The objective's priority goes before that of the model's criticality (Critical 1, Standard 0, Sheddable −1);
+    /// an objective that nobody declared counts as none. A request that names no model cannot be judged and passes.
     ///
     /// # Errors
     /// [`UndeclaredModel`] where the pool's policy refuses models that no rule declares.
     pub fn resolve(
         &self,
-        _model: Option<&str>,
-        _objective: Option<&str>,
-        _draw: u64,
+        model: Option<&str>,
+        objective: Option<&str>,
+        draw: u64,
     ) -> Result<ResolvedModel, UndeclaredModel> {
-        Ok(ResolvedModel { target: None, priority: 0 })
+        let rule = model.and_then(|name| self.models.get(name));
+        let rewrite = model.and_then(|name| self.rewrites.get(name).or(self.rewrite_rest.as_ref()));
+        if self.reject_undeclared && model.is_some() && rule.is_none() && rewrite.is_none() {
+            return Err(UndeclaredModel);
+        }
+        let objective = objective.and_then(|name| self.objectives.get(name)).copied();
+        let priority = objective.or(rule.map(|rule| rule.priority)).unwrap_or(0);
+        let targets = rewrite.or(rule.map(|rule| &rule.targets));
+        let target = targets.and_then(|targets| targets.draw(mixed(draw)));
+        Ok(ResolvedModel { target: target.filter(|target| model != Some(&***target)).cloned(), priority })
+    }
+
+    /// Public names that rules declare, in order: what `GET /v1/models` lists besides what engines serve.
+    pub fn declared_models(&self) -> impl Iterator<Item = &Arc<str>> {
+        let names: BTreeSet<&Arc<str>> = self.models.keys().chain(self.rewrites.keys()).collect();
+        names.into_iter()
+    }
+
+    /// Every name that engines can be asked for through a rule, in order: target models, and public names that have
+    /// no targets.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let of_models = self.models.iter().flat_map(|(name, rule)| {
+            let own = rule.targets.is_empty().then_some(name);
+            own.into_iter().chain(rule.targets.names())
+        });
+        let of_rewrites = self.rewrites.values().chain(&self.rewrite_rest).flat_map(Targets::names);
+        let names: BTreeSet<&Arc<str>> = of_models.chain(of_rewrites).collect();
+        names.into_iter()
+    }
+
+    /// Whether models that no rule declares are refused.
+    #[must_use]
+    pub fn rejects_undeclared(&self) -> bool {
+        self.reject_undeclared
     }
 }

@@ -1,15 +1,16 @@
 //! Routes: from a request's head to the pool it leads to, by the Gateway API's rules of precedence.
 
+mod table;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::world::PoolIndex;
+pub use table::RouteTable;
+pub(crate) use table::{Action, Choice, Entry, HostPattern, RedirectTo, TableBuilder};
 
-/// The compiled routes of one listener, most specific first.
-#[derive(Clone, Debug, Default)]
-pub struct RouteTable {}
+use crate::world::PoolIndex;
 
 /// What a route looks at.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +51,12 @@ pub struct Forward<'a> {
     pub backend_timeout: Option<Duration>,
     /// The rule's path match was exact, so an engine's administration path is meant.
     pub names_path_exactly: bool,
-    /// The prefix that matched, for `ReplacePrefixMatch`.
+    /// The prefix that matched, for `ReplacePrefixMatch`, without slash at its end; empty where none did.
     pub matched_prefix: &'a str,
 }
 
 /// A change that a route makes to a request or its answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// To the request's headers.
     RequestHeaders(HeaderChange),
@@ -71,7 +72,7 @@ pub enum Filter {
 }
 
 /// Header changes, applied in the order set, add, remove.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderChange {
     /// Replace.
     pub set: Vec<(HeaderName, HeaderValue)>,
@@ -97,19 +98,4 @@ pub struct Redirect {
     pub status: u16,
     /// The value of `location`.
     pub location: String,
-}
-
-impl RouteTable {
-    /// The action for a request, or `None` where no route matches (404). `draw` is a random number for weighted
-    /// backends.
-    #[must_use]
-    pub fn find(&self, _request: &RouteRequest<'_>, _draw: u64) -> Option<RouteAction<'_>> {
-        None
-    }
-
-    /// Whether any route of the table looks at `x-gateway-model-name`.
-    #[must_use]
-    pub fn matches_on_model(&self) -> bool {
-        false
-    }
 }

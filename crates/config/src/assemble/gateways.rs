@@ -1,0 +1,210 @@
+//! Gateways to listeners, and which routes attach to which.
+
+use std::sync::Arc;
+
+use super::{Assembly, beside, position};
+use crate::manifest::gateway::GatewayListener;
+use crate::manifest::http_route::{HttpRoute, ParentRef};
+use crate::manifest::{Kind, Object, Spec};
+use crate::problem::Located;
+use crate::route::HostPattern;
+use crate::source::quoted;
+use crate::world::{Listener, TlsFiles};
+
+/// A listener, and the routes that attach to it with the host names that both take.
+pub(super) struct Attached<'a> {
+    pub(super) gateway: &'a Object,
+    pub(super) listener: &'a Located<GatewayListener>,
+    pub(super) routes: Vec<(&'a Object, &'a HttpRoute, Vec<HostPattern>)>,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn listeners(&mut self) -> Vec<Listener> {
+        let mut attached = Vec::new();
+        for object in self.of(Kind::Gateway) {
+            let Spec::Gateway(gateway) = &object.spec else { continue };
+            let listeners = gateway.listeners.iter();
+            attached.extend(listeners.map(|listener| Attached {
+                gateway: object,
+                listener,
+                routes: Vec::new(),
+            }));
+        }
+        self.check_ports(&attached);
+        for object in super::by_age(self.of(Kind::HttpRoute)) {
+            let Spec::HttpRoute(route) = &object.spec else { continue };
+            for parent in &route.parents {
+                self.attach(object, route, parent, &mut attached);
+            }
+        }
+        self.check_backends();
+        attached.iter().map(|attached| self.listener(attached)).collect()
+    }
+
+    fn listener(&mut self, attached: &Attached<'a>) -> Listener {
+        let GatewayListener { name, hostname, port, tls, .. } = &attached.listener.value;
+        let gateway = attached.gateway;
+        Listener {
+            gateway: gateway.id.name.clone(),
+            name: Arc::clone(name),
+            port: *port,
+            hostname: hostname.clone(),
+            tls: tls.as_ref().map(|files| TlsFiles {
+                certificate: beside(&gateway.file, &files.certificate),
+                key: beside(&gateway.file, &files.key),
+            }),
+            routes: Arc::new(self.route_table(attached)),
+        }
+    }
+
+    /// Listeners of different Gateways must be able to share a port.
+    fn check_ports(&mut self, attached: &[Attached<'a>]) {
+        for (i, one) in attached.iter().enumerate() {
+            let value = &one.listener.value;
+            let earlier = attached[..i].iter().filter(|other| other.gateway.id != one.gateway.id);
+            for other in earlier.filter(|other| other.listener.value.port == value.port) {
+                let theirs = &other.listener.value;
+                let what = if theirs.hostname == value.hostname {
+                    "port and host name"
+                } else if theirs.tls.is_some() != value.tls.is_some() {
+                    "port, but not the protocol,"
+                } else {
+                    continue;
+                };
+                let message = format!(
+                    "has the {what} of listener {} of {} ({})",
+                    quoted(&theirs.name),
+                    other.gateway.id,
+                    position(other.gateway)
+                );
+                self.error(one.gateway, &one.listener.spot, message, "change the port or the hostname");
+            }
+        }
+    }
+
+    fn attach(
+        &mut self,
+        object: &'a Object,
+        route: &'a HttpRoute,
+        parent: &'a Located<ParentRef>,
+        attached: &mut [Attached<'a>],
+    ) {
+        let ParentRef { name, namespace, section, port } = &parent.value;
+        let own = &object.id.name.namespace;
+        let namespace = namespace.as_ref().unwrap_or(own);
+        let is_gateway = |a: &&mut Attached<'_>| {
+            a.gateway.id.name.namespace == *namespace && a.gateway.id.name.name == *name
+        };
+        let mut listeners: Vec<_> = attached.iter_mut().filter(is_gateway).collect();
+        let broken = self.is_broken(Kind::Gateway, namespace, name);
+        let mut fail = |message: String, fix: &str| {
+            if !broken {
+                self.error(object, &parent.spot, message, fix);
+            }
+        };
+        if listeners.is_empty() {
+            return fail(
+                format!("there is no Gateway {namespace}/{name}"),
+                "write the Gateway, or correct the name",
+            );
+        }
+        listeners.retain(|a| {
+            let listener = &a.listener.value;
+            section.as_ref().is_none_or(|section| listener.name == *section)
+                && port.is_none_or(|port| listener.port == port)
+        });
+        if listeners.is_empty() {
+            return fail(
+                "the Gateway has no listener of that sectionName and port".to_owned(),
+                "name one of its listeners",
+            );
+        }
+        listeners.retain(|a| a.listener.value.all_namespaces || namespace == own);
+        if listeners.is_empty() {
+            let fix = "write allowedRoutes: {namespaces: {from: All}} in the listener";
+            return fail("the Gateway admits routes of its own namespace only".to_owned(), fix);
+        }
+        let mut any = false;
+        for a in listeners {
+            let hosts = shared_hosts(a.listener.value.hostname.as_ref(), &route.hostnames);
+            any |= !hosts.is_empty();
+            if !hosts.is_empty() && a.routes.iter().all(|(other, ..)| other.id != object.id) {
+                a.routes.push((object, route, hosts));
+            }
+        }
+        if !any && !self.broken.contains(&object.id) {
+            let spot = route.hostnames_spot.as_ref().unwrap_or(&parent.spot);
+            let message = format!("no listener of Gateway {namespace}/{name} takes any of the host names");
+            self.error(object, spot, message, "use host names that a listener's hostname covers");
+        }
+    }
+}
+
+/// The host names that a listener and a route both take: the narrower of each overlapping pair.
+fn shared_hosts(listener: Option<&Arc<str>>, route: &[Arc<str>]) -> Vec<HostPattern> {
+    let listener = listener.map_or(HostPattern::Any, pattern);
+    let mut hosts: Vec<HostPattern> = if route.is_empty() {
+        vec![listener]
+    } else {
+        route.iter().filter_map(|name| narrower(&listener, &pattern(name))).collect()
+    };
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+fn pattern(name: &Arc<str>) -> HostPattern {
+    match name.strip_prefix('*') {
+        Some(suffix) => HostPattern::Wildcard(suffix.into()),
+        None => HostPattern::Exact(Arc::clone(name)),
+    }
+}
+
+/// What both patterns take; none where they do not overlap.
+fn narrower(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
+    match (a, b) {
+        (HostPattern::Any, other) | (other, HostPattern::Any) => Some(other.clone()),
+        (HostPattern::Exact(x), HostPattern::Exact(y)) => (x == y).then(|| a.clone()),
+        (HostPattern::Exact(name), HostPattern::Wildcard(suffix))
+        | (HostPattern::Wildcard(suffix), HostPattern::Exact(name)) => {
+            let covered = name.len() > suffix.len() && name.ends_with(&**suffix);
+            covered.then(|| HostPattern::Exact(Arc::clone(name)))
+        }
+        (HostPattern::Wildcard(x), HostPattern::Wildcard(y)) if x.ends_with(&**y) => Some(a.clone()),
+        (HostPattern::Wildcard(x), HostPattern::Wildcard(y)) if y.ends_with(&**x) => Some(b.clone()),
+        (HostPattern::Wildcard(_), HostPattern::Wildcard(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrower_of_two_host_names_counts() {
+        #[track_caller]
+        fn check(listener: Option<&str>, route: &[&str], expected: &[&str]) {
+            let listener = listener.map(Arc::from);
+            let route: Vec<Arc<str>> = route.iter().map(|name| Arc::from(*name)).collect();
+            let hosts: Vec<String> = shared_hosts(listener.as_ref(), &route)
+                .iter()
+                .map(|host| match host {
+                    HostPattern::Any => "any".to_owned(),
+                    HostPattern::Exact(name) => name.to_string(),
+                    HostPattern::Wildcard(suffix) => format!("*{suffix}"),
+                })
+                .collect();
+            assert_eq!(hosts, expected);
+        }
+        check(None, &[], &["any"]);
+        check(None, &["a.example.com", "*.example.com"], &["a.example.com", "*.example.com"]);
+        check(Some("a.example.com"), &[], &["a.example.com"]);
+        check(Some("*.example.com"), &["a.example.com", "b.example.org"], &["a.example.com"]);
+        check(Some("*.example.com"), &["a.b.example.com", "example.com"], &["a.b.example.com"]);
+        check(Some("a.example.com"), &["*.example.com"], &["a.example.com"]);
+        check(Some("*.example.com"), &["*.b.example.com"], &["*.b.example.com"]);
+        check(Some("*.b.example.com"), &["*.example.com"], &["*.b.example.com"]);
+        check(Some("*.example.com"), &["*.ample.com", "*.com"], &["*.example.com"]);
+        check(Some("*.example.com"), &["*.other.com"], &[]);
+    }
+}

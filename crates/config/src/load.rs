@@ -1,0 +1,246 @@
+//! From texts to a world, at start and again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::assemble::{Objects, assemble};
+use crate::manifest::{Decoded, ObjectId, decode};
+use crate::problem::{Mark, Problem, Severity};
+use crate::source::{Options, SourceText, parse};
+use crate::world::World;
+
+/// What a set of texts came to.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What can be used. Complete only where no problem is an error.
+    pub world: World,
+    /// Every mistake, in order of file and line.
+    pub problems: Vec<Problem>,
+    /// The objects behind the world, for the next [`load_with_previous`].
+    pub objects: Inventory,
+}
+
+impl Loaded {
+    /// Whether a problem is an error: at start, nothing may run.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// The objects that a world was made of.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    objects: Objects,
+}
+
+impl Inventory {
+    /// Kinds and names, in order.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+/// Reads a whole set for the first time.
+#[must_use]
+pub fn load(sources: &[SourceText], options: &Options) -> Loaded {
+    load_with_previous(sources, options, &Inventory::default())
+}
+
+/// Reads a whole set again. An object that has an error now keeps its version from `previous`, if it had one; a
+/// document that cannot even be named keeps what its file held before and no longer names; everything else is as
+/// the texts say, and what they no longer hold is gone.
+#[must_use]
+pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &Inventory) -> Loaded {
+    let mut reading = Reading::default();
+    for source in sources {
+        reading.read(source, options);
+    }
+    if reading.documents == 0 {
+        reading.problem(sources.first().map(|s| &s.name), Mark { line: 1, column: 1 }, NOTHING, NOTHING_FIX);
+    }
+    let Reading { all, bad, unnamed, mut problems, .. } = reading;
+    // The whole set first, mistakes included, so that one run names what is wrong between objects too.
+    let (mut world, found) = assemble(&all, &bad);
+    let mut wrong: BTreeSet<ObjectId> = bad.clone();
+    wrong.extend(found.iter().filter(|p| p.severity == Severity::Error).filter_map(|p| p.object.clone()));
+    problems.extend(found);
+    let mut objects = all;
+    let kept = previous
+        .objects
+        .iter()
+        .filter(|(id, old)| unnamed.contains(&old.file) && !objects.contains_key(*id) && !bad.contains(*id));
+    let kept: Objects = kept.map(|(id, old)| (id.clone(), Arc::clone(old))).collect();
+    if !wrong.is_empty() || !kept.is_empty() {
+        objects.extend(kept);
+        world = replace_wrong(&mut objects, wrong, &bad, previous, &mut problems);
+    }
+    order(&mut problems, options.max_problems);
+    Loaded { world, problems, objects: Inventory { objects } }
+}
+
+const NOTHING: &str = "there is no object";
+const NOTHING_FIX: &str = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
+
+/// More rounds of replacement than mistakes depend on each other in practice.
+const MOST_ROUNDS: usize = 8;
+
+/// Puts the previous versions in the place of wrong objects until nothing changes any more. What is wrong by itself
+/// and had no version before is left out; what merely refers to something that is missing stays, as a route does
+/// that answers 500.
+fn replace_wrong(
+    objects: &mut Objects,
+    mut wrong: BTreeSet<ObjectId>,
+    bad: &BTreeSet<ObjectId>,
+    previous: &Inventory,
+    problems: &mut Vec<Problem>,
+) -> World {
+    let mut replaced = BTreeSet::new();
+    for round in 0.. {
+        let mut changed = round == 0;
+        for id in std::mem::take(&mut wrong) {
+            if !replaced.insert(id.clone()) {
+                continue;
+            }
+            if let Some(old) = previous.objects.get(&id) {
+                changed = true;
+                objects.insert(id, Arc::clone(old));
+            } else if bad.contains(&id) {
+                changed = true;
+                objects.remove(&id);
+            }
+        }
+        let (world, found) = assemble(objects, bad);
+        let errors = found.iter().filter(|p| p.severity == Severity::Error);
+        wrong = errors.filter_map(|p| p.object.clone()).collect();
+        for problem in found {
+            if problem.severity == Severity::Error && !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        if !changed || round >= MOST_ROUNDS || wrong.is_subset(&replaced) {
+            return world;
+        }
+    }
+    World::default()
+}
+
+fn order(problems: &mut Vec<Problem>, most: usize) {
+    let key = |p: &Problem| (Arc::clone(&p.file), p.line, p.column, p.severity);
+    problems.sort_by_key(key);
+    let more = problems.len().saturating_sub(most);
+    if more == 0 {
+        return;
+    }
+    // Errors before warnings where not all can be kept.
+    problems.sort_by_key(|p| p.severity);
+    problems.truncate(most);
+    problems.sort_by_key(key);
+    if let Some(last) = problems.last().cloned() {
+        let message = format!("{more} more problems are not shown");
+        problems.push(Problem {
+            path: String::new(),
+            message,
+            fix: "mend these first".to_owned(),
+            object: None,
+            ..last
+        });
+    }
+}
+
+/// The objects of all texts, and what is wrong with each alone.
+#[derive(Default)]
+struct Reading {
+    all: Objects,
+    /// Objects with errors of their own, and those that are there twice.
+    bad: BTreeSet<ObjectId>,
+    places: BTreeMap<ObjectId, (Arc<str>, Mark)>,
+    /// Files with a document whose object could not be named.
+    unnamed: BTreeSet<Arc<str>>,
+    problems: Vec<Problem>,
+    documents: usize,
+}
+
+impl Reading {
+    fn read(&mut self, source: &SourceText, options: &Options) {
+        for document in parse(&source.text, options) {
+            self.documents += 1;
+            match document {
+                Ok(root) => {
+                    for decoded in decode(&source.name, &root) {
+                        self.add(&source.name, decoded, options);
+                    }
+                }
+                Err(defect) => {
+                    self.unnamed.insert(Arc::clone(&source.name));
+                    self.problem(Some(&source.name), defect.mark, &defect.message, defect.fix);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, file: &Arc<str>, decoded: Decoded, options: &Options) {
+        let Decoded { object, id, mark, problems, sound } = decoded;
+        self.problems.extend(problems);
+        let Some(id) = id else {
+            self.unnamed.insert(Arc::clone(file));
+            return;
+        };
+        if self.places.len() >= options.max_objects && !self.places.contains_key(&id) {
+            self.bad.insert(id);
+            let message = format!("there are more than {} objects", options.max_objects);
+            if self.problems.last().is_none_or(|last| last.message != message) {
+                self.problem(Some(file), mark, &message, "split the set over several gateways");
+            }
+            return;
+        }
+        if let Some((first_file, first)) = self.places.get(&id) {
+            let message = format!("stands already at {first_file}:{}", first.line);
+            let fix = "remove one of the two, or give them different names".to_owned();
+            self.problems.push(Problem {
+                severity: Severity::Error,
+                file: Arc::clone(file),
+                line: mark.line,
+                column: mark.column,
+                path: id.to_string(),
+                message,
+                fix,
+                object: Some(id.clone()),
+            });
+            self.bad.insert(id);
+            return;
+        }
+        self.places.insert(id.clone(), (Arc::clone(file), mark));
+        if !sound {
+            self.bad.insert(id.clone());
+        }
+        if let Some(object) = object {
+            self.all.insert(id, Arc::new(object));
+        }
+    }
+
+    fn problem(&mut self, file: Option<&Arc<str>>, mark: Mark, message: &str, fix: &str) {
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            file: file.map_or_else(|| Arc::from("manifests"), Arc::clone),
+            line: mark.line,
+            column: mark.column,
+            path: String::new(),
+            message: message.to_owned(),
+            fix: fix.to_owned(),
+            object: None,
+        });
+    }
+}
