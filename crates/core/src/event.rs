@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Decision;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
-use crate::ids::{EndpointId, PolicyId, RequestId};
+use crate::ids::{EndpointId, ModelKey, PolicyId, RequestId};
 use crate::policy::Policy;
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::time::Time;
@@ -51,6 +51,12 @@ pub enum Event {
         policy: PolicyId,
         /// Its policy.
         to: Policy,
+    },
+    /// These targets are adapters, as manifests or an engine's list of models say. Others become known as such
+    /// when an engine's gauge lists them.
+    AdaptersDeclared {
+        /// The adapters, in addition to those known.
+        adapters: Vec<ModelKey>,
     },
     /// A request wants an endpoint.
     Arrived {

@@ -8,20 +8,37 @@
 //! What this crate must not know: HTTP, JSON bodies, file formats, names of hosts or models (a model is a
 //! [`ModelKey`]), tokio, wall-clock time, logs.
 
+mod adapters;
 mod decision;
 mod endpoint;
+mod endpoints;
 mod event;
+mod gauge;
+mod health;
 mod ids;
+mod placement;
 mod policy;
+mod pool;
+mod prefill;
+mod rates;
 mod request;
+mod requests;
+mod retry;
 mod rng;
+mod saturation;
 mod time;
+mod window;
 
 pub use decision::{Candidate, Decision};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks};
 pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
 pub use policy::{Placement, Policy, RetryBudget, SaturationLimits};
+pub use pool::{
+    EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,
+    PoolSnapshot, ReadingSnapshot,
+};
+pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 pub use rng::Rng;
 pub use time::{Time, seconds};

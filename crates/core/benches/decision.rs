@@ -1,0 +1,114 @@
+//! What one event costs. Budget of a decision: 2 µs with 10 endpoints, 50 µs with 1,000.
+
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use pointsman_core::{
+    EndpointId, EndpointSpec, Event, LoadReport, Placement, Policy, PolicyId, PolicySet, Pool, PoolConfig,
+    RequestFacts, RequestId, Time,
+};
+
+const SIZES: [u32; 3] = [10, 100, 1_000];
+const POLICY: PolicyId = PolicyId(0);
+
+fn main() {
+    divan::main();
+}
+
+/// A pool in the middle of its work: gauges read, ten requests on each endpoint, half of them decoding.
+struct Busy {
+    pool: Pool,
+    now: Time,
+    effects: Vec<pointsman_core::Effect>,
+    next: u64,
+}
+
+impl Busy {
+    fn new(endpoints: u32, placement: Placement) -> Self {
+        let pool = Pool::new(PoolConfig { seed: 1, decisions: false });
+        let mut busy =
+            Self { pool, now: Time::ZERO + Duration::from_secs(100), effects: Vec::new(), next: 0 };
+        busy.tell(Event::PolicyChanged { policy: POLICY, to: Policy { placement, ..Policy::default() } });
+        for endpoint in (0..endpoints).map(EndpointId) {
+            let spec = EndpointSpec { policies: PolicySet::of(POLICY) };
+            busy.tell(Event::EndpointUp { endpoint, spec });
+            busy.tell(Event::Load { endpoint, report: busy.report() });
+        }
+        for request in 0..10 * u64::from(endpoints) {
+            busy.arrive();
+            if request % 2 == 0 {
+                busy.tell(Event::FirstToken { request: RequestId(request) });
+            }
+        }
+        busy
+    }
+
+    fn report(&self) -> LoadReport {
+        LoadReport {
+            taken: self.now,
+            running: Some(10),
+            waiting: Some(0),
+            kv_use: Some(0.4),
+            kv_blocks: Some(7_000),
+            block_size: Some(16),
+            ..LoadReport::default()
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.now = self.now + Duration::from_micros(10);
+        self.effects.clear();
+        self.pool.handle(self.now, event, &mut self.effects);
+    }
+
+    fn arrive(&mut self) -> RequestId {
+        let request = RequestId(self.next);
+        self.next += 1;
+        let mut facts = RequestFacts::unknown(POLICY);
+        facts.prompt_tokens = 500;
+        facts.observes_tokens = true;
+        self.tell(Event::Arrived { request, facts });
+        request
+    }
+}
+
+/// A request arrives, is placed, and is gone again.
+#[divan::bench(args = SIZES)]
+fn arrive_and_leave(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let mut busy = Busy::new(endpoints, Placement::Pointsman);
+    bencher.bench_local(|| {
+        let request = busy.arrive();
+        busy.tell(Event::Aborted { request });
+        black_box(&busy.effects);
+    });
+}
+
+#[divan::bench(args = Placement::ALL.map(Placement::as_str))]
+fn arrive_and_leave_under(bencher: Bencher<'_, '_>, name: &str) {
+    let placement = Placement::ALL.into_iter().find(|placement| placement.as_str() == name);
+    let mut busy = Busy::new(10, placement.unwrap_or_default());
+    bencher.bench_local(|| {
+        let request = busy.arrive();
+        busy.tell(Event::Aborted { request });
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn load_report(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let mut busy = Busy::new(endpoints, Placement::Pointsman);
+    bencher.bench_local(|| {
+        let report = busy.report();
+        busy.tell(Event::Load { endpoint: EndpointId(endpoints / 2), report });
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn progress(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let mut busy = Busy::new(endpoints, Placement::Pointsman);
+    let mut output_tokens = 1;
+    bencher.bench_local(|| {
+        busy.now = busy.now + Duration::from_millis(100);
+        output_tokens += 10;
+        busy.tell(Event::Progress { request: RequestId(0), output_tokens });
+    });
+}

@@ -1,0 +1,216 @@
+//! Which adapters (LoRA) an engine holds.
+//!
+//! An engine's gauge lists only adapters with a started request, so residency is our own picture: a list of the
+//! engine's slots, least recently used first, fed by dispatches. The gauge corrects it: what it lists is resident,
+//! and how many slots there are.
+
+use crate::endpoint::AdapterReport;
+use crate::ids::ModelKey;
+
+/// Slots of an engine that has not told.
+const UNTOLD_SLOTS: usize = 8;
+/// No engine has more.
+const MOST_SLOTS: usize = 1_024;
+
+/// The adapter slots of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots {
+    /// Least recently used first.
+    slots: Vec<Slot>,
+    told: Option<usize>,
+    /// The engine said that requests wait for a slot.
+    deferring: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    adapter: ModelKey,
+    /// Our requests for it in flight.
+    in_flight: u32,
+    /// Whether the gauge listed it last time.
+    listed: bool,
+}
+
+impl Slot {
+    const fn busy(&self) -> bool {
+        self.in_flight > 0 || self.listed
+    }
+}
+
+/// What a request for an adapter meets at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Residency {
+    /// It is loaded, or being loaded.
+    Resident,
+    /// It must be loaded.
+    Missing,
+    /// It must be loaded, and every slot is in use.
+    MissingAndBusy,
+}
+
+impl Slots {
+    /// What a request for `adapter` would meet.
+    pub(crate) fn residency(&self, adapter: ModelKey) -> Residency {
+        match self.slots.iter().find(|slot| slot.adapter == adapter) {
+            // Where more adapters have requests than the engine has slots, the one that came last is not in yet.
+            Some(slot) if !self.deferring || slot.listed => Residency::Resident,
+            Some(_) if self.busy() <= self.capacity() => Residency::Resident,
+            Some(_) => Residency::MissingAndBusy,
+            None if self.deferring || self.busy() >= self.capacity() => Residency::MissingAndBusy,
+            None => Residency::Missing,
+        }
+    }
+
+    /// A request for `adapter` was sent there.
+    pub(crate) fn begin(&mut self, adapter: ModelKey) {
+        let mut slot = self.take(adapter);
+        slot.in_flight += 1;
+        self.slots.push(slot);
+        self.shrink();
+    }
+
+    /// A request for `adapter` left.
+    pub(crate) fn end(&mut self, adapter: ModelKey) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.adapter == adapter) {
+            slot.in_flight = slot.in_flight.saturating_sub(1);
+        }
+        self.shrink();
+    }
+
+    /// The gauge was read.
+    pub(crate) fn reported(&mut self, report: &AdapterReport, deferred: Option<u32>) {
+        let told = usize::try_from(report.max_adapters).unwrap_or(MOST_SLOTS);
+        self.told = (told > 0).then_some(told.min(MOST_SLOTS));
+        self.deferring = deferred.is_some_and(|waiting| waiting > 0);
+        for slot in &mut self.slots {
+            slot.listed = false;
+        }
+        for adapter in report.active.iter().take(self.capacity()) {
+            let mut slot = self.take(*adapter);
+            slot.listed = true;
+            self.slots.push(slot);
+        }
+        self.shrink();
+    }
+
+    /// The adapters held to be resident, most recently used last.
+    pub(crate) fn resident(&self) -> impl Iterator<Item = ModelKey> {
+        self.slots.iter().map(|slot| slot.adapter)
+    }
+
+    /// Requests in flight for adapters, for the invariants.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.slots.iter().map(|slot| slot.in_flight).sum()
+    }
+
+    /// How many slots the engine has.
+    pub(crate) fn capacity(&self) -> usize {
+        self.told.unwrap_or(UNTOLD_SLOTS)
+    }
+
+    fn busy(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.busy()).count()
+    }
+
+    fn take(&mut self, adapter: ModelKey) -> Slot {
+        match self.slots.iter().position(|slot| slot.adapter == adapter) {
+            Some(position) => self.slots.remove(position),
+            None => Slot { adapter, in_flight: 0, listed: false },
+        }
+    }
+
+    /// Down to the engine's slots: the engine drops the least recently used that no request needs. What requests need
+    /// stays, loaded or waiting.
+    fn shrink(&mut self) {
+        let mut surplus = self.slots.len().saturating_sub(self.capacity());
+        self.slots.retain(|slot| {
+            let drop = surplus > 0 && !slot.busy();
+            surplus -= usize::from(drop);
+            !drop
+        });
+    }
+}
+
+/// The adapters known by name: a target that is none of them is a base model and needs no slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownAdapters(Vec<ModelKey>);
+
+impl KnownAdapters {
+    /// More than this are not kept apart: further ones are placed like base models.
+    const MOST: usize = 16_384;
+
+    /// Whether `target` is an adapter.
+    pub(crate) fn contains(&self, target: ModelKey) -> bool {
+        self.0.binary_search(&target).is_ok()
+    }
+
+    /// Adds an adapter.
+    pub(crate) fn add(&mut self, adapter: ModelKey) {
+        if let Err(position) = self.0.binary_search(&adapter)
+            && self.0.len() < Self::MOST
+        {
+            self.0.insert(position, adapter);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ModelKey = ModelKey::of("a");
+    const B: ModelKey = ModelKey::of("b");
+    const C: ModelKey = ModelKey::of("c");
+
+    fn slots(max_adapters: u32, active: &[ModelKey], deferred: u32) -> Slots {
+        let mut slots = Slots::default();
+        slots.reported(&AdapterReport { max_adapters, active: active.to_vec() }, Some(deferred));
+        slots
+    }
+
+    #[test]
+    fn the_least_recently_used_idle_adapter_gives_its_slot() {
+        let mut slots = slots(2, &[], 0);
+        for adapter in [A, B, A, C] {
+            slots.begin(adapter);
+            slots.end(adapter);
+        }
+        assert_eq!(slots.residency(A), Residency::Resident);
+        assert_eq!(slots.residency(B), Residency::Missing);
+        assert_eq!(slots.residency(C), Residency::Resident);
+    }
+
+    #[test]
+    fn an_adapter_with_requests_keeps_its_slot() {
+        let mut slots = slots(1, &[], 0);
+        slots.begin(A);
+        assert_eq!(slots.residency(B), Residency::MissingAndBusy);
+        slots.begin(B);
+        slots.end(B);
+        assert_eq!(slots.residency(A), Residency::Resident);
+        assert_eq!(slots.residency(B), Residency::MissingAndBusy);
+    }
+
+    #[test]
+    fn the_gauge_adds_what_others_loaded() {
+        assert_eq!(slots(4, &[A], 0).residency(A), Residency::Resident);
+        assert_eq!(slots(4, &[A], 0).residency(B), Residency::Missing);
+        assert_eq!(slots(1, &[A], 0).residency(B), Residency::MissingAndBusy);
+    }
+
+    #[test]
+    fn deferred_requests_mean_that_slots_are_in_use() {
+        assert_eq!(slots(4, &[A], 2).residency(B), Residency::MissingAndBusy);
+        assert_eq!(slots(4, &[A], 2).residency(A), Residency::Resident);
+    }
+
+    #[test]
+    fn absurd_counts_are_bounded() {
+        let mut slots = slots(u32::MAX, &[], 0);
+        for number in 0..5_000 {
+            slots.begin(ModelKey(number));
+            slots.end(ModelKey(number));
+        }
+        assert_eq!(slots.resident().count(), MOST_SLOTS);
+    }
+}

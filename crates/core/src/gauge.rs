@@ -1,0 +1,159 @@
+//! What an engine last said about its load, and what our own dispatches have changed since.
+
+use std::time::Duration;
+
+use crate::endpoint::LoadReport;
+use crate::time::Time;
+
+/// A reading older than this is not believed. Idle endpoints are read every 5 s and busy ones at least every second,
+/// so a reading of this age means that several were lost, or the only one that was due.
+pub(crate) const FRESH: Duration = Duration::from_secs(7);
+
+/// So many more requests than ours may be in a reading because of the time that messages take.
+const NOT_FOREIGN: f64 = 2.0;
+
+/// Our own counts at an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Requests.
+    pub(crate) in_flight: u32,
+    /// Of those, the ones whose first token is still to come.
+    pub(crate) prefilling: u32,
+    /// Tokens of context: prompts, and output so far.
+    pub(crate) context: u64,
+}
+
+/// A reading with the counts of its time.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauge {
+    pub(crate) report: LoadReport,
+    pub(crate) then: Counts,
+    /// Requests that others sent there.
+    pub(crate) foreign: f64,
+}
+
+/// An engine's load at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct EngineLoad {
+    /// Requests in the engine, running or waiting.
+    pub(crate) requests: Option<f64>,
+    /// Requests waiting.
+    pub(crate) waiting: Option<f64>,
+    /// Use of the KV cache, 0 to 1.
+    pub(crate) kv_use: Option<f64>,
+}
+
+impl Gauge {
+    /// A reading, with our own counts at the time it was taken.
+    pub(crate) fn new(report: LoadReport, then: Counts) -> Self {
+        let shown = report.running.map_or(0.0, f64::from) + report.waiting.map_or(0.0, f64::from);
+        let foreign = (shown - f64::from(then.in_flight) - NOT_FOREIGN).max(0.0);
+        Self { report, then, foreign }
+    }
+
+    /// Whether the reading still counts.
+    pub(crate) fn is_fresh(&self, now: Time) -> bool {
+        now.since(self.report.taken) <= FRESH
+    }
+
+    /// Tokens that fit the KV cache.
+    pub(crate) fn kv_tokens(&self) -> Option<f64> {
+        let tokens = f64::from(self.report.kv_blocks?) * f64::from(self.report.block_size?);
+        (tokens > 0.0).then_some(tokens)
+    }
+
+    /// The reading, corrected by what came and went here since it was taken.
+    pub(crate) fn corrected(&self, counts: Counts) -> EngineLoad {
+        let change = |now: u32, then: u32| f64::from(now) - f64::from(then);
+        let came = change(counts.in_flight, self.then.in_flight);
+        let queued = change(counts.prefilling, self.then.prefilling);
+        let context = signed(counts.context) - signed(self.then.context);
+        let LoadReport { running, waiting, .. } = self.report;
+        EngineLoad {
+            requests: running
+                .map(|running| (f64::from(running.saturating_add(waiting.unwrap_or(0))) + came).max(0.0)),
+            waiting: waiting.map(|waiting| (f64::from(waiting) + queued).max(0.0)),
+            kv_use: self.report.kv_use.map(|kv_use| {
+                let filled = self.kv_tokens().map_or(0.0, |tokens| context / tokens);
+                (kv_use + filled).clamp(0.0, 1.0)
+            }),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
+const fn signed(tokens: u64) -> f64 {
+    tokens as f64
+}
+
+/// The counts of the last second or two, at steps of [`History::STEP`], to find those of a reading's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct History {
+    /// Counts with the time until which they held; a ring.
+    steps: [(Time, Counts); Self::STEPS],
+    next: usize,
+}
+
+impl History {
+    const STEPS: usize = 16;
+    const STEP: Duration = Duration::from_millis(50);
+
+    /// The counts are about to change.
+    pub(crate) fn changing(&mut self, now: Time, counts: Counts) {
+        let (latest, _) = self.steps[(self.next + Self::STEPS - 1) % Self::STEPS];
+        if now.since(latest) >= Self::STEP {
+            self.steps[self.next] = (now, counts);
+            self.next = (self.next + 1) % Self::STEPS;
+        }
+    }
+
+    /// The counts at `time`: those that held until the first change after it, or `current` where there was none.
+    pub(crate) fn at(&self, time: Time, current: Counts) -> Counts {
+        (0..Self::STEPS)
+            .map(|step| self.steps[(self.next + step) % Self::STEPS])
+            .find(|(until, _)| *until > time)
+            .map_or(current, |(_, counts)| counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    fn counts(in_flight: u32) -> Counts {
+        Counts { in_flight, prefilling: in_flight, context: u64::from(in_flight) * 100 }
+    }
+
+    #[test]
+    fn history_finds_the_counts_of_a_readings_time() {
+        let mut history = History::default();
+        for step in 0..100_u32 {
+            history.changing(at(1_000 + u64::from(step) * 100), counts(step));
+        }
+        assert_eq!(history.at(at(10_899), counts(100)), counts(99));
+        assert_eq!(history.at(at(10_950), counts(100)), counts(100));
+        assert_eq!(history.at(at(10_450), counts(100)), counts(95));
+        assert_eq!(history.at(at(0), counts(100)), counts(84), "no further back than the ring");
+    }
+
+    #[test]
+    fn a_reading_is_corrected_by_what_came_and_went_since() {
+        let report = LoadReport {
+            running: Some(10),
+            waiting: Some(2),
+            kv_use: Some(0.5),
+            kv_blocks: Some(100),
+            block_size: Some(16),
+            ..LoadReport::default()
+        };
+        let gauge = Gauge::new(report, counts(12));
+        let load = gauge.corrected(counts(16));
+        assert_eq!(load, EngineLoad { requests: Some(16.0), waiting: Some(6.0), kv_use: Some(0.75) });
+        let load = gauge.corrected(counts(0));
+        assert_eq!(load, EngineLoad { requests: Some(0.0), waiting: Some(0.0), kv_use: Some(0.0) });
+    }
+}

@@ -1,0 +1,177 @@
+use super::*;
+
+fn at(milliseconds: u64) -> Time {
+    Time::ZERO + Duration::from_millis(milliseconds)
+}
+
+/// Lets requests that are sent and fail at once do so, 10 ms apart; how many it takes to eject.
+fn failures_to_eject(health: &mut HealthState, from: u64, cause: FailureCause) -> u32 {
+    let mut rng = Rng::seeded(1);
+    for count in 1..=20 {
+        let now = at(from + u64::from(count) * 10);
+        if health.failed(now, (RequestId(u64::from(count)), now), cause, &mut rng) {
+            return count;
+        }
+    }
+    0
+}
+
+fn ejected(health: &HealthState) -> Ejection {
+    match health.health() {
+        Health::Ejected(ejection) => ejection,
+        other => panic!("{other:?} is not ejected"),
+    }
+}
+
+#[test]
+fn one_failure_ejects_where_nothing_can_be_served_and_three_in_a_row_elsewhere() {
+    for (cause, expected) in [
+        (FailureCause::Connect, 1),
+        (FailureCause::Tls, 1),
+        (FailureCause::Silent, 1),
+        (FailureCause::Refused, 3),
+        (FailureCause::Lost, 3),
+        (FailureCause::FirstByteTimeout, 3),
+        (FailureCause::Unavailable, 3),
+        (FailureCause::EngineError, 3),
+        (FailureCause::Truncated, 3),
+        (FailureCause::Garbage, 3),
+    ] {
+        let mut health = HealthState::default();
+        assert_eq!(failures_to_eject(&mut health, 0, cause), expected, "{cause:?}");
+        assert_eq!(ejected(&health).cause, cause);
+    }
+}
+
+#[test]
+fn successes_between_keep_it_until_half_of_the_outcomes_are_failures() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    for round in 0..4 {
+        let now = at(round * 10);
+        assert!(!health.failed(now, (RequestId(round), now), FailureCause::EngineError, &mut rng));
+        assert!(!health.succeeded(now, (RequestId(100 + round), now)));
+    }
+    let now = at(50);
+    assert!(health.failed(now, (RequestId(9), now), FailureCause::EngineError, &mut rng), "five of nine");
+
+    let mut health = HealthState::default();
+    for round in 0..100 {
+        let now = at(round * 10);
+        let failed = round % 3 == 0;
+        let sent = (RequestId(round), now);
+        if failed {
+            assert!(!health.failed(now, sent, FailureCause::EngineError, &mut rng), "one of three");
+        } else {
+            health.succeeded(now, sent);
+        }
+    }
+}
+
+#[test]
+fn a_probe_returns_what_a_probe_can_see_but_not_before_its_time() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    let until = ejected(&health).until;
+    assert!(!health.probed(at(500), true), "too early");
+    assert_eq!(health.standing(at(500)), Standing::Out(until));
+    assert!(health.timer(until), "the good answer of before counts now");
+    assert_eq!(health.health(), Health::Ready);
+}
+
+#[test]
+fn a_bad_probe_keeps_it_out() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    let until = ejected(&health).until;
+    health.probed(at(500), false);
+    assert_eq!(health.standing(at(60_000)), Standing::Out(until));
+    assert!(!health.timer(at(60_000)));
+    assert!(health.probed(at(60_001), true));
+}
+
+#[test]
+fn where_nobody_probes_a_request_does() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    assert_eq!(health.standing(ejected(&health).until), Standing::TrialDue);
+}
+
+#[test]
+fn after_silence_only_a_served_request_returns_it() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    let until = ejected(&health).until;
+    assert!(!health.probed(until, true));
+    assert_eq!(health.standing(until), Standing::TrialDue);
+    assert!(health.sent(until, RequestId(50)));
+    assert_eq!(health.health(), Health::OnTrial);
+    assert!(!health.sent(until, RequestId(51)), "one at a time");
+    assert!(!health.succeeded(at(9_000), (RequestId(3), at(0))), "an old request is no proof");
+    assert!(health.succeeded(at(9_000), (RequestId(50), until)));
+    assert_eq!(health.health(), Health::Ready);
+}
+
+#[test]
+fn each_failed_trial_doubles_the_back_off_up_to_a_minute() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    let mut back_offs = vec![ejected(&health).back_off.as_secs()];
+    for trial in 100..108 {
+        let now = ejected(&health).until;
+        health.sent(now, RequestId(trial));
+        assert!(health.failed(now, (RequestId(trial), now), FailureCause::Silent, &mut rng));
+        let ejection = ejected(&health);
+        assert!(ejection.until >= now + ejection.back_off);
+        assert!(ejection.until <= now + ejection.back_off * 5 / 4);
+        back_offs.push(ejection.back_off.as_secs());
+    }
+    assert_eq!(back_offs, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+}
+
+#[test]
+fn a_trial_that_ends_without_a_verdict_is_due_again() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    let until = ejected(&health).until;
+    health.sent(until, RequestId(50));
+    assert!(!health.inconclusive(until, RequestId(3)));
+    assert!(health.inconclusive(until, RequestId(50)));
+    assert_eq!(health.standing(until), Standing::TrialDue);
+}
+
+#[test]
+fn one_failure_after_a_return_suffices_until_a_request_succeeded() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    health.probed(at(2_000), true);
+    assert_eq!(failures_to_eject(&mut health, 2_000, FailureCause::Lost), 1);
+    assert_eq!(ejected(&health).back_off.as_secs(), 2);
+    health.probed(at(9_000), true);
+    health.succeeded(at(9_100), (RequestId(1), at(9_050)));
+    assert_eq!(failures_to_eject(&mut health, 9_200, FailureCause::Lost), 3);
+    assert_eq!(ejected(&health).back_off.as_secs(), 1);
+}
+
+#[test]
+fn streams_that_began_before_an_ejection_say_nothing_about_what_came_after() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    failures_to_eject(&mut health, 1_000, FailureCause::Silent);
+    let before = ejected(&health);
+    for request in 0..10 {
+        assert!(!health.failed(at(1_500), (RequestId(request), at(0)), FailureCause::Truncated, &mut rng));
+    }
+    assert_eq!(ejected(&health), before);
+}
+
+#[test]
+fn a_failed_last_resort_lengthens_the_back_off() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, &mut rng));
+    assert_eq!(ejected(&health).back_off.as_secs(), 2);
+    assert!(health.succeeded(at(400), (RequestId(10), at(300))), "a served one returns it at once");
+}

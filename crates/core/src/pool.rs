@@ -1,0 +1,135 @@
+//! The pool's state machine: events in, effects out.
+
+mod endpoints;
+mod invariants;
+mod place;
+mod requests;
+mod snapshot;
+
+use serde::{Deserialize, Serialize};
+
+pub use invariants::InvariantBroken;
+pub use snapshot::{
+    EndpointSnapshot, Estimate, FleetSnapshot, PolicySnapshot, PoolGauges, PoolSnapshot, ReadingSnapshot,
+};
+
+use crate::adapters::KnownAdapters;
+use crate::endpoints::Endpoints;
+use crate::event::{Effect, Event};
+use crate::ids::{EndpointId, PolicyId};
+use crate::placement::Candidate;
+use crate::policy::Policy;
+use crate::rates::Rates;
+use crate::requests::Requests;
+use crate::retry::Repeats;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// How a pool starts. With the events it was given, this is all that is needed to repeat a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Where the random numbers start.
+    pub seed: u64,
+    /// Whether each dispatch says what was weighed.
+    pub decisions: bool,
+}
+
+/// The state machine of one InferencePool, or of several that share endpoints.
+///
+/// It never fails and never panics: events about requests or endpoints that it does not know are passed over.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    config: PoolConfig,
+    rng: Rng,
+    endpoints: Endpoints,
+    requests: Requests,
+    /// In ascending order of their ids.
+    policies: Vec<PolicyState>,
+    rates: Rates,
+    known_adapters: KnownAdapters,
+    /// Reused from decision to decision.
+    candidates: Vec<Candidate>,
+}
+
+/// One of the InferencePools.
+#[derive(Clone, Debug)]
+struct PolicyState {
+    id: PolicyId,
+    policy: Policy,
+    /// The endpoint chosen last.
+    turn: Option<EndpointId>,
+    repeats: Repeats,
+}
+
+impl Pool {
+    /// A pool without endpoints.
+    #[must_use]
+    pub fn new(config: PoolConfig) -> Self {
+        Self {
+            config,
+            rng: Rng::seeded(config.seed),
+            endpoints: Endpoints::default(),
+            requests: Requests::default(),
+            policies: Vec::new(),
+            rates: Rates::default(),
+            known_adapters: KnownAdapters::default(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Takes in an event that happened at `now` and appends what is to be done about it to `effects`.
+    ///
+    /// `now` should not fall from one event to the next; where it does, no time passes.
+    pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::EndpointUp { endpoint, spec } => self.endpoint_up(endpoint, spec, effects),
+            Event::EndpointDraining { endpoint } => self.endpoint_draining(endpoint, effects),
+            Event::EndpointDown { endpoint } => self.endpoint_down(endpoint),
+            Event::Load { endpoint, report } => self.load(now, endpoint, report),
+            Event::Probed { endpoint, healthy } => self.probed(now, endpoint, healthy, effects),
+            Event::PolicyChanged { policy, to } => self.policy(policy).policy = to,
+            Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
+            Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
+            Event::FirstToken { request } => self.first_token(now, request),
+            Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
+            Event::AttemptFailed { request, endpoint, cause, repeat } => {
+                self.attempt_failed(now, request, (endpoint, cause), repeat, effects);
+            }
+            Event::ServedElsewhere { request, endpoint } => {
+                self.served_elsewhere(now, request, endpoint, effects);
+            }
+            Event::Finished { request, completion, usage } => {
+                self.finished(now, request, completion, usage, effects);
+            }
+            Event::Aborted { request } => self.aborted(now, request, effects),
+            Event::Timer => self.timer(now, effects),
+        }
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub const fn config(&self) -> PoolConfig {
+        self.config
+    }
+
+    /// How many endpoints of an InferencePool take requests as a matter of course: neither draining nor ejected.
+    #[must_use]
+    pub fn ready_endpoints(&self, policy: PolicyId) -> usize {
+        self.endpoints.ready(policy).count()
+    }
+
+    /// The state of an InferencePool; one that was never heard of has the default policy.
+    fn policy(&mut self, id: PolicyId) -> &mut PolicyState {
+        let index = match self.policies.binary_search_by_key(&id, |state| state.id) {
+            Ok(index) => index,
+            Err(index) => {
+                let state =
+                    PolicyState { id, policy: Policy::default(), turn: None, repeats: Repeats::default() };
+                self.policies.insert(index, state);
+                index
+            }
+        };
+        &mut self.policies[index]
+    }
+}

@@ -1,0 +1,102 @@
+//! What must hold after every event, whatever the events were.
+
+use std::collections::BTreeMap;
+
+use super::Pool;
+use crate::endpoints::Life;
+use crate::ids::{EndpointId, RequestId};
+
+/// An invariant that does not hold: a fault of this crate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvariantBroken {
+    /// An endpoint's count is not the sum over the requests on it.
+    #[error("endpoint {0:?}: {1} is {2}, but the requests on it make {3}")]
+    Count(EndpointId, &'static str, u64, u64),
+    /// A request is counted on an endpoint that the pool does not have.
+    #[error("request {0:?} is counted on unknown endpoint {1:?}")]
+    UnknownEndpoint(RequestId, EndpointId),
+    /// The endpoints are not in ascending order.
+    #[error("endpoint {0:?} is out of order")]
+    Order(EndpointId),
+    /// An endpoint that left and has no requests was kept.
+    #[error("endpoint {0:?} left, has no requests and is still there")]
+    Kept(EndpointId),
+    /// A learned figure is not finite and positive.
+    #[error("endpoint {0:?}: {1} is not finite and positive")]
+    Figure(EndpointId, &'static str),
+}
+
+#[derive(Default)]
+struct Sums {
+    requests: u64,
+    context: u64,
+    adapters: u64,
+    prefilling: u64,
+    prefilling_tokens: u64,
+}
+
+impl Pool {
+    /// Compares every count with the sum over the requests. For tests and simulations: its time is proportional to
+    /// all requests.
+    ///
+    /// # Errors
+    ///
+    /// The first invariant found broken.
+    pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
+        let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
+        for (id, request) in &self.requests {
+            let Some(placed) = &request.placed else { continue };
+            if self.endpoints.index(placed.endpoint).is_none() {
+                return Err(InvariantBroken::UnknownEndpoint(*id, placed.endpoint));
+            }
+            let sum = sums.entry(placed.endpoint).or_default();
+            sum.requests += 1;
+            sum.context += placed.context;
+            sum.adapters += u64::from(placed.adapter.is_some());
+        }
+        for endpoint in self.endpoints.all() {
+            let sum = sums.entry(endpoint.id).or_default();
+            for (request, tokens) in endpoint.prefill.requests() {
+                let here = self.requests.get(&request).and_then(|request| request.placed);
+                let here = here.filter(|placed| placed.endpoint == endpoint.id);
+                if here.is_some_and(|placed| placed.uncached == tokens) {
+                    sum.prefilling += 1;
+                    sum.prefilling_tokens += u64::from(tokens);
+                }
+            }
+        }
+        let prices = self.rates.prices(crate::time::Time::ZERO);
+        let mut last = None;
+        for endpoint in self.endpoints.all() {
+            let id = endpoint.id;
+            if last >= Some(id) {
+                return Err(InvariantBroken::Order(id));
+            }
+            last = Some(id);
+            let sum = sums.remove(&id).unwrap_or_default();
+            for (name, count, expected) in [
+                ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
+                ("tokens of context", endpoint.context, sum.context),
+                ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
+                ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
+                ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),
+            ] {
+                if count != expected {
+                    return Err(InvariantBroken::Count(id, name, count, expected));
+                }
+            }
+            if endpoint.life == Life::Gone && endpoint.in_flight == 0 {
+                return Err(InvariantBroken::Kept(id));
+            }
+            for (name, figure) in [
+                ("seconds per prompt token", prices.seconds_per_prompt_token(&endpoint.speed)),
+                ("seconds per output token", prices.step(&endpoint.speed, 1.0, 0.0)),
+            ] {
+                if !(figure.is_finite() && figure > 0.0) {
+                    return Err(InvariantBroken::Figure(id, name));
+                }
+            }
+        }
+        Ok(())
+    }
+}

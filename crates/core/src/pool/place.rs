@@ -1,0 +1,248 @@
+//! From a request to a dispatch.
+
+use std::sync::Arc;
+
+use super::Pool;
+use super::endpoints::announce;
+use crate::adapters::Residency;
+use crate::decision;
+use crate::endpoints::Endpoint;
+use crate::event::{Effect, Fallbacks};
+use crate::health::Standing;
+use crate::ids::{EndpointId, ModelKey, RequestId};
+use crate::placement::{self, Candidate, View, uncached_tokens};
+use crate::rates::Prices;
+use crate::request::{Rejection, RequestFacts};
+use crate::requests::{PaceMark, Placed, Request};
+use crate::saturation;
+use crate::time::{Time, seconds};
+
+/// Which endpoints may be candidates, from the wished to the last resort.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Among {
+    /// Those that are ready, or due for a trial, and have not failed this request.
+    Fresh,
+    /// Those that failed it included.
+    Ready,
+    /// Those left alone after a failure: better than no hope.
+    LastResort,
+}
+
+impl Pool {
+    /// Dispatches the request, or rejects it.
+    pub(super) fn place(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        mut request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        let prices = self.rates.prices(now);
+        let chosen = match self.choose(now, &request, &prices) {
+            Ok(chosen) => chosen,
+            Err(rejection) => {
+                effects.push(Effect::Reject { request: id, rejection });
+                return;
+            }
+        };
+        let endpoint = &self.endpoints.all()[chosen.index];
+        let (endpoint_id, decision) = (endpoint.id, chosen.decision);
+        let placed = self.reservation(now, &request.facts, endpoint, &prices);
+        request.attempts += 1;
+        request.placed = Some(placed);
+        self.policy(request.facts.policy).turn = Some(endpoint_id);
+        let endpoint = &mut self.endpoints.all_mut()[chosen.index];
+        endpoint.begin(id, &placed);
+        let changed = endpoint.health.sent(now, id);
+        announce(changed, endpoint, effects);
+        self.requests.insert(id, request);
+        effects.push(Effect::Dispatch {
+            request: id,
+            endpoint: endpoint_id,
+            fallbacks: chosen.fallbacks,
+            decision,
+        });
+    }
+
+    /// What a request takes of an endpoint that is about to get it.
+    pub(super) fn reservation(
+        &self,
+        now: Time,
+        facts: &RequestFacts,
+        endpoint: &Endpoint,
+        prices: &Prices,
+    ) -> Placed {
+        let adapter = self.adapter(facts);
+        // Where output cannot be seen growing, half of what is expected is its mean over the request's life.
+        let unseen = if facts.observes_tokens { 0 } else { whole(prices.output / 2.0) };
+        Placed {
+            endpoint: endpoint.id,
+            dispatched: now,
+            uncached: uncached_tokens(endpoint, facts),
+            context: u64::from(facts.prompt_tokens) + u64::from(unseen),
+            prefilling: facts.observes_tokens,
+            ahead: endpoint.prefill.tokens(),
+            company: endpoint.in_flight + 1,
+            adapter,
+            loads: adapter.is_some_and(|adapter| endpoint.adapters.residency(adapter) != Residency::Resident),
+            pace: PaceMark::default(),
+        }
+    }
+
+    /// The target, where it is known as an adapter.
+    fn adapter(&self, facts: &RequestFacts) -> Option<ModelKey> {
+        facts.target.filter(|target| self.known_adapters.contains(*target))
+    }
+
+    fn choose(&mut self, now: Time, request: &Request, prices: &Prices) -> Result<Chosen, Rejection> {
+        let facts = &request.facts;
+        let (placement, limits, turn) = {
+            let state = self.policy(facts.policy);
+            (state.policy.placement, state.policy.saturation, state.turn)
+        };
+        let among = self.gather(now, request, prices).ok_or(match facts.subset {
+            Some(_) => Rejection::EmptySubset,
+            None => Rejection::NoReadyEndpoint,
+        })?;
+        let view = View { endpoints: self.endpoints.all(), prices, facts, adapter: self.adapter(facts) };
+        let weighed = if among == Among::LastResort {
+            Ok(weigh_last_resort(now, &view, &mut self.candidates))
+        } else {
+            placement::weigh(placement, &view, turn, &mut self.rng, &mut self.candidates)
+        };
+        let Ok(weighed) = weighed else {
+            let retry_after = saturation::retry_after(&self.endpoints, facts.policy, &limits, prices);
+            return Err(Rejection::Saturated { retry_after });
+        };
+        let weighed = weighed.clamp(1, self.candidates.len());
+        let best =
+            placement::least(&self.candidates[..weighed], &mut self.rng).ok_or(Rejection::NoReadyEndpoint)?;
+        let decision = self
+            .config
+            .decisions
+            .then(|| Arc::new(record(view.endpoints, &self.candidates[..weighed], best)));
+        let index = self.candidates[best].index;
+        let fallbacks = fallbacks(view.endpoints, &mut self.candidates, weighed, best);
+        Ok(Chosen { index, fallbacks, decision })
+    }
+
+    /// Fills the candidates in ascending order of endpoint; `None` where there is none at all.
+    fn gather(&mut self, now: Time, request: &Request, prices: &Prices) -> Option<Among> {
+        for among in [Among::Fresh, Among::Ready, Among::LastResort] {
+            if among == Among::Ready && request.failed.is_empty() {
+                continue;
+            }
+            self.candidates.clear();
+            match &request.facts.subset {
+                None => {
+                    for (index, endpoint) in self.endpoints.all_mut().iter_mut().enumerate() {
+                        self.candidates.extend(candidate(now, request, prices, among, index, endpoint));
+                    }
+                }
+                Some(subset) => {
+                    for id in subset.iter() {
+                        let Some(index) = self.endpoints.index(*id) else { continue };
+                        let endpoint = &mut self.endpoints.all_mut()[index];
+                        self.candidates.extend(candidate(now, request, prices, among, index, endpoint));
+                    }
+                    self.candidates.sort_unstable_by_key(|candidate| candidate.index);
+                    self.candidates.dedup_by_key(|candidate| candidate.index);
+                }
+            }
+            if !self.candidates.is_empty() {
+                return Some(among);
+            }
+        }
+        None
+    }
+}
+
+struct Chosen {
+    index: usize,
+    fallbacks: Fallbacks,
+    decision: Option<Arc<decision::Decision>>,
+}
+
+/// The endpoint as a candidate, where it is one; its prefill clock is brought up to now.
+fn candidate(
+    now: Time,
+    request: &Request,
+    prices: &Prices,
+    among: Among,
+    index: usize,
+    endpoint: &mut Endpoint,
+) -> Option<Candidate> {
+    if !endpoint.spec.policies.contains(request.facts.policy) {
+        return None;
+    }
+    let ready = match endpoint.standing(now)? {
+        Standing::Ready | Standing::TrialDue => true,
+        Standing::Out(_) => false,
+    };
+    let wanted = match among {
+        Among::Fresh => ready && !request.failed.contains(&endpoint.id),
+        Among::Ready => ready,
+        Among::LastResort => true,
+    };
+    if !wanted {
+        return None;
+    }
+    if endpoint.prefill.needs_clock() {
+        let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
+        endpoint.prefill.run_clock(now, rate);
+    }
+    Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight })
+}
+
+/// The one that may return soonest.
+fn weigh_last_resort(now: Time, view: &View<'_>, candidates: &mut [Candidate]) -> usize {
+    for candidate in candidates.iter_mut() {
+        candidate.cost = match view.endpoints[candidate.index].standing(now) {
+            Some(Standing::Out(until)) => seconds(until.since(now)),
+            Some(Standing::Ready | Standing::TrialDue) | None => 0.0,
+        };
+    }
+    candidates.len()
+}
+
+/// The best of the others: first those the policy weighed.
+fn fallbacks(endpoints: &[Endpoint], candidates: &mut [Candidate], weighed: usize, best: usize) -> Fallbacks {
+    let mut fallbacks = Fallbacks::default();
+    candidates.swap(0, best);
+    let (weighed, others) = candidates.split_at_mut(weighed);
+    for group in [&mut weighed[1..], others] {
+        for position in 0..group.len().min(Fallbacks::CAPACITY - fallbacks.as_slice().len()) {
+            let key = |candidate: &Candidate| (candidate.cost, candidate.in_flight, candidate.index);
+            let mut least = position;
+            for other in position + 1..group.len() {
+                if key(&group[other]) < key(&group[least]) {
+                    least = other;
+                }
+            }
+            group.swap(position, least);
+            fallbacks.push(endpoints[group[position].index].id);
+        }
+    }
+    fallbacks
+}
+
+fn record(endpoints: &[Endpoint], weighed: &[Candidate], best: usize) -> decision::Decision {
+    let id = |candidate: &Candidate| -> EndpointId { endpoints[candidate.index].id };
+    let mut candidates: Vec<_> = weighed
+        .iter()
+        .map(|candidate| decision::Candidate {
+            endpoint: id(candidate),
+            cost: candidate.cost,
+            in_flight: candidate.in_flight,
+            pending_tokens: endpoints[candidate.index].prefill.tokens(),
+        })
+        .collect();
+    candidates.sort_unstable_by_key(|candidate| candidate.endpoint);
+    decision::Decision { chosen: id(&weighed[best]), candidates }
+}
+
+/// A small positive number as an integer; nonsense becomes 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
+pub(super) fn whole(value: f64) -> u32 {
+    value.clamp(0.0, f64::from(u32::MAX)) as u32
+}

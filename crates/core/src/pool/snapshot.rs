@@ -1,0 +1,248 @@
+//! What the pool knows, for people and for metrics.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pool;
+use crate::endpoint::Health;
+use crate::endpoints::Endpoint;
+use crate::ids::{EndpointId, ModelKey, PolicyId, PolicySet};
+use crate::policy::Policy;
+use crate::rates::{Factor, Prices, Source};
+use crate::saturation;
+use crate::time::{Time, seconds};
+
+/// Everything the core holds, with ages in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolSnapshot {
+    /// Requests under way.
+    pub requests: usize,
+    /// Of those, the ones that wait for an endpoint.
+    pub held: usize,
+    /// What the endpoints share.
+    pub fleet: FleetSnapshot,
+    /// The InferencePools, in ascending order.
+    pub policies: Vec<PolicySnapshot>,
+    /// The endpoints, in ascending order.
+    pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// The figures that the endpoints share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FleetSnapshot {
+    /// Running mean of the output length, in tokens.
+    pub mean_output_tokens: f64,
+    /// Seconds per step without load.
+    pub step_base_seconds: f64,
+    /// Seconds a step takes longer for each request in the batch.
+    pub step_seconds_per_request: f64,
+    /// Seconds a step takes longer for each token of context in the batch.
+    pub step_seconds_per_context_token: f64,
+    /// Seconds of prefill per prompt token.
+    pub seconds_per_prompt_token: f64,
+    /// Seconds to load an adapter.
+    pub adapter_load_seconds: f64,
+}
+
+/// An InferencePool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicySnapshot {
+    /// Which.
+    pub id: PolicyId,
+    /// Its policy.
+    pub policy: Policy,
+    /// Its momentary state.
+    pub gauges: PoolGauges,
+}
+
+/// The momentary state of an InferencePool, cheap to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolGauges {
+    /// Endpoints that take requests as a matter of course.
+    pub ready_endpoints: usize,
+    /// Requests in flight on all its endpoints, ready or not.
+    pub in_flight: u64,
+    /// Mean KV use over the ready endpoints whose gauges are fresh.
+    pub average_kv_use: Option<f64>,
+    /// Mean number of waiting requests over the ready endpoints whose gauges are fresh.
+    pub average_waiting: Option<f64>,
+    /// Whether all ready endpoints are saturated.
+    pub saturated: bool,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointSnapshot {
+    /// Which.
+    pub endpoint: EndpointId,
+    /// The InferencePools that select it.
+    pub policies: PolicySet,
+    /// Its health.
+    pub health: Health,
+    /// Requests in flight there.
+    pub in_flight: u32,
+    /// Prompt tokens dispatched there and not yet prefilled: *P*.
+    pub pending_tokens: u64,
+    /// Tokens of context of the requests in flight.
+    pub context_tokens: u64,
+    /// Prompt tokens prefilled per second: *R*.
+    pub prefill_rate: Estimate,
+    /// Seconds per output token at its present load: *s*.
+    pub step_seconds: Estimate,
+    /// The latest reading of its gauges.
+    pub reading: Option<ReadingSnapshot>,
+    /// The most requests at which it was seen unsaturated.
+    pub carried_unsaturated: Option<u32>,
+    /// Adapter slots.
+    pub adapter_slots: usize,
+    /// Adapters held to be resident, most recently used last.
+    pub adapters: Vec<ModelKey>,
+}
+
+/// A learned figure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Where the latest measurement came from.
+    pub source: Source,
+    /// Its age; `None` where the endpoint has none of its own.
+    pub age_seconds: Option<f64>,
+    /// How many times the fleet's figure its times are.
+    pub slowness: f64,
+}
+
+/// A reading of an engine's gauges, as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadingSnapshot {
+    /// Seconds since it was taken.
+    pub age_seconds: f64,
+    /// Whether it still counts.
+    pub fresh: bool,
+    /// Requests running.
+    pub running: Option<u32>,
+    /// Requests waiting.
+    pub waiting: Option<u32>,
+    /// Of those, the ones that wait for an adapter slot.
+    pub deferred: Option<u32>,
+    /// Use of the KV cache, 0 to 1.
+    pub kv_use: Option<f64>,
+    /// KV blocks in all.
+    pub kv_blocks: Option<u32>,
+    /// Tokens per KV block.
+    pub block_size: Option<u32>,
+    /// Seats.
+    pub max_running: Option<u32>,
+    /// Requests in it that others sent.
+    pub foreign: f64,
+}
+
+impl Pool {
+    /// Everything the core holds at this moment.
+    #[must_use]
+    pub fn snapshot(&self, now: Time) -> PoolSnapshot {
+        let prices = self.rates.prices(now);
+        let endpoints = self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &prices));
+        let policies = self.policies.iter().map(|state| PolicySnapshot {
+            id: state.id,
+            policy: state.policy.clone(),
+            gauges: self.gauges(now, state.id),
+        });
+        PoolSnapshot {
+            requests: self.requests.len(),
+            held: 0,
+            fleet: FleetSnapshot {
+                mean_output_tokens: prices.output,
+                step_base_seconds: prices.base * prices.decode,
+                step_seconds_per_request: prices.per_request * prices.decode,
+                step_seconds_per_context_token: prices.per_context * prices.decode,
+                seconds_per_prompt_token: prices.per_prompt_token * prices.prefill,
+                adapter_load_seconds: prices.adapter_load,
+            },
+            policies: policies.collect(),
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    /// The momentary state of an InferencePool.
+    #[must_use]
+    pub fn gauges(&self, now: Time, policy: PolicyId) -> PoolGauges {
+        let known = self.policies.iter().find(|state| state.id == policy);
+        let limits = known.map(|state| state.policy.saturation).unwrap_or_default();
+        let (mut kv_use, mut waiting) = (Mean::default(), Mean::default());
+        for endpoint in self.endpoints.ready(policy) {
+            let report = endpoint.fresh_gauge(now).map(|gauge| &gauge.report);
+            kv_use.add(report.and_then(|report| report.kv_use));
+            waiting.add(report.and_then(|report| report.waiting).map(f64::from));
+        }
+        let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.policies.contains(policy));
+        PoolGauges {
+            ready_endpoints: self.ready_endpoints(policy),
+            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
+            average_kv_use: kv_use.value(),
+            average_waiting: waiting.value(),
+            saturated: saturation::pool_saturated(&self.endpoints, policy, &limits, now),
+        }
+    }
+}
+
+fn snapshot(endpoint: &Endpoint, prices: &Prices) -> EndpointSnapshot {
+    let now = prices.now;
+    #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
+    let context = endpoint.context as f64;
+    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight), context);
+    let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
+    EndpointSnapshot {
+        endpoint: endpoint.id,
+        policies: endpoint.spec.policies,
+        health: endpoint.public_health(),
+        in_flight: endpoint.in_flight,
+        pending_tokens: endpoint.prefill.tokens(),
+        context_tokens: endpoint.context,
+        prefill_rate: estimate(
+            now,
+            rate,
+            &endpoint.speed.prefill,
+            prices.slowness_of_prefill(&endpoint.speed),
+        ),
+        step_seconds: estimate(now, step, &endpoint.speed.decode, prices.slowness_of_decode(&endpoint.speed)),
+        reading: endpoint.gauge.as_ref().map(|gauge| ReadingSnapshot {
+            age_seconds: seconds(now.since(gauge.report.taken)),
+            fresh: gauge.is_fresh(now),
+            running: gauge.report.running,
+            waiting: gauge.report.waiting,
+            deferred: gauge.report.deferred,
+            kv_use: gauge.report.kv_use,
+            kv_blocks: gauge.report.kv_blocks,
+            block_size: gauge.report.block_size,
+            max_running: gauge.report.max_running,
+            foreign: gauge.foreign,
+        }),
+        carried_unsaturated: endpoint.carried,
+        adapter_slots: endpoint.adapters.capacity(),
+        adapters: endpoint.adapters.resident().collect(),
+    }
+}
+
+fn estimate(now: Time, value: f64, factor: &Factor, slowness: f64) -> Estimate {
+    let age_seconds = factor.updated().map(|updated| seconds(now.since(updated)));
+    Estimate { value, source: factor.source(), age_seconds, slowness }
+}
+
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sum += value;
+            self.count += 1;
+        }
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
+    }
+}
