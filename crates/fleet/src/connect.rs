@@ -124,6 +124,10 @@ impl Connector {
         self.load().map(|()| true)
     }
 
+    pub(crate) const fn has_files(&self) -> bool {
+        self.access.ca.is_some() || self.access.api_key.is_some()
+    }
+
     /// The `authorization` header that engines want in place of the client's; marked sensitive.
     #[must_use]
     pub fn authorization(&self) -> Option<HeaderValue> {
@@ -223,3 +227,6 @@ fn read_bounded(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, AccessErr
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! The fleet: all pools of the process, and the tasks that keep them informed.
 
+mod access;
 mod apply;
 mod debug;
+mod follow;
 mod groups;
 
 use std::path::PathBuf;
@@ -99,6 +101,7 @@ impl Fleet {
             metrics,
         });
         debug::register(&shared);
+        shared.tasks.spawn(shared.tasks.token(), access::follow(Arc::downgrade(&shared)));
         Ok(Self { shared })
     }
 

@@ -6,18 +6,16 @@ mod timer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use pointsman_core::{
-    Completion, Effect, EndpointId, Event, FailureCause, Health, PolicyId, Rejection, RequestFacts,
-    RequestId, Time, Usage,
+    Completion, Effect, EndpointId, Event, FailureCause, Health, PolicyId, Pool, PoolConfig, PoolSnapshot,
+    Rejection, RequestFacts, RequestId, Time, Usage,
 };
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::record::PoolLog;
-use crate::seam::{Pool, PoolConfig, PoolSnapshot};
 use crate::ticket::{Answer, Held, Ticket};
 use crate::vitals::Vitals;
 
@@ -257,6 +255,13 @@ impl Machine {
         Self::deliver(deliveries);
     }
 
+    /// Keeps an endpoint that was leaving, where it has not gone yet; the core hears of it as of a new one.
+    pub(crate) fn recall(&self, endpoint: EndpointId) -> bool {
+        let mut inner = self.lock();
+        let position = inner.leaving.iter().position(|(id, _)| *id == endpoint);
+        position.map(|position| inner.leaving.swap_remove(position)).is_some()
+    }
+
     /// What the core knows, at this moment.
     pub(crate) fn snapshot(&self) -> (Time, PoolSnapshot) {
         let inner = self.lock();
@@ -293,3 +298,6 @@ impl Inner {
         self.members.keys().filter_map(move |policy| self.member(*policy, endpoint))
     }
 }
+
+#[cfg(test)]
+mod tests;

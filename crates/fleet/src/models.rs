@@ -30,8 +30,13 @@ impl ServedModels {
         self.0.load_full()
     }
 
-    pub(crate) fn replace(&self, models: Vec<ServedModel>) {
-        self.0.store(Arc::new(models));
+    /// Takes a new list; whether it is the one that was there already.
+    pub(crate) fn replace(&self, models: Vec<ServedModel>) -> bool {
+        let known = **self.0.load() == models;
+        if !known {
+            self.0.store(Arc::new(models));
+        }
+        known
     }
 }
 

@@ -16,12 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use pointsman_core::{Effect, Event, Time};
+use pointsman_core::{Effect, Event, PoolConfig, Time};
 
 pub use line::{FORMAT, Line, RecordedEffect};
 pub use replay::{Divergence, PoolReplay, ReplayError, ReplayReport, read_log, replay};
 
-use crate::seam::PoolConfig;
 use writer::{Entry, Writer};
 
 /// So many events may wait for the writer.
@@ -113,3 +112,6 @@ impl PoolLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::seam::PoolConfig;
+use pointsman_config::models::ModelRules;
 use pointsman_config::{EndpointAddress, EngineAccess, ObjectName, PoolSpec, World};
-use pointsman_core::{EndpointId, EndpointSpec, Event, Policy, PolicyId, PolicySet, Rng};
+use pointsman_core::{EndpointId, EndpointSpec, Event, Policy, PolicyId, PolicySet, PoolConfig, Rng, Time};
 use pointsman_telemetry::PoolSeries;
 
 use super::groups::{EndpointKey, group};
@@ -33,6 +33,8 @@ struct Entry {
     machine: Arc<Machine>,
     policies: BTreeMap<PolicyId, (ObjectName, Policy)>,
     members: BTreeMap<EndpointKey, Member>,
+    /// Those that no pool selects any more and that still have requests: they may come back.
+    leaving: BTreeMap<EndpointKey, Member>,
 }
 
 /// An endpoint of a state machine.
@@ -167,7 +169,7 @@ impl Entry {
         let machine = Machine::new(number, config, shared.clock, Arc::clone(&shared.requests), log);
         let timer = Arc::clone(machine.timer()).run(Arc::downgrade(&machine), shared.clock);
         shared.tasks.spawn(shared.tasks.token(), timer);
-        Self { machine, policies: BTreeMap::new(), members: BTreeMap::new() }
+        Self { machine, policies: BTreeMap::new(), members: BTreeMap::new(), leaving: BTreeMap::new() }
     }
 
     /// Gives each pool of a group its number here: the one it had, or one that neither a pool before nor one now has.
@@ -202,17 +204,15 @@ impl Entry {
         }
         self.policies = policies;
         for key in wanted.endpoints.keys() {
-            self.members.entry(key.clone()).or_insert_with(|| {
-                let id = EndpointId(*made);
-                *made += 1;
-                Member {
-                    id,
-                    vitals: Arc::new(Vitals::new(shared.clock.now())),
-                    served: Arc::default(),
-                    policies: PolicySet::default(),
-                    keeper: None,
-                }
-            });
+            if !self.members.contains_key(key) {
+                let back = self.leaving.remove(key).filter(|member| self.machine.recall(member.id));
+                let member = back.unwrap_or_else(|| {
+                    let id = EndpointId(*made);
+                    *made += 1;
+                    Member::new(id, shared.clock.now())
+                });
+                self.members.insert(key.clone(), member);
+            }
         }
     }
 
@@ -224,6 +224,7 @@ impl Entry {
         connector: &Arc<Connector>,
     ) -> PoolHandle {
         let series = shared.metrics.pool(&spec.name.to_string());
+        declare(&series, &spec.models);
         let mut endpoints: Vec<_> = spec
             .endpoints
             .iter()
@@ -255,13 +256,14 @@ impl Entry {
 
     /// Lets the endpoints go that no pool here selects any more.
     fn lower(&mut self, wanted: &Wanted) {
-        self.members.retain(|key, member| {
-            let stays = wanted.endpoints.contains_key(key);
-            if !stays {
-                self.machine.retire(member.id, &member.vitals);
-            }
-            stays
-        });
+        let goes = |key: &EndpointKey, _: &mut Member| !wanted.endpoints.contains_key(key);
+        for (key, mut member) in self.members.extract_if(.., goes) {
+            member.keeper = None;
+            member.policies = PolicySet::default();
+            self.machine.retire(member.id, &member.vitals);
+            self.leaving.insert(key, member);
+        }
+        self.leaving.retain(|_, member| member.vitals.in_flight() > 0);
     }
 
     /// Every endpoint has a keeper, which asks it by way of the first of its pools.
@@ -282,6 +284,11 @@ impl Entry {
 }
 
 impl Member {
+    fn new(id: EndpointId, now: Time) -> Self {
+        let vitals = Arc::new(Vitals::new(now));
+        Self { id, vitals, served: Arc::default(), policies: PolicySet::default(), keeper: None }
+    }
+
     fn face(
         &self,
         address: &EndpointAddress,
@@ -302,6 +309,14 @@ impl Member {
             served: Arc::clone(&self.served),
         }
     }
+}
+
+/// Names the models that may be labels: each with itself, then with every target, since which of them a model is
+/// mapped to is the rules' own affair.
+fn declare(series: &PoolSeries, rules: &ModelRules) {
+    let models = || rules.declared_models().map(AsRef::as_ref);
+    let mapped = models().flat_map(|model| rules.targets().map(move |target| (model, target.as_ref())));
+    series.declare(models().map(|model| (model, model)).chain(mapped));
 }
 
 /// Drops the metric series of pools and endpoints that are gone.

@@ -1,8 +1,152 @@
 //! Momentary state for people and for gauges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Shared;
+use pointsman_core::{EndpointId, EndpointSnapshot, Health, PoolSnapshot, Time};
+use pointsman_telemetry::{EndpointSample, PoolSample};
+use serde_json::{Value, json};
+
+use super::{Fleet, Shared};
+use crate::endpoint::Endpoint;
+use crate::generation::{Generation, PoolHandle};
+use crate::machine::Machine;
 
 /// Gauges are asked for at each scrape of our own page.
-pub(super) fn register(_shared: &Arc<Shared>) {}
+pub(super) fn register(shared: &Arc<Shared>) {
+    // The metrics outlive the fleet, and must not keep it.
+    let fleet = Arc::downgrade(shared);
+    let collect = move || fleet.upgrade().map(|shared| samples(&shared.current.load())).unwrap_or_default();
+    shared.metrics.register_collector(Box::new(collect));
+}
+
+impl Fleet {
+    /// All pools with every fact that the core holds about their endpoints, and its age; for people.
+    #[must_use]
+    pub fn debug_pools(&self) -> Value {
+        let generation = self.shared.current.load();
+        let states = States::of(&generation);
+        let pools: Vec<_> = generation
+            .pools
+            .iter()
+            .filter_map(|pool| Some(describe_pool(pool, states.of_pool(pool)?)))
+            .collect();
+        json!({ "generation": generation.number, "problems": generation.problems, "pools": pools })
+    }
+
+    /// The momentary state of all endpoints, those of several pools once for each.
+    #[must_use]
+    pub fn endpoint_samples(&self) -> Vec<EndpointSample> {
+        samples(&self.shared.current.load()).into_iter().flat_map(|pool| pool.endpoints).collect()
+    }
+}
+
+/// What the state machines know, each asked once.
+struct States(BTreeMap<u32, State>);
+
+struct State {
+    now: Time,
+    pool: PoolSnapshot,
+}
+
+impl States {
+    fn of(generation: &Generation) -> Self {
+        let mut states = BTreeMap::new();
+        for pool in &generation.pools {
+            states.entry(pool.machine.number).or_insert_with(|| State::of(&pool.machine));
+        }
+        Self(states)
+    }
+
+    fn of_pool(&self, pool: &PoolHandle) -> Option<&State> {
+        self.0.get(&pool.machine.number)
+    }
+}
+
+impl State {
+    fn of(machine: &Machine) -> Self {
+        let (now, pool) = machine.snapshot();
+        Self { now, pool }
+    }
+
+    fn endpoint(&self, id: EndpointId) -> Option<&EndpointSnapshot> {
+        let position = self.pool.endpoints.binary_search_by_key(&id, |endpoint| endpoint.endpoint).ok()?;
+        self.pool.endpoints.get(position)
+    }
+}
+
+fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
+    let policy = state.pool.policies.iter().find(|policy| policy.id == pool.policy);
+    let endpoints: Vec<_> = pool
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| Some(describe_endpoint(endpoint, state.endpoint(endpoint.id)?, state.now)))
+        .collect();
+    json!({
+        "name": pool.name.to_string(),
+        "state_machine": pool.machine.number,
+        "requests": state.pool.requests,
+        "held": state.pool.held,
+        "policy": policy.map(|policy| &policy.policy),
+        "gauges": policy.map(|policy| policy.gauges),
+        "fleet": state.pool.fleet,
+        "endpoints": endpoints,
+    })
+}
+
+/// The core's facts, with ours and the names that the core does not know.
+fn describe_endpoint(endpoint: &Endpoint, core: &EndpointSnapshot, now: Time) -> Value {
+    let mut facts = serde_json::to_value(core).unwrap_or_default();
+    let vitals = &endpoint.vitals;
+    let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let models: Vec<_> = endpoint
+        .served
+        .list()
+        .iter()
+        .map(|model| json!({ "id": &*model.id, "parent": model.parent.as_deref() }))
+        .collect();
+    if let Value::Object(facts) = &mut facts {
+        facts.insert("address".into(), endpoint.authority().into());
+        facts.insert("last_byte_age_ms".into(), milliseconds(now.since(vitals.last_byte())).into());
+        facts.insert("p99_gap_ms".into(), vitals.p99_gap().map(milliseconds).into());
+        facts.insert("failed_probes".into(), vitals.failed_probes().into());
+        facts.insert("models".into(), models.into());
+    }
+    facts
+}
+
+fn samples(generation: &Generation) -> Vec<PoolSample> {
+    let states = States::of(generation);
+    let sample = |pool: &Arc<PoolHandle>| Some(sample_pool(pool, states.of_pool(pool)?));
+    generation.pools.iter().filter_map(sample).collect()
+}
+
+fn sample_pool(pool: &PoolHandle, state: &State) -> PoolSample {
+    let policy = state.pool.policies.iter().find(|policy| policy.id == pool.policy);
+    let endpoints = pool
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| Some(sample_endpoint(endpoint, state.endpoint(endpoint.id)?)))
+        .collect();
+    PoolSample {
+        pool: pool.series.name().into(),
+        saturated: policy.is_some_and(|policy| policy.gauges.saturated),
+        endpoints,
+    }
+}
+
+fn sample_endpoint(endpoint: &Endpoint, core: &EndpointSnapshot) -> EndpointSample {
+    let fresh = core.reading.filter(|reading| reading.fresh);
+    EndpointSample {
+        endpoint: Arc::clone(&endpoint.authority),
+        ready: matches!(core.health, Health::Ready),
+        in_flight: core.in_flight,
+        pending_tokens: core.pending_tokens,
+        waiting: fresh.and_then(|reading| reading.waiting),
+        running: fresh.and_then(|reading| reading.running),
+        kv_use: fresh.and_then(|reading| reading.kv_use),
+        metrics_age: core.reading.and_then(|reading| Duration::try_from_secs_f64(reading.age_seconds).ok()),
+        metrics_fresh: fresh.is_some(),
+    }
+}

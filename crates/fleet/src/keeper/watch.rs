@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::EngineKind;
-use pointsman_core::Event;
+use pointsman_core::{Event, ModelKey};
 use tokio::time::Instant;
 
 use super::Post;
@@ -141,7 +141,14 @@ async fn ask_models(post: &Post, endpoint: &Endpoint, client: &mut Client) {
     };
     let answer = client.get(endpoint, MODELS_PATH, post.settings.scrape_budget, MODELS_LIMIT, take).await;
     match answer.and_then(|()| models::parse(&body).ok_or(AskError::Unusable)) {
-        Ok(models) => endpoint.served.replace(models),
+        Ok(models) => {
+            let adapters = models.iter().filter(|model| model.parent.is_some());
+            let adapters: Vec<_> = adapters.map(|model| ModelKey::of(&model.id)).collect();
+            let known = endpoint.served.replace(models);
+            if !adapters.is_empty() && !known {
+                post.machine.tell(Event::AdaptersDeclared { adapters });
+            }
+        }
         Err(error) => tracing::debug!(endpoint = endpoint.authority(), %error, "models cannot be read"),
     }
 }

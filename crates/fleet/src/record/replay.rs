@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
-use pointsman_core::{Effect, Event, Time};
+use pointsman_core::{Effect, Event, Pool, PoolConfig, Time};
 use serde_json::Value;
 
 use super::line::{FORMAT, Line, RecordedEffect};
-use crate::seam::{Pool, PoolConfig};
 
 /// Longer lines are no lines of an event log: a megabyte of prompt has some ten thousand block hashes.
 const MAX_LINE: u64 = 64 << 20;

@@ -156,6 +156,7 @@ impl Thread {
             | Event::Load { .. }
             | Event::Probed { .. }
             | Event::PolicyChanged { .. }
+            | Event::AdaptersDeclared { .. }
             | Event::FirstToken { .. }
             | Event::Progress { .. }
             | Event::AttemptFailed { .. }

@@ -1,0 +1,186 @@
+//! Reading manifests: each path a file, or a folder whose YAML and JSON files are read.
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pointsman_config::SourceText;
+
+/// The longest file that is read.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+/// The most files.
+const MAX_FILES: usize = 10_000;
+/// The most bytes in all.
+const MAX_TOTAL_BYTES: u64 = 256 << 20;
+/// Files that change while they are read are read again, so often at most.
+const ATTEMPTS: u32 = 5;
+
+/// Why manifests cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// A folder or file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is too long.
+    #[error("{path}: longer than {MAX_FILE_BYTES} bytes")]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file is not text.
+    #[error("{path}: not UTF-8")]
+    NotText {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There are too many files, or too many bytes in them.
+    #[error("{path}: more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes of manifests")]
+    TooMany {
+        /// Where it became too much.
+        path: PathBuf,
+    },
+    /// The files changed again and again while they were read.
+    #[error("the manifests keep changing while they are read")]
+    Unsteady,
+}
+
+/// What is looked at to notice that something changed: each file with its time, length and identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Snapshot(Vec<(PathBuf, Option<SystemTime>, u64, u64)>);
+
+/// Reads all manifests under `paths`: files by themselves, and of folders (not of those inside them) the files
+/// `*.yaml`, `*.yml` and `*.json` in order of name, but none whose name begins with a dot. They are read as a whole: a
+/// change meanwhile starts it anew.
+///
+/// # Errors
+/// When one of them cannot be read, or is more than is read.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceText>, ManifestError> {
+    read_steadily(paths).map(|(sources, _)| sources)
+}
+
+/// The texts, and what their files looked like.
+pub(super) fn read_steadily(paths: &[PathBuf]) -> Result<(Vec<SourceText>, Snapshot), ManifestError> {
+    let mut before = snapshot(paths)?;
+    for _ in 0..ATTEMPTS {
+        let sources = before.0.iter().map(|(path, ..)| read_file(path)).collect::<Result<Vec<_>, _>>();
+        let after = snapshot(paths)?;
+        if before == after {
+            return Ok((sources?, after));
+        }
+        before = after;
+    }
+    Err(ManifestError::Unsteady)
+}
+
+/// What the files look like now, without reading them.
+pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
+    let mut files = Vec::new();
+    let mut total = 0;
+    for path in paths {
+        if metadata(path)?.is_dir() {
+            let mut inside = Vec::new();
+            let fail = |source| ManifestError::Read { path: path.clone(), source };
+            for entry in std::fs::read_dir(path).map_err(fail)? {
+                let entry = entry.map_err(fail)?.path();
+                if is_manifest(&entry) {
+                    inside.push(entry);
+                }
+                if files.len() + inside.len() > MAX_FILES {
+                    return Err(ManifestError::TooMany { path: path.clone() });
+                }
+            }
+            inside.sort();
+            files.extend(inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut seen = Vec::with_capacity(files.len());
+    for path in files {
+        let metadata = metadata(&path)?;
+        if metadata.is_dir() {
+            continue;
+        }
+        total += metadata.len();
+        if total > MAX_TOTAL_BYTES {
+            return Err(ManifestError::TooMany { path });
+        }
+        seen.push((path, metadata.modified().ok(), metadata.len(), identity(&metadata)));
+    }
+    Ok(Snapshot(seen))
+}
+
+/// Through symbolic links, as ConfigMap volumes use them.
+fn metadata(path: &Path) -> Result<Metadata, ManifestError> {
+    std::fs::metadata(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &Metadata) -> u64 {
+    0
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ends = |wanted: &str| path.extension().and_then(OsStr::to_str) == Some(wanted);
+    !hidden && (ends("yaml") || ends("yml") || ends("json"))
+}
+
+fn read_file(path: &Path) -> Result<SourceText, ManifestError> {
+    let fail = |source| ManifestError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+        return Err(ManifestError::TooLong { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| ManifestError::NotText { path: path.to_owned() })?;
+    Ok(SourceText::new(path.to_string_lossy(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(paths: &[PathBuf]) -> Vec<String> {
+        let sources = read(paths).unwrap();
+        sources.iter().map(|source| source.name.rsplit('/').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_folder_gives_its_manifests_in_order_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yml", "a.yaml", "c.json", ".hidden.yaml", "README.md", "no-extension"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        std::fs::create_dir_all(folder.path().join("inner.yaml")).unwrap();
+        std::fs::write(folder.path().join("inner.yaml/d.yaml"), "d").unwrap();
+        assert_eq!(names(&[folder.path().to_owned()]), ["a.yaml", "b.yml", "c.json"]);
+        let files = [folder.path().join("README.md"), folder.path().to_owned()];
+        assert_eq!(names(&files), ["README.md", "a.yaml", "b.yml", "c.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        assert!(matches!(read(&[missing.clone()]), Err(ManifestError::Read { path, .. }) if path == missing));
+        std::fs::write(folder.path().join("a.yaml"), [0xff, 0xfe]).unwrap();
+        assert!(matches!(read(&[folder.path().to_owned()]), Err(ManifestError::NotText { .. })));
+        let length = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;
+        std::fs::write(folder.path().join("a.yaml"), vec![b'#'; length]).unwrap();
+        assert!(matches!(read(&[folder.path().to_owned()]), Err(ManifestError::TooLong { .. })));
+    }
+}

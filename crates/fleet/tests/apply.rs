@@ -1,0 +1,139 @@
+//! From one configuration to the next.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use pointsman_core::EndpointId;
+use pointsman_fleet::Fleet;
+use support::{facts, pool, start, world};
+
+/// The endpoints of a pool by port.
+fn ids(fleet: &Fleet, pool: usize) -> BTreeMap<u16, EndpointId> {
+    let generation = fleet.current();
+    generation.pools[pool].endpoints().iter().map(|endpoint| (endpoint.address.port, endpoint.id)).collect()
+}
+
+#[tokio::test]
+async fn endpoints_that_stay_keep_their_id_and_their_load() {
+    let fleet = start();
+    let first = fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();
+    let before = ids(&fleet, 0);
+    let placed: Vec<_> = futures(&fleet, 0, 4).await;
+    let second = fleet.apply(world(&[("a", &[2, 3])]), 2).unwrap();
+    assert_eq!((first.number, second.number, second.problems), (1, 2, 2));
+    let after = ids(&fleet, 0);
+    assert_eq!(after[&2], before[&2]);
+    assert!(after[&3] > before[&2], "a new endpoint has a new id");
+    let generation = fleet.current();
+    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().vitals.in_flight(), 2);
+    drop(placed);
+    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().vitals.in_flight(), 0);
+}
+
+async fn futures(fleet: &Fleet, pool: usize, count: usize) -> Vec<pointsman_fleet::Placed> {
+    let mut placed = Vec::new();
+    for _ in 0..count {
+        placed.push(fleet.current().pools[pool].place(facts()).placed().await.unwrap());
+    }
+    placed
+}
+
+#[tokio::test]
+async fn pools_that_share_endpoints_see_each_others_load() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3]), ("c", &[9])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0)[&2], ids(&fleet, 1)[&2]);
+    let (a, b) = (fleet.current().pools[0].policy(), fleet.current().pools[1].policy());
+    assert_ne!(a, b);
+    // Two requests of one pool fill both of its endpoints; the other pool's next goes to the one that is free.
+    let first = futures(&fleet, 0, 2).await;
+    let second = futures(&fleet, 1, 1).await;
+    assert_eq!(second[0].endpoint().address.port, 3);
+    drop((first, second));
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_pool_reaches_only_its_own_endpoints() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3])]), 0).unwrap();
+    for (pool, ports) in [(0, [1, 2]), (1, [2, 3])] {
+        for placed in futures(&fleet, pool, 20).await {
+            assert!(ports.contains(&placed.endpoint().address.port));
+        }
+    }
+}
+
+#[tokio::test]
+async fn pools_that_part_keep_what_is_known() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3])]), 0).unwrap();
+    let before = (ids(&fleet, 0), ids(&fleet, 1));
+    fleet.apply(world(&[("a", &[1]), ("b", &[2, 3])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0)[&1], before.0[&1]);
+    assert_eq!(ids(&fleet, 1), before.1);
+    for placed in futures(&fleet, 0, 5).await {
+        assert_eq!(placed.endpoint().address.port, 1);
+    }
+}
+
+#[tokio::test]
+async fn pools_that_join_serve_at_once() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2]), ("b", &[3])]), 0).unwrap();
+    let held = futures(&fleet, 1, 1).await;
+    fleet.apply(world(&[("a", &[1, 2, 3]), ("b", &[3])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0)[&3], ids(&fleet, 1)[&3]);
+    assert_eq!(futures(&fleet, 1, 1).await[0].endpoint().address.port, 3);
+    drop(held);
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_renamed_pool_keeps_its_endpoints() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();
+    let before = ids(&fleet, 0);
+    fleet.apply(world(&[("z", &[1, 2])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0), before);
+    assert_eq!(futures(&fleet, 0, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_gone_still_answers_the_generation_that_had_it() {
+    let fleet = start();
+    let generation = fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    fleet.apply(world(&[]), 0).unwrap();
+    let answer = generation.pools[0].place(facts()).placed().await;
+    assert_eq!(answer.unwrap_err(), pointsman_core::Rejection::NoReadyEndpoint);
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    assert_eq!(futures(&fleet, 0, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn new_time_budgets_hold_for_endpoints_that_stay() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    let mut changed = pool("a", &[1]);
+    changed.timeouts.connect = std::time::Duration::from_secs(9);
+    fleet.apply(pointsman_config::World { pools: vec![changed], ..Default::default() }, 0).unwrap();
+    let placed = futures(&fleet, 0, 1).await;
+    assert_eq!(placed[0].endpoint().timeouts.connect.as_secs(), 9);
+}
+
+#[tokio::test]
+async fn a_configuration_with_unreadable_files_is_not_taken() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    let mut broken = pool("a", &[1]);
+    broken.access.ca = Some("/nonexistent/ca.pem".into());
+    let error =
+        fleet.apply(pointsman_config::World { pools: vec![broken], ..Default::default() }, 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pool default/a: /nonexistent/ca.pem: No such file or directory (os error 2)"
+    );
+    assert_eq!(fleet.current().number, 1);
+}

@@ -1,0 +1,305 @@
+//! The extractor on recorded and written pages, on every way of splitting them, and on bad input.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use pointsman_config::EngineKind;
+use pointsman_core::{AdapterReport, EngineTotals, LoadReport, ModelKey, Time};
+use pointsman_fleet::scrape::Extractor;
+use proptest::prelude::*;
+
+const LOADED: &str = include_str!("fixtures/vllm-0.32-loaded.txt");
+const IDLE: &str = include_str!("fixtures/vllm-0.32-idle.txt");
+const AFTER_LOAD: &str = include_str!("fixtures/vllm-0.32-after-load.txt");
+const KV_PRESSURE: &str = include_str!("fixtures/vllm-0.32-kv-pressure.txt");
+const OLDER: &str = include_str!("fixtures/vllm-0.23-loaded.txt");
+const SGLANG: &str = include_str!("fixtures/sglang.txt");
+const TRTLLM: &str = include_str!("fixtures/trtllm-serve.txt");
+const TRITON: &str = include_str!("fixtures/triton.txt");
+
+const TAKEN: Time = Time::from_nanos(5);
+
+fn read(engine: Option<EngineKind>, page: &[u8]) -> (Option<EngineKind>, Option<LoadReport>) {
+    let mut extractor = Extractor::new(engine);
+    extractor.feed(page);
+    (extractor.engine(), extractor.finish(TAKEN))
+}
+
+/// The report is the same whether the engine is named or detected.
+#[track_caller]
+fn check(page: &str, engine: EngineKind, expected: LoadReport) {
+    assert_eq!(read(Some(engine), page.as_bytes()).1.as_ref(), Some(&expected));
+    assert_eq!(read(None, page.as_bytes()), (Some(engine), Some(expected)));
+}
+
+fn vllm(report: LoadReport) -> LoadReport {
+    LoadReport { taken: TAKEN, kv_blocks: Some(512), block_size: Some(32), ..report }
+}
+
+fn adapters(active: &[&str]) -> Option<AdapterReport> {
+    let mut active: Vec<_> = active.iter().map(|name| ModelKey::of(name)).collect();
+    active.sort_unstable();
+    Some(AdapterReport { max_adapters: 1, active })
+}
+
+#[test]
+fn a_loaded_vllm_shows_requests_cache_adapters_and_totals() {
+    check(
+        LOADED,
+        EngineKind::Vllm,
+        vllm(LoadReport {
+            running: Some(8),
+            waiting: Some(16),
+            deferred: Some(2),
+            kv_use: Some(0.140_900_195_694_716_23),
+            adapters: adapters(&["tiny-lora-a"]),
+            totals: EngineTotals {
+                prompt_tokens: Some(2590.0),
+                cached_tokens: Some(1056.0),
+                prefill_seconds: Some(2.601_327_316_999_231_7),
+                inter_token_seconds: Some(11.090_368_171_002_41),
+                inter_token_count: Some(1865.0),
+                output_tokens: Some(1901.0),
+                preemptions: Some(0.0),
+            },
+            ..LoadReport::default()
+        }),
+    );
+}
+
+#[test]
+fn an_older_vllm_shows_the_same_facts() {
+    let report = read(None, OLDER.as_bytes()).1.unwrap();
+    assert_eq!((report.running, report.waiting, report.deferred), (Some(8), Some(16), Some(2)));
+    assert_eq!(report.totals.cached_tokens, Some(192.0));
+    assert_eq!(report.totals.prefill_seconds, Some(0.055_089_072_002_374_45));
+    assert_eq!(report.adapters, adapters(&["tiny-lora-a"]));
+}
+
+#[test]
+fn an_idle_vllm_has_no_adapters_to_show() {
+    let report = read(None, IDLE.as_bytes()).1.unwrap();
+    assert_eq!((report.running, report.waiting, report.kv_use), (Some(0), Some(0), Some(0.0)));
+    assert_eq!(report.adapters, None);
+}
+
+#[test]
+fn the_newest_adapter_series_counts_though_old_ones_stay() {
+    assert_eq!(read(None, AFTER_LOAD.as_bytes()).1.unwrap().adapters, adapters(&[]));
+}
+
+#[test]
+fn a_full_cache_reads_one() {
+    let report = read(None, KV_PRESSURE.as_bytes()).1.unwrap();
+    assert_eq!((report.kv_use, report.running, report.waiting), (Some(1.0), Some(7), Some(1)));
+}
+
+#[test]
+fn names_of_early_vllm_versions_are_known() {
+    let page = "vllm:num_requests_running{model_name=\"m\"} 3.0\n\
+        vllm:gpu_cache_usage_perc{model_name=\"m\"} 0.5\n\
+        vllm:gpu_prefix_cache_hits_total{model_name=\"m\"} 7.0\n\
+        vllm:time_per_output_token_seconds_sum{model_name=\"m\"} 2.0\n\
+        vllm:time_per_output_token_seconds_count{model_name=\"m\"} 4.0\n";
+    check(
+        page,
+        EngineKind::Vllm,
+        LoadReport {
+            taken: TAKEN,
+            running: Some(3),
+            kv_use: Some(0.5),
+            totals: EngineTotals {
+                cached_tokens: Some(7.0),
+                inter_token_seconds: Some(2.0),
+                inter_token_count: Some(4.0),
+                ..EngineTotals::default()
+            },
+            ..LoadReport::default()
+        },
+    );
+}
+
+#[test]
+fn a_new_name_beats_the_old_one_in_either_order() {
+    for page in [
+        "vllm:gpu_cache_usage_perc 0.9\nvllm:kv_cache_usage_perc 0.5\n",
+        "vllm:kv_cache_usage_perc 0.5\nvllm:gpu_cache_usage_perc 0.9\n",
+    ] {
+        assert_eq!(read(None, page.as_bytes()).1.unwrap().kv_use, Some(0.5), "{page}");
+    }
+}
+
+#[test]
+fn sglang_is_read() {
+    check(
+        SGLANG,
+        EngineKind::Sglang,
+        LoadReport {
+            taken: TAKEN,
+            running: Some(161),
+            waiting: Some(3),
+            kv_use: Some(0.28),
+            kv_blocks: Some(27_000),
+            block_size: Some(16),
+            totals: EngineTotals {
+                prompt_tokens: Some(8_128_902.0),
+                cached_tokens: Some(1_024.0),
+                inter_token_seconds: Some(866_964.5),
+                inter_token_count: Some(7_400_757.0),
+                output_tokens: Some(7_557_572.0),
+                ..EngineTotals::default()
+            },
+            ..LoadReport::default()
+        },
+    );
+}
+
+#[test]
+fn trtllm_serve_is_read() {
+    check(
+        TRTLLM,
+        EngineKind::TrtllmServe,
+        LoadReport {
+            taken: TAKEN,
+            running: Some(4),
+            waiting: Some(2),
+            kv_use: Some(0.25),
+            kv_blocks: Some(6_239),
+            block_size: Some(64),
+            ..LoadReport::default()
+        },
+    );
+}
+
+#[test]
+fn triton_is_read() {
+    check(
+        TRITON,
+        EngineKind::Triton,
+        LoadReport {
+            taken: TAKEN,
+            running: Some(7),
+            waiting: Some(1),
+            kv_use: Some(0.4875),
+            kv_blocks: Some(6_239),
+            block_size: Some(64),
+            max_running: Some(512),
+            ..LoadReport::default()
+        },
+    );
+}
+
+#[test]
+fn data_parallel_ranks_add_up_and_the_fullest_cache_counts() {
+    let page = "vllm:num_requests_running{engine=\"0\"} 3.0\nvllm:num_requests_running{engine=\"1\"} 4.0\n\
+        vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.7\n";
+    let report = read(None, page.as_bytes()).1.unwrap();
+    assert_eq!((report.running, report.kv_use), (Some(7), Some(0.7)));
+}
+
+#[track_caller]
+fn check_bad(value: &str) {
+    let page = format!(
+        "vllm:num_requests_running {value}\nvllm:kv_cache_usage_perc {value}\nvllm:prompt_tokens_total {value}\n\
+         vllm:lora_requests_info{{max_lora=\"{value}\",running_lora_adapters=\"a\"}} {value}\n\
+         vllm:cache_config_info{{block_size=\"{value}\",num_gpu_blocks=\"None\"}} 1\n"
+    );
+    let report =
+        read(None, page.as_bytes()).1.unwrap_or(LoadReport { taken: TAKEN, ..LoadReport::default() });
+    assert_eq!(report, LoadReport { taken: TAKEN, ..LoadReport::default() }, "{value}");
+}
+
+#[test]
+fn absurd_numbers_are_no_numbers() {
+    for value in ["NaN", "+Inf", "-Inf", "inf", "-1", "1e300", "", "ten", "0x10", "\u{221e}"] {
+        check_bad(value);
+    }
+}
+
+#[test]
+fn one_absurd_rank_spoils_the_sum() {
+    for page in [
+        "vllm:num_requests_running 3\nvllm:num_requests_running NaN\n",
+        "vllm:num_requests_running -1\nvllm:num_requests_running 3\n",
+    ] {
+        assert_eq!(read(None, page.as_bytes()).1.unwrap().running, None);
+    }
+}
+
+#[test]
+fn adapter_names_are_trimmed_and_both_lists_count() {
+    let page = "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\" a , b,\",waiting_lora_adapters=\"b,c \"} 2\n\
+        vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"old\",waiting_lora_adapters=\"\"} 1\n";
+    let mut active = vec![ModelKey::of("a"), ModelKey::of("b"), ModelKey::of("c")];
+    active.sort_unstable();
+    let report = read(None, page.as_bytes()).1.unwrap();
+    assert_eq!(report.adapters, Some(AdapterReport { max_adapters: 4, active }));
+}
+
+#[test]
+fn pages_of_others_give_nothing() {
+    for page in [
+        "",
+        "\n",
+        "[]",
+        "<html>",
+        "go_goroutines 7\n",
+        "vllm:num_requests_running",
+        "# vllm:num_requests_running 3\n",
+    ] {
+        assert_eq!(read(None, page.as_bytes()).1, None, "{page}");
+    }
+}
+
+#[test]
+fn an_endless_line_is_passed_over_and_the_next_one_read() {
+    let mut extractor = Extractor::new(None);
+    extractor.feed(b"vllm:num_requests_waiting{x=\"");
+    for _ in 0..1_000 {
+        extractor.feed(&[b'x'; 1_000]);
+    }
+    extractor.feed(b"\"} 7\nvllm:num_requests_running 3\n");
+    let report = extractor.finish(TAKEN).unwrap();
+    assert_eq!((report.waiting, report.running), (None, Some(3)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_split_of_a_page_does_not_matter(cuts in proptest::collection::vec(0..LOADED.len(), 0..40)) {
+        let mut cuts = cuts;
+        cuts.extend([0, LOADED.len()]);
+        cuts.sort_unstable();
+        let mut extractor = Extractor::new(None);
+        for pair in cuts.windows(2) {
+            extractor.feed(&LOADED.as_bytes()[pair[0]..pair[1]]);
+        }
+        prop_assert_eq!(extractor.finish(TAKEN), read(None, LOADED.as_bytes()).1);
+    }
+
+    #[test]
+    fn damaged_pages_do_no_harm(
+        mut page in Just(LOADED.as_bytes()[3_000..6_000].to_vec()),
+        damage in proptest::collection::vec((0..3_000_usize, any::<u8>()), 0..60),
+        step in 1..700_usize,
+    ) {
+        for (at, byte) in damage {
+            page[at] = byte;
+        }
+        let mut extractor = Extractor::new(None);
+        page.chunks(step).for_each(|piece| extractor.feed(piece));
+        let split = extractor.finish(TAKEN);
+        prop_assert_eq!(&split, &read(None, &page).1);
+        if let Some(report) = split {
+            prop_assert!(report.kv_use.is_none_or(|share| (0.0..=1.0).contains(&share)));
+        }
+    }
+}
+
+#[test]
+fn every_byte_on_its_own_gives_the_same() {
+    for page in [LOADED, SGLANG, TRTLLM, TRITON] {
+        let mut extractor = Extractor::new(None);
+        page.as_bytes().chunks(1).for_each(|byte| extractor.feed(byte));
+        assert_eq!(extractor.finish(TAKEN), read(None, page.as_bytes()).1);
+    }
+}

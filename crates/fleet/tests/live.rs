@@ -1,0 +1,182 @@
+//! The fleet against small engines on loopback: scrapes, probes, models, alarms.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pointsman_config::World;
+use pointsman_core::{FailureCause, Time};
+use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
+use pointsman_telemetry::{EndpointSample, Exposition};
+use support::engine::Engine;
+use support::{facts, fast, metrics, start, until, world};
+
+const PAGE: &str = include_str!("fixtures/vllm-0.32-loaded.txt");
+const TRTLLM: &str = include_str!("fixtures/trtllm-serve.txt");
+
+fn sample(fleet: &Fleet, port: u16) -> EndpointSample {
+    let name = format!("127.0.0.1:{port}");
+    fleet.endpoint_samples().into_iter().find(|sample| *sample.endpoint == *name).unwrap()
+}
+
+fn in_front_of(engines: &[&Engine]) -> World {
+    let ports: Vec<_> = engines.iter().map(|engine| engine.port).collect();
+    world(&[("a", &ports)])
+}
+
+#[tokio::test]
+async fn gauges_reach_the_core() {
+    let engine = Engine::start("/metrics", PAGE).await;
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("the gauge", || sample(&fleet, engine.port).waiting == Some(16)).await;
+    let seen = sample(&fleet, engine.port);
+    assert_eq!(
+        (seen.running, seen.kv_use, seen.metrics_fresh),
+        (Some(8), Some(0.140_900_195_694_716_23), true)
+    );
+    engine.set_page("vllm:num_requests_waiting 3\n");
+    until("the change", || sample(&fleet, engine.port).waiting == Some(3)).await;
+    fleet.stop().await;
+    let scrapes = engine.state.scrapes.load(Relaxed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(engine.state.scrapes.load(Relaxed), scrapes, "a stopped fleet asks nobody");
+}
+
+#[tokio::test]
+async fn a_page_at_the_second_place_is_found() {
+    let engine = Engine::start("/prometheus/metrics", TRTLLM).await;
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("the gauge", || sample(&fleet, engine.port).waiting == Some(2)).await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_between_questions() {
+    let engine = Engine::start("/metrics", PAGE).await;
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("scrapes", || engine.state.scrapes.load(Relaxed) > 10).await;
+    assert_eq!(engine.state.connections.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_endless_page_is_broken_off() {
+    let engine = Engine::start("/metrics", PAGE.repeat(50)).await;
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("scrapes", || engine.state.scrapes.load(Relaxed) > 2).await;
+    assert_eq!(sample(&fleet, engine.port).metrics_age, None);
+    assert!(
+        engine.state.connections.load(Relaxed) > 1,
+        "the connection is closed instead of read to its end"
+    );
+}
+
+#[tokio::test]
+async fn without_any_metrics_an_alarm_rises_and_placement_goes_on() {
+    let engine = Engine::start("/nothing", "").await;
+    let metrics = metrics();
+    let options = FleetOptions { keeper: fast(), ..FleetOptions::default() };
+    let fleet = Fleet::start(options, metrics.clone()).unwrap();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    let shows = |line: &str| metrics.render(Exposition::Prometheus).lines().any(|found| found == line);
+    let address = format!("127.0.0.1:{}", engine.port);
+    until("failed scrapes", || {
+        let page = metrics.render(Exposition::Prometheus);
+        page.lines().any(|line| {
+            line.starts_with("pointsman_endpoint_scrape_failures_total")
+                && line.contains(&address)
+                && !line.ends_with(" 0")
+        })
+    })
+    .await;
+    assert!(
+        shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 1.0"),
+        "{}",
+        metrics.render(Exposition::Prometheus)
+    );
+    for _ in 0..10 {
+        assert!(fleet.current().pools[0].place(facts()).placed().await.is_ok());
+    }
+    *engine.state.page.lock().unwrap() = ("/metrics", PAGE.into());
+    until("the alarm to fall", || shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 0.0")).await;
+}
+
+#[tokio::test]
+async fn models_and_adapters_are_learned() {
+    let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
+    one.set_models(r#"{"data":[{"id":"tiny"},{"id":"tiny-lora","parent":"tiny"}]}"#);
+    other.set_models(r#"{"data":[{"id":"tiny"},{"id":"big"}]}"#);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
+    until("the union", || fleet.current().pools[0].served_models().len() == 3).await;
+    let models = fleet.current().pools[0].served_models();
+    let names: Vec<_> = models.iter().map(|model| (&*model.id, model.parent.as_deref())).collect();
+    assert_eq!(names, [("big", None), ("tiny", None), ("tiny-lora", Some("tiny"))]);
+    one.set_models("<html>");
+    other.set_models(r#"{"data":[]}"#);
+    until("the change", || fleet.current().pools[0].served_models().len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_suspect_endpoint_is_probed_until_it_answers() {
+    let engine = Engine::start("/metrics", PAGE).await;
+    engine.state.healthy.store(false, Relaxed);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    let vitals = fleet.current().pools[0].endpoints()[0].vitals.clone();
+    assert_eq!(engine.state.probes.load(Relaxed), 0);
+    vitals.suspect();
+    until("two failed probes", || vitals.failed_probes() >= 2).await;
+    engine.state.healthy.store(true, Relaxed);
+    until("an answered probe", || vitals.failed_probes() == 0).await;
+    let probes = engine.state.probes.load(Relaxed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(engine.state.probes.load(Relaxed), probes, "a healthy endpoint is not probed");
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_under_load_is_found_out_by_probes() {
+    let engine = Engine::start("/metrics", PAGE).await;
+    let keeper = KeeperSettings {
+        scrape_budget: Duration::from_millis(50),
+        probe_budget: Duration::from_millis(50),
+        ..fast()
+    };
+    let fleet = Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics()).unwrap();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    let placed = fleet.current().pools[0].place(facts()).placed().await.unwrap();
+    let vitals = placed.endpoint().vitals.clone();
+    engine.state.hangs.store(true, Relaxed);
+    until("two failed probes", || vitals.failed_probes() >= 2).await;
+    // A stream there that was silent for its patience is ended now, whatever other streams do.
+    let timeouts = placed.endpoint().timeouts;
+    let now = Time::ZERO + timeouts.idle + Duration::from_secs(1);
+    vitals.on_bytes(now);
+    assert!(vitals.silent(now, Time::ZERO, &timeouts));
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_comes_back_by_a_probe() {
+    let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    // Connect errors eject an endpoint sooner or later.
+    for _ in 0..50 {
+        let placed = pool.place(facts()).placed().await.unwrap();
+        if placed.endpoint().address.port == one.port {
+            drop(placed.failed(FailureCause::Connect, true));
+        }
+        if !sample(&fleet, one.port).ready {
+            break;
+        }
+    }
+    assert!(!sample(&fleet, one.port).ready, "the endpoint is ejected");
+    until("a probe", || one.state.probes.load(Relaxed) > 0).await;
+    until("its return", || sample(&fleet, one.port).ready).await;
+    assert_eq!(other.state.probes.load(Relaxed), 0, "only the ejected endpoint is probed");
+}

@@ -1,0 +1,180 @@
+//! Manifests in files: changes are noticed in every form in which they come.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use pointsman_fleet::manifests::Watch;
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).unwrap();
+}
+
+async fn texts(watch: &mut Watch) -> Vec<String> {
+    let sources = watch.next().await.sources.unwrap();
+    sources.iter().map(|source| source.text.to_string()).collect()
+}
+
+fn start(folder: &Path) -> Watch {
+    Watch::start(vec![folder.to_owned()]).unwrap().1
+}
+
+#[tokio::test]
+async fn files_that_change_come_and_go_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", "one");
+    let mut watch = start(folder.path());
+    write(folder.path(), "a.yaml", "two, longer");
+    assert_eq!(texts(&mut watch).await, ["two, longer"]);
+    write(folder.path(), "b.yaml", "new");
+    assert_eq!(texts(&mut watch).await, ["two, longer", "new"]);
+    std::fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    assert_eq!(texts(&mut watch).await, ["new"]);
+    std::fs::rename(folder.path().join("b.yaml"), folder.path().join("c.yaml")).unwrap();
+    assert_eq!(texts(&mut watch).await, ["new"]);
+    std::fs::remove_file(folder.path().join("c.yaml")).unwrap();
+    assert!(texts(&mut watch).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_replaced_by_renaming_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", "old");
+    let mut watch = start(folder.path());
+    write(folder.path(), ".a.yaml.tmp", "new");
+    std::fs::rename(folder.path().join(".a.yaml.tmp"), folder.path().join("a.yaml")).unwrap();
+    assert_eq!(texts(&mut watch).await, ["new"]);
+}
+
+/// A ConfigMap volume: `a.yaml` leads to `..data/a.yaml`, and `..data` to a folder that is swapped as a whole.
+#[tokio::test]
+async fn a_swapped_config_map_is_noticed_and_read_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let fill = |version: &str| {
+        std::fs::create_dir(root.join(version)).unwrap();
+        write(&root.join(version), "a.yaml", &format!("a {version}"));
+        write(&root.join(version), "b.yaml", &format!("b {version}"));
+    };
+    fill("..1");
+    symlink("..1", root.join("..data")).unwrap();
+    symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+    symlink("..data/b.yaml", root.join("b.yaml")).unwrap();
+    let mut watch = start(root);
+    for version in ["..2", "..3"] {
+        fill(version);
+        symlink(version, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        assert_eq!(texts(&mut watch).await, [format!("a {version}"), format!("b {version}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_where_no_watch_is_is_noticed_too() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(elsewhere.path(), "a.yaml", "old");
+    symlink(elsewhere.path().join("a.yaml"), folder.path().join("a.yaml")).unwrap();
+    let mut watch = start(folder.path());
+    write(elsewhere.path(), "a.yaml", "new and longer");
+    assert_eq!(texts(&mut watch).await, ["new and longer"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_is_told_once_and_its_return_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manifests");
+    std::fs::create_dir(&path).unwrap();
+    write(&path, "a.yaml", "one");
+    let mut watch = start(&path);
+    std::fs::remove_dir_all(&path).unwrap();
+    // The files may be seen gone before the folder is.
+    while watch.next().await.sources.is_ok() {}
+    std::fs::create_dir(&path).unwrap();
+    write(&path, "a.yaml", "one");
+    let found = loop {
+        let found = texts(&mut watch).await;
+        if !found.is_empty() {
+            break found;
+        }
+    };
+    assert_eq!(found, ["one"]);
+}
+
+#[tokio::test]
+async fn touching_nothing_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", "one");
+    let mut watch = start(folder.path());
+    let mut next = std::pin::pin!(watch.next());
+    let first = tokio::time::timeout(std::time::Duration::from_millis(1_500), next.as_mut()).await;
+    assert!(first.is_err(), "{first:?}");
+    write(folder.path(), "a.yaml", "two, longer");
+    assert!(next.await.sources.is_ok());
+}
+
+const MANIFESTS: &str = "\
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: chat, namespace: default}
+spec:
+  selector: {matchLabels: {app: vllm}}
+  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: epp, port: {number: 9002}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: laptop
+  namespace: default
+  labels: {app: vllm}
+  annotations: {pointsman.dev/laptop-only: 'true'}
+addressType: IPv4
+ports: [{port: 1}]
+endpoints:
+- addresses: [ADDRESS]
+";
+
+#[tokio::test]
+async fn a_change_of_the_manifests_is_put_in_force_and_mistakes_keep_the_last_good_version() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", &MANIFESTS.replace("ADDRESS", "127.0.0.1"));
+    let (sources, watch) = Watch::start(vec![folder.path().to_owned()]).unwrap();
+    let loaded = pointsman_config::load(&sources, &pointsman_config::Options::default());
+    let fleet = support::start();
+    fleet.apply(loaded.world, 0).unwrap();
+    let hosts = || {
+        let generation = fleet.current();
+        generation.pools[0]
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.address.host.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(), ["127.0.0.1"], "{:?}", loaded.problems);
+    let (sender, told) = std::sync::mpsc::channel();
+    fleet.follow(watch, loaded.objects, move |problems| sender.send(problems).unwrap());
+
+    write(folder.path(), "a.yaml", &MANIFESTS.replace("ADDRESS", "127.0.0.2, 127.0.0.3"));
+    support::until("the change", || hosts() == ["127.0.0.2", "127.0.0.3"]).await;
+    let before = fleet.current().number;
+
+    write(
+        folder.path(),
+        "a.yaml",
+        &MANIFESTS.replace("ADDRESS", "127.0.0.9").replace("targetPorts", "targetSports"),
+    );
+    support::until("the mistake", || fleet.current().number > before).await;
+    assert_eq!(hosts(), ["127.0.0.9"], "what is right is taken, and the pool with the mistake stays");
+    assert!(fleet.current().problems > 0);
+    let problems = told.try_iter().last().unwrap();
+    assert!(
+        problems.iter().any(|line| line.contains("a.yaml") && line.contains("targetSports")),
+        "{problems:?}"
+    );
+
+    std::fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    support::until("the deletion", || fleet.current().pools.is_empty()).await;
+    fleet.stop().await;
+}

@@ -1,0 +1,76 @@
+//! A live run, recorded and done again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use pointsman_core::{BlockHash, Completion, FailureCause, RequestFacts, Rng, Usage};
+use pointsman_fleet::{Fleet, FleetOptions, replay};
+use support::engine::Engine;
+use support::{facts, fast, metrics, until, world};
+
+async fn traffic(fleet: Fleet, seed: u64) {
+    let mut rng = Rng::seeded(seed);
+    for _ in 0..200 {
+        let pool = rng.below(2);
+        let facts = RequestFacts {
+            blocks: (0..rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
+            prompt_tokens: u32::try_from(rng.below(5_000)).unwrap(),
+            ..facts()
+        };
+        let Ok(mut placed) = fleet.current().pools[pool].place(facts).placed().await else { continue };
+        if rng.below(2) == 0 {
+            placed.first_token();
+            tokio::task::yield_now().await;
+            placed.progress(4);
+        }
+        match rng.below(4) {
+            0 => drop(placed),
+            1 => drop(placed.failed(FailureCause::Lost, true).placed().await),
+            2 => placed.finish(Completion::Broken(FailureCause::Truncated), Usage::default()),
+            _ => {
+                let usage =
+                    Usage { prompt_tokens: Some(90), cached_tokens: Some(32), output_tokens: Some(40) };
+                placed.finish(Completion::Complete, usage);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_recorded_run_decides_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let engine = Engine::start("/metrics", include_str!("fixtures/vllm-0.32-loaded.txt")).await;
+    let options = FleetOptions { seed: 99, decisions: true, record: Some(path.clone()), keeper: fast() };
+    let fleet = Fleet::start(options, metrics()).unwrap();
+    fleet.apply(world(&[("a", &[1, 2, engine.port]), ("b", &[3])]), 0).unwrap();
+    let tasks: Vec<_> = (0..4).map(|seed| tokio::spawn(traffic(fleet.clone(), seed))).collect();
+    until("a scrape", || engine.state.scrapes.load(std::sync::atomic::Ordering::Relaxed) > 0).await;
+    // Endpoints come and go meanwhile.
+    fleet.apply(world(&[("a", &[2, engine.port]), ("b", &[3, 4])]), 0).unwrap();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    fleet.stop().await;
+    let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
+    assert!(report.is_identical(), "{report:?}");
+    let events: u64 = report.pools.iter().map(|pool| pool.events).sum();
+    assert_eq!(report.pools.len(), 2);
+    assert!(events > 1_600, "{events} events");
+    assert!(report.pools.iter().all(|pool| pool.effects > 100), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_made_is_an_error_at_start() {
+    let options =
+        FleetOptions { record: Some("/nonexistent/events.jsonl".into()), ..FleetOptions::default() };
+    let error = Fleet::start(options, metrics()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "event log: /nonexistent/events.jsonl: No such file or directory (os error 2)"
+    );
+}

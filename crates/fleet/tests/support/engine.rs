@@ -1,0 +1,89 @@
+//! A small engine: answers by path, and can be told to misbehave.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part")]
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// A server on a port of its own.
+#[derive(Clone)]
+pub struct Engine {
+    pub port: u16,
+    pub state: Arc<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub page: Mutex<(&'static str, Bytes)>,
+    pub models: Mutex<Bytes>,
+    pub healthy: AtomicBool,
+    /// Requests are taken and never answered.
+    pub hangs: AtomicBool,
+    pub scrapes: AtomicUsize,
+    pub probes: AtomicUsize,
+    pub connections: AtomicUsize,
+}
+
+impl Engine {
+    pub async fn start(path: &'static str, page: impl Into<Bytes>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State { page: Mutex::new((path, page.into())), ..State::default() });
+        state.healthy.store(true, Ordering::Relaxed);
+        tokio::spawn(serve(listener, Arc::clone(&state)));
+        Self { port, state }
+    }
+
+    pub fn set_page(&self, page: impl Into<Bytes>) {
+        self.state.page.lock().unwrap().1 = page.into();
+    }
+
+    pub fn set_models(&self, models: &'static str) {
+        *self.state.models.lock().unwrap() = models.into();
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        state.connections.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&state), request));
+            // A client that goes away is no concern of the server's.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if state.hangs.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+    let reply = |status, body| Response::builder().status(status).body(Full::new(body)).unwrap();
+    let (path, page) = state.page.lock().unwrap().clone();
+    Ok(match request.uri().path() {
+        asked if asked == path => {
+            state.scrapes.fetch_add(1, Ordering::Relaxed);
+            reply(StatusCode::OK, page)
+        }
+        "/health" => {
+            state.probes.fetch_add(1, Ordering::Relaxed);
+            let healthy = state.healthy.load(Ordering::Relaxed);
+            reply(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Bytes::new())
+        }
+        "/v1/models" => reply(StatusCode::OK, state.models.lock().unwrap().clone()),
+        _ => reply(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"detail\":\"Not Found\"}")),
+    })
+}

@@ -1,0 +1,67 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, ObjectName, PoolSpec, Timeouts, World};
+use pointsman_core::{Policy, PolicyId, RequestFacts};
+use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
+use pointsman_telemetry::{BuildInfo, Metrics};
+
+pub mod engine;
+
+pub fn metrics() -> Metrics {
+    Metrics::new(&BuildInfo { version: "0.0.0", commit: "" })
+}
+
+/// Asks engines fast, so that tests need not wait.
+pub fn fast() -> KeeperSettings {
+    KeeperSettings {
+        scrape_shortest: Duration::from_millis(10),
+        scrape_longest: Duration::from_millis(20),
+        probe_every: Duration::from_millis(10),
+        models_every: Duration::from_millis(10),
+        ..KeeperSettings::default()
+    }
+}
+
+pub fn start() -> Fleet {
+    Fleet::start(FleetOptions { seed: 1, keeper: fast(), ..FleetOptions::default() }, metrics()).unwrap()
+}
+
+pub fn address(port: u16) -> EndpointAddress {
+    EndpointAddress { host: "127.0.0.1".into(), port, protocol: AppProtocol::Http, engine: None }
+}
+
+pub fn pool(name: &str, ports: &[u16]) -> PoolSpec {
+    PoolSpec {
+        name: ObjectName { namespace: "default".into(), name: name.into() },
+        policy: Policy::default(),
+        models: Arc::default(),
+        endpoints: ports.iter().map(|port| address(*port)).collect(),
+        timeouts: Timeouts::default(),
+        access: EngineAccess::default(),
+    }
+}
+
+/// Pools by name and ports; nobody listens on ports below 100.
+pub fn world(pools: &[(&str, &[u16])]) -> World {
+    World { pools: pools.iter().map(|(name, ports)| pool(name, ports)).collect(), ..World::default() }
+}
+
+pub fn facts() -> RequestFacts {
+    RequestFacts { prompt_tokens: 100, observes_tokens: true, ..RequestFacts::unknown(PolicyId(0)) }
+}
+
+/// Waits until `done` holds; a test that waits in vain fails by its panic, not by its result.
+pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(done(), "waited in vain: {what}");
+}

@@ -1,0 +1,191 @@
+//! Tickets and guards: one answer each, and every request counted out.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::task::{Context, Poll, Waker};
+
+use pointsman_core::{Completion, FailureCause, Rejection, Usage};
+use pointsman_fleet::{Fleet, Placed, Ticket};
+use support::{facts, start, until, world};
+
+fn started(ports: &[u16]) -> Fleet {
+    let fleet = start();
+    fleet.apply(world(&[("a", ports)]), 0).unwrap();
+    fleet
+}
+
+fn place(fleet: &Fleet) -> Ticket {
+    fleet.current().pools[0].place(facts())
+}
+
+/// The answer, which must be there without waiting.
+#[track_caller]
+fn at_once(ticket: Ticket) -> Result<Placed, Rejection> {
+    let mut future = std::pin::pin!(ticket.placed());
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("the ticket suspends"),
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_decides_at_once_does_not_suspend_its_ticket() {
+    let fleet = started(&[1, 2]);
+    let placed = at_once(place(&fleet)).unwrap();
+    assert!([1, 2].contains(&placed.endpoint().address.port));
+    assert_eq!(fleet.in_flight(), 1);
+    placed.finish(Completion::Complete, Usage::default());
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_pool_without_endpoints_rejects() {
+    let fleet = started(&[]);
+    assert_eq!(at_once(place(&fleet)).unwrap_err(), Rejection::NoReadyEndpoint);
+}
+
+#[tokio::test]
+async fn load_is_reserved_at_the_decision() {
+    let fleet = started(&[1, 2, 3, 4]);
+    let placed: Vec<_> = (0..4).map(|_| at_once(place(&fleet)).unwrap()).collect();
+    let ports: BTreeSet<_> = placed.iter().map(|placed| placed.endpoint().address.port).collect();
+    assert_eq!(ports.len(), 4);
+    assert_eq!(fleet.in_flight(), 4);
+}
+
+#[tokio::test]
+async fn a_dropped_ticket_and_a_dropped_guard_are_counted_out() {
+    let fleet = started(&[1]);
+    drop(place(&fleet));
+    assert_eq!(fleet.in_flight(), 0);
+    let mut placed = at_once(place(&fleet)).unwrap();
+    placed.first_token();
+    placed.progress(3);
+    drop(placed);
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(requests_in_core(&fleet), 0);
+}
+
+#[tokio::test]
+async fn a_failed_attempt_brings_another_endpoint() {
+    let fleet = started(&[1, 2]);
+    let first = at_once(place(&fleet)).unwrap();
+    let (port, request) = (first.endpoint().address.port, first.request());
+    let second = at_once(first.failed(FailureCause::Connect, true)).unwrap();
+    assert_ne!(second.endpoint().address.port, port);
+    assert_eq!(second.request(), request);
+    assert_eq!(fleet.in_flight(), 1);
+    drop(second);
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(requests_in_core(&fleet), 0);
+}
+
+#[tokio::test]
+async fn a_failure_that_must_not_be_repeated_ends_the_request() {
+    let fleet = started(&[1, 2]);
+    let ticket = at_once(place(&fleet)).unwrap().failed(FailureCause::Lost, false);
+    assert_eq!(at_once(ticket).unwrap_err(), Rejection::AttemptsFailed(FailureCause::Lost));
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(requests_in_core(&fleet), 0);
+}
+
+#[tokio::test]
+async fn load_follows_a_request_that_is_served_elsewhere() {
+    let fleet = started(&[1, 2]);
+    let generation = fleet.current();
+    let mut placed = at_once(place(&fleet)).unwrap();
+    let other =
+        generation.pools[0].endpoints().iter().find(|other| other.id != placed.endpoint().id).unwrap();
+    assert!(placed.served_elsewhere(other.id));
+    assert!(!placed.served_elsewhere(pointsman_core::EndpointId(9_999)));
+    assert_eq!((placed.endpoint().id, other.vitals.in_flight()), (other.id, 1));
+    assert_eq!(fleet.in_flight(), 1);
+    drop(placed);
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn counts_return_to_zero_whatever_happens_to_requests() {
+    let fleet = started(&[1, 2, 3]);
+    let tasks = (0..8_u64).map(|task| {
+        let fleet = fleet.clone();
+        tokio::spawn(async move {
+            let mut rng = pointsman_core::Rng::seeded(task);
+            for _ in 0..500 {
+                live(&fleet, &mut rng).await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(requests_in_core(&fleet), 0);
+}
+
+/// One request that lives and ends in a drawn way.
+async fn live(fleet: &Fleet, rng: &mut pointsman_core::Rng) {
+    let ticket = place(fleet);
+    if rng.below(8) == 0 {
+        return;
+    }
+    let Ok(mut placed) = ticket.placed().await else { return };
+    for _ in 0..rng.below(4) {
+        match rng.below(4) {
+            0 => placed.first_token(),
+            1 => placed.progress(7),
+            2 => tokio::task::yield_now().await,
+            _ => match placed.failed(FailureCause::Unavailable, rng.below(4) > 0).placed().await {
+                Ok(next) => placed = next,
+                Err(_) => return,
+            },
+        }
+    }
+    match rng.below(3) {
+        0 => placed.finish(Completion::Complete, Usage::default()),
+        1 => placed.finish(Completion::Broken(FailureCause::Truncated), Usage::default()),
+        _ => drop(placed),
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_leaves_keeps_its_requests_and_gets_no_new_ones() {
+    let fleet = started(&[1, 2]);
+    let held: Vec<_> = (0..2).map(|_| at_once(place(&fleet)).unwrap()).collect();
+    let before = fleet.current();
+    fleet.apply(world(&[("a", &[2])]), 0).unwrap();
+    // The pool of the generation before leads to the same state machine.
+    for pool in [&before.pools[0], &fleet.current().pools[0]] {
+        let placed = at_once(pool.place(facts())).unwrap();
+        assert_eq!(placed.endpoint().address.port, 2);
+    }
+    drop(held);
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(requests_in_core(&fleet), 0);
+}
+
+#[tokio::test]
+async fn draining_waits_for_the_last_request() {
+    let fleet = started(&[1]);
+    let placed = at_once(place(&fleet)).unwrap();
+    let draining = tokio::spawn({
+        let fleet = fleet.clone();
+        async move { fleet.drain(std::time::Duration::from_secs(60)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!draining.is_finished());
+    drop(placed);
+    assert!(draining.await.unwrap());
+    fleet.stop().await;
+    until("placing still answers", || at_once(place(&fleet)).is_ok()).await;
+}
+
+/// What the core itself counts.
+fn requests_in_core(fleet: &Fleet) -> u64 {
+    let pools = fleet.debug_pools();
+    let endpoints =
+        pools["pools"].as_array().unwrap().iter().flat_map(|pool| pool["endpoints"].as_array().unwrap());
+    endpoints.map(|endpoint| endpoint["in_flight"].as_u64().unwrap()).sum()
+}
