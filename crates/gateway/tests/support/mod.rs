@@ -1,5 +1,5 @@
 //! A gateway between a scripted engine and a client that reads bytes.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "each test file uses its own part")]
 
 pub mod client;
 pub mod engine;

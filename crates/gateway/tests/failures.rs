@@ -1,0 +1,312 @@
+//! What engines do when they fail, and what the client gets then.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::client::{Reply, Wire, ask, chat_request, post};
+use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, whole};
+use support::{Running, world};
+
+/// Two engines: the first request of either is answered by `bad`, later ones by `good`. What the client gets, and how
+/// many requests were read.
+async fn twice(
+    bad: impl Fn() -> Vec<Step> + Clone + Send + Sync + 'static,
+    request: &[u8],
+) -> (Reply, usize, Running) {
+    let first = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let script = move |_: usize| match first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+        true => bad(),
+        false => engine::chat(),
+    };
+    let one = Engine::start(script.clone()).await;
+    let two = Engine::start(script).await;
+    let gateway = Running::before(&[one.address, two.address]).await;
+    let reply = ask(gateway.address, request).await;
+    gateway.at_rest().await;
+    let seen = one.seen().len() + two.seen().len();
+    (reply, seen, gateway)
+}
+
+#[track_caller]
+fn served(name: &str, reply: &Reply, seen: usize) {
+    assert_eq!((reply.status, reply.text().as_str()), (200, CHAT), "{name}");
+    assert_eq!(seen, 2, "{name}: the request was repeated once");
+}
+
+const STORED: &str = r#"{"model":"m","input":"hi"}"#;
+
+#[tokio::test]
+async fn what_has_not_begun_to_answer_is_repeated_elsewhere() {
+    type Script = fn() -> Vec<Step>;
+    let cases: [(&str, Script); 7] = [
+        ("closed without a byte", || vec![Step::Close]),
+        ("reset without a byte", || vec![Step::Reset]),
+        ("503", || whole("503 Service Unavailable", "application/json", r#"{"error":"x"}"#)),
+        ("502", || whole("502 Bad Gateway", "text/html", "<html>")),
+        ("an error event before the first token", || {
+            let mut steps = events(&[ERROR, DONE]);
+            steps.push(engine::end());
+            steps
+        }),
+        ("a head and then the end", || {
+            let mut steps = events(&[]);
+            steps.push(Step::Close);
+            steps
+        }),
+        ("half a head", || vec![Step::Send(b"HTTP/1.1 200 OK\r\ncontent-ty".to_vec()), Step::Close]),
+    ];
+    for (name, bad) in cases {
+        let (reply, seen, gateway) = twice(bad, &chat_request(true)).await;
+        served(name, &reply, seen);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_takes_no_connection_costs_nobody_a_request() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let gateway = Running::before(&[Engine::nobody(), Engine::nobody(), engine.address]).await;
+    for request in [chat_request(false), post("/v1/responses", STORED)] {
+        assert_eq!(ask(gateway.address, &request).await.status, 200, "nothing was written, so anything may be repeated");
+    }
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_stores_state_is_not_repeated_once_it_was_written() {
+    let (reply, seen, gateway) = twice(|| vec![Step::Close], &post("/v1/responses", STORED)).await;
+    assert_eq!((reply.status, reply.reason(), seen), (502, "lost", 1));
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+    gateway.stop().await;
+    let unavailable = || whole("503 Service Unavailable", "application/json", r#"{"error":"busy"}"#);
+    let (reply, seen, gateway) = twice(unavailable, &post("/v1/responses", STORED)).await;
+    assert_eq!((reply.status, reply.text().as_str(), seen), (503, r#"{"error":"busy"}"#, 1), "the engine's own words");
+    gateway.stop().await;
+    let (reply, seen, gateway) =
+        twice(|| vec![Step::Close], &post("/v1/responses", r#"{"model":"m","input":"hi","store":false}"#)).await;
+    served("not stored", &reply, seen);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn when_all_engines_fail_the_client_hears_why() {
+    let unavailable = |_| whole("503 Service Unavailable", "application/json", r#"{"error":"asleep"}"#);
+    let (one, two) = (Engine::start(unavailable).await, Engine::start(unavailable).await);
+    let gateway = Running::before(&[one.address, two.address]).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!((reply.status, reply.text().as_str()), (503, r#"{"error":"asleep"}"#), "the last engine's own words");
+    gateway.at_rest().await;
+    gateway.stop().await;
+
+    let gateway = Running::before(&[Engine::nobody()]).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert!([502, 503].contains(&reply.status), "{}", reply.head);
+    assert!(reply.text().contains(r#""error""#));
+    gateway.at_rest().await;
+    gateway.stop().await;
+
+    let gateway = Running::before(&[]).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!((reply.status, reply.reason()), (503, "no_ready_endpoint"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn other_answers_of_the_engine_are_passed_on() {
+    for status in ["400 Bad Request", "404 Not Found", "429 Too Many Requests", "500 Internal Server Error"] {
+        let (reply, seen, gateway) = twice(move || whole(status, "application/json", "{}"), &chat_request(true)).await;
+        assert_eq!((reply.status.to_string().as_str(), seen), (&status[..3], 1));
+        assert_eq!(reply.reason(), "");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer() {
+    let endless = || {
+        let line = format!("x-filler: {}\r\n", "y".repeat(1000));
+        let mut steps = vec![Step::Send(b"HTTP/1.1 200 OK\r\n".to_vec())];
+        steps.extend((0..200).map(|_| Step::Send(line.clone().into_bytes())));
+        steps
+    };
+    let cases: [(&str, Box<dyn Fn() -> Vec<Step> + Send + Sync>); 3] = [
+        ("no HTTP", Box::new(|| vec![Step::Send(b"\x00\x01\x02 what is this\r\n\r\n".to_vec()), Step::Hang])),
+        ("an endless head", Box::new(endless)),
+        (
+            "two lengths",
+            Box::new(|| {
+                vec![Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec())]
+            }),
+        ),
+    ];
+    for (name, bad) in cases {
+        let bad = Arc::new(bad);
+        let (reply, seen, gateway) = twice(move || bad(), &chat_request(false)).await;
+        assert_eq!((reply.status, reply.reason(), seen), (502, "garbage", 1), "{name}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_with_one_error_event_and_a_broken_connection() {
+    type Script = fn() -> Vec<Step>;
+    let begun = [ROLE, TOKEN].concat();
+    let cases: [(&str, Script); 4] = [
+        ("closed", || vec![Step::Close]),
+        ("reset", || vec![Step::Reset]),
+        ("a clean end without its marks", || vec![engine::end()]),
+        ("done without a finish reason", || {
+            let mut steps = events(&[DONE]).split_off(1);
+            steps.push(engine::end());
+            steps
+        }),
+    ];
+    for (name, rest) in cases {
+        let script = move |_| [events(&[ROLE, TOKEN]), rest()].concat();
+        let engine = Engine::start(script).await;
+        let gateway = Running::before(&[engine.address]).await;
+        let reply = ask(gateway.address, &chat_request(true)).await;
+        assert_eq!(reply.status, 200, "{name}");
+        assert!(!reply.complete, "{name}: the client must see a broken answer");
+        let text = reply.text();
+        assert!(text.starts_with(&begun), "{name}: {text}");
+        let events: Vec<&str> = text.matches("\"error\"").collect();
+        assert_eq!(events.len(), 1, "{name}: {text}");
+        gateway.at_rest().await;
+        assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0, "{name}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_a_stream_passes_and_counts() {
+    let script = |_| [events(&[ROLE, TOKEN, ERROR, DONE]), vec![engine::end()]].concat();
+    let engine = Engine::start(script).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!(reply.text(), [ROLE, TOKEN, ERROR, DONE].concat(), "byte for byte, and nothing of ours");
+    gateway.at_rest().await;
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_breaks_off_is_broken_off() {
+    let script = |_| {
+        vec![
+            Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec()),
+            Step::Close,
+        ]
+    };
+    let engine = Engine::start(script).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let reply = ask(gateway.address, &chat_request(false)).await;
+    assert_eq!((reply.status, reply.complete, reply.text().as_str()), (200, false, "{\"a\":"));
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_ended_and_its_engine_blamed() {
+    let script = |_| [events(&[ROLE, TOKEN]), vec![Step::Hang]].concat();
+    let engine = Engine::start(script).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].timeouts.idle = Duration::from_millis(60);
+    world.pools[0].timeouts.idle_limit = Duration::from_millis(200);
+    let gateway = Running::start(world).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert!(!reply.complete && reply.text().contains("\"error\""), "{}", reply.text());
+    gateway.at_rest().await;
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_never_begins_is_a_504() {
+    let engine = Engine::start(|_| vec![Step::AwaitClose]).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].timeouts.first_byte = Duration::from_millis(50);
+    let gateway = Running::start(world).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!((reply.status, reply.reason()), (504, "first_byte_timeout"));
+    engine.hung_up().await;
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_engine_closed_costs_nothing() {
+    // One answer per connection, then it closes without having said so.
+    let engine = Engine::start(|_| [engine::chat(), vec![Step::Close]].concat()).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let mut wire = Wire::open(gateway.address).await;
+    for _ in 0..10 {
+        // At once, so that the close often crosses the request, which may be repeated.
+        assert_eq!(wire.ask(&chat_request(false)).await.status, 200);
+        assert_eq!(wire.ask(&chat_request(false)).await.status, 200);
+        // Later, so that the close is known before anything of a request is written that may not be.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(wire.ask(&post("/v1/responses", STORED)).await.status, 200);
+    }
+    gateway.at_rest().await;
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_the_engine() {
+    // Before the head, and in the midst of a stream.
+    for begun in [vec![], events(&[ROLE, TOKEN])] {
+        let streams = !begun.is_empty();
+        let engine = Engine::start(move |_| [begun.clone(), vec![Step::AwaitClose]].concat()).await;
+        let gateway = Running::before(&[engine.address]).await;
+        let mut wire = Wire::open(gateway.address).await;
+        wire.send(&chat_request(true)).await;
+        engine.got(1).await;
+        if streams {
+            wire.read_until(TOKEN.as_bytes()).await;
+        }
+        drop(wire);
+        engine.hung_up().await;
+        gateway.at_rest().await;
+        assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0, "no fault of the engine's");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn after_any_mix_of_failures_every_count_is_zero() {
+    let script = |n: usize| match n % 9 {
+        0 => engine::stream(),
+        1 => vec![Step::Close],
+        2 => vec![Step::Reset],
+        3 => [events(&[ROLE, TOKEN]), vec![Step::Reset]].concat(),
+        4 => whole("503 Service Unavailable", "text/plain", "no"),
+        5 => [events(&[ROLE]), vec![Step::AwaitClose]].concat(),
+        6 => vec![Step::Send(b"nonsense\r\n\r\n".to_vec())],
+        7 => [events(&[ERROR, DONE]), vec![engine::end()]].concat(),
+        _ => engine::chat(),
+    };
+    let engines = [Engine::start(script).await, Engine::start(script).await, Engine::start(script).await];
+    let addresses = engines.each_ref().map(|engine| engine.address);
+    let gateway = Running::before(&addresses).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for n in 0_u64..60 {
+        let address = gateway.address;
+        clients.spawn(async move {
+            let mut wire = Wire::open(address).await;
+            let request = if n % 3 == 0 { post("/v1/responses", STORED) } else { chat_request(n % 2 == 0) };
+            wire.send(&request).await;
+            // Some leave early; the others leave those that never end.
+            let patience = if n % 4 == 0 { Duration::from_millis(n) } else { Duration::from_millis(400) };
+            let _ = tokio::time::timeout(patience, wire.reply()).await;
+        });
+    }
+    while clients.join_next().await.is_some() {}
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
