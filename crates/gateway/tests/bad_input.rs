@@ -1,0 +1,146 @@
+//! What clients do wrong, and what they hear.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use support::client::{Wire, ask, chat_request, post};
+use support::engine::{self, Engine};
+use support::{Running, world};
+
+async fn gateway() -> (Engine, Running) {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let gateway = Running::before(&[engine.address]).await;
+    (engine, gateway)
+}
+
+#[tokio::test]
+async fn each_mistake_has_its_status_and_reason() {
+    let (engine, gateway) = gateway().await;
+    let chat = "/v1/chat/completions";
+    let deep = format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(400), "]".repeat(400));
+    let encoded = b"POST /v1/completions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}".to_vec();
+    let mut invalid = post(chat, r#"{"model":"m","messages":"??"}"#);
+    let at = invalid.len() - 4;
+    invalid[at..at + 2].copy_from_slice(&[0xff, 0xfe]);
+    let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![
+        ("not JSON", post(chat, "hello"), 400, "invalid_body"),
+        ("empty", post(chat, ""), 400, "invalid_body"),
+        ("no model", post(chat, r#"{"messages":[]}"#), 400, "missing_model"),
+        ("two models", post(chat, r#"{"model":"a","model":"b"}"#), 400, "invalid_body"),
+        ("invalid UTF-8", invalid, 400, "invalid_body"),
+        ("too deep", post(chat, &deep), 400, "invalid_body"),
+        ("encoded", encoded, 415, "content_encoding"),
+        ("administration", post("/v1/load_lora_adapter", "{}"), 404, "administration_path"),
+        ("unknown response", b"GET /v1/responses/resp_1 HTTP/1.1\r\nhost: h\r\n\r\n".to_vec(), 404, "unknown_response"),
+    ];
+    for (name, request, status, reason) in cases {
+        let reply = ask(gateway.address, &request).await;
+        assert_eq!((reply.status, reply.reason()), (status, reason), "{name}");
+        assert!(reply.text().contains(r#""error""#), "{name}: {}", reply.text());
+        assert_eq!(reply.header("x-should-retry"), Some("false"), "{name}");
+    }
+    assert!(engine.seen().is_empty());
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_however_it_comes() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut world = world(&[engine.address]);
+    world.gateway.max_body_bytes = 1000;
+    let gateway = Running::start(world).await;
+    let long = format!(r#"{{"model":"m","prompt":"{}"}}"#, "x".repeat(1000));
+    let announced = post("/v1/completions", &long);
+    let head = "POST /v1/completions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = format!("{head}{:x}\r\n{long}\r\n0\r\n\r\n", long.len()).into_bytes();
+    let unread = "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+    let unread = format!("{unread}{:x}\r\n{long}\r\n0\r\n\r\n", long.len()).into_bytes();
+    for request in [announced, chunked, unread] {
+        let reply = ask(gateway.address, &request).await;
+        assert_eq!((reply.status, reply.reason()), (413, "body_too_large"));
+    }
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn held_bodies_and_requests_in_flight_are_bounded() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut bounded = world(&[engine.address]);
+    bounded.gateway.max_held_bytes = 10;
+    let gateway = Running::start(bounded).await;
+    let reply = ask(gateway.address, &chat_request(false)).await;
+    assert_eq!((reply.status, reply.reason(), reply.header("retry-after")), (429, "busy", Some("1")));
+    gateway.at_rest().await;
+    gateway.stop().await;
+
+    let mut bounded = world(&[engine.address]);
+    bounded.gateway.max_requests = 1;
+    let gateway = Running::start(bounded).await;
+    let mut slow = Wire::open(gateway.address).await;
+    let request = chat_request(false);
+    slow.send(&request[..request.len() - 1]).await;
+    while gateway.metric("pointsman_requests_in_flight") == 0.0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 429);
+    assert_eq!(slow.ask(&request[request.len() - 1..]).await.status, 200);
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_headers_is_turned_away() {
+    let (engine, gateway) = gateway().await;
+    let many: String = (0..500).map(|n| format!("x-{n}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(400_000));
+    for flood in [many, long] {
+        let request = format!("GET / HTTP/1.1\r\nhost: h\r\n{flood}\r\n");
+        let reply = ask(gateway.address, request.as_bytes()).await;
+        assert_eq!(reply.status, 431);
+    }
+    assert!(engine.seen().is_empty());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn broken_framing_ends_the_connection_and_nothing_else() {
+    let (engine, gateway) = gateway().await;
+    let head = "POST /v1/completions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n";
+    let cases = [
+        format!("{head}content-length: 5\r\ncontent-length: 6\r\n\r\n{{}}"),
+        format!("{head}content-length: five\r\n\r\n{{}}"),
+        format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"),
+        "\u{1}\u{2}\u{3} nonsense\r\n\r\n".to_owned(),
+    ];
+    for request in cases {
+        let reply = ask(gateway.address, request.as_bytes()).await;
+        assert_eq!(reply.status, 400, "{request:?}");
+    }
+    // A body shorter than announced: the client is gone, so there is nobody to answer.
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(format!("{head}content-length: 100\r\n\r\n{{\"model\"").as_bytes()).await;
+    drop(wire);
+    gateway.at_rest().await;
+    assert!(engine.seen().is_empty());
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn no_route_is_404_and_models_are_listed() {
+    let (_engine, gateway) = gateway().await;
+    let reply = ask(gateway.address, b"GET /nowhere HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!((reply.status, reply.reason()), (404, "no_route"));
+    let list = b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n";
+    while !ask(gateway.address, list).await.text().contains(r#""id":"served""#) {
+        tokio::task::yield_now().await;
+    }
+    let one = ask(gateway.address, b"GET /v1/models/served HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(one.status, 200);
+    let none = ask(gateway.address, b"GET /v1/models/other HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(none.status, 404);
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
