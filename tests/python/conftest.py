@@ -132,7 +132,7 @@ def gateway(start):
 @pytest.fixture
 def three(engine, gateway):
     """A gateway in front of three engines."""
-    engines = [engine("--speed", "20", "--faults", "--seed", str(seed)) for seed in range(3)]
+    engines = [engine("--speed", "20", "--allow-faults", "--seed", str(seed)) for seed in range(3)]
     endpoints = [word for server in engines for word in ("--endpoint", server.url)]
     front = gateway(*endpoints)
     front.engines = engines
@@ -144,8 +144,9 @@ def client(three):
     return openai.OpenAI(base_url=f"{three.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE)
 
 
-def fault(server: Server, name: str, **fields) -> None:
-    response = httpx.post(f"{server.url}/fault", json={"fault": name, **fields})
+def fault(server: Server, order: str) -> None:
+    """Orders a fault of an engine, such as `status,code=503,count=2`."""
+    response = httpx.post(f"{server.url}/fault", content=order)
     assert response.status_code < 300, response.text
 
 

@@ -84,7 +84,7 @@ def test_streams_of_a_killed_engine_end_with_one_error_event(three):
 @pytest.mark.parametrize("name", ["error-event", "abort", "truncate"])
 def test_a_stream_that_fails_in_the_middle_is_not_counted_as_success(three, name):
     for server in three.engines:
-        fault(server, name, count=1)
+        fault(server, f"{name},count=1")
     try:
         answer = ask(three, stream=True, max_tokens=50, ignore_eos=True)
         assert answer.status_code in (200, 502)
@@ -95,7 +95,7 @@ def test_a_stream_that_fails_in_the_middle_is_not_counted_as_success(three, name
 
 
 def test_a_503_is_repeated_elsewhere(three):
-    fault(three.engines[0], "error", status=503, count=1000)
+    fault(three.engines[0], "status,code=503,count=1000")
     assert [ask(three).status_code for _ in range(20)] == [200] * 20
 
 

@@ -15,7 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["core"]),
     ("fleet", &["core", "protocol", "config", "telemetry"]),
     ("gateway", &["core", "protocol", "config", "exchange", "fleet", "telemetry"]),
-    ("engine", &["sim", "protocol"]),
+    ("extproc", &["core", "protocol", "config", "exchange", "fleet", "telemetry"]),
+    ("engine", &["core", "sim", "protocol"]),
     ("admin", &["telemetry"]),
     ("bench", &["protocol", "report"]),
 ];

@@ -1,0 +1,279 @@
+//! What may be typed. Nothing here touches the world.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pointsman_bench::client::Endpoint;
+use pointsman_bench::workload::{Arrivals, Lengths};
+use pointsman_engine::FaultOrder;
+
+/// An inference router: it decides which model server runs each request.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  pointsman demo                                      see it work, nothing to install
+  pointsman gateway --endpoint http://127.0.0.1:8000  put it in front of a model server
+  pointsman gateway --manifests examples/canary       the same from Kubernetes manifests
+  pointsman check examples/canary                     validate manifests without running
+  pointsman bench --target http://127.0.0.1:8080 --model llama --rate 20 --duration 30s")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// What to log: a level, or directives such as `info,pointsman_fleet=debug`
+    #[arg(long, global = true, env = "POINTSMAN_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// How to log: text on a terminal and JSON elsewhere, unless said
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Route inference requests to model servers
+    Gateway(GatewayArgs),
+    /// Serve a simulated model that speaks vLLM's protocol
+    Engine(EngineArgs),
+    /// Show what Pointsman does, against a Kubernetes Service, on this machine
+    Demo(DemoArgs),
+    /// Send load and report latencies, or measure what the gateway itself costs
+    Bench(Box<BenchArgs>),
+    /// Validate manifests without running: every mistake, with file, line and fix
+    Check(CheckArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Give either --manifests or --endpoint. With --endpoint, --print-manifests shows the
+manifests that it amounts to, to grow from.
+
+Signals: SIGTERM and SIGINT fail readiness, let streams finish and then stop.")]
+pub(crate) struct GatewayArgs {
+    /// Where to listen; without it, a Gateway's listeners bind their own ports, and the quick form 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where health, metrics and debug pages are served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub(crate) admin: SocketAddr,
+    /// A folder of manifests (YAML or JSON), read again when it changes; may be repeated
+    #[arg(long, value_name = "DIR", required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// A model server, such as http://127.0.0.1:8000; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Vec<String>,
+    /// Certificate authorities to trust for https:// endpoints, instead of the system's (PEM)
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub(crate) engine_ca: Option<PathBuf>,
+    /// A file with the key that the model servers want; it replaces the client's `authorization`
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub(crate) engine_api_key_file: Option<PathBuf>,
+    /// Print the manifests that --endpoint amounts to, and stop
+    #[arg(long, requires = "endpoint")]
+    pub(crate) print_manifests: bool,
+    /// Write the event log, from which decisions can be repeated, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// How long streams may go on after SIGTERM
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) drain_timeout: Duration,
+    /// Send traces to this OTLP/HTTP collector [env: OTEL_EXPORTER_OTLP_ENDPOINT and its companions]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Profiles are measured step times with their sources; `--profile list` prints them.
+
+Faults, for tests, come from the start with --fault ORDER, or while it runs with --allow-faults:
+  curl -X POST localhost:8000/fault -d 'status,code=503,count=3'
+An ORDER is a KIND with options: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, in the middle of
+streams, reset, error-event, abort, truncate and silence, with after-tokens=N; all but the first two also take
+count=N and probability=P.")]
+pub(crate) struct EngineArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// The name of the model it serves
+    #[arg(long, value_name = "NAME", default_value = "llama")]
+    pub(crate) model: String,
+    /// The accelerator and model to imitate, or `list`
+    #[arg(long, value_name = "PROFILE", default_value = "llama-3-8b-h100")]
+    pub(crate) profile: String,
+    /// How much faster than real time it runs; 0.5 is half as fast
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// Fixes texts and lengths
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Adapters (LoRA) that it has from the start; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Vec<String>,
+    /// A fault from the start; may be repeated
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) fault: Vec<FaultOrder>,
+    /// Allow faults to be ordered through POST /fault and the header x-pointsman-fault
+    #[arg(long)]
+    pub(crate) allow_faults: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End after the table instead of leaving the gateway running
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Fixes arrivals, lengths and the engines' texts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where the gateway listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Where its health, metrics and debug pages are served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub(crate) admin: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Folders or files of manifests
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "\
+Lengths: constant:N, uniform:LOW:HIGH, exponential:MEAN:MAX, lognormal:MEDIAN:SIGMA:MAX,
+quantiles:0=4,0.5=109,1=1024, sharegpt-prompt, sharegpt-output.
+
+Requests leave when the plan says, whatever became of the ones before; latencies count from then.
+
+Examples:
+  pointsman bench --target http://127.0.0.1:8080 --model llama --arrivals poisson:20 --duration 30s
+  pointsman bench --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 --pinned 64 --model llama
+  pointsman bench overhead --quick")]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BenchCommand>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The gateway or model server; several are taken in turn, or see --pinned
+    #[arg(long, value_name = "URL", required = true)]
+    pub(crate) target: Vec<Endpoint>,
+    /// A model to ask for, as NAME or NAME=WEIGHT; may be repeated
+    #[arg(long, value_name = "NAME[=WEIGHT]", required = true)]
+    pub(crate) model: Vec<String>,
+    /// When requests arrive: poisson:RATE or constant:RATE, in requests per second
+    #[arg(long, value_name = "ARRIVALS", default_value = "poisson:10", conflicts_with = "rate")]
+    pub(crate) arrivals: Arrivals,
+    /// Short for --arrivals poisson:RATE
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<f64>,
+    /// For how long requests arrive
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Prompt lengths in tokens
+    #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-prompt", conflicts_with = "dataset")]
+    pub(crate) prompt_tokens: Lengths,
+    /// Output lengths in tokens
+    #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-output", conflicts_with = "dataset")]
+    pub(crate) output_tokens: Lengths,
+    /// Groups of prompts with a common beginning
+    #[arg(long, value_name = "N", requires = "prefix_tokens", conflicts_with = "dataset")]
+    pub(crate) prefix_groups: Option<u32>,
+    /// The length of that beginning in tokens
+    #[arg(long, value_name = "N", requires = "prefix_groups")]
+    pub(crate) prefix_tokens: Option<u32>,
+    /// Conversations in ShareGPT's format, instead of generated prompts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dataset: Option<PathBuf>,
+    /// The share of requests that ask for a stream
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    pub(crate) stream_share: f64,
+    /// The API to speak
+    #[arg(long, value_enum, value_name = "API", default_value_t = BenchApi::Chat)]
+    pub(crate) api: BenchApi,
+    /// Let answers end by themselves; else `ignore_eos`, which vLLM and SGLang know, fixes their lengths
+    #[arg(long)]
+    pub(crate) natural_lengths: bool,
+    /// Keep N connections, each bound to a random target for life, as clients of a Kubernetes Service do
+    #[arg(long, value_name = "N")]
+    pub(crate) pinned: Option<usize>,
+    /// Fixes arrivals, lengths and prompts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Requests in flight beyond this number are not sent and count as errors
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) max_in_flight: usize,
+    /// From a request's intended send time to its last byte
+    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchApi {
+    Chat,
+    Completions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// What the gateway costs: direct, through a bare proxy and through the gateway, in turns
+    Overhead {
+        /// About 15 seconds instead of 90
+        #[arg(long)]
+        quick: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Instant model servers, for `overhead`
+    #[command(hide = true)]
+    Stub {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long, default_value_t = 1)]
+        count: u16,
+    },
+    /// A proxy without any logic, for `overhead`
+    #[command(hide = true)]
+    BareProxy {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long, required = true)]
+        endpoint: Vec<String>,
+    },
+}

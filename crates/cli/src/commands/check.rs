@@ -1,0 +1,49 @@
+//! `pointsman check`: every mistake in one run.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use pointsman_config::{Loaded, Options, Problem, Severity, load};
+use pointsman_fleet::manifests;
+use serde_json::{Value, json};
+
+use crate::args::CheckArgs;
+
+pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
+    let sources = manifests::read(&args.paths)?;
+    let loaded = load(&sources, &Options::default());
+    if args.json {
+        let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
+        println!("{}", serde_json::to_string_pretty(&json!({ "problems": problems }))?);
+    } else {
+        for problem in &loaded.problems {
+            println!("{problem}");
+        }
+        println!("{}", summary(&loaded, sources.len()));
+    }
+    Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn as_json(problem: &Problem) -> Value {
+    let Problem { severity, file, line, column, path, message, fix, object: _ } = problem;
+    json!({
+        "severity": severity.as_str(),
+        "file": **file,
+        "line": line,
+        "column": column,
+        "path": path,
+        "message": message,
+        "fix": fix,
+    })
+}
+
+fn summary(loaded: &Loaded, files: usize) -> String {
+    let of = |severity| loaded.problems.iter().filter(|problem| problem.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    let found = format!("{} objects in {files} files", loaded.objects.len());
+    match (errors, warnings) {
+        (0, 0) => format!("ok: {found}"),
+        (0, _) => format!("ok with {warnings} warnings: {found}"),
+        _ => format!("{errors} errors, {warnings} warnings: {found}"),
+    }
+}

@@ -1,0 +1,108 @@
+//! The demo's model servers: four, of which one is slower.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use pointsman_bench::workload::Lengths;
+use pointsman_core::{Time, seconds};
+use pointsman_engine::{EngineConfig, EngineServer};
+use pointsman_report::Random;
+use pointsman_sim::engine::{BuiltinProfile, Detail, Engine, EngineProfile, Request};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How many engines there are.
+const ENGINES: usize = 4;
+/// By how much the last one is slower.
+const SLOWER: f64 = 1.6;
+/// Seats of each. Few, so that a load which two cores can carry fills them.
+const SEATS: u32 = 16;
+/// Requests of the run that measures an engine's capacity in virtual time.
+const SAMPLE: u64 = 2_000;
+
+/// Simulated engines, serving.
+pub(super) struct Engines {
+    profile: EngineProfile,
+    addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Engines {
+    /// Starts them on free ports of the loopback interface.
+    pub(super) async fn start(model: &str, seed: u64) -> Result<Self> {
+        let profile = EngineProfile { max_sequences: SEATS, ..BuiltinProfile::Llama3A100.load()? };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let mut addresses = Vec::with_capacity(ENGINES);
+        for index in 0..ENGINES {
+            let free = SocketAddr::from(([127, 0, 0, 1], 0));
+            let config = EngineConfig {
+                speed: if index + 1 == ENGINES { 1.0 / SLOWER } else { 1.0 },
+                seed: seed + index as u64,
+                drain: Duration::from_secs(1),
+                ..EngineConfig::new(free, model, profile.clone())
+            };
+            let server = EngineServer::bind(config).await?;
+            addresses.push(server.local_addr());
+            tasks.spawn(server.serve(stop.clone().cancelled_owned()));
+        }
+        Ok(Self { profile, addresses, stop, tasks })
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().copied()
+    }
+
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("http://{address}")).collect()
+    }
+
+    /// Requests per second that all of them together can sustain, found by running the engine model at saturation in
+    /// virtual time on lengths drawn like the load's.
+    pub(super) fn capacity(&self, (prompt, output): &(Lengths, Lengths)) -> f64 {
+        let mut random = Random::new(0);
+        let mut waiting: VecDeque<Request> = (0..SAMPLE)
+            .map(|_| Request {
+                prompt_tokens: prompt.draw(&mut random),
+                output_tokens: output.draw(&mut random),
+                hashes: Arc::from([]),
+                adapter: None,
+            })
+            .collect();
+        let mut engine = Engine::new(Arc::new(self.profile.clone()), Detail::Milestones);
+        let mut now = Time::ZERO;
+        let mut finished = 0_u32;
+        loop {
+            // A few more than there are seats, so that none is ever free.
+            while engine.gauges().waiting < SEATS {
+                let Some(request) = waiting.pop_front() else { break };
+                if engine.submit(request).is_err() {
+                    break;
+                }
+            }
+            let Some(step) = engine.start_step(now) else { break };
+            now = step.ends_at;
+            finished += engine.finish_step().iter().map(|output| u32::from(output.finished)).sum::<u32>();
+        }
+        let one = f64::from(finished) / seconds(now.since(Time::ZERO));
+        #[expect(clippy::cast_precision_loss, reason = "a handful of engines")]
+        let equal = (ENGINES - 1) as f64;
+        one * (equal + 1.0 / SLOWER)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "{ENGINES} simulated model servers ({}, {SEATS} seats each), one of them {SLOWER} times slower than the others.",
+            self.profile.name
+        )
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

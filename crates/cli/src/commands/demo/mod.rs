@@ -1,0 +1,132 @@
+//! `pointsman demo`: engines, gateway and load in one process, and a comparison with a Kubernetes Service.
+
+mod fleet;
+mod live;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use pointsman_bench::client::{Connections, Target};
+use pointsman_bench::run::{LoadOptions, Progress};
+use pointsman_bench::slices::{Arm, PairedResult, SliceOptions, run_slices};
+use pointsman_bench::workload::{Arrivals, GenerationApi, Lengths, Source, WeightedModel, Workload};
+use pointsman_report::{Runs, comparison_table, per_second};
+
+use self::fleet::Engines;
+use crate::args::DemoArgs;
+use crate::serving::Serving;
+use crate::shutdown;
+
+/// The public name of the demo's model.
+const MODEL: &str = "llama";
+/// The share of the engines' capacity that the load asks for.
+const LOAD: f64 = 0.8;
+/// Windows of the plan; each arm runs each of them.
+const SLICES: usize = 8;
+/// How long requests arrive in one window.
+const WINDOW: Duration = Duration::from_millis(2_000);
+/// Keep-alive connections of the clients that a Kubernetes Service balances.
+const CONNECTIONS: usize = 64;
+
+pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
+    let stop = shutdown::on_signal()?;
+    let engines = Engines::start(MODEL, args.seed).await?;
+    let serving = Serving::quick(engines.urls(), args.listen, args.admin).await?;
+    let rate = LOAD * engines.capacity(&lengths());
+    if !args.json {
+        introduce(&engines, rate);
+    }
+    let compare = compare(&engines, &serving, rate, &args);
+    let result = tokio::select! {
+        result = compare => Some(result?),
+        () = stop.cancelled() => None,
+    };
+    let Some(result) = result else {
+        serving.stop().await;
+        return Ok(ExitCode::FAILURE);
+    };
+    report(&result, &args)?;
+    if !args.exit && !args.json {
+        println!("{}", try_it(&serving));
+        stop.cancelled().await;
+    }
+    serving.stop().await;
+    engines.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prompt and output lengths: short, so that a minute shows many requests.
+fn lengths() -> (Lengths, Lengths) {
+    let prompt = Lengths::LogNormal { median: 250.0, sigma: 0.8, max: 1_500 };
+    let output = Lengths::LogNormal { median: 30.0, sigma: 0.6, max: 120 };
+    (prompt, output)
+}
+
+async fn compare(engines: &Engines, serving: &Serving, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
+    let (prompt, output) = lengths();
+    let workload = Workload {
+        arrivals: Arrivals::Poisson { rate },
+        duration: WINDOW * u32::try_from(SLICES)?,
+        source: Source::Generated { prompt, output, shared_prefix: None },
+        models: vec![WeightedModel { name: MODEL.into(), weight: 1.0 }],
+        stream_share: 1.0,
+        api: GenerationApi::ChatCompletions,
+        ignore_eos: true,
+    };
+    let service = Target {
+        endpoints: engines.addresses().map(Into::into).collect(),
+        connections: Connections::Pinned { count: CONNECTIONS, seed: args.seed },
+    };
+    let gateway = Target { endpoints: vec![serving.address().into()], connections: Connections::Pool };
+    let arms = [
+        Arm { name: "kubernetes-service".into(), target: service },
+        Arm { name: "pointsman".into(), target: gateway },
+    ];
+    let options = SliceOptions {
+        slices: SLICES,
+        warm_up: true,
+        settle: Duration::from_millis(100),
+        load: LoadOptions { salt: args.seed, ..LoadOptions::default() },
+    };
+    let plan = workload.plan(args.seed)?;
+    let progress = Arc::new(Progress::default());
+    let view = live::View::start(engines, serving, &progress);
+    let result = run_slices(&arms, &plan, options, &progress, |start| view.announce(start)).await;
+    view.finish();
+    Ok(result?)
+}
+
+fn introduce(engines: &Engines, rate: f64) {
+    eprintln!("{}", engines.describe());
+    eprintln!(
+        "The load: {} (80 % of what they can do), the same arrivals in turns through\n\
+         \x20 kubernetes-service  {CONNECTIONS} keep-alive connections, each bound to a random engine for life, as kube-proxy does\n\
+         \x20 pointsman           one gateway, which places each request\n",
+        per_second(Some(rate))
+    );
+}
+
+fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
+    let runs = result.runs(args.seed);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&Runs { runs: runs.into() })?);
+        return Ok(());
+    }
+    print!("{}", comparison_table(&runs, &result.changes()).render(crate::width()));
+    Ok(())
+}
+
+fn try_it(serving: &Serving) -> String {
+    let (gateway, admin) = (serving.address(), serving.admin_address());
+    format!(
+        "\nThe gateway runs on. Try it:\n\n\
+         curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\
+         \x20 -d '{{\"model\": \"{MODEL}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}], \"stream\": true}}'\n\n\
+         from openai import OpenAI\n\
+         client = OpenAI(base_url=\"http://{gateway}/v1\", api_key=\"none\")\n\
+         print(client.chat.completions.create(model=\"{MODEL}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n\n\
+         Metrics: http://{admin}/metrics   What it knows: http://{admin}/debug/pools   End: Ctrl-C"
+    )
+}

@@ -1,0 +1,46 @@
+//! `pointsman engine`: one simulated model server.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use pointsman_engine::{EngineConfig, EngineServer};
+use pointsman_sim::engine::{BuiltinProfile, EngineProfile};
+
+use crate::args::EngineArgs;
+use crate::shutdown;
+
+pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
+    if args.profile == "list" {
+        print_profiles()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let profile = EngineProfile::named(&args.profile).context("--profile")?;
+    let config = EngineConfig {
+        speed: args.speed,
+        seed: args.seed,
+        adapters: args.adapter,
+        faults: args.allow_faults,
+        fault_orders: args.fault,
+        ..EngineConfig::new(args.listen, args.model.clone(), profile)
+    };
+    let stop = shutdown::on_signal()?;
+    let server = EngineServer::bind(config).await?;
+    println!("pointsman engine: ready, serving {} on http://{}", args.model, server.local_addr());
+    server.serve(async move { stop.cancelled().await }).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_profiles() -> Result<()> {
+    for builtin in BuiltinProfile::ALL {
+        let profile = builtin.load()?;
+        println!("{}", profile.name);
+        println!(
+            "    {} seats, {} KV blocks of {} tokens",
+            profile.max_sequences, profile.blocks, profile.block_size
+        );
+        for (figure, source) in &profile.sources {
+            println!("    {figure}: {source}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Progress on long work, on standard error and only where a person sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pointsman_bench::run::Progress;
+use tokio::task::JoinHandle;
+
+/// A bar that follows a load until it is finished.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    follower: JoinHandle<()>,
+}
+
+/// Draws a bar over `planned` requests. Hidden where standard error is no terminal.
+pub(crate) fn bar(progress: &Arc<Progress>, planned: u64) -> Bar {
+    let bar = ProgressBar::new(planned);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} answered, {msg}  {elapsed}") {
+        bar.set_style(style);
+    }
+    let drawn = bar.clone();
+    let followed = Arc::clone(progress);
+    let follower = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            drawn.set_position(followed.finished());
+            drawn.set_message(format!("{} in flight, {} failed", in_flight(&followed), followed.failed()));
+        }
+    });
+    Bar { bar, follower }
+}
+
+impl Bar {
+    /// Takes the bar away.
+    pub(crate) fn finish(self) {
+        self.follower.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+fn in_flight(progress: &Progress) -> u64 {
+    progress.sent().saturating_sub(progress.finished())
+}
