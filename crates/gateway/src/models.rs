@@ -12,11 +12,14 @@ use crate::reply::ReplyBody;
 
 /// The list, or one entry of it; `None` where nobody has such a model.
 pub(crate) fn answer(generation: &Generation, id: Option<&str>) -> Option<Response<ReplyBody>> {
+    let pools = &generation.world.pools;
+    let declared = pools.iter().flat_map(|pool| pool.models.declared_models());
+    let declared = declared.map(|name| ServedModel::named(&**name));
     let served = generation.pools.iter().flat_map(|pool| pool.served_models()).map(|model| ServedModel {
         parent: model.parent.as_deref().map(str::to_owned),
         ..ServedModel::named(&*model.id)
     });
-    let models = merge_models(served);
+    let models = merge_models(declared.chain(served));
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let body: Bytes = match id {
         None => render_models(&models, created),

@@ -130,8 +130,11 @@ async fn broken_framing_ends_the_connection_and_nothing_else() {
 
 #[tokio::test]
 async fn no_route_is_404_and_models_are_listed() {
-    let (_engine, gateway) = gateway().await;
-    let reply = ask(gateway.address, b"GET /nowhere HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut named = world(&[engine.address]);
+    named.listeners[0].hostname = Some("h".into());
+    let gateway = Running::start(named).await;
+    let reply = ask(gateway.address, b"GET /x HTTP/1.1\r\nhost: nowhere\r\n\r\n").await;
     assert_eq!((reply.status, reply.reason()), (404, "no_route"));
     let list = b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n";
     while !ask(gateway.address, list).await.text().contains(r#""id":"served""#) {

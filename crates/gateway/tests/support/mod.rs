@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman_config::route::RouteTable;
 use pointsman_config::{
-    AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, PoolSpec, Timeouts, World,
+    AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, Options, PoolSpec,
+    QuickOptions, SourceText, Timeouts, World, load, quick_form,
 };
 use pointsman_core::{Policy, RetryBudget};
 use pointsman_fleet::{Fleet, FleetOptions};
@@ -69,7 +71,7 @@ pub fn world(engines: &[SocketAddr]) -> World {
         port: 0,
         hostname: None,
         tls: None,
-        routes: Arc::new(routes()),
+        routes: routes(),
     };
     let gateway = GatewayPolicy {
         trusted_sources: vec![IpNet { address: [127, 0, 0, 1].into(), prefix: 8 }],
@@ -78,8 +80,21 @@ pub fn world(engines: &[SocketAddr]) -> World {
     World { listeners: vec![listener], pools: vec![pool], gateway }
 }
 
-fn routes() -> pointsman_config::route::RouteTable {
-    pointsman_config::route::RouteTable::default()
+/// A route that leads everything to the first pool.
+fn routes() -> Arc<RouteTable> {
+    let quick = quick_form(&["http://127.0.0.1:1"], &QuickOptions::default()).unwrap();
+    Arc::clone(&quick.listeners[0].routes)
+}
+
+/// The world of these manifests, with the budgets of [`timeouts`].
+pub fn manifests(text: &str) -> World {
+    let loaded = load(&[SourceText::new("test.yaml", text)], &Options::default());
+    assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+    let mut world = loaded.world;
+    for pool in &mut world.pools {
+        pool.timeouts = timeouts();
+    }
+    world
 }
 
 impl Running {
