@@ -33,11 +33,13 @@ fn extract_in_pieces_of_8_kib(bencher: Bencher<'_, '_>) {
     });
 }
 
+type Parsed = (BTreeMap<String, String>, f64);
+
 /// What a general parser does: every line becomes a name, labels and a value.
 #[divan::bench]
 fn parse_every_line(bencher: Bencher<'_, '_>) {
     bencher.counter(divan::counter::BytesCount::of_str(PAGE)).bench(|| {
-        let mut families: BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> = BTreeMap::new();
+        let mut families: BTreeMap<String, Vec<Parsed>> = BTreeMap::new();
         for line in black_box(PAGE).lines().filter(|line| !line.starts_with('#')) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));

@@ -7,7 +7,6 @@ mod follow;
 mod groups;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +19,14 @@ use crate::clock::Clock;
 use crate::connect::AccessError;
 use crate::generation::Generation;
 use crate::keeper::KeeperSettings;
+use crate::machine::RequestCounts;
 use crate::record::{RecordError, Recorder};
 use crate::tasks::Tasks;
 
 use apply::Registry;
 
 /// How a fleet is run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FleetOptions {
     /// Where the pools' random numbers start; the same seed and events give the same decisions.
     pub seed: u64,
@@ -36,12 +36,6 @@ pub struct FleetOptions {
     pub record: Option<PathBuf>,
     /// How engines are asked for their state.
     pub keeper: KeeperSettings,
-}
-
-impl Default for FleetOptions {
-    fn default() -> Self {
-        Self { seed: 0, decisions: false, record: None, keeper: KeeperSettings::default() }
-    }
 }
 
 /// Why a fleet does not start, or a configuration is not taken.
@@ -76,7 +70,7 @@ struct Shared {
     metrics: Metrics,
     current: ArcSwap<Generation>,
     registry: Mutex<Registry>,
-    requests: Arc<AtomicU64>,
+    requests: Arc<RequestCounts>,
     recorder: Option<Recorder>,
     tasks: Tasks,
 }
@@ -94,7 +88,7 @@ impl Fleet {
             registry: Mutex::new(Registry::default()),
             clock: Clock::start(),
             current: ArcSwap::from_pointee(empty),
-            requests: Arc::new(AtomicU64::new(1)),
+            requests: Arc::default(),
             recorder,
             tasks: Tasks::new(runtime),
             options,
@@ -147,19 +141,10 @@ impl Fleet {
         &self.shared.metrics
     }
 
-    /// Requests placed and not ended, over all pools.
+    /// Requests placed and not ended, over all pools, those included that are gone from the configuration.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        let generation = self.shared.current.load();
-        let mut vitals: Vec<_> = generation
-            .pools
-            .iter()
-            .flat_map(|pool| &pool.endpoints)
-            .map(|endpoint| (endpoint.id, endpoint.vitals.in_flight()))
-            .collect();
-        vitals.sort_unstable();
-        vitals.dedup();
-        vitals.into_iter().map(|(_, in_flight)| u64::from(in_flight)).sum()
+        self.shared.requests.in_flight()
     }
 
     /// Waits until no request is in flight, at most for `patience`; whether it came to that.
@@ -180,5 +165,12 @@ impl Fleet {
         if let Some(recorder) = &self.shared.recorder {
             recorder.close().await;
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Without a stop nobody waits for the tasks, but they must not go on for a fleet that is gone.
+        self.tasks.cancel();
     }
 }

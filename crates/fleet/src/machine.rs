@@ -27,10 +27,27 @@ pub(crate) struct Machine {
     /// Its number in the fleet and in event logs.
     pub(crate) number: u32,
     pub(crate) clock: Clock,
-    /// Request numbers are unique in the fleet, so that logs of several machines can be read together.
-    requests: Arc<AtomicU64>,
+    requests: Arc<RequestCounts>,
     timer: Arc<Timer>,
     inner: Mutex<Inner>,
+}
+
+/// What is counted over all state machines of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct RequestCounts {
+    made: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl RequestCounts {
+    /// Numbers are unique in the fleet, so that the logs of several machines can be read together.
+    fn next(&self) -> RequestId {
+        RequestId(self.made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -76,7 +93,7 @@ impl Machine {
         number: u32,
         config: PoolConfig,
         clock: Clock,
-        requests: Arc<AtomicU64>,
+        requests: Arc<RequestCounts>,
         log: Option<PoolLog>,
     ) -> Arc<Self> {
         let inner = Inner {
@@ -103,7 +120,7 @@ impl Machine {
 
     /// Asks for an endpoint.
     pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts) -> Ticket {
-        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let request = self.requests.next();
         let own = Own { request, policy: facts.policy, since: self.clock.now() };
         self.ask(own, Event::Arrived { request, facts }, None)
     }
@@ -128,6 +145,18 @@ impl Machine {
         ticket
     }
 
+    /// A request was placed: called under the lock, as is [`Machine::end`], so that a leaving endpoint goes exactly
+    /// with its last request.
+    pub(crate) fn begin(&self, endpoint: &Endpoint) {
+        endpoint.vitals.begin();
+        self.requests.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self, endpoint: &Endpoint) {
+        endpoint.vitals.end();
+        self.requests.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Handles an event that dispatches or rejects its own request, now or later. `left` is the endpoint that the
     /// request leaves, and the cause that ends the request there and then unless the core says otherwise.
     fn ask(
@@ -139,7 +168,7 @@ impl Machine {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
         if let Some((endpoint, _)) = left {
-            endpoint.vitals.end();
+            self.end(endpoint);
         }
         let answer = self.step(&mut inner, event, Some(own), &mut deliveries);
         let answer = answer.or_else(|| Some(Err(Rejection::AttemptsFailed(left?.1?))));
@@ -189,7 +218,7 @@ impl Machine {
     fn ended(self: &Arc<Self>, endpoint: &Endpoint, event: Event) {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
-        endpoint.vitals.end();
+        self.end(endpoint);
         self.step(&mut inner, event, None, &mut deliveries);
         self.sweep(&mut inner, &mut deliveries);
         drop(inner);

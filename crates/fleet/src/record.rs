@@ -92,7 +92,7 @@ impl PoolLog {
     pub(crate) fn event(&mut self, now: Time, event: &Event) {
         if !self.lost.load(Ordering::Relaxed) {
             self.seq += 1;
-            self.send(Entry::Event { pool: self.pool, seq: self.seq, now, event: event.clone() });
+            self.send(Entry::Event { pool: self.pool, seq: self.seq, now, event: Box::new(event.clone()) });
         }
     }
 
@@ -107,7 +107,7 @@ impl PoolLog {
         match self.sender.try_send(entry) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.store(true, Ordering::Release)
+                self.lost.store(true, Ordering::Release);
             }
         }
     }

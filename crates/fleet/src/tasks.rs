@@ -1,10 +1,15 @@
 //! The one owner of all tasks of a fleet.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// So many engines are asked for their metrics or models at one time.
+const MAX_QUESTIONS: usize = 64;
 
 /// Spawns tasks that end when the fleet stops, and waits for them then.
 #[derive(Clone, Debug)]
@@ -12,11 +17,17 @@ pub(crate) struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
+    questions: Arc<Semaphore>,
 }
 
 impl Tasks {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, tracker: TaskTracker::new(), stop: CancellationToken::new() }
+        Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+        }
     }
 
     /// A token that is cancelled with all others when the fleet stops, or by itself.
@@ -32,8 +43,17 @@ impl Tasks {
         drop(self.tracker.spawn_on(task, &self.runtime));
     }
 
-    pub(crate) async fn stop(&self) {
+    /// Leave to ask an engine for something that can wait; probes do not need it.
+    pub(crate) async fn leave_to_ask(&self) -> Option<SemaphorePermit<'_>> {
+        self.questions.acquire().await.ok()
+    }
+
+    pub(crate) fn cancel(&self) {
         self.stop.cancel();
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.cancel();
         self.tracker.close();
         self.tracker.wait().await;
     }

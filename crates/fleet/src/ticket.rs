@@ -119,7 +119,7 @@ impl Placed {
         fallbacks: Fallbacks,
         decision: Option<Arc<Decision>>,
     ) -> Self {
-        endpoint.vitals.begin();
+        machine.begin(&endpoint);
         endpoint.series.attempted();
         let reported = Time::ZERO;
         Self {

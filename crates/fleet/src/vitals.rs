@@ -43,7 +43,8 @@ impl Vitals {
 
     /// Bytes of an answer came at `now`, on whatever stream.
     pub fn on_bytes(&self, now: Time) {
-        self.last_byte.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        // Two threads may store in the wrong order, which is off by what lies between them.
+        self.last_byte.store(now.as_nanos(), Ordering::Relaxed);
     }
 
     /// A stream went on after a pause of this length.

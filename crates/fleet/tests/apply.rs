@@ -41,6 +41,35 @@ async fn futures(fleet: &Fleet, pool: usize, count: usize) -> Vec<pointsman_flee
 }
 
 #[tokio::test]
+async fn an_endpoint_that_comes_back_while_it_drains_is_the_same_one() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    let before = ids(&fleet, 0);
+    let placed = futures(&fleet, 0, 1).await;
+    fleet.apply(world(&[("a", &[])]), 0).unwrap();
+    assert_eq!(fleet.in_flight(), 1, "a request on a leaving endpoint is still in flight");
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0), before);
+    drop(placed);
+    assert_eq!(futures(&fleet, 0, 2).await.len(), 2, "its last old request does not take it away");
+    fleet.apply(world(&[("a", &[])]), 0).unwrap();
+    fleet.apply(world(&[("a", &[1])]), 0).unwrap();
+    assert_ne!(ids(&fleet, 0), before, "once gone, it is a new endpoint");
+}
+
+#[tokio::test]
+async fn more_pools_than_one_machine_holds_are_all_served() {
+    let fleet = start();
+    let names: Vec<_> = (0..70).map(|number| format!("pool-{number:02}")).collect();
+    let pools: Vec<_> = names.iter().map(|name| (name.as_str(), &[1, 2][..])).collect();
+    fleet.apply(world(&pools), 0).unwrap();
+    for pool in 0..70 {
+        assert_eq!(futures(&fleet, pool, 1).await.len(), 1);
+    }
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[tokio::test]
 async fn pools_that_share_endpoints_see_each_others_load() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3]), ("c", &[9])]), 0).unwrap();

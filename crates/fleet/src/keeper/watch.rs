@@ -29,11 +29,13 @@ pub(super) async fn run(post: Post) {
     let mut models_due = last;
     loop {
         let endpoint = post.face.load_full();
+        let leave = post.tasks.leave_to_ask().await;
         scraper.scrape(&post, &endpoint, &mut client).await;
         if Instant::now() >= models_due {
             ask_models(&post, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
+        drop(leave);
         let pause = pace.next(vitals.dispatched(), vitals.in_flight(), last.elapsed());
         last = Instant::now();
         rest(&post, &endpoint, pause).await;

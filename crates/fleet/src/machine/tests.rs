@@ -33,7 +33,7 @@ fn endpoint() -> Arc<Endpoint> {
 
 fn machine() -> Arc<Machine> {
     let config = PoolConfig { seed: 1, decisions: false };
-    let machine = Machine::new(0, config, Clock::start(), Arc::new(AtomicU64::new(1)), None);
+    let machine = Machine::new(0, config, Clock::start(), Arc::default(), None);
     machine.tell(Event::PolicyChanged { policy: POLICY, to: Policy::default() });
     machine.set_members(POLICY, vec![endpoint()]);
     let spec = EndpointSpec { policies: PolicySet::of(POLICY) };

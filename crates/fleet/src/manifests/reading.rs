@@ -176,7 +176,9 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        assert!(matches!(read(&[missing.clone()]), Err(ManifestError::Read { path, .. }) if path == missing));
+        assert!(
+            matches!(read(std::slice::from_ref(&missing)), Err(ManifestError::Read { path, .. }) if path == missing)
+        );
         std::fs::write(folder.path().join("a.yaml"), [0xff, 0xfe]).unwrap();
         assert!(matches!(read(&[folder.path().to_owned()]), Err(ManifestError::NotText { .. })));
         let length = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;

@@ -34,7 +34,7 @@ pub enum Line {
         /// When.
         now: Time,
         /// What. Block hashes are scrambled with a key of the file.
-        event: Event,
+        event: Box<Event>,
     },
     /// What the core answered to the event with this number; left out where it answered nothing.
     Effects {

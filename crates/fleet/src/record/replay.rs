@@ -130,7 +130,7 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
                 machines.insert(pool, Replayed::new(pool, PoolConfig { seed, decisions }));
             }
             Line::Event { pool, seq, now, event } => match machines.get_mut(&pool) {
-                Some(machine) => machine.event(seq, now, event)?,
+                Some(machine) => machine.event(seq, now, *event)?,
                 None => return Err(ReplayError::Order { pool, seq }),
             },
             Line::Effects { pool, seq, effects } => match machines.get_mut(&pool) {

@@ -90,9 +90,10 @@ fn a_missing_effect_is_told() {
 fn block_hashes_do_not_stand_in_the_log() {
     let text = record(100);
     assert!(!text.contains(&0x0123_4567_89ab_cdef_u64.to_string()));
-    let blocks = |line: Line| match line {
-        Line::Event { event: Event::Arrived { facts, .. }, .. } => Some(facts.blocks),
-        Line::Event { .. } | Line::Header { .. } | Line::Effects { .. } | Line::Gap { .. } => None,
+    let blocks = |line: Line| {
+        let Line::Event { event, .. } = line else { return None };
+        let Event::Arrived { facts, .. } = *event else { return None };
+        Some(facts.blocks)
     };
     let seen: Vec<_> = read_log(text.as_bytes()).filter_map(|line| blocks(line.unwrap())).collect();
     assert_eq!((seen.len(), &seen[0]), (2, &seen[1]));

@@ -28,7 +28,7 @@ pub(super) enum Entry {
         pool: u32,
         seq: u64,
         now: Time,
-        event: Event,
+        event: Box<Event>,
     },
     Effects {
         pool: u32,
@@ -111,7 +111,7 @@ impl Thread {
                 decisions,
             },
             Entry::Event { pool, seq, now, event } => {
-                Line::Event { pool, seq, now, event: self.without_hashes(event) }
+                Line::Event { pool, seq, now, event: Box::new(self.without_hashes(*event)) }
             }
             Entry::Effects { pool, seq, effects } => {
                 let effects = effects.iter().map(|effect| serde_json::to_value(RecordedEffect::from(effect)));
