@@ -1,0 +1,148 @@
+//! Endpoint addresses in headers and metadata (proposal 004).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::wire::{Kind, Metadata, Struct};
+
+/// Header, and key in the metadata namespace [`NAMESPACE`]: where to send the request, `ip:port` in order of
+/// preference.
+pub const DESTINATION: &str = "x-gateway-destination-endpoint";
+/// Key in the metadata namespace [`NAMESPACE`]: the `ip:port` that served the request.
+pub const SERVED: &str = "x-gateway-destination-endpoint-served";
+/// Key in the metadata namespace [`SUBSET_NAMESPACE`]: the addresses that may serve the request.
+pub const SUBSET: &str = "x-gateway-destination-endpoint-subset";
+
+/// The metadata namespace of load balancing.
+pub(crate) const NAMESPACE: &str = "envoy.lb";
+const SUBSET_NAMESPACE: &str = "envoy.lb.subset_hint";
+
+/// A gateway's list of the addresses that may serve a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubsetHint {
+    entries: Vec<(Host, Option<u16>)>,
+}
+
+/// A host, comparable whatever way an address is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Ip(IpAddr),
+    Name(Box<str>),
+}
+
+impl SubsetHint {
+    /// The list in a message's metadata: `None` where the gateway sends none, an empty one where it allows no
+    /// endpoint. A string with commas counts as a list.
+    #[must_use]
+    pub fn read(metadata: &Metadata) -> Option<Self> {
+        let hint = metadata.filter_metadata.get(SUBSET_NAMESPACE)?.fields.get(SUBSET)?;
+        match hint.kind.as_ref()? {
+            Kind::List(list) => {
+                let texts = list.values.iter().filter_map(|value| match &value.kind {
+                    Some(Kind::Text(text)) => Some(text.as_str()),
+                    Some(
+                        Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) | Kind::List(_),
+                    )
+                    | None => None,
+                });
+                Some(Self::of(texts))
+            }
+            Kind::Text(text) => Some(Self::of(text.split(','))),
+            Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) => None,
+        }
+    }
+
+    /// The list of these addresses: `ip:port`, `[ip]:port` for IPv6, or an `ip` that stands for all its ports.
+    pub fn of<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { entries: addresses.into_iter().filter_map(parse).collect() }
+    }
+
+    /// Whether the endpoint at this host and port is in the list.
+    #[must_use]
+    pub fn contains(&self, host: &str, port: u16) -> bool {
+        let host = parse_host(host);
+        self.entries.iter().any(|(listed, at)| *listed == host && at.is_none_or(|at| at == port))
+    }
+}
+
+/// The address in a message's metadata that served the request.
+pub(crate) fn served(metadata: &Metadata) -> Option<&str> {
+    match metadata.filter_metadata.get(NAMESPACE)?.fields.get(SERVED)?.kind.as_ref()? {
+        Kind::Text(text) => Some(text),
+        Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) | Kind::List(_) => None,
+    }
+}
+
+/// The metadata that says where to send the request.
+pub(crate) fn destination_metadata(addresses: &str) -> Struct {
+    let inner = Struct::of(DESTINATION, Kind::Text(addresses.to_owned()));
+    Struct::of(NAMESPACE, Kind::Struct(inner))
+}
+
+fn parse(entry: &str) -> Option<(Host, Option<u16>)> {
+    let entry = entry.trim();
+    if entry.is_empty() {
+        return None;
+    }
+    if let Ok(address) = entry.parse::<SocketAddr>() {
+        return Some((Host::Ip(address.ip().to_canonical()), Some(address.port())));
+    }
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Some((Host::Ip(ip.to_canonical()), None));
+    }
+    match entry.rsplit_once(':') {
+        Some((host, port)) => Some((parse_host(host), Some(port.parse().ok()?))),
+        None => Some((parse_host(entry), None)),
+    }
+}
+
+fn parse_host(host: &str) -> Host {
+    host.parse::<IpAddr>().map_or_else(|_| Host::Name(host.into()), |ip| Host::Ip(ip.to_canonical()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{ListValue, Value};
+
+    fn check(listed: &[&str], host: &str, port: u16, expected: bool) {
+        assert_eq!(SubsetHint::of(listed.iter().copied()).contains(host, port), expected, "{listed:?}");
+    }
+
+    #[test]
+    fn an_address_is_compared_as_an_address() {
+        check(&["10.0.0.1:8000"], "10.0.0.1", 8000, true);
+        check(&["10.0.0.1:8000"], "10.0.0.1", 8001, false);
+        check(&["10.0.0.1"], "10.0.0.1", 8001, true);
+        check(&[" 10.0.0.1:8000 "], "10.0.0.1", 8000, true);
+        check(&["[fd00::1]:8000"], "fd00:0::1", 8000, true);
+        check(&["[fd00::1]"], "fd00::1", 8000, true);
+        check(&["fd00::1"], "fd00::1", 9, true);
+        check(&["[::ffff:10.0.0.1]:8000"], "10.0.0.1", 8000, true);
+        check(&["engine:8000"], "engine", 8000, true);
+        check(&["engine:port"], "engine", 8000, false);
+        check(&["", " "], "10.0.0.1", 8000, false);
+        check(&[], "10.0.0.1", 8000, false);
+    }
+
+    fn hint(kind: Kind) -> Option<SubsetHint> {
+        let inner = Struct::of(SUBSET, kind);
+        SubsetHint::read(&Metadata { filter_metadata: [(SUBSET_NAMESPACE.to_owned(), inner)].into() })
+    }
+
+    #[test]
+    fn absent_and_empty_are_not_the_same() {
+        assert_eq!(SubsetHint::read(&Metadata::default()), None);
+        assert_eq!(hint(Kind::List(ListValue::default())), Some(SubsetHint::default()));
+        assert_eq!(hint(Kind::Text(String::new())), Some(SubsetHint::default()));
+        assert_eq!(hint(Kind::Number(1.0)), None);
+    }
+
+    #[test]
+    fn a_list_and_a_string_with_commas_say_the_same() {
+        let values = ["10.0.0.1:8000", "10.0.0.2:8000"].map(|text| Value::text(text.to_owned())).to_vec();
+        let list = hint(Kind::List(ListValue { values }));
+        assert_eq!(list, hint(Kind::Text("10.0.0.1:8000, 10.0.0.2:8000".into())));
+        assert!(list.is_some_and(|list| list.contains("10.0.0.2", 8000)));
+    }
+}

@@ -1,0 +1,392 @@
+//! The messages of `envoy.service.ext_proc.v3`, as far as a picker reads or writes them. Fields that it has no use for
+//! (attributes, typed metadata) are not here, so they are skipped without being built.
+//!
+//! Numbers and types follow `external_processor.proto`, `base.proto`, `processing_mode.proto` and `struct.proto` of the
+//! Envoy API, version 3. The tests compare them with bytes that Envoy's full definitions write.
+//!
+//! Bodies and header values never appear in `Debug` output.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// What Envoy sends.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProcessingRequest {
+    /// The event.
+    #[prost(oneof = "Event", tags = "2, 3, 4, 5, 6, 7")]
+    pub request: Option<Event>,
+    /// Metadata of the namespaces that the filter forwards.
+    #[prost(message, optional, tag = "8")]
+    pub metadata_context: Option<Metadata>,
+    /// Nobody waits for an answer.
+    #[prost(bool, tag = "10")]
+    pub observability_mode: bool,
+    /// On the first message of a stream: which bodies come, and how.
+    #[prost(message, optional, tag = "11")]
+    pub protocol_config: Option<ProtocolConfiguration>,
+}
+
+/// One part of a request or response on its way through Envoy.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Event {
+    /// The request's head.
+    #[prost(message, tag = "2")]
+    RequestHeaders(HttpHeaders),
+    /// The response's head.
+    #[prost(message, tag = "3")]
+    ResponseHeaders(HttpHeaders),
+    /// A piece of the request's body.
+    #[prost(message, tag = "4")]
+    RequestBody(HttpBody),
+    /// A piece of the response's body.
+    #[prost(message, tag = "5")]
+    ResponseBody(HttpBody),
+    /// The request's trailers.
+    #[prost(message, tag = "6")]
+    RequestTrailers(HttpTrailers),
+    /// The response's trailers.
+    #[prost(message, tag = "7")]
+    ResponseTrailers(HttpTrailers),
+}
+
+/// How the filter is configured.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ProtocolConfiguration {
+    /// `BodySendMode` of request bodies.
+    #[prost(int32, tag = "1")]
+    pub request_body_mode: i32,
+    /// `BodySendMode` of response bodies.
+    #[prost(int32, tag = "2")]
+    pub response_body_mode: i32,
+    /// Whether bodies come before the head was answered.
+    #[prost(bool, tag = "3")]
+    pub send_body_without_waiting_for_header_response: bool,
+}
+
+/// A head.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HttpHeaders {
+    /// Names in lower case, pseudo-headers among them.
+    #[prost(message, optional, tag = "1")]
+    pub headers: Option<HeaderMap>,
+    /// No body and no trailers follow.
+    #[prost(bool, tag = "3")]
+    pub end_of_stream: bool,
+}
+
+/// A piece of a body.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct HttpBody {
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: Bytes,
+    /// No more of it and no trailers follow.
+    #[prost(bool, tag = "2")]
+    pub end_of_stream: bool,
+}
+
+/// Trailers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HttpTrailers {
+    /// The fields.
+    #[prost(message, optional, tag = "1")]
+    pub trailers: Option<HeaderMap>,
+}
+
+/// Header fields in order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeaderMap {
+    /// The fields; a name may come more than once.
+    #[prost(message, repeated, tag = "1")]
+    pub headers: Vec<HeaderValue>,
+}
+
+/// One header field.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct HeaderValue {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The value in gateways of old; empty where `raw_value` is used.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub raw_value: Bytes,
+}
+
+impl HeaderValue {
+    /// The value, whichever field it stands in.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        if self.raw_value.is_empty() { &self.value } else { &self.raw_value }
+    }
+}
+
+/// Dynamic metadata by namespace.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Metadata {
+    /// The namespaces.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub filter_metadata: BTreeMap<String, Struct>,
+}
+
+/// A JSON object.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Struct {
+    /// Its members.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// A JSON value.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Value {
+    /// The value.
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    pub kind: Option<Kind>,
+}
+
+/// The kinds of JSON value.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Kind {
+    /// `null`; the number is always 0.
+    #[prost(int32, tag = "1")]
+    Null(i32),
+    /// A number.
+    #[prost(double, tag = "2")]
+    Number(f64),
+    /// A string.
+    #[prost(string, tag = "3")]
+    Text(String),
+    /// `true` or `false`.
+    #[prost(bool, tag = "4")]
+    Bool(bool),
+    /// An object.
+    #[prost(message, tag = "5")]
+    Struct(Struct),
+    /// An array.
+    #[prost(message, tag = "6")]
+    List(ListValue),
+}
+
+/// A JSON array.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ListValue {
+    /// Its elements.
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<Value>,
+}
+
+impl Value {
+    /// A string.
+    #[must_use]
+    pub const fn text(text: String) -> Self {
+        Self { kind: Some(Kind::Text(text)) }
+    }
+}
+
+impl Struct {
+    /// An object with one member.
+    #[must_use]
+    pub fn of(name: &str, kind: Kind) -> Self {
+        Self { fields: BTreeMap::from([(name.to_owned(), Value { kind: Some(kind) })]) }
+    }
+}
+
+/// What Envoy is answered.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProcessingResponse {
+    /// The answer.
+    #[prost(oneof = "Reply", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub response: Option<Reply>,
+    /// Dynamic metadata to set, by namespace.
+    #[prost(message, optional, tag = "8")]
+    pub dynamic_metadata: Option<Struct>,
+}
+
+/// The answer to one event, or to several.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Reply {
+    /// To the request's head.
+    #[prost(message, tag = "1")]
+    RequestHeaders(HeadersResponse),
+    /// To the response's head.
+    #[prost(message, tag = "2")]
+    ResponseHeaders(HeadersResponse),
+    /// To the request's body.
+    #[prost(message, tag = "3")]
+    RequestBody(BodyResponse),
+    /// To the response's body.
+    #[prost(message, tag = "4")]
+    ResponseBody(BodyResponse),
+    /// To the request's trailers.
+    #[prost(message, tag = "5")]
+    RequestTrailers(TrailersResponse),
+    /// To the response's trailers.
+    #[prost(message, tag = "6")]
+    ResponseTrailers(TrailersResponse),
+    /// The whole answer to the client.
+    #[prost(message, tag = "7")]
+    Immediate(ImmediateResponse),
+}
+
+/// The answer to a head.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeadersResponse {
+    /// What to change.
+    #[prost(message, optional, tag = "1")]
+    pub response: Option<CommonResponse>,
+}
+
+/// The answer to a piece of a body.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BodyResponse {
+    /// What to change.
+    #[prost(message, optional, tag = "1")]
+    pub response: Option<CommonResponse>,
+}
+
+/// The answer to trailers. They are never changed.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TrailersResponse {}
+
+/// Changes to a request or response.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CommonResponse {
+    /// Of header fields.
+    #[prost(message, optional, tag = "2")]
+    pub header_mutation: Option<HeaderMutation>,
+    /// Of the body.
+    #[prost(message, optional, tag = "3")]
+    pub body_mutation: Option<BodyMutation>,
+    /// Whether the route is to be chosen again.
+    #[prost(bool, tag = "5")]
+    pub clear_route_cache: bool,
+}
+
+/// Changes to header fields.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeaderMutation {
+    /// Fields to set.
+    #[prost(message, repeated, tag = "1")]
+    pub set_headers: Vec<HeaderValueOption>,
+    /// Names whose fields all go.
+    #[prost(string, repeated, tag = "2")]
+    pub remove_headers: Vec<String>,
+}
+
+/// A header field to set.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeaderValueOption {
+    /// The field.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<HeaderValue>,
+    /// `HeaderAppendAction`.
+    #[prost(int32, tag = "3")]
+    pub append_action: i32,
+}
+
+impl HeaderValueOption {
+    /// `OVERWRITE_IF_EXISTS_OR_ADD`.
+    const OVERWRITE: i32 = 2;
+
+    /// Sets a field, in place of all that have its name.
+    #[must_use]
+    pub fn set(name: &str, value: Bytes) -> Self {
+        let header = HeaderValue { key: name.to_owned(), value: Bytes::new(), raw_value: value };
+        Self { header: Some(header), append_action: Self::OVERWRITE }
+    }
+}
+
+/// A change to a body.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BodyMutation {
+    /// The change.
+    #[prost(oneof = "Mutation", tags = "1, 2, 3")]
+    pub mutation: Option<Mutation>,
+}
+
+/// The kinds of change to a body.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+#[prost(skip_debug)]
+pub enum Mutation {
+    /// These bytes instead.
+    #[prost(bytes = "bytes", tag = "1")]
+    Body(Bytes),
+    /// Nothing instead.
+    #[prost(bool, tag = "2")]
+    ClearBody(bool),
+    /// In full duplex: the next piece of the body to send on.
+    #[prost(message, tag = "3")]
+    Streamed(StreamedBodyResponse),
+}
+
+/// A piece of a body to send on.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct StreamedBodyResponse {
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: Bytes,
+    /// No more of it and no trailers follow.
+    #[prost(bool, tag = "2")]
+    pub end_of_stream: bool,
+}
+
+/// An answer to the client from the picker itself.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ImmediateResponse {
+    /// The HTTP status.
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<HttpStatus>,
+    /// The header fields.
+    #[prost(message, optional, tag = "2")]
+    pub headers: Option<HeaderMutation>,
+    /// The body.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: Bytes,
+    /// A word for the access log.
+    #[prost(string, tag = "5")]
+    pub details: String,
+}
+
+/// An HTTP status.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct HttpStatus {
+    /// The code.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+}
+
+impl fmt::Debug for HttpBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpBody({} bytes, end_of_stream: {})", self.body.len(), self.end_of_stream)
+    }
+}
+
+impl fmt::Debug for StreamedBodyResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamedBodyResponse({} bytes, end_of_stream: {})", self.body.len(), self.end_of_stream)
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeaderValue({}, {} bytes)", self.key, self.bytes().len())
+    }
+}
+
+impl fmt::Debug for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body(body) => write!(f, "Body({} bytes)", body.len()),
+            Self::ClearBody(clear) => write!(f, "ClearBody({clear})"),
+            Self::Streamed(piece) => piece.fmt(f),
+        }
+    }
+}

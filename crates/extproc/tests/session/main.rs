@@ -1,0 +1,8 @@
+//! The session as tables: messages in, answers out.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod bodies;
+mod order;
+mod outcomes;
+mod picks;
+mod support;

@@ -1,0 +1,154 @@
+//! What becomes of requests: refusals and accounting.
+
+use pointsman_core::{EndpointId, Rejection};
+use pointsman_exchange::{Limits, Refusal};
+use pointsman_extproc::wire::{ProcessingRequest, Reply};
+use pointsman_extproc::{Next, Patience, SessionOptions};
+use pointsman_telemetry::Outcome;
+
+use crate::support::*;
+
+const ASK: &str = r#"{"model":"m","prompt":"hello"}"#;
+const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
+const DONE: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\ndata: [DONE]\n\n";
+
+fn check_refused(messages: Vec<ProcessingRequest>, expected: &str) {
+    let options = SessionOptions { limits: Limits { max_body_bytes: 64 }, ..SessionOptions::default() };
+    let mut rig = Rig::new(options);
+    assert_eq!(rig.run(messages), [expected, "over"]);
+    let summary = rig.session.take_summary().unwrap();
+    assert!(matches!(summary.outcome, Outcome::Rejected(_)));
+    assert_eq!(summary.status.to_string(), expected[..3]);
+    assert_eq!(rig.session.take_summary(), None);
+    assert!(rig.ended().is_empty());
+}
+
+#[test]
+fn bad_requests_are_answered_at_once() {
+    let with = |fields: &[(&str, &str)]| head("POST /v1/completions", fields, false);
+    check_refused(vec![completions(), body("{\"model\"", true)], "400 invalid_body");
+    check_refused(vec![completions(), body("", true)], "400 invalid_body");
+    check_refused(vec![completions(), body(r#"{"prompt":"a"}"#, true)], "400 missing_model");
+    check_refused(vec![head("POST /v1/completions", &[], true)], "400 invalid_body");
+    check_refused(vec![completions(), body(&"x".repeat(65), false)], "413 body_too_large");
+    check_refused(vec![with(&[("content-length", "65")])], "413 body_too_large");
+    check_refused(vec![with(&[("content-encoding", "gzip")])], "415 content_encoding");
+    check_refused(vec![head("POST /v1/load_lora_adapter", &[], false)], "404 administration_path");
+    check_refused(vec![head("GET /v1/responses/resp_1", &[], true)], "404 unknown_response");
+}
+
+#[test]
+fn administration_paths_open_only_where_that_is_asked_for() {
+    let mut rig = Rig::new(SessionOptions { administration: true, ..SessionOptions::default() });
+    let said = rig.run([head("POST /v1/load_lora_adapter", &[], true)]);
+    assert!(said[0].starts_with("request head x-gateway-destination-endpoint="), "{said:?}");
+}
+
+#[test]
+fn the_pools_rejection_is_the_answer() {
+    let mut rig = Rig::new(SessionOptions::default());
+    rig.run([completions()]);
+    let mut out = Vec::new();
+    let Next::Ask(_) = rig.session.message(body(ASK, true), &mut out) else { panic!("no question") };
+    let next = rig.session.placed(Err(Rejection::NoReadyEndpoint), &mut out);
+    assert!(matches!(next, Next::Over));
+    let Some(Reply::Immediate(answer)) = &out[0].response else { panic!("{out:?}") };
+    let fields = &answer.headers.as_ref().unwrap().set_headers;
+    let field = |name: &str| {
+        let field = fields.iter().filter_map(|field| field.header.as_ref()).find(|field| field.key == name);
+        field.map(|field| String::from_utf8_lossy(field.bytes()).into_owned())
+    };
+    assert_eq!(answer.status.unwrap().code, 503);
+    assert_eq!(field("x-pointsman-reason").as_deref(), Some("no_ready_endpoint"));
+    assert_eq!(field("content-type").as_deref(), Some("application/json"));
+    assert!(std::str::from_utf8(&answer.body).unwrap().contains("\"error\""));
+}
+
+#[test]
+fn a_session_says_what_it_waits_for() {
+    let mut rig = Rig::new(SessionOptions::default());
+    assert_eq!(rig.session.patience(), Patience::Unlimited);
+    rig.run([head("POST /v1/completions", &[("content-length", "30")], false), body("{", false)]);
+    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Body, 30));
+    let mut out = Vec::new();
+    let Next::Ask(_) = rig.session.message(body(&ASK[1..], true), &mut out) else { panic!("no question") };
+    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Pool, 30));
+    let next = rig.session.refuse(&Refusal::Busy, &mut out);
+    rig.note(&next, &out);
+    assert_eq!(rig.said, ["429 busy", "over"]);
+    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Unlimited, 0));
+}
+
+fn check_end(modes: (i32, i32), answer: Vec<ProcessingRequest>, expected: &str) {
+    let ask = r#"{"model":"m","prompt":"hello","stream":true}"#;
+    let mut rig = Rig::new(SessionOptions::default());
+    rig.run([with_modes(completions(), modes.0, modes.1), body(ask, true)].into_iter().chain(answer));
+    rig.session.close();
+    assert_eq!(rig.ended(), [(EndpointId(0), expected.to_owned())]);
+    assert!(rig.session.take_summary().is_some());
+}
+
+#[test]
+fn every_request_is_counted_out_by_how_it_ended() {
+    let (both, events) = ((DUPLEX, DUPLEX), || answer_head("200", "text/event-stream", false));
+    check_end(both, vec![events(), answer_body(EVENT, false), answer_body(DONE, true)], "Complete 5 tokens");
+    check_end(both, vec![events(), answer_body(EVENT, false)], "ClientGone 1 tokens");
+    check_end(both, vec![events(), answer_body(EVENT, true)], "Broken(Truncated) 1 tokens");
+    check_end(
+        both,
+        vec![events(), answer_body(EVENT, false), answer_body(DONE, false), answer_trailers()],
+        "Complete 5 tokens",
+    );
+    check_end(both, vec![answer_head("503", "text/plain", true)], "Broken(Unavailable)");
+    check_end(both, vec![answer_head("404", "application/json", false), answer_body("{}", true)], "Complete");
+    check_end(both, vec![], "ClientGone");
+    check_end(
+        (BUFFERED, BUFFERED),
+        vec![events(), answer_body(&format!("{EVENT}{DONE}"), true)],
+        "Complete 5 tokens",
+    );
+}
+
+#[test]
+fn without_response_bodies_the_end_of_the_stream_is_the_end() {
+    let both = (DUPLEX, NONE);
+    check_end(both, vec![answer_head("200", "text/event-stream", false)], "Complete");
+    check_end(both, vec![answer_head("200", "application/json", false)], "Complete");
+    check_end(both, vec![answer_head("200", "text/event-stream", false), answer_trailers()], "Complete");
+    check_end(both, vec![answer_head("500", "application/json", false)], "Broken(EngineError)");
+    check_end(both, vec![], "ClientGone");
+}
+
+#[test]
+fn tokens_are_promised_only_where_they_will_be_seen() {
+    let observes = |request: i32, response: i32| {
+        let mut rig = Rig::new(SessionOptions::default());
+        rig.run([with_modes(completions(), request, response)]);
+        let ask = r#"{"model":"m","prompt":"hello","stream":true}"#;
+        let Next::Ask(asking) = rig.session.message(body(ask, true), &mut Vec::new()) else {
+            panic!("no question")
+        };
+        asking.facts.observes_tokens
+    };
+    assert!(observes(DUPLEX, DUPLEX));
+    assert!(observes(BUFFERED, STREAMED));
+    assert!(!observes(DUPLEX, BUFFERED));
+    assert!(!observes(DUPLEX, NONE));
+}
+
+#[test]
+fn a_stored_response_is_served_by_its_holder() {
+    let pool = TestPool::default();
+    let mut rig = Rig::over(pool.clone(), SessionOptions::default());
+    let create = r#"{"model":"m","input":"hello"}"#;
+    let done = r#"{"id":"resp_1","object":"response","status":"completed","usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
+    rig.run([
+        with_subset(head("POST /v1/responses", &[], false), &["10.0.0.2:8001"]),
+        body(create, true),
+        answer_head("200", "application/json", false),
+        answer_body(done, true),
+    ]);
+    assert_eq!(*pool.ledger.stored.borrow(), [("resp_1".to_owned(), EndpointId(3))]);
+    let said = Rig::over(pool, SessionOptions::default()).run([head("GET /v1/responses/resp_1", &[], true)]);
+    assert!(said[0].contains("x-gateway-destination-endpoint=10.0.0.2:8001,"), "{said:?}");
+}
