@@ -23,7 +23,8 @@ impl Entrance {
     /// The listeners that take this host: of those that match, the ones whose host name is the most specific.
     pub(crate) fn listeners<'a>(self, world: &'a World, host: &str) -> impl Iterator<Item = &'a Listener> {
         let fits = move |listener: &&Listener| self.leads_to(listener);
-        let best = world.listeners.iter().filter(fits).filter_map(|listener| specificity(listener, host)).max();
+        let best =
+            world.listeners.iter().filter(fits).filter_map(|listener| specificity(listener, host)).max();
         let host = host.to_owned();
         world
             .listeners

@@ -62,7 +62,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Opens a listening socket on every address of this machine: both families where there is IPv6, else IPv4.
 pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
     match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(SocketAddr::from(([0, 0, 0, 0], port))),
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind(SocketAddr::from(([0, 0, 0, 0], port)))
+        }
         bound => bound,
     }
 }
@@ -100,7 +102,12 @@ impl Acceptor {
             let open = self.shared.metrics.client_connections();
             self.shared.tasks.spawn(async move {
                 open.inc();
-                acceptor.shared.cut.clone().run_until_cancelled(acceptor.connection(&server, stream, peer)).await;
+                acceptor
+                    .shared
+                    .cut
+                    .clone()
+                    .run_until_cancelled(acceptor.connection(&server, stream, peer))
+                    .await;
                 open.dec();
                 drop(slot);
             });

@@ -161,7 +161,9 @@ fn lead<'a>(
     match listeners.find_map(|listener| listener.routes.find(&wanted, draw)) {
         None => Err(Refusal::NoRoute),
         Some(RouteAction::NoBackend) => Err(Refusal::NoBackend),
-        Some(RouteAction::Redirect(redirect)) => redirected(&redirect).map(Lead::Here).ok_or(Refusal::NoBackend),
+        Some(RouteAction::Redirect(redirect)) => {
+            redirected(&redirect).map(Lead::Here).ok_or(Refusal::NoBackend)
+        }
         Some(RouteAction::Forward(forward)) => match request.route() {
             Route::Models { id } => {
                 models::answer(generation, id.as_deref()).map(Lead::Here).ok_or(Refusal::UndeclaredModel)

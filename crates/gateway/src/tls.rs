@@ -55,7 +55,8 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 impl Certificates {
     /// Reads the certificates of these listeners.
     pub(crate) fn load(listeners: &[&Listener]) -> Result<Arc<Self>, TlsError> {
-        let named = listeners.iter().filter_map(|listener| Some((listener.hostname.clone(), listener.tls.as_ref()?)));
+        let named =
+            listeners.iter().filter_map(|listener| Some((listener.hostname.clone(), listener.tls.as_ref()?)));
         let named: Vec<_> = named.map(|(hostname, files)| (hostname, files.clone())).collect();
         let stamps = named.iter().map(|(_, files)| stamp(files)).collect();
         let entries = named.into_iter().map(|(hostname, files)| Entry::read(hostname, files));
@@ -65,7 +66,8 @@ impl Certificates {
 
     /// Whether they are these listeners' certificates, in this order.
     pub(crate) fn serves(&self, listeners: &[&Listener]) -> bool {
-        let wanted = listeners.iter().filter_map(|listener| Some((&listener.hostname, listener.tls.as_ref()?)));
+        let wanted =
+            listeners.iter().filter_map(|listener| Some((&listener.hostname, listener.tls.as_ref()?)));
         let entries = self.entries.load();
         wanted.eq(entries.iter().map(|entry| (&entry.hostname, &entry.files)))
     }
@@ -113,7 +115,9 @@ impl ResolvesServerCert for Certificates {
 fn fit(hostname: Option<&str>, name: Option<&str>) -> Option<usize> {
     let (Some(hostname), Some(name)) = (hostname, name) else { return Some(0) };
     match hostname.strip_prefix('*') {
-        Some(suffix) => name.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase()).then_some(hostname.len()),
+        Some(suffix) => {
+            name.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase()).then_some(hostname.len())
+        }
         None => hostname.eq_ignore_ascii_case(name).then_some(usize::MAX),
     }
 }

@@ -26,7 +26,12 @@ pub(crate) fn wanted(head: &request::Parts) -> Option<HeaderValue> {
 
 /// Tells the client that both sides go over, and passes bytes from then on. The reservation lasts as long as the
 /// tunnel.
-pub(crate) fn open(shared: &Shared, chosen: Chosen, client: OnUpgrade, mut record: Record) -> Response<ReplyBody> {
+pub(crate) fn open(
+    shared: &Shared,
+    chosen: Chosen,
+    client: OnUpgrade,
+    mut record: Record,
+) -> Response<ReplyBody> {
     let Chosen { placed, got: Got { mut head, .. } } = chosen;
     let engine = head.extensions.remove::<OnUpgrade>();
     let protocol = head.headers.get(header::UPGRADE).cloned();

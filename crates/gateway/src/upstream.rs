@@ -21,10 +21,10 @@ use pointsman_config::AppProtocol;
 use pointsman_core::{EndpointId, FailureCause};
 use pointsman_fleet::{Connection, Connector, Endpoint, HttpVersion};
 
-pub(crate) use answer::{Answered, AnswerBody};
+pub(crate) use answer::{AnswerBody, Answered};
 pub(crate) use body::OutBody;
-pub(crate) use failure::{SendCause, SendError};
 use failure::Sent;
+pub(crate) use failure::{SendCause, SendError};
 pub(crate) use h1::upgrade;
 
 use h1::H1;

@@ -70,7 +70,11 @@ async fn an_engine_that_takes_no_connection_costs_nobody_a_request() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[Engine::nobody(), Engine::nobody(), engine.address]).await;
     for request in [chat_request(false), post("/v1/responses", STORED)] {
-        assert_eq!(ask(gateway.address, &request).await.status, 200, "nothing was written, so anything may be repeated");
+        assert_eq!(
+            ask(gateway.address, &request).await.status,
+            200,
+            "nothing was written, so anything may be repeated"
+        );
     }
     gateway.at_rest().await;
     gateway.stop().await;
@@ -84,10 +88,15 @@ async fn what_stores_state_is_not_repeated_once_it_was_written() {
     gateway.stop().await;
     let unavailable = || whole("503 Service Unavailable", "application/json", r#"{"error":"busy"}"#);
     let (reply, seen, gateway) = twice(unavailable, &post("/v1/responses", STORED)).await;
-    assert_eq!((reply.status, reply.text().as_str(), seen), (503, r#"{"error":"busy"}"#, 1), "the engine's own words");
+    assert_eq!(
+        (reply.status, reply.text().as_str(), seen),
+        (503, r#"{"error":"busy"}"#, 1),
+        "the engine's own words"
+    );
     gateway.stop().await;
     let (reply, seen, gateway) =
-        twice(|| vec![Step::Close], &post("/v1/responses", r#"{"model":"m","input":"hi","store":false}"#)).await;
+        twice(|| vec![Step::Close], &post("/v1/responses", r#"{"model":"m","input":"hi","store":false}"#))
+            .await;
     served("not stored", &reply, seen);
     gateway.stop().await;
 }
@@ -98,7 +107,11 @@ async fn when_all_engines_fail_the_client_hears_why() {
     let (one, two) = (Engine::start(unavailable).await, Engine::start(unavailable).await);
     let gateway = Running::before(&[one.address, two.address]).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
-    assert_eq!((reply.status, reply.text().as_str()), (503, r#"{"error":"asleep"}"#), "the last engine's own words");
+    assert_eq!(
+        (reply.status, reply.text().as_str()),
+        (503, r#"{"error":"asleep"}"#),
+        "the last engine's own words"
+    );
     gateway.at_rest().await;
     gateway.stop().await;
 
@@ -118,7 +131,8 @@ async fn when_all_engines_fail_the_client_hears_why() {
 #[tokio::test]
 async fn other_answers_of_the_engine_are_passed_on() {
     for status in ["400 Bad Request", "404 Not Found", "429 Too Many Requests", "500 Internal Server Error"] {
-        let (reply, seen, gateway) = twice(move || whole(status, "application/json", "{}"), &chat_request(true)).await;
+        let (reply, seen, gateway) =
+            twice(move || whole(status, "application/json", "{}"), &chat_request(true)).await;
         assert_eq!((reply.status.to_string().as_str(), seen), (&status[..3], 1));
         assert_eq!(reply.reason(), "");
         gateway.stop().await;
@@ -139,7 +153,9 @@ async fn garbage_is_no_answer() {
         (
             "two lengths",
             Box::new(|| {
-                vec![Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec())]
+                vec![Step::Send(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec(),
+                )]
             }),
         ),
     ];
@@ -198,7 +214,10 @@ async fn an_error_inside_a_stream_passes_and_counts() {
 async fn a_whole_answer_that_breaks_off_is_broken_off() {
     let script = |_| {
         vec![
-            Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec()),
+            Step::Send(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":"
+                    .to_vec(),
+            ),
             Step::Close,
         ]
     };

@@ -68,7 +68,9 @@ async fn h2_engine(tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
                 let _ = match tls {
                     None => server.serve_connection(TokioIo::new(stream), service).await,
                     Some(tls) => {
-                        let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await else { return };
+                        let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await else {
+                            return;
+                        };
                         server.serve_connection(TokioIo::new(stream), service).await
                     }
                 };
@@ -272,7 +274,9 @@ async fn heads_without_bodies_stay_without() {
     let engine = Engine::start(move |n| match n {
         0 => steps("HTTP/1.1 200 OK\r\ncontent-length: 77\r\n\r\n"),
         1 => steps("HTTP/1.1 204 No Content\r\n\r\n"),
-        _ => steps("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 304 Not Modified\r\netag: \"e\"\r\n\r\n"),
+        _ => steps(
+            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 304 Not Modified\r\netag: \"e\"\r\n\r\n",
+        ),
     })
     .await;
     let gateway = Running::before(&[engine.address]).await;
@@ -359,12 +363,15 @@ async fn a_reload_under_load_drops_nothing() {
 async fn a_taken_port_is_one_clear_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let metrics = pointsman_telemetry::Metrics::new(&pointsman_telemetry::BuildInfo { version: "test", commit: "" });
+    let metrics =
+        pointsman_telemetry::Metrics::new(&pointsman_telemetry::BuildInfo { version: "test", commit: "" });
     let fleet =
         pointsman_fleet::Fleet::start(pointsman_fleet::FleetOptions::default(), metrics.clone()).unwrap();
     fleet.apply(world(&[]), 0).unwrap();
-    let options =
-        pointsman_gateway::GatewayOptions { listen: Some(address), ..pointsman_gateway::GatewayOptions::default() };
+    let options = pointsman_gateway::GatewayOptions {
+        listen: Some(address),
+        ..pointsman_gateway::GatewayOptions::default()
+    };
     let error = pointsman_gateway::Gateway::bind(options, fleet, metrics).unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }

@@ -9,8 +9,8 @@ use http::{Request, header};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pointsman_core::FailureCause;
-use pointsman_fleet::{Connection, Endpoint, HttpVersion};
 use pointsman_fleet::connect::EngineStream;
+use pointsman_fleet::{Connection, Endpoint, HttpVersion};
 
 use super::answer::{AnswerBody, Answered};
 use super::body::OutBody;

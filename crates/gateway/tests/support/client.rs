@@ -86,7 +86,12 @@ impl Wire {
             }
             match self.stream.read_buf(&mut self.buffer).await {
                 Ok(0) | Err(_) => {
-                    return Reply { status: 0, head: String::new(), body: self.buffer.clone(), complete: false };
+                    return Reply {
+                        status: 0,
+                        head: String::new(),
+                        body: self.buffer.clone(),
+                        complete: false,
+                    };
                 }
                 Ok(_) => {}
             }

@@ -69,7 +69,10 @@ impl Drop for Engine {
 pub fn whole(status: &str, content_type: &str, body: &str) -> Vec<Step> {
     let length = body.len();
     vec![Step::Send(
-        format!("HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}").into(),
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .into(),
     )]
 }
 
@@ -96,7 +99,8 @@ pub fn end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }
 
-pub const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+pub const ROLE: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 pub const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
 pub const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 pub const ERROR: &str = "data: {\"error\":{\"message\":\"EngineCore died\",\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}\n\n";
@@ -165,7 +169,9 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>, script: Arc<Script>) {
     loop {
         let Some(seen) = read_request(&mut stream, &mut buffer).await else { return };
         let steps = match seen.head.split(' ').nth(1) {
-            Some("/metrics" | "/server_info" | "/get_server_info") => whole("404 Not Found", "text/plain", "none"),
+            Some("/metrics" | "/server_info" | "/get_server_info") => {
+                whole("404 Not Found", "text/plain", "none")
+            }
             Some("/health") => whole("200 OK", "text/plain", ""),
             Some("/v1/models") => {
                 whole("200 OK", "application/json", r#"{"data":[{"id":"served","object":"model"}]}"#)

@@ -1,5 +1,11 @@
 //! A gateway between a scripted engine and a client that reads bytes.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test file uses its own part"
+)]
 
 pub mod client;
 pub mod engine;
@@ -10,8 +16,8 @@ use std::time::Duration;
 
 use pointsman_config::route::RouteTable;
 use pointsman_config::{
-    AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, Options, PoolSpec,
-    QuickOptions, SourceText, Timeouts, World, load, quick_form,
+    AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, Options,
+    PoolSpec, QuickOptions, SourceText, Timeouts, World, load, quick_form,
 };
 use pointsman_core::{Policy, RetryBudget};
 use pointsman_fleet::{Fleet, FleetOptions};
@@ -102,7 +108,8 @@ impl Running {
         let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
         let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();
         fleet.apply(world, 0).unwrap();
-        let options = GatewayOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..GatewayOptions::default() };
+        let options =
+            GatewayOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..GatewayOptions::default() };
         let gateway = Gateway::bind(options, fleet.clone(), metrics.clone()).unwrap();
         let addresses = gateway.local_addrs();
         let stop = CancellationToken::new();
