@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod debug;
+mod entry;
 mod follow;
 mod groups;
 

@@ -1,6 +1,7 @@
 //! One state machine of the core behind its lock, and the delivery of what it decides.
 
 mod effects;
+mod members;
 mod timer;
 
 use std::collections::BTreeMap;
@@ -255,42 +256,6 @@ impl Machine {
         Self::deliver(deliveries);
     }
 
-    /// The pool's endpoints by these numbers, in that order; those it does not have are left out.
-    pub(crate) fn endpoints(&self, policy: PolicyId, ids: &[EndpointId]) -> Vec<Arc<Endpoint>> {
-        let inner = self.lock();
-        ids.iter().filter_map(|id| inner.member(policy, *id)).collect()
-    }
-
-    /// Sets the endpoints of a pool. Those it loses stay known until they are down, since the core may still name them.
-    pub(crate) fn set_members(&self, policy: PolicyId, mut members: Vec<Arc<Endpoint>>) {
-        members.sort_by_key(|endpoint| endpoint.id);
-        let mut inner = self.lock();
-        let old = inner.members.remove(&policy).unwrap_or_default();
-        let lost = |old: &Arc<Endpoint>| members.binary_search_by_key(&old.id, |new| new.id).is_err();
-        let lost: Vec<_> = old.into_iter().filter(lost).collect();
-        members.extend(lost);
-        members.sort_by_key(|endpoint| endpoint.id);
-        inner.members.insert(policy, members);
-    }
-
-    /// Lets an endpoint finish what it has and then go.
-    pub(crate) fn retire(self: &Arc<Self>, endpoint: EndpointId, vitals: &Arc<Vitals>) {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        self.step(&mut inner, Event::EndpointDraining { endpoint }, None, &mut deliveries);
-        inner.leaving.push((endpoint, Arc::clone(vitals)));
-        self.sweep(&mut inner, &mut deliveries);
-        drop(inner);
-        Self::deliver(deliveries);
-    }
-
-    /// Keeps an endpoint that was leaving, where it has not gone yet; the core hears of it as of a new one.
-    pub(crate) fn recall(&self, endpoint: EndpointId) -> bool {
-        let mut inner = self.lock();
-        let position = inner.leaving.iter().position(|(id, _)| *id == endpoint);
-        position.map(|position| inner.leaving.swap_remove(position)).is_some()
-    }
-
     /// What the core knows, at this moment.
     pub(crate) fn snapshot(&self) -> (Time, PoolSnapshot) {
         let inner = self.lock();
@@ -301,30 +266,6 @@ impl Machine {
     /// The timers' one way in: the times that have come were taken out already.
     pub(crate) fn wake(self: &Arc<Self>) {
         self.tell(Event::Timer);
-    }
-
-    /// Endpoints that lost their last request while leaving go down.
-    fn sweep(self: &Arc<Self>, inner: &mut Inner, deliveries: &mut Deliveries) {
-        while let Some(position) = inner.leaving.iter().position(|(_, vitals)| vitals.in_flight() == 0) {
-            let (endpoint, _) = inner.leaving.swap_remove(position);
-            self.step(inner, Event::EndpointDown { endpoint }, None, deliveries);
-            for members in inner.members.values_mut() {
-                members.retain(|member| member.id != endpoint);
-            }
-        }
-    }
-}
-
-impl Inner {
-    fn member(&self, policy: PolicyId, endpoint: EndpointId) -> Option<Arc<Endpoint>> {
-        let members = self.members.get(&policy)?;
-        let position = members.binary_search_by_key(&endpoint, |member| member.id).ok()?;
-        members.get(position).cloned()
-    }
-
-    /// The endpoint as each of its pools sees it.
-    fn faces(&self, endpoint: EndpointId) -> impl Iterator<Item = Arc<Endpoint>> {
-        self.members.keys().filter_map(move |policy| self.member(*policy, endpoint))
     }
 }
 

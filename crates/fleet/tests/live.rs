@@ -6,7 +6,8 @@ mod support;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pointsman_config::World;
+use http::Version;
+use pointsman_config::{AppProtocol, World};
 use pointsman_core::{FailureCause, Time};
 use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
 use pointsman_telemetry::{EndpointSample, Exposition};
@@ -51,6 +52,18 @@ async fn a_page_at_the_second_place_is_found() {
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
     until("the gauge", || sample(&fleet, engine.port).waiting == Some(2)).await;
+}
+
+#[tokio::test]
+async fn engines_that_speak_http2_in_clear_text_are_asked_so() {
+    let engine = Engine::start_as(Version::HTTP_2, "/metrics", PAGE).await;
+    let fleet = start();
+    let mut world = in_front_of(&[&engine]);
+    world.pools[0].endpoints[0].protocol = AppProtocol::H2c;
+    fleet.apply(world, 0).unwrap();
+    until("the gauge", || sample(&fleet, engine.port).waiting == Some(16)).await;
+    until("scrapes", || engine.state.scrapes.load(Relaxed) > 10).await;
+    assert_eq!(engine.state.connections.load(Relaxed), 1);
 }
 
 #[tokio::test]

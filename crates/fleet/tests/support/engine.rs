@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
 /// A server on a port of its own.
@@ -35,11 +35,15 @@ pub struct State {
 
 impl Engine {
     pub async fn start(path: &'static str, page: impl Into<Bytes>) -> Self {
+        Self::start_as(Version::HTTP_11, path, page).await
+    }
+
+    pub async fn start_as(version: Version, path: &'static str, page: impl Into<Bytes>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State { page: Mutex::new((path, page.into())), ..State::default() });
         state.healthy.store(true, Ordering::Relaxed);
-        tokio::spawn(serve(listener, Arc::clone(&state)));
+        tokio::spawn(serve(version, listener, Arc::clone(&state)));
         Self { port, state }
     }
 
@@ -52,17 +56,21 @@ impl Engine {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(version: Version, listener: TcpListener, state: Arc<State>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         state.connections.fetch_add(1, Ordering::Relaxed);
         let state = Arc::clone(&state);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&state), request));
+            let stream = TokioIo::new(stream);
             // A client that goes away is no concern of the server's.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            if version == Version::HTTP_2 {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(stream, service).await;
+            } else {
+                let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+            }
         });
     }
 }

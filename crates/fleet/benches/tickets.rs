@@ -1,0 +1,101 @@
+//! What a request costs in the fleet, beside what it costs in the core alone.
+#![allow(clippy::unwrap_used, reason = "a bench")]
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, ObjectName, PoolSpec, Timeouts, World};
+use pointsman_core::{
+    Completion, EndpointId, EndpointSpec, Event, Policy, PolicyId, PolicySet, Pool, PoolConfig, RequestFacts,
+    RequestId, Time, Usage,
+};
+use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings, Pulse, Vitals};
+use pointsman_telemetry::{BuildInfo, Metrics};
+
+fn main() {
+    divan::main();
+}
+
+fn facts() -> RequestFacts {
+    RequestFacts { prompt_tokens: 500, observes_tokens: true, ..RequestFacts::unknown(PolicyId(0)) }
+}
+
+const ENDPOINTS: [u16; 2] = [10, 1_000];
+
+/// Arrived, first token, finished.
+#[divan::bench(args = ENDPOINTS)]
+fn core_alone(bencher: Bencher<'_, '_>, endpoints: u16) {
+    let mut pool = Pool::new(PoolConfig { seed: 1, decisions: false });
+    let mut effects = Vec::new();
+    pool.handle(
+        Time::ZERO,
+        Event::PolicyChanged { policy: PolicyId(0), to: Policy::default() },
+        &mut effects,
+    );
+    for endpoint in 0..u32::from(endpoints) {
+        let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+        pool.handle(Time::ZERO, Event::EndpointUp { endpoint: EndpointId(endpoint), spec }, &mut effects);
+    }
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1_000_000;
+        let (now, request) = (Time::from_nanos(at), RequestId(at));
+        effects.clear();
+        pool.handle(now, Event::Arrived { request, facts: facts() }, &mut effects);
+        pool.handle(now, Event::FirstToken { request }, &mut effects);
+        let (completion, usage) = (Completion::Complete, Usage::default());
+        pool.handle(now, Event::Finished { request, completion, usage }, &mut effects);
+        black_box(&effects);
+    });
+}
+
+/// The same through ticket and guard: lock, clock, metrics.
+#[divan::bench(args = ENDPOINTS)]
+fn ticket_and_guard(bencher: Bencher<'_, '_>, endpoints: u16) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let keeper = KeeperSettings { scrape_shortest: Duration::from_secs(3_600), ..KeeperSettings::default() };
+    let metrics = Metrics::new(&BuildInfo { version: "0.0.0", commit: "" });
+    let fleet = {
+        let _inside = runtime.enter();
+        Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics).unwrap()
+    };
+    fleet.apply(world(endpoints), 0).unwrap();
+    bencher.bench_local(|| {
+        let ticket = fleet.load().pools[0].place(facts());
+        let mut future = std::pin::pin!(ticket.placed());
+        let Poll::Ready(Ok(mut placed)) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            unreachable!("the pool decides at once")
+        };
+        placed.first_token();
+        placed.finish(Completion::Complete, Usage::default());
+    });
+}
+
+fn world(endpoints: u16) -> World {
+    let address =
+        |port| EndpointAddress { host: "127.0.0.1".into(), port, protocol: AppProtocol::Http, engine: None };
+    let pool = PoolSpec {
+        name: ObjectName { namespace: "default".into(), name: "a".into() },
+        policy: Policy::default(),
+        models: Arc::default(),
+        endpoints: (1..=endpoints).map(address).collect(),
+        timeouts: Timeouts::default(),
+        access: EngineAccess::default(),
+    };
+    World { pools: vec![pool], ..World::default() }
+}
+
+/// What every chunk of a stream costs.
+#[divan::bench]
+fn beat(bencher: Bencher<'_, '_>) {
+    let vitals = Vitals::default();
+    let mut at = 0;
+    let mut pulse = Pulse::start(&vitals, Time::ZERO);
+    bencher.bench_local(|| {
+        at += 20_000_000;
+        pulse.beat(black_box(&vitals), Time::from_nanos(at));
+    });
+}
