@@ -73,6 +73,17 @@ impl Report {
         self.object.as_ref().map(|object| &*object.name.namespace)
     }
 
+    /// Whether no error was found at a path or below it.
+    pub(crate) fn is_sound(&self, path: &str) -> bool {
+        let at = format!("{}: {path}", self.label);
+        let below = |problem: &Problem| {
+            let rest = problem.path.strip_prefix(&at)?;
+            (rest.is_empty() || rest.starts_with(['.', '['])).then_some(())
+        };
+        let problems = self.problems.borrow();
+        problems.iter().all(|problem| problem.severity == Severity::Warning || below(problem).is_none())
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.borrow().iter().any(|problem| problem.severity == Severity::Error)
     }
@@ -97,6 +108,11 @@ impl<'a> Field<'a> {
 
     pub(crate) fn spot(&self) -> Spot {
         Spot { mark: self.node.mark, path: self.path.as_str().into() }
+    }
+
+    /// Whether nothing was found wrong in it so far.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.report.is_sound(&self.path)
     }
 
     pub(crate) fn error(&self, message: impl Into<String>, fix: impl Into<String>) {

@@ -76,6 +76,11 @@ impl<'a> Fields<'a> {
         Some(Field::new(node, self.path_of(name), self.report))
     }
 
+    /// Whether there is a field of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, node)| &*key.name == name && !node.is_null())
+    }
+
     /// The field of that name; its absence is an error.
     pub(crate) fn required(&mut self, name: &'static str, fix: &str) -> Option<Field<'a>> {
         let field = self.get(name);

@@ -129,10 +129,13 @@ impl<'a> Field<'a> {
 
     /// A duration as the Gateway API writes them (GEP-2257), such as `30s` or `1m30s`.
     pub(crate) fn duration(&self) -> Option<Duration> {
-        let text = self.text()?;
-        let duration = parse_duration(text);
+        let scalar = self.scalar("a duration")?;
+        let duration = parse_duration(&scalar.text);
         if duration.is_none() {
-            self.error(format!("{} is not a duration", quoted(text)), "write it like 500ms, 30s or 1m30s");
+            self.error(
+                format!("{} is not a duration", quoted(&scalar.text)),
+                "write it like 500ms, 30s or 1m30s",
+            );
         }
         duration
     }

@@ -34,14 +34,20 @@ pub(crate) fn is_label_value(text: &str) -> bool {
     text.is_empty() || is_qualified(text)
 }
 
-/// The candidate that `text` is probably meant to be: equal but for case, or at most two edits away.
+/// The candidate that `text` is probably meant to be: equal but for case, a part of it, or a few edits away.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if text.len() > 64 {
         return None;
     }
+    let text = text.to_ascii_lowercase();
     let limit = (text.chars().count() / 3).clamp(1, 3);
     candidates
-        .map(|candidate| (distance(&text.to_ascii_lowercase(), &candidate.to_ascii_lowercase()), candidate))
+        .map(|candidate| {
+            let lower = candidate.to_ascii_lowercase();
+            // A word that was shortened, as `Prefix` for `PathPrefix`, is near however much is missing.
+            let part = text.len() >= 5 && (lower.starts_with(&text) || lower.ends_with(&text));
+            (if part { 0 } else { distance(&text, &lower) }, candidate)
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -78,6 +84,8 @@ mod tests {
         check("backendRef", Some("backendRefs"));
         check("backendrefs", Some("backendRefs"));
         check("matchs", Some("matches"));
+        check("Refs", None);
+        check("ndRefs", Some("backendRefs"));
         check("nmae", None);
         check("nam", Some("name"));
         check("weight", None);

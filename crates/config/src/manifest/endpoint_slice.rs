@@ -77,7 +77,7 @@ fn read_endpoint(field: &Field<'_>, address_type: Option<AddressType>) -> Option
         }
         let addresses = fields.required("addresses", "write at least one address")?;
         let hosts = addresses.list(100, |item| read_address(&item, address_type));
-        if hosts.is_empty() && !addresses.report.has_errors() {
+        if hosts.is_empty() && addresses.is_sound() {
             addresses.error("has no address", "write at least one");
         }
         let ready = fields.get("conditions").and_then(|conditions| {

@@ -43,9 +43,8 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Gateway> {
     }
     let listeners = spec.required("listeners", "write at least one listener")?;
     let read: Vec<_> = listeners.list(64, read_listener);
-    if read.is_empty() {
-        listeners
-            .error("has no listener that can be used", "write at least one, with name, port and protocol");
+    if read.is_empty() && listeners.is_sound() {
+        listeners.error("has no listener", "write at least one, with name, port and protocol");
     }
     for (i, listener) in read.iter().enumerate() {
         let value = &listener.value;
@@ -166,6 +165,11 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
         }
         fields.refuse("certificateRefs", "there is no store of Secrets here", FIX);
         fields.refuse("frontendValidation", "client certificates are not supported", "remove it");
+        if fields.has("certificateRefs") && !fields.has("options") {
+            // That fix names the options already.
+            fields.ignore("options");
+            return None;
+        }
         let options = fields.required("options", FIX)?;
         let (mut certificate, mut key) = (None, None);
         for (name, value) in options.text_map() {
@@ -178,7 +182,7 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
                 ),
             }
         }
-        if certificate.is_none() || key.is_none() {
+        if (certificate.is_none() || key.is_none()) && options.is_sound() {
             options.error(format!("wants both {CERTIFICATE_FILE} and {KEY_FILE}"), FIX);
         }
         Some(CertificateFiles { certificate: certificate?.into(), key: key?.into() })

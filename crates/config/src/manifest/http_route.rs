@@ -53,7 +53,7 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> HttpRoute {
     let parents = spec.required("parentRefs", "name the Gateway: parentRefs: [{name: …}]");
     let parents = parents.map(|f| {
         let parents = f.list(32, read_parent);
-        if parents.is_empty() && !f.report.has_errors() {
+        if parents.is_empty() && f.is_sound() {
             f.error("names no Gateway", "write parentRefs: [{name: …}]");
         }
         parents
@@ -145,7 +145,7 @@ fn check_filters(
         backends.error("a rule that redirects has no backends", "remove backendRefs, or the RequestRedirect");
     }
     let weights: u64 = refs.iter().map(|backend| u64::from(backend.value.weight)).sum();
-    if filters.redirect.is_none() && weights == 0 && !rule.report.has_errors() {
+    if filters.redirect.is_none() && weights == 0 && rule.is_sound() {
         let (what, fix) = if refs.is_empty() {
             ("has no backend: it answers 500", "add backendRefs to an InferencePool")
         } else {

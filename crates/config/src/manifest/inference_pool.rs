@@ -60,7 +60,7 @@ pub(crate) fn read_v1alpha2(spec: &mut Fields<'_>) -> Option<InferencePool> {
 
 fn read_selector(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
     let labels = read_labels(field);
-    if labels.is_empty() && !field.report.has_errors() {
+    if labels.is_empty() && field.is_sound() {
         field.error("selects nothing", "write at least one label");
     }
     if labels.len() > 64 {
@@ -81,7 +81,7 @@ fn read_target_ports(field: &Field<'_>) -> Vec<u16> {
         seen.push(port);
         Some(port)
     });
-    if ports.is_empty() && !field.report.has_errors() {
+    if ports.is_empty() && field.is_sound() {
         field.error("has no port", "write targetPorts: [{number: 8000}]");
     }
     ports

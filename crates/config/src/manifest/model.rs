@@ -54,7 +54,7 @@ pub(crate) fn read_model(spec: &mut Fields<'_>) -> Option<InferenceModel> {
     let pool = read_pool_ref(spec);
     Some(InferenceModel {
         name: name?,
-        priority: priority?,
+        priority: priority.unwrap_or(0),
         targets: targets.unwrap_or_default(),
         pool: pool?,
     })
@@ -64,7 +64,10 @@ pub(crate) fn read_objective(spec: &mut Fields<'_>) -> Option<InferenceObjective
     let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
     let priority = spec.get("priority").map_or(Some(0), |f| f.integer(range));
     let pool = read_pool_ref(spec);
-    Some(InferenceObjective { priority: i32::try_from(priority?).ok()?, pool: pool? })
+    Some(InferenceObjective {
+        priority: priority.and_then(|p| i32::try_from(p).ok()).unwrap_or(0),
+        pool: pool?,
+    })
 }
 
 pub(crate) fn read_rewrite(spec: &mut Fields<'_>) -> Option<InferenceModelRewrite> {
@@ -111,7 +114,7 @@ fn read_rule(field: Field<'_>) -> Option<RewriteRule> {
             return None;
         };
         let read = read_targets(&targets, 64, "modelRewrite", 253);
-        if read.is_empty() && !targets.report.has_errors() {
+        if read.is_empty() && targets.is_sound() {
             targets.error("has no target", "write at least one");
         }
         let every = listed.is_empty() || listed.iter().any(Option::is_none);
@@ -150,7 +153,7 @@ fn read_targets(field: &Field<'_>, most: usize, name_field: &'static str, longes
         })?
     });
     let with_weight = targets.iter().filter(|(_, weight)| weight.is_some()).count();
-    if with_weight != 0 && with_weight != targets.len() && !field.report.has_errors() {
+    if with_weight != 0 && with_weight != targets.len() && field.is_sound() {
         field.error("some targets have a weight and some have none", "give all of them a weight, or none");
     }
     Targets::new(targets.into_iter().map(|(name, weight)| (name, weight.unwrap_or(1))))

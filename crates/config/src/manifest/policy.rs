@@ -87,7 +87,9 @@ fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
             keep_alive: budget("keepAlive", default.keep_alive),
         }
     })?;
-    if timeouts.idle_limit < timeouts.idle && !field.report.has_errors() {
+    let are_sound =
+        ["idle", "idleLimit"].iter().all(|name| field.report.is_sound(&format!("{}.{name}", field.path)));
+    if timeouts.idle_limit < timeouts.idle && are_sound {
         let (idle, limit) = (timeouts.idle, timeouts.idle_limit);
         field.error(
             format!("idleLimit ({limit:?}) is shorter than idle ({idle:?})"),
@@ -117,7 +119,8 @@ pub(crate) fn read_gateway(spec: &mut Fields<'_>) -> GatewayLimits {
             Err(_) => field.error("is more than 4294967295", "write a smaller number"),
         }
     }
-    if policy.max_held_bytes < policy.max_body_bytes && !spec.report.has_errors() {
+    let are_sound = ["spec.maxBodyBytes", "spec.maxHeldBytes"].iter().all(|path| spec.report.is_sound(path));
+    if policy.max_held_bytes < policy.max_body_bytes && are_sound {
         let spot = held.map_or_else(|| spec.spot(), |f| f.spot());
         let message = "less than maxBodyBytes can be held, so that the longest bodies never pass";
         spec.report.error_at(&spot, message, "raise maxHeldBytes, or lower maxBodyBytes");

@@ -94,7 +94,7 @@ fn read_filter(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<Filter
         FilterType::UrlRewrite => {
             let rewrite = fields.required("urlRewrite", "write a hostname or a path")?;
             let (hostname, path) = rewrite.fields(|f| (read_target_host(f), read_path(f, all)))?;
-            if hostname.is_none() && path.is_none() && !rewrite.report.has_errors() {
+            if hostname.is_none() && path.is_none() && rewrite.is_sound() {
                 rewrite.error("changes nothing", "write a hostname or a path");
             }
             all.filters.push(Filter::UrlRewrite { hostname, path });
@@ -126,11 +126,7 @@ fn read_change(field: &Field<'_>) -> Option<HeaderChange> {
         let remove = fields.get("remove").map(|f| f.list(16, |item| changeable(&item))).unwrap_or_default();
         HeaderChange { set, add, remove }
     })?;
-    if change.set.is_empty()
-        && change.add.is_empty()
-        && change.remove.is_empty()
-        && !field.report.has_errors()
-    {
+    if change.set.is_empty() && change.add.is_empty() && change.remove.is_empty() && field.is_sound() {
         field.error("changes nothing", "write what to set, add or remove");
     }
     let names = change.set.iter().chain(&change.add).map(|(name, _)| name).chain(&change.remove);

@@ -78,7 +78,10 @@ impl Node {
             Value::Map(_) => "a mapping".into(),
             Value::Scalar(scalar) => match scalar.scalar_type() {
                 ScalarType::Null => "nothing".into(),
-                ScalarType::Bool => format!("the boolean {}", scalar.text).into(),
+                ScalarType::Bool if matches!(scalar.text.len(), 4 | 5) => {
+                    format!("the boolean {}", scalar.text).into()
+                }
+                ScalarType::Bool => format!("{}, which Kubernetes reads as a boolean", scalar.text).into(),
                 ScalarType::Number => format!("the number {}", shortened(&scalar.text)).into(),
                 ScalarType::Text => format!("the text {}", quoted(&scalar.text)).into(),
             },

@@ -1,0 +1,129 @@
+//! A second load: bad objects keep their last good version, the rest applies, deletion is a change.
+
+mod support;
+
+use pointsman_config::{Loaded, Options, SourceText, load, load_with_previous};
+use support::{GATEWAY, outcome, pool, route, to};
+
+fn load_files(files: &[(&str, String)], previous: Option<&Loaded>) -> Loaded {
+    let sources: Vec<SourceText> =
+        files.iter().map(|(name, text)| SourceText::new(*name, text.as_str())).collect();
+    match previous {
+        None => load(&sources, &Options::default()),
+        Some(previous) => load_with_previous(&sources, &Options::default(), &previous.objects),
+    }
+}
+
+fn route_to(name: &str, path: &str, pool: &str) -> String {
+    route(
+        name,
+        &format!("  rules: [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{}]}}]", to(pool)),
+    )
+}
+
+/// A good set in three files: infrastructure, route `x` at `/x`, route `w` at `/w`, all to pool `a`.
+fn good() -> Vec<(&'static str, String)> {
+    vec![
+        ("base.yaml", format!("{GATEWAY}{}{}", pool("a", 8001), pool("b", 8002))),
+        ("x.yaml", route_to("x", "/x", "a")),
+        ("w.yaml", route_to("w", "/w", "a")),
+    ]
+}
+
+/// Replaces a file after the good set, and checks outcomes and how many errors there are.
+#[track_caller]
+fn check(file: &str, text: &str, expected: &[(&str, &str)], errors: usize) -> Loaded {
+    let first = load_files(&good(), None);
+    assert!(first.problems.is_empty(), "{:?}", first.problems);
+    let mut files = good();
+    match files.iter_mut().find(|(name, _)| *name == file) {
+        Some((_, old)) => *old = text.to_owned(),
+        None => panic!("no file {file}"),
+    }
+    let second = load_files(&files, Some(&first));
+    let lines: Vec<String> = second.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.iter().filter(|line| line.contains(": error: ")).count(), errors, "{lines:#?}");
+    for (request, outcome_) in expected {
+        assert_eq!(outcome(&second.world, 0, request), *outcome_, "{request}\n{lines:#?}");
+    }
+    second
+}
+
+#[test]
+fn a_good_change_applies() {
+    check("x.yaml", &route_to("x", "/x", "b"), &[("GET h/x", "b"), ("GET h/w", "a")], 0);
+}
+
+#[test]
+fn deletion_is_a_change() {
+    let loaded = check("x.yaml", "", &[("GET h/x", "404"), ("GET h/w", "a")], 0);
+    assert_eq!(loaded.objects.ids().filter(|id| id.kind.as_str() == "HTTPRoute").count(), 1);
+}
+
+#[test]
+fn a_bad_object_keeps_its_last_good_version_and_the_rest_of_its_file_applies() {
+    let text = format!("{}{}", route_to("x", "no-slash", "b"), route_to("z", "/z", "b"));
+    check("x.yaml", &text, &[("GET h/x", "a"), ("GET h/z", "b"), ("GET h/w", "a")], 1);
+}
+
+#[test]
+fn a_bad_object_that_is_new_is_left_out() {
+    let text = format!("{}{}", route_to("x", "/x", "b"), route_to("z", "no-slash", "b"));
+    check("x.yaml", &text, &[("GET h/x", "b"), ("GET h/z", "404")], 1);
+}
+
+#[test]
+fn a_file_that_is_no_yaml_keeps_what_it_held() {
+    check("x.yaml", "kind: [", &[("GET h/x", "a"), ("GET h/w", "a")], 1);
+}
+
+#[test]
+fn a_document_without_a_name_keeps_what_its_file_held_and_no_longer_names() {
+    check(
+        "x.yaml",
+        "kind: HTTPRoute\napiVersion: gateway.networking.k8s.io/v1\nspecs: {}\n",
+        &[("GET h/x", "a")],
+        3,
+    );
+}
+
+#[test]
+fn an_object_that_moved_out_of_a_broken_file_is_taken_from_its_new_place() {
+    let first = load_files(&good(), None);
+    let mut files = good();
+    files[1].1 = "kind: [".to_owned();
+    files[2].1 = format!("{}{}", route_to("x", "/x", "b"), route_to("w", "/w", "b"));
+    let second = load_files(&files, Some(&first));
+    assert_eq!(outcome(&second.world, 0, "GET h/x"), "b");
+    assert_eq!(outcome(&second.world, 0, "GET h/w"), "b");
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_keeps_the_version_that_led_somewhere() {
+    check("x.yaml", &route_to("x", "/x", "missing"), &[("GET h/x", "a")], 1);
+}
+
+#[test]
+fn a_route_whose_pool_was_deleted_answers_500() {
+    let text = format!("{GATEWAY}{}", pool("b", 8002));
+    check("base.yaml", &text, &[("GET h/x", "500"), ("GET h/w", "500")], 2);
+}
+
+#[test]
+fn an_object_that_is_there_twice_keeps_its_last_good_version() {
+    let text = format!("{}{}", route_to("x", "/x", "b"), route_to("x", "/x2", "b"));
+    check("x.yaml", &text, &[("GET h/x", "a"), ("GET h/x2", "404")], 1);
+}
+
+#[test]
+fn the_last_good_version_survives_any_number_of_bad_ones() {
+    let first = load_files(&good(), None);
+    let mut bad = good();
+    bad[1].1 = route_to("x", "no-slash", "b");
+    let second = load_files(&bad, Some(&first));
+    let third = load_files(&bad, Some(&second));
+    assert_eq!(outcome(&third.world, 0, "GET h/x"), "a");
+    let fourth = load_files(&good(), Some(&third));
+    assert!(fourth.problems.is_empty());
+    assert_eq!(format!("{:?}", fourth.world), format!("{:?}", first.world));
+}
