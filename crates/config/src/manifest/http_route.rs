@@ -95,7 +95,10 @@ fn read_parent(field: Field<'_>) -> Option<Located<ParentRef>> {
             port,
         })
     });
-    parent.flatten().map(|parent| field.locate(parent))
+    // A parent of another kind is no Gateway that could be missing.
+    let is_gateway =
+        ["group", "kind"].iter().all(|name| field.report.is_sound(&format!("{}.{name}", field.path)));
+    parent.flatten().filter(|_| is_gateway).map(|parent| field.locate(parent))
 }
 
 fn read_rule(field: Field<'_>) -> Option<Located<RouteRule>> {

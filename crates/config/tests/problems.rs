@@ -1,0 +1,676 @@
+//! What is wrong with one manifest, as `check` prints it.
+
+mod support;
+
+use support::{GATEWAY, pool, problems, route, to};
+
+/// Wraps what is wrong in a set that is otherwise right.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let set = format!(
+        "{text}\n---\n{GATEWAY}{}{}",
+        pool("p", 8000),
+        route("ok", &format!("  rules: [{{backendRefs: [{}]}}]", to("p")))
+    );
+    assert_eq!(problems(&set), expected);
+}
+
+/// A rule of a route that stands on the lines after the seventh.
+#[track_caller]
+fn check_rule(rule: &str, expected: &[&str]) {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec:\n  parentRefs: [{{name: g}}]\n  hostnames: [r.local]\n  rules:\n  - {rule}"
+    );
+    let expected: Vec<String> =
+        expected.iter().map(|line| line.replace("RULE", "HTTPRoute default/r: spec.rules[0]")).collect();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check(&text, &expected);
+}
+
+/// A listener of a second Gateway.
+#[track_caller]
+fn check_listener(listener: &str, expected: &[&str]) {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: l}}\nspec:\n  gatewayClassName: any\n  listeners:\n  - {listener}"
+    );
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|line| line.replace("LISTENER", "Gateway default/l: spec.listeners[0]"))
+        .collect();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check(&text, &expected);
+}
+
+/// A pool's spec, in either version.
+#[track_caller]
+fn check_pool(api_version: &str, spec: &str, expected: &[&str]) {
+    let text = format!(
+        "apiVersion: {api_version}\nkind: InferencePool\nmetadata: {{name: q}}\nspec:\n{spec}\n---\n{}",
+        pool("q", 8001).split_once("---\n").unwrap().1.replace("- addresses", "- addresses")
+    );
+    check(&text, expected);
+}
+
+const V1: &str = "inference.networking.k8s.io/v1";
+const V1ALPHA2: &str = "inference.networking.x-k8s.io/v1alpha2";
+
+#[test]
+fn documents_that_cannot_be_read() {
+    check(
+        "a: [1",
+        &[
+            "f.yaml:2:1: error: not YAML: while parsing a flow sequence, expected ',' or ']' (fix: mend the YAML here or on the line before: indentation, quotes, brackets)",
+        ],
+    );
+    check(
+        "a:\n\tb: 1",
+        &[
+            "f.yaml:2:2: error: not YAML: tabs disallowed within this context (block indentation) (fix: indent with spaces)",
+        ],
+    );
+    check(
+        "a: 1\nb: 2\na: 3",
+        &["f.yaml:3:1: error: the key \"a\" stands already on line 1 (fix: keep one of them)"],
+    );
+    check(
+        "a: *x",
+        &[
+            "f.yaml:1:4: error: not YAML: while parsing node, found unknown anchor (fix: mend the YAML here or on the line before: indentation, quotes, brackets)",
+        ],
+    );
+    check(
+        "a: &x [*x]",
+        &["f.yaml:1:8: error: the alias stands inside the value that it names (fix: write the value out)"],
+    );
+    check("a: !secret b", &["f.yaml:1:4: error: the tag \"!secret\" has no meaning here (fix: remove it)"]);
+    check(
+        "? [a]\n: b",
+        &["f.yaml:1:3: error: a list or mapping stands where a key must (fix: keys are plain words)"],
+    );
+    check(
+        "just text",
+        &[
+            "f.yaml:1:1: error: object: wants a mapping, found the text \"just text\" (fix: write `name: value` lines below it)",
+        ],
+    );
+}
+
+#[test]
+fn kinds_and_versions() {
+    check(
+        "kind: Gateway",
+        &[
+            "f.yaml:1:1: error: Gateway: apiVersion: is missing (fix: write the group and version of the object)",
+            "f.yaml:1:1: error: Gateway: metadata: is missing (fix: write metadata with a name)",
+        ],
+    );
+    check(
+        "apiVersion: v1\nkind: HttpRoute\nmetadata: {name: x}\nspec: {}",
+        &[
+            "f.yaml:2:7: error: HttpRoute default/x: kind: \"HttpRoute\" is not a kind that is supported (fix: did you mean HTTPRoute?)",
+        ],
+    );
+    check(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {name: x}\nspec: {}",
+        &[
+            "f.yaml:2:7: error: TLSRoute default/x: kind: \"TLSRoute\" is not a kind that is supported (fix: write an HTTPRoute)",
+        ],
+    );
+    check(
+        "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: x}\nspec: {}",
+        &[
+            "f.yaml:2:7: error: ReferenceGrant default/x: kind: \"ReferenceGrant\" is not a kind that is supported (fix: put the route and its pool into one namespace)",
+        ],
+    );
+    check(
+        "apiVersion: example.com/v1\nkind: Cake\nmetadata: {name: x}",
+        &[
+            "f.yaml:2:7: error: Cake default/x: kind: \"Cake\" is not a kind that is supported (fix: remove it; supported are Gateway, HTTPRoute, InferencePool, InferenceModel, InferenceObjective, InferenceModelRewrite, EndpointSlice, PoolPolicy, GatewayPolicy)",
+        ],
+    );
+    check(
+        "apiVersion: inference.networking.k8s.io/v1alpha2\nkind: InferencePool\nmetadata: {name: x}\nspec: {}",
+        &[
+            "f.yaml:1:13: error: InferencePool default/x: apiVersion: \"inference.networking.k8s.io/v1alpha2\" is not a version of InferencePool that is supported (fix: write inference.networking.k8s.io/v1 or inference.networking.x-k8s.io/v1alpha2)",
+        ],
+    );
+}
+
+#[test]
+fn metadata() {
+    let objective = |metadata: &str| {
+        format!(
+            "apiVersion: {V1ALPHA2}\nkind: InferenceObjective\nmetadata: {metadata}\nspec: {{poolRef: {{name: p}}}}"
+        )
+    };
+    check(&objective("{name: o, uid: x, resourceVersion: \"1\", generation: 2, managedFields: []}"), &[]);
+    check(
+        &objective("{}"),
+        &["f.yaml:3:11: error: InferenceObjective: metadata.name: is missing (fix: give the object a name)"],
+    );
+    check(
+        &objective("{name: My_Objective}"),
+        &[
+            "f.yaml:3:18: error: InferenceObjective default/My_Objective: metadata.name: \"My_Objective\" is not a name of lower case letters, digits, dashes and dots (fix: write a name of lower case letters, digits, dashes and dots)",
+        ],
+    );
+    check(
+        &objective("{name: o, labels: {a: 1, -b: c}}"),
+        &[
+            "f.yaml:3:33: error: InferenceObjective default/o: metadata.labels[\"a\"]: wants a text, found the number 1 (fix: put it in quotes)",
+            "f.yaml:3:40: error: InferenceObjective default/o: metadata.labels[\"-b\"]: \"-b\" is not a label key (fix: write it like app or example.com/app)",
+        ],
+    );
+    check(
+        &objective("{name: o, annotations: {pointsman.dev/laptoponly: \"true\"}}"),
+        &[
+            "f.yaml:3:61: error: InferenceObjective default/o: metadata.annotations[\"pointsman.dev/laptoponly\"]: \"pointsman.dev/laptoponly\" is not an annotation of ours (fix: known is pointsman.dev/laptop-only)",
+        ],
+    );
+    check(
+        &objective("{name: o, creationTimestamp: yesterday}"),
+        &[
+            "f.yaml:3:40: error: InferenceObjective default/o: metadata.creationTimestamp: \"yesterday\" is not a time (fix: write it like \"2026-01-31T12:00:00Z\", or remove it)",
+        ],
+    );
+    check(
+        &objective("{name: on}"),
+        &[
+            "f.yaml:3:18: error: InferenceObjective default/on: metadata.name: wants a text, found on, which Kubernetes reads as a boolean (fix: put it in quotes)",
+        ],
+    );
+}
+
+#[test]
+fn what_rules_of_a_route_do_not_support_is_refused_with_its_path() {
+    let to = to("p");
+    check_rule(
+        &format!("{{retry: {{attempts: 2}}, backendRefs: [{to}]}}"),
+        &["f.yaml:8:6: error: RULE.retry: retries are set per pool (fix: write retryBudget in a PoolPolicy)"],
+    );
+    check_rule(
+        &format!("{{sessionPersistence: {{}}, backendRefs: [{to}]}}"),
+        &[
+            "f.yaml:8:6: error: RULE.sessionPersistence: sticky sessions are not supported (fix: remove it: placement knows prefixes)",
+        ],
+    );
+    for (kind, field) in [
+        ("RequestMirror", "requestMirror"),
+        ("ExtensionRef", "extensionRef"),
+        ("CORS", "cors"),
+        ("ExternalAuth", "externalAuth"),
+    ] {
+        check_rule(
+            &format!("{{filters: [{{type: {kind}, {field}: {{}}}}], backendRefs: [{to}]}}"),
+            &[&format!(
+                "f.yaml:8:23: error: RULE.filters[0].type: {kind} filters are not supported (fix: remove the filter)"
+            )],
+        );
+    }
+    check_rule(
+        "backendRefs: [{name: web, port: 80}]",
+        &[
+            "f.yaml:8:19: error: RULE.backendRefs[0]: Service backends are not supported (fix: write group: inference.networking.k8s.io and kind: InferencePool)",
+        ],
+    );
+    check_rule(
+        "backendRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: web}]",
+        &[
+            "f.yaml:8:56: error: RULE.backendRefs[0].kind: multicluster.x-k8s.io/ServiceImport backends are not supported (fix: write group: inference.networking.k8s.io and kind: InferencePool)",
+        ],
+    );
+    check_rule(
+        "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, namespace: other}]",
+        &[
+            "f.yaml:8:97: error: RULE.backendRefs[0].namespace: is another namespace than the route's, which needs a ReferenceGrant, and those are not supported (fix: put the route and its pool into one namespace)",
+        ],
+    );
+    check_rule(
+        "backendRefs: [{group: inference.networking.x-k8s.io, kind: InferencePool, name: p}]",
+        &[
+            "f.yaml:8:19: error: RULE.backendRefs[0]: InferencePool default/p is of group inference.networking.k8s.io (f.yaml:17) (fix: write group: inference.networking.k8s.io)",
+        ],
+    );
+    check_rule(
+        "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, port: 9}]",
+        &[
+            "f.yaml:8:19: error: RULE.backendRefs[0]: port 9 is none of the pool's, and has no effect (fix: remove port: the pool's endpoints have theirs)",
+        ],
+    );
+    check_rule(
+        "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, port: 8000}]",
+        &[],
+    );
+}
+
+#[test]
+fn matches() {
+    #[track_caller]
+    fn check_match(rule_match: &str, expected: &[&str]) {
+        let expected: Vec<String> =
+            expected.iter().map(|line| line.replace("MATCH", "RULE.matches[0]")).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check_rule(&format!("matches: [{rule_match}]\n    backendRefs: [{}]", to("p")), &expected);
+    }
+    let path = |value: &str, wrong: &str| {
+        check_match(
+            &format!("{{path: {{value: \"{value}\"}}}}"),
+            &[&format!(
+                "f.yaml:8:30: error: MATCH.path.value: \"{value}\" {wrong} (fix: write it like /v1/chat)"
+            )],
+        );
+    };
+    path("v1", "does not start with a slash");
+    path("/a//b", "holds two slashes in a row");
+    path("/a/../b", "holds a dot segment, which clients resolve before they send");
+    path("/a/.", "holds a dot segment, which clients resolve before they send");
+    path("/a%2Fb", "holds an escaped slash");
+    path("/a?b", "holds more than a path");
+    path("/a b", "holds characters that stand escaped in a path");
+    check_match(
+        "{path: {type: RegularExpression, value: \"a)(b\"}}",
+        &[
+            "f.yaml:8:55: error: MATCH.path.value: is not a regular expression: unopened group (fix: mend it; the syntax is RE2's)",
+        ],
+    );
+    check_match(
+        "{path: {type: RegularExpression, value: \"((a{1,1000}){1,1000}){1,1000}\"}}",
+        &["f.yaml:8:55: error: MATCH.path.value: the pattern is too large (fix: bound its repetitions)"],
+    );
+    check_match(
+        "{method: post}",
+        &[
+            "f.yaml:8:24: error: MATCH.method: \"post\" is not one of GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH (fix: did you mean POST?)",
+        ],
+    );
+    check_match(
+        "{headers: [{name: a b, value: c}, {name: x}]}",
+        &[
+            "f.yaml:8:33: error: MATCH.headers[0].name: \"a b\" is not a header name (fix: write it like x-team)",
+            "f.yaml:8:49: error: MATCH.headers[1].value: is missing (fix: write the value to look for)",
+        ],
+    );
+    check_match(
+        "{headers: [{name: X, value: c}, {name: x, value: d}]}",
+        &[
+            "f.yaml:8:15: error: MATCH.headers: \"x\" stands there twice (fix: name each once; a pattern can hold several values)",
+        ],
+    );
+    check_match(
+        "{queryParams: [{name: q, value: 1}]}",
+        &[
+            "f.yaml:8:47: error: MATCH.queryParams[0].value: wants a text, found the number 1 (fix: put it in quotes)",
+        ],
+    );
+    check_match(
+        "{grpc: {}}",
+        &[
+            "f.yaml:8:16: error: MATCH.grpc: is not a field here (fix: remove it; known here: path, method, headers, queryParams)",
+        ],
+    );
+}
+
+#[test]
+fn filters_and_timeouts() {
+    #[track_caller]
+    fn check_filter(filters: &str, expected: &[&str]) {
+        check_rule(&format!("filters: {filters}\n    backendRefs: [{}]", to("p")), expected);
+    }
+    check_filter(
+        "[{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Content-Length, value: \"1\"}, {name: host, value: a}]}}]",
+        &[
+            "f.yaml:8:82: error: RULE.filters[0].requestHeaderModifier.set[0].name: content-length frames the message and cannot be changed (fix: remove it)",
+            "f.yaml:8:118: error: RULE.filters[0].requestHeaderModifier.set[1].name: host frames the message and cannot be changed (fix: use URLRewrite with hostname)",
+        ],
+    );
+    check_filter(
+        "[{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X, value: a}], remove: [x]}}]",
+        &[
+            "f.yaml:8:70: error: RULE.filters[0].responseHeaderModifier: \"x\" stands there twice (fix: name each header once)",
+        ],
+    );
+    check_filter(
+        "[{type: RequestHeaderModifier, requestHeaderModifier: {}}]",
+        &[
+            "f.yaml:8:68: error: RULE.filters[0].requestHeaderModifier: changes nothing (fix: write what to set, add or remove)",
+        ],
+    );
+    check_filter(
+        "[{type: RequestHeaderModifier, urlRewrite: {hostname: a}}]",
+        &[
+            "f.yaml:8:15: error: RULE.filters[0].requestHeaderModifier: is missing (fix: write what to set, add or remove)",
+            "f.yaml:8:45: error: RULE.filters[0].urlRewrite: is not a field here (fix: remove it; known here: type, requestMirror, extensionRef, cors, externalAuth, requestHeaderModifier)",
+        ],
+    );
+    check_filter(
+        "[{type: URLRewrite, urlRewrite: {hostname: a}}, {type: URLRewrite, urlRewrite: {hostname: b}}]",
+        &["f.yaml:8:62: error: RULE.filters[1]: is the second filter of its type (fix: merge the two)"],
+    );
+    check_filter(
+        "[{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replacePrefixMatch: /a}}}]",
+        &[
+            "f.yaml:8:53: error: RULE.filters[0].urlRewrite.path.replaceFullPath: is missing (fix: write the new path)",
+            "f.yaml:8:77: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: does not go with this type (fix: remove it, or change the type)",
+        ],
+    );
+    check_rule(
+        &format!(
+            "matches: [{{path: {{type: Exact, value: /a}}}}]\n    filters: [{{type: URLRewrite, urlRewrite: {{path: {{type: ReplacePrefixMatch, replacePrefixMatch: /b}}}}}}]\n    backendRefs: [{}]",
+            to("p")
+        ),
+        &[
+            "f.yaml:9:100: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: ReplacePrefixMatch needs exactly one match, a PathPrefix (fix: give the rule one match of type PathPrefix, or use ReplaceFullPath)",
+        ],
+    );
+    check_filter(
+        "[{type: RequestRedirect, requestRedirect: {scheme: ftp, statusCode: 304, hostname: \"*.a\"}}]",
+        &[
+            "f.yaml:8:65: error: RULE.filters[0].requestRedirect.scheme: \"ftp\" is not one of http, https (fix: write one of http, https)",
+            "f.yaml:8:82: error: RULE.filters[0].requestRedirect.statusCode: 304 is not a redirect with a new place (fix: write 301, 302, 303, 307 or 308)",
+            "f.yaml:8:97: error: RULE.filters[0].requestRedirect.hostname: a wildcard is no host to go to (fix: write the full name)",
+            "f.yaml:9:18: error: RULE.backendRefs: a rule that redirects has no backends (fix: remove backendRefs, or the RequestRedirect)",
+        ],
+    );
+    check_rule(
+        &format!("timeouts: {{request: 10, backendRequest: 1x}}\n    backendRefs: [{}]", to("p")),
+        &[
+            "f.yaml:8:25: error: RULE.timeouts.request: \"10\" is not a duration (fix: write it like 500ms, 30s or 1m30s)",
+            "f.yaml:8:45: error: RULE.timeouts.backendRequest: \"1x\" is not a duration (fix: write it like 500ms, 30s or 1m30s)",
+        ],
+    );
+    check_rule(
+        "{}",
+        &[
+            "f.yaml:8:5: warning: RULE: has no backend: it answers 500 (fix: add backendRefs to an InferencePool)",
+        ],
+    );
+}
+
+#[test]
+fn parents() {
+    #[track_caller]
+    fn check_parent(parent: &str, expected: &str) {
+        check(
+            &format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: other}}\nspec:\n  parentRefs: [{parent}]\n  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{scheme: https}}}}]}}]"
+            ),
+            &[&format!("f.yaml:5:{expected}")],
+        );
+    }
+    check_parent(
+        "{name: g}",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: there is no Gateway other/g (fix: write the Gateway, or correct the name)",
+    );
+    check_parent(
+        "{name: g, namespace: default}",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway admits routes of its own namespace only (fix: write allowedRoutes: {namespaces: {from: All}} in the listener)",
+    );
+    check_parent(
+        "{name: g, namespace: default, sectionName: https}",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener of that sectionName and port (fix: name one of its listeners)",
+    );
+    check_parent(
+        "{name: g, namespace: default, port: 1}",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener of that sectionName and port (fix: name one of its listeners)",
+    );
+    check_parent(
+        "{name: g, kind: Service, group: gateway.networking.k8s.io}",
+        "32: error: HTTPRoute other/r: spec.parentRefs[0].kind: \"Service\" is not Gateway, the only kind of parent here (fix: write Gateway, the only kind of parent here)",
+    );
+}
+
+#[test]
+fn listeners() {
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTP, allowedRoutes: {namespaces: {from: All}, kinds: [{kind: HTTPRoute}]}}",
+        &[],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: TLS}",
+        &[
+            "f.yaml:7:37: error: LISTENER.protocol: TLS listeners are not supported (fix: write HTTP or HTTPS)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTPS}",
+        &[
+            "f.yaml:7:5: error: LISTENER.tls: an HTTPS listener needs a certificate (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTP, tls: {}}",
+        &[
+            "f.yaml:7:48: error: LISTENER.tls: has no effect on an HTTP listener (fix: write protocol: HTTPS, or remove tls)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTPS, tls: {mode: Passthrough, options: {pointsman.dev/certificate-file: c}}}",
+        &[
+            "f.yaml:7:56: error: LISTENER.tls.mode: Passthrough is not supported: the model's name is inside (fix: write mode: Terminate)",
+            "f.yaml:7:78: error: LISTENER.tls.options: wants both pointsman.dev/certificate-file and pointsman.dev/key-file (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTP, hostname: \"10.0.0.1\"}",
+        &[
+            "f.yaml:7:53: error: LISTENER.hostname: \"10.0.0.1\" is an address, not a host name (fix: write a name, or remove the field)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 9000, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {}}, kinds: [{kind: TCPRoute}]}}",
+        &[
+            "f.yaml:7:78: error: LISTENER.allowedRoutes.namespaces.from: Selector is not supported (fix: write Same or All)",
+            "f.yaml:7:88: error: LISTENER.allowedRoutes.namespaces.selector: labels of namespaces are not known here (fix: write from: Same or from: All)",
+            "f.yaml:7:118: error: LISTENER.allowedRoutes.kinds[0].kind: \"TCPRoute\" is not HTTPRoute, the only kind of route here (fix: write HTTPRoute, the only kind of route here)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 8080, protocol: HTTP}",
+        &[
+            "f.yaml:7:5: error: Gateway default/l: spec.listeners[0]: has the port and host name of listener \"http\" of Gateway default/g (f.yaml:9) (fix: change the port or the hostname)",
+        ],
+    );
+    check_listener(
+        "{name: a, port: 1, protocol: HTTP}\n  - {name: a, port: 2, protocol: HTTP}\n  - {name: b, port: 2, protocol: HTTP}",
+        &[
+            "f.yaml:8:5: error: Gateway default/l: spec.listeners[1]: the name \"a\" stands already on line 7 (fix: give each listener its own name)",
+            "f.yaml:9:5: error: Gateway default/l: spec.listeners[2]: has the port and host name of listener \"a\" (fix: change the port or the hostname)",
+        ],
+    );
+}
+
+#[test]
+fn pools_as_the_extensions_own_schema_has_them() {
+    let picker = |port: &str| {
+        format!(
+            "  selector: {{matchLabels: {{app: q}}}}\n  targetPorts: [{{number: 8000}}]\n  endpointPickerRef: {{name: epp{port}}}"
+        )
+    };
+    check_pool(V1, &picker(", port: {number: 9002}"), &[]);
+    check_pool(V1, &picker(", kind: Service, group: \"\", failureMode: FailOpen, port: {number: 9002}"), &[]);
+    check_pool(V1, &picker(", kind: Other"), &[]);
+    for kind in ["", ", kind: Service"] {
+        check_pool(
+            V1,
+            &picker(kind),
+            &[
+                "f.yaml:7:22: error: InferencePool default/q: spec.endpointPickerRef: port is required where kind is Service or not given (fix: write port: {number: 9002})",
+            ],
+        );
+    }
+    check_pool(
+        V1,
+        &picker(", port: {number: 0}, failureMode: FailSafe"),
+        &[
+            "f.yaml:7:49: error: InferencePool default/q: spec.endpointPickerRef.port.number: is 0, outside 1 to 65535 (fix: write a number from 1 to 65535)",
+            "f.yaml:7:66: error: InferencePool default/q: spec.endpointPickerRef.failureMode: \"FailSafe\" is not one of FailOpen, FailClose (fix: write one of FailOpen, FailClose)",
+        ],
+    );
+    check_pool(
+        V1,
+        "  selector: {matchLabels: {app: q}}\n  targetPorts: [{number: 8010}, {number: 8011}]\n  appProtocol: kubernetes.io/h2c",
+        &[],
+    );
+    check_pool(
+        V1,
+        "  selector: {app: q}\n  targetPorts: []\n  appProtocol: grpc",
+        &[
+            "f.yaml:5:13: error: InferencePool default/q: spec.selector.matchLabels: is missing (fix: write at least one label)",
+            "f.yaml:5:14: error: InferencePool default/q: spec.selector.app: is not a field here (fix: remove it; known here: matchLabels)",
+            "f.yaml:6:16: error: InferencePool default/q: spec.targetPorts: has no port (fix: write targetPorts: [{number: 8000}])",
+            "f.yaml:7:16: error: InferencePool default/q: spec.appProtocol: \"grpc\" is not one of http, kubernetes.io/h2c (fix: write one of http, kubernetes.io/h2c)",
+        ],
+    );
+    let old = |rest: &str| format!("  selector: {{app: q}}\n  targetPortNumber: 8000\n  {rest}");
+    check_pool(V1ALPHA2, &old("extensionRef: {name: epp, portNumber: 9002, failureMode: FailClose}"), &[]);
+    check_pool(
+        V1ALPHA2,
+        &old(""),
+        &[
+            "f.yaml:5:3: error: InferencePool default/q: spec.extensionRef: is missing (fix: a cluster wants it: write extensionRef: {name: pointsman})",
+        ],
+    );
+    check_pool(
+        V1ALPHA2,
+        "  selector: {matchLabels: {app: q}}\n  targetPorts: [{number: 1}]\n  targetPortNumber: 70000\n  extensionRef: {name: epp}",
+        &[
+            "f.yaml:5:13: error: InferencePool default/q: spec.selector: v1alpha2 has the labels right below selector (fix: remove matchLabels, or write apiVersion: inference.networking.k8s.io/v1)",
+            "f.yaml:6:3: error: InferencePool default/q: spec.targetPorts: is not a field here (fix: remove it; known here: selector, targetPortNumber, extensionRef)",
+            "f.yaml:7:21: error: InferencePool default/q: spec.targetPortNumber: is 70000, outside 1 to 65535 (fix: write a number from 1 to 65535)",
+        ],
+    );
+}
+
+#[test]
+fn models() {
+    let model = |spec: &str| {
+        format!(
+            "apiVersion: {V1ALPHA2}\nkind: InferenceModel\nmetadata: {{name: m}}\nspec: {{poolRef: {{name: p}}, {spec}}}"
+        )
+    };
+    check(&model("modelName: m, targetModels: [{name: a, weight: 1}, {name: b, weight: 1000000}]"), &[]);
+    check(
+        &model("criticality: Critical"),
+        &[
+            "f.yaml:4:7: error: InferenceModel default/m: spec.modelName: is missing (fix: write the name that clients ask for)",
+        ],
+    );
+    check(
+        &model("modelName: m, targetModels: [{name: a, weight: 0}, {weight: 1}]"),
+        &[
+            "f.yaml:4:75: error: InferenceModel default/m: spec.targetModels[0].weight: is 0, outside 1 to 1000000 (fix: write a number from 1 to 1000000)",
+            "f.yaml:4:79: error: InferenceModel default/m: spec.targetModels[1].name: is missing (fix: name the target model)",
+        ],
+    );
+    let many = vec!["{name: a}"; 11].join(", ");
+    check(
+        &model(&format!("modelName: m, targetModels: [{many}]")),
+        &[
+            "f.yaml:4:56: error: InferenceModel default/m: spec.targetModels: has 11 items, the most is 10 (fix: split it over several objects)",
+        ],
+    );
+    check(
+        &model(&format!("modelName: {}", "m".repeat(257))),
+        &[
+            "f.yaml:4:39: error: InferenceModel default/m: spec.modelName: is 257 characters long, the most is 256 (fix: shorten it)",
+        ],
+    );
+    let rewrite = |rules: &str| {
+        format!(
+            "apiVersion: {V1ALPHA2}\nkind: InferenceModelRewrite\nmetadata: {{name: w}}\nspec: {{poolRef: {{name: p}}, rules: {rules}}}"
+        )
+    };
+    check(
+        &rewrite(
+            "[{targets: []}, {matches: [{model: {value: b}}], targets: [{modelRewrite: a}], split: [{modelRewrite: a}]}, {matches: [{model: {type: Prefix, value: a}}]}]",
+        ),
+        &[
+            "f.yaml:4:46: error: InferenceModelRewrite default/w: spec.rules[0].targets: has no target (fix: write at least one)",
+            "f.yaml:4:121: error: InferenceModelRewrite default/w: spec.rules[1].split: is the older name of targets, which is there too (fix: remove split)",
+            "f.yaml:4:143: error: InferenceModelRewrite default/w: spec.rules[2].targets: is missing (fix: write at least one target)",
+            "f.yaml:4:169: error: InferenceModelRewrite default/w: spec.rules[2].matches[0].model.type: \"Prefix\" is not one of Exact (fix: write one of Exact)",
+        ],
+    );
+}
+
+#[test]
+fn endpoint_slices() {
+    let slice = |metadata: &str, rest: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, {metadata}}}\n{rest}"
+        )
+    };
+    let marked = "labels: {app: p}, annotations: {pointsman.dev/laptop-only: \"true\"}";
+    check(
+        &slice(
+            marked,
+            "addressType: FQDN\nendpoints: [{addresses: [gpu-1.local, localhost]}]\nports: [{port: 9000, appProtocol: https, protocol: TCP, name: http}]",
+        ),
+        &[],
+    );
+    check(
+        &slice(
+            "labels: {app: p, pointsman.dev/engine: vlm}",
+            "addressType: IPv6\nendpoints: [{addresses: [\"::1\", 127.0.0.1], zone: a}]",
+        ),
+        &[
+            "f.yaml:1:1: error: EndpointSlice default/s: metadata.annotations[\"pointsman.dev/laptop-only\"]: an EndpointSlice must say that it is for laptops only (fix: add the annotation pointsman.dev/laptop-only: \"true\", and keep the file out of clusters: they have pods)",
+            "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not an engine that is known (fix: write one of vllm, sglang, trtllm-serve, triton, or remove it)",
+            "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address, as addressType says (fix: write an IPv6 address, as addressType says)",
+            "f.yaml:5:45: error: EndpointSlice default/s: endpoints[0].zone: has no effect outside a cluster (fix: remove it)",
+        ],
+    );
+    check(
+        &slice(
+            &marked.replace("app: p", "app: none"),
+            "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1]}]\nports: [{port: 1, protocol: UDP}]",
+        ),
+        &[
+            "f.yaml:1:1: warning: EndpointSlice default/s: no InferencePool of its namespace selects its labels: its endpoints serve nothing (fix: give it the labels of a pool's selector)",
+            "f.yaml:6:29: error: EndpointSlice default/s: ports[0].protocol: engines are reached over TCP (fix: write TCP, or remove the port)",
+        ],
+    );
+    check(
+        &slice(
+            marked,
+            "addressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\nports: [{port: 8000, appProtocol: kubernetes.io/h2c}]",
+        ),
+        &[
+            "f.yaml:1:1: error: EndpointSlice default/s: 127.0.0.1:8000 is declared with another protocol or engine too, by EndpointSlice default/p (f.yaml:22) (fix: one address has one appProtocol and one engine label; name both in the slice)",
+        ],
+    );
+}
+
+#[test]
+fn two_of_one_name_are_both_named() {
+    check(
+        &format!(
+            "apiVersion: {V1}\nkind: InferencePool\nmetadata: {{name: p}}\nspec: {{selector: {{matchLabels: {{app: p}}}}, targetPorts: [{{number: 1}}]}}"
+        ),
+        &[
+            "f.yaml:13:1: error: InferencePool default/p: stands already at f.yaml:1 (fix: remove one of the two, or give them different names)",
+        ],
+    );
+}
+
+#[test]
+fn lists_are_flattened_and_an_empty_set_is_an_error() {
+    check(
+        &format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: {V1ALPHA2}\n  kind: InferenceObjective\n  metadata: {{name: o}}\n  spec: {{poolRef: {{name: none}}}}"
+        ),
+        &[
+            "f.yaml:7:26: error: InferenceObjective default/o: spec.poolRef.name: there is no InferencePool default/none (fix: write the pool, or correct the name)",
+        ],
+    );
+    check(
+        "apiVersion: v1\nkind: List",
+        &["f.yaml:1:1: error: List: items: is missing (fix: write the objects below items)"],
+    );
+    assert_eq!(
+        problems("# nothing"),
+        [
+            "f.yaml:1:1: error: there is no object (fix: write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice)"
+        ]
+    );
+}
