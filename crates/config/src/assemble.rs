@@ -112,10 +112,7 @@ impl<'a> Assembly<'a> {
     fn pools(&mut self) -> Vec<PoolSpec> {
         let pools: Vec<(&Object, &InferencePool)> = self
             .of(Kind::InferencePool)
-            .filter_map(|object| match &object.spec {
-                Spec::InferencePool(pool) => Some((object, pool)),
-                _ => None,
-            })
+            .filter_map(|object| object.spec.pool().map(|pool| (object, pool)))
             .collect();
         let mut endpoints = self.endpoints(&pools);
         let mut rules = self.model_rules();

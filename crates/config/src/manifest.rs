@@ -46,6 +46,13 @@ pub(crate) enum Spec {
     GatewayPolicy(policy::GatewayLimits),
 }
 
+impl Spec {
+    /// The pool, where it is one.
+    pub(crate) const fn pool(&self) -> Option<&inference_pool::InferencePool> {
+        if let Self::InferencePool(pool) = self { Some(pool) } else { None }
+    }
+}
+
 /// What decoding one document gave.
 #[derive(Debug)]
 pub(crate) struct Decoded {

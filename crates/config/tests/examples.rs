@@ -1,4 +1,5 @@
 //! The examples at the root of the repository: the good ones load without a word, the broken ones name every mistake.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::path::{Path, PathBuf};
 

@@ -22,8 +22,9 @@ fn rules(objects: &[String]) -> ModelRules {
 /// The target and priority of a request.
 #[track_caller]
 fn check(rules: &ModelRules, model: &str, objective: Option<&str>, expected: (Option<&str>, i32)) {
-    let resolved = rules.resolve(Some(model), objective, 7).unwrap();
-    assert_eq!((resolved.target.as_deref(), resolved.priority), expected, "{model} {objective:?}");
+    let resolved = rules.resolve(Some(model), objective, 7);
+    let found = resolved.as_ref().map(|resolved| (resolved.target.as_deref(), resolved.priority));
+    assert_eq!(found, Ok(expected), "{model} {objective:?}");
 }
 
 const EARLY: &str = "creationTimestamp: \"2025-01-01T00:00:00Z\"";

@@ -31,10 +31,9 @@ impl<'a> Assembly<'a> {
         if self.is_broken(Kind::InferencePool, namespace, name) {
             return;
         }
-        let pool = self.get(Kind::InferencePool, namespace, name).and_then(|pool| match &pool.spec {
-            Spec::InferencePool(spec) => Some((pool, spec)),
-            _ => None,
-        });
+        let pool = self
+            .get(Kind::InferencePool, namespace, name)
+            .and_then(|pool| pool.spec.pool().map(|spec| (pool, spec)));
         let Some((pool, InferencePool { ports, .. })) = pool else {
             let missing = ObjectName { namespace: Arc::clone(namespace), name: Arc::clone(name) };
             let fix = self.pool_advice(&missing);

@@ -37,7 +37,7 @@ impl<'a> Field<'a> {
     }
 
     /// Reads a list; items for which `read` gives nothing are left out, and have reported why.
-    pub(crate) fn list<T>(&self, most: usize, mut read: impl FnMut(Field<'a>) -> Option<T>) -> Vec<T> {
+    pub(crate) fn list<T>(&self, most: usize, mut read: impl FnMut(&Field<'a>) -> Option<T>) -> Vec<T> {
         let Value::List(items) = &self.node.value else {
             self.wrong_type("a list");
             return Vec::new();
@@ -50,7 +50,7 @@ impl<'a> Field<'a> {
         }
         let fields = items.iter().enumerate().take(most);
         fields
-            .filter_map(|(i, node)| read(Field::new(node, format!("{}[{i}]", self.path), self.report)))
+            .filter_map(|(i, node)| read(&Field::new(node, format!("{}[{i}]", self.path), self.report)))
             .collect()
     }
 

@@ -43,8 +43,8 @@ pub(crate) fn read(slice: &mut Fields<'_>, metadata: Option<&Metadata>) -> Optio
     let address_type =
         slice.required("addressType", "write IPv4, IPv6 or FQDN").and_then(|f| f.choice(&words));
     let endpoints = slice.required("endpoints", "write the addresses of the engines");
-    let hosts = endpoints.map(|f| f.list(1000, |item| read_endpoint(&item, address_type)));
-    let ports = slice.get("ports").map(|f| f.list(100, |item| read_port(&item))).unwrap_or_default();
+    let hosts = endpoints.map(|f| f.list(1000, |item| read_endpoint(item, address_type)));
+    let ports = slice.get("ports").map(|f| f.list(100, |item| read_port(item))).unwrap_or_default();
     address_type?;
     Some(EndpointSlice { hosts: hosts?.into_iter().flatten().collect(), ports, engine })
 }
@@ -76,7 +76,7 @@ fn read_endpoint(field: &Field<'_>, address_type: Option<AddressType>) -> Option
             fields.refuse(name, "has no effect outside a cluster", "remove it");
         }
         let addresses = fields.required("addresses", "write at least one address")?;
-        let hosts = addresses.list(100, |item| read_address(&item, address_type));
+        let hosts = addresses.list(100, |item| read_address(item, address_type));
         if hosts.is_empty() && addresses.is_sound() {
             addresses.error("has no address", "write at least one");
         }

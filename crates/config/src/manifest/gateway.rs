@@ -80,7 +80,7 @@ enum Protocol {
     Other,
 }
 
-fn read_listener(field: Field<'_>) -> Option<Located<GatewayListener>> {
+fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
     let listener = field.fields(|fields| {
         let name = fields
             .required("name", "give the listener a name")

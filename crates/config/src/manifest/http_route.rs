@@ -47,9 +47,7 @@ pub(crate) struct Backend {
 }
 
 pub(crate) fn read(spec: &mut Fields<'_>) -> HttpRoute {
-    for name in ["useDefaultGateways"] {
-        spec.refuse(name, "is not supported", "name the Gateway in parentRefs");
-    }
+    spec.refuse("useDefaultGateways", "is not supported", "name the Gateway in parentRefs");
     let parents = spec.required("parentRefs", "name the Gateway: parentRefs: [{name: …}]");
     let parents = parents.map(|f| {
         let parents = f.list(32, read_parent);
@@ -60,7 +58,7 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> HttpRoute {
     });
     let hostnames = spec.get("hostnames");
     let hostnames_spot = hostnames.as_ref().map(Field::spot);
-    let hostnames = hostnames.map(|f| f.list(16, |item| read_hostname(&item))).unwrap_or_default();
+    let hostnames = hostnames.map(|f| f.list(16, |item| read_hostname(item))).unwrap_or_default();
     let rules = match spec.get("rules") {
         Some(rules) => rules.list(16, read_rule),
         None => {
@@ -73,7 +71,7 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> HttpRoute {
     HttpRoute { parents: parents.unwrap_or_default(), hostnames, hostnames_spot, rules }
 }
 
-fn read_parent(field: Field<'_>) -> Option<Located<ParentRef>> {
+fn read_parent(field: &Field<'_>) -> Option<Located<ParentRef>> {
     let parent = field.fields(|fields| {
         if let Some(group) = fields.get("group") {
             group.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP);
@@ -101,7 +99,7 @@ fn read_parent(field: Field<'_>) -> Option<Located<ParentRef>> {
     parent.flatten().filter(|_| is_gateway).map(|parent| field.locate(parent))
 }
 
-fn read_rule(field: Field<'_>) -> Option<Located<RouteRule>> {
+fn read_rule(field: &Field<'_>) -> Option<Located<RouteRule>> {
     let rule = field.fields(|fields| {
         if let Some(name) = fields.get("name") {
             name.text_where(is_dns_name, "a name of lower case letters, digits and dashes");
@@ -113,7 +111,7 @@ fn read_rule(field: Field<'_>) -> Option<Located<RouteRule>> {
             "remove it: placement knows prefixes",
         );
         let mut matches =
-            fields.get("matches").map(|f| f.list(64, |item| read_match(&item))).unwrap_or_default();
+            fields.get("matches").map(|f| f.list(64, |item| read_match(item))).unwrap_or_default();
         if matches.is_empty() {
             matches.push(RouteMatch::everything());
         }
@@ -121,7 +119,7 @@ fn read_rule(field: Field<'_>) -> Option<Located<RouteRule>> {
         let backends = fields.get("backendRefs");
         let refs = backends.as_ref().map(|f| f.list(16, read_backend)).unwrap_or_default();
         let (request_timeout, backend_timeout) = read_timeouts(fields);
-        check_filters(&field, &matches, &filters, &refs, backends.as_ref());
+        check_filters(field, &matches, &filters, &refs, backends.as_ref());
         RouteRule { matches, filters, backends: refs, request_timeout, backend_timeout }
     });
     rule.map(|rule| field.locate(rule))
@@ -178,7 +176,7 @@ fn read_timeouts(rule: &mut Fields<'_>) -> (Option<Duration>, Option<Duration>) 
     (request.filter(|d| !d.is_zero()), backend.filter(|d| !d.is_zero()))
 }
 
-fn read_backend(field: Field<'_>) -> Option<Located<Backend>> {
+fn read_backend(field: &Field<'_>) -> Option<Located<Backend>> {
     let backend = field.fields(|fields| {
         let group_field = fields.get("group");
         let kind_field = fields.get("kind");
@@ -193,7 +191,7 @@ fn read_backend(field: Field<'_>) -> Option<Located<Backend>> {
         let filters = fields.get("filters").map(|f| read_filters(&f)).unwrap_or_default();
         let (group, kind) = (group?, kind?);
         if kind != "InferencePool" || (group != POOL_GROUP && group != POOL_GROUP_EXPERIMENTAL) {
-            let at = kind_field.as_ref().or(group_field.as_ref()).unwrap_or(&field);
+            let at = kind_field.as_ref().or(group_field.as_ref()).unwrap_or(field);
             let what = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
             let message = format!("{} backends are not supported", crate::source::shortened(&what));
             at.error(message, format!("write group: {POOL_GROUP} and kind: InferencePool"));

@@ -93,7 +93,7 @@ pub(crate) fn read_pool_ref(spec: &mut Fields<'_>) -> Option<PoolRef> {
     })?
 }
 
-fn read_rule(field: Field<'_>) -> Option<RewriteRule> {
+fn read_rule(field: &Field<'_>) -> Option<RewriteRule> {
     field.fields(|fields| {
         let matches = fields.get("matches");
         let listed = matches.as_ref().map(|f| f.list(64, read_match)).unwrap_or_default();
@@ -125,7 +125,7 @@ fn read_rule(field: Field<'_>) -> Option<RewriteRule> {
 
 /// A name, or `None` for every name; the outer `None` where it cannot be read.
 #[expect(clippy::option_option, reason = "a match that names nothing differs from a match that is wrong")]
-fn read_match(field: Field<'_>) -> Option<Option<Located<Arc<str>>>> {
+fn read_match(field: &Field<'_>) -> Option<Option<Located<Arc<str>>>> {
     field.fields(|fields| {
         let Some(model) = fields.get("model") else { return Some(None) };
         model.fields(|fields| {

@@ -102,7 +102,7 @@ fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
 pub(crate) fn read_gateway(spec: &mut Fields<'_>) -> GatewayLimits {
     let mut policy = GatewayPolicy::default();
     if let Some(sources) = spec.get("trustedSources") {
-        policy.trusted_sources = sources.list(256, |item| read_range(&item));
+        policy.trusted_sources = sources.list(256, |item| read_range(item));
     }
     if let Some(bytes) = spec.get("maxBodyBytes").and_then(|f| f.quantity()) {
         policy.max_body_bytes = bytes;

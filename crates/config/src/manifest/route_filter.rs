@@ -123,7 +123,7 @@ fn read_change(field: &Field<'_>) -> Option<HeaderChange> {
     let change = field.fields(|fields| {
         let set = fields.get("set").map(|f| f.list(16, read_header)).unwrap_or_default();
         let add = fields.get("add").map(|f| f.list(16, read_header)).unwrap_or_default();
-        let remove = fields.get("remove").map(|f| f.list(16, |item| changeable(&item))).unwrap_or_default();
+        let remove = fields.get("remove").map(|f| f.list(16, changeable)).unwrap_or_default();
         HeaderChange { set, add, remove }
     })?;
     if change.set.is_empty() && change.add.is_empty() && change.remove.is_empty() && field.is_sound() {
@@ -139,7 +139,7 @@ fn read_change(field: &Field<'_>) -> Option<HeaderChange> {
     Some(change)
 }
 
-fn read_header(field: Field<'_>) -> Option<(HeaderName, HeaderValue)> {
+fn read_header(field: &Field<'_>) -> Option<(HeaderName, HeaderValue)> {
     field.fields(|fields| {
         let name = fields.required("name", "name the header").and_then(|f| changeable(&f));
         let value = fields.required("value", "write the value").and_then(|f| read_header_value(&f));

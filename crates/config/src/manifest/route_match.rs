@@ -198,7 +198,7 @@ fn pattern(field: &Field<'_>, text: &str) -> Option<Pattern> {
     }
 }
 
-fn read_header(field: Field<'_>) -> Option<(HeaderName, HeaderRule)> {
+fn read_header(field: &Field<'_>) -> Option<(HeaderName, HeaderRule)> {
     field.fields(|fields| {
         let kind = fields.get("type").map_or(Some(TextType::Exact), |f| f.choice(&TEXT_TYPES));
         let name = fields.required("name", "name the header").and_then(|f| read_header_name(&f));
@@ -213,7 +213,7 @@ fn read_header(field: Field<'_>) -> Option<(HeaderName, HeaderRule)> {
     })?
 }
 
-fn read_query(field: Field<'_>) -> Option<(Arc<str>, TextRule)> {
+fn read_query(field: &Field<'_>) -> Option<(Arc<str>, TextRule)> {
     field.fields(|fields| {
         let kind = fields.get("type").map_or(Some(TextType::Exact), |f| f.choice(&TEXT_TYPES));
         let token = |text: &str| HeaderName::from_bytes(text.as_bytes()).is_ok();

@@ -1,5 +1,6 @@
 //! A small valid set to add to, and ways to look at what it comes to.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pointsman_config::route::{RouteAction, RouteRequest, RouteTable};
@@ -113,4 +114,15 @@ pub(crate) fn outcome(world: &World, listener: usize, request: &str) -> String {
         Some(RouteAction::Redirect(to)) => format!("-> {} {}", to.status, to.location),
         Some(RouteAction::Forward(forward)) => world.pools[forward.pool.0].name.name.to_string(),
     }
+}
+
+/// Wraps what is wrong in a set that is otherwise right.
+#[track_caller]
+pub(crate) fn check_problems(text: &str, expected: &[&str]) {
+    let set = format!(
+        "{text}\n---\n{GATEWAY}{}{}",
+        pool("p", 8000),
+        route("ok", &format!("  rules: [{{backendRefs: [{}]}}]", to("p")))
+    );
+    assert_eq!(problems(&set), expected);
 }
