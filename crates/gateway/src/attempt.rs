@@ -1,6 +1,7 @@
 //! Attempts at engines, until one answers or no other may be made.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::response;
@@ -112,32 +113,34 @@ impl Attempts<'_> {
         {
             self.template.set_traceparent(value);
         }
-        let mut fresh = false;
+        let mut again = false;
         loop {
+            let fresh = again;
             let body = self.next_body();
             let request = self.template.request(&upstream, body);
             let budget = Instant::now() + endpoint.timeouts.first_byte;
             let until = self.deadline.map_or(budget, |deadline| deadline.min(budget));
-            let sent = async {
+            let sent = pin!(async {
                 let answered = if self.upgrades {
                     upstream::upgrade(&upstream, endpoint, request).await?
                 } else {
                     upstream.send(endpoint, request, fresh).await?
                 };
                 self.first_bytes(endpoint, answered).await
-            };
-            let error = match timeout_at(until, sent).await {
-                Ok(Ok(tried)) => return Ok(tried),
-                Ok(Err(error)) => error,
-                Err(_) if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
-                Err(_) => return Ok(Tried::Failed(FailureCause::FirstByteTimeout)),
+            });
+            let error = match within(sent, until, endpoint).await {
+                Waited::Done(Ok(tried)) => return Ok(tried),
+                Waited::Done(Err(error)) => error,
+                Waited::OutOfTime if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
+                Waited::OutOfTime => return Ok(Tried::Failed(FailureCause::FirstByteTimeout)),
+                Waited::Dead => return Ok(Tried::Failed(FailureCause::Lost)),
             };
             match error.cause {
                 SendCause::ClientBody(error) => return Err(refusal_of(error)),
                 SendCause::Attempt(cause @ FailureCause::Lost)
                     if error.kept && !fresh && self.outgoing.may_repeat(cause) =>
                 {
-                    fresh = true;
+                    again = true;
                 }
                 SendCause::Attempt(cause) => return Ok(Tried::Failed(cause)),
             }
@@ -177,6 +180,42 @@ impl Attempts<'_> {
             Some(cause) if !facts.first_token => Tried::Bad(cause, got),
             Some(_) | None => Tried::Good(got),
         })
+    }
+}
+
+/// How waiting for the first bytes ended.
+enum Waited<T> {
+    Done(T),
+    OutOfTime,
+    /// The endpoint answers neither requests nor probes.
+    Dead,
+}
+
+/// Awaits the first bytes of an answer. A long prefill is silent for as long as it takes, so silence alone says
+/// nothing here; but an endpoint that is silent on every stream for half its [`Timeouts::idle`] is probed, and when
+/// that fails too by the end of it, its connections are given up for lost.
+///
+/// [`Timeouts::idle`]: pointsman_config::Timeouts::idle
+async fn within<F: Future>(mut sent: Pin<&mut F>, until: Instant, endpoint: &Endpoint) -> Waited<F::Output> {
+    const PROBES: u32 = 2;
+    let (start, idle, vitals) = (Instant::now(), endpoint.timeouts.idle, &endpoint.vitals);
+    let mut look = start + idle / 2;
+    let mut heard = vitals.last_byte();
+    loop {
+        if let Ok(done) = timeout_at(look.min(until), sent.as_mut()).await {
+            return Waited::Done(done);
+        }
+        if look >= until {
+            return Waited::OutOfTime;
+        }
+        let last = vitals.last_byte();
+        if std::mem::replace(&mut heard, last) == last {
+            if start.elapsed() >= idle && vitals.failed_probes() >= PROBES {
+                return Waited::Dead;
+            }
+            vitals.suspect();
+        }
+        look += idle / 8;
     }
 }
 

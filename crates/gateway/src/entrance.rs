@@ -21,16 +21,16 @@ impl Entrance {
     }
 
     /// The listeners that take this host: of those that match, the ones whose host name is the most specific.
-    pub(crate) fn listeners<'a>(self, world: &'a World, host: &str) -> impl Iterator<Item = &'a Listener> {
+    pub(crate) fn listeners<'w, 'h>(
+        self,
+        world: &'w World,
+        host: &'h str,
+    ) -> impl Iterator<Item = &'w Listener> + use<'w, 'h> {
         let fits = move |listener: &&Listener| self.leads_to(listener);
         let best =
             world.listeners.iter().filter(fits).filter_map(|listener| specificity(listener, host)).max();
-        let host = host.to_owned();
-        world
-            .listeners
-            .iter()
-            .filter(fits)
-            .filter(move |listener| best.is_some() && specificity(listener, &host) == best)
+        let takes = move |listener: &&Listener| best.is_some() && specificity(listener, host) == best;
+        world.listeners.iter().filter(fits).filter(takes)
     }
 }
 

@@ -16,6 +16,7 @@ mod client;
 mod client_body;
 mod entrance;
 mod forward;
+mod gate;
 mod gateway;
 mod listener;
 mod models;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::entrance::Entrance;
+use crate::gate::gated;
 use crate::serve::{Door, serve};
 use crate::shared::Shared;
 
@@ -102,12 +103,8 @@ impl Acceptor {
             let open = self.shared.metrics.client_connections();
             self.shared.tasks.spawn(async move {
                 open.inc();
-                acceptor
-                    .shared
-                    .cut
-                    .clone()
-                    .run_until_cancelled(acceptor.connection(&server, stream, peer))
-                    .await;
+                let connection = gated(acceptor.connection(&server, stream, peer));
+                acceptor.shared.cut.clone().run_until_cancelled(connection).await;
                 open.dec();
                 drop(slot);
             });

@@ -146,7 +146,9 @@ fn lead<'a>(
     draw: u64,
 ) -> Result<Lead<'a>, Refusal> {
     head.headers.remove(exchange::MODEL_NAME);
-    if let Some(model) = request.model().and_then(|model| HeaderValue::from_str(model).ok()) {
+    if generation.world.listeners.iter().any(|listener| listener.routes.matches_on_model())
+        && let Some(model) = request.model().and_then(|model| HeaderValue::from_str(model).ok())
+    {
         head.headers.insert(exchange::MODEL_NAME, model);
     }
     let host = entrance::host(&head.uri, &head.headers);

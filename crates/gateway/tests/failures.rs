@@ -147,7 +147,8 @@ async fn garbage_is_no_answer() {
         steps.extend((0..200).map(|_| Step::Send(line.clone().into_bytes())));
         steps
     };
-    let cases: [(&str, Box<dyn Fn() -> Vec<Step> + Send + Sync>); 3] = [
+    type Script = Box<dyn Fn() -> Vec<Step> + Send + Sync>;
+    let cases: [(&str, Script); 3] = [
         ("no HTTP", Box::new(|| vec![Step::Send(b"\x00\x01\x02 what is this\r\n\r\n".to_vec()), Step::Hang])),
         ("an endless head", Box::new(endless)),
         (
@@ -326,6 +327,25 @@ async fn after_any_mix_of_failures_every_count_is_zero() {
         });
     }
     while clients.join_next().await.is_some() {}
+    gateway.at_rest().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
+    // It takes connections and says nothing, not even to probes.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut world = world(&[frozen.local_addr().unwrap(), engine.address]);
+    world.pools[0].timeouts.idle = Duration::from_millis(80);
+    let mut keeper = pointsman_fleet::KeeperSettings::default();
+    keeper.probe_budget = Duration::from_millis(20);
+    keeper.probe_every = Duration::from_millis(20);
+    let gateway = Running::kept(world, keeper).await;
+    let all = (0..10).map(|_| async { ask(gateway.address, &chat_request(false)).await });
+    for reply in futures_util::future::join_all(all).await {
+        assert_eq!(reply.status, 200);
+    }
     gateway.at_rest().await;
     gateway.stop().await;
 }

@@ -64,7 +64,7 @@ pub(super) fn cause(error: &hyper::Error) -> SendCause {
     }
 }
 
-fn source<'a, E: Error + 'static>(error: &'a hyper::Error) -> Option<&'a E> {
+fn source<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -69,7 +69,11 @@ pub(super) async fn send(
             let (head, incoming) = response.into_parts();
             let mut body = AnswerBody::new(incoming, connection, Arc::clone(home));
             if body.is_end() {
-                poll_fn(|cx| Poll::Ready(body.give_back(cx))).await;
+                poll_fn(|cx| {
+                    body.give_back(cx);
+                    Poll::Ready(())
+                })
+                .await;
             }
             Ok(Answered { head, body })
         }

@@ -20,7 +20,7 @@ use pointsman_config::{
     PoolSpec, QuickOptions, SourceText, Timeouts, World, load, quick_form,
 };
 use pointsman_core::{Policy, RetryBudget};
-use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
 use pointsman_gateway::{Gateway, GatewayOptions};
 use pointsman_telemetry::{BuildInfo, Exposition, Metrics};
 use tokio::task::JoinHandle;
@@ -105,8 +105,14 @@ pub fn manifests(text: &str) -> World {
 
 impl Running {
     pub async fn start(world: World) -> Self {
+        Self::kept(world, KeeperSettings::default()).await
+    }
+
+    /// With other ways to ask engines for their state.
+    pub async fn kept(world: World, keeper: KeeperSettings) -> Self {
         let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
-        let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();
+        let fleet =
+            Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics.clone()).unwrap();
         fleet.apply(world, 0).unwrap();
         let options =
             GatewayOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..GatewayOptions::default() };
