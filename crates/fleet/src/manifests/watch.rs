@@ -63,28 +63,33 @@ impl Watch {
         loop {
             let heard = tokio::time::timeout(LOOK_EVERY, self.told.notified()).await.is_ok();
             let noticed = Instant::now();
-            if heard {
-                self.settle().await;
+            // A file is emptied before it is written: what was just touched is left alone for a moment.
+            if !heard && self.look(differs).await != Some(true) {
+                continue;
             }
-            let (paths, seen) = (self.paths.clone(), self.seen.clone());
-            let found = tokio::task::spawn_blocking(move || look(&paths, seen.as_ref())).await;
+            self.settle().await;
+            let Some(found) = self.look(changed).await else { continue };
             match found {
-                Ok(Ok(None)) => self.unreadable = false,
-                Ok(Ok(Some((sources, seen)))) => {
+                Ok(None) => self.unreadable = false,
+                Ok(Some((sources, seen))) => {
                     self.seen = Some(seen);
                     self.unreadable = false;
                     return Reload { sources: Ok(sources), noticed };
                 }
-                Ok(Err(_)) if self.unreadable => {}
-                Ok(Err(error)) => {
+                Err(_) if self.unreadable => {}
+                Err(error) => {
                     self.unreadable = true;
                     self.seen = None;
                     return Reload { sources: Err(error), noticed };
                 }
-                // The reading was cancelled with the runtime, which ends this too.
-                Err(_) => {}
             }
         }
+    }
+
+    /// Looks at the files where blocking is allowed; `None` where the runtime is about to end.
+    async fn look<T: Send + 'static>(&self, how: fn(&[PathBuf], Option<&Snapshot>) -> T) -> Option<T> {
+        let (paths, seen) = (self.paths.clone(), self.seen.clone());
+        tokio::task::spawn_blocking(move || how(&paths, seen.as_ref())).await.ok()
     }
 
     async fn settle(&self) {
@@ -94,7 +99,13 @@ impl Watch {
     }
 }
 
-fn look(
+/// Whether the files are not as they were seen. What cannot be looked at differs.
+fn differs(paths: &[PathBuf], seen: Option<&Snapshot>) -> bool {
+    snapshot(paths).map_or(true, |found| Some(&found) != seen)
+}
+
+/// The manifests, where they are not as they were seen.
+fn changed(
     paths: &[PathBuf],
     seen: Option<&Snapshot>,
 ) -> Result<Option<(Vec<SourceText>, Snapshot)>, ManifestError> {
