@@ -117,12 +117,12 @@ async fn read(
         return Ok(Arrived { request, body: has_body.then(|| Box::new(body)), held });
     }
     let hold = async {
-        let announced = incoming.announced_length().unwrap_or(0);
         let mut length = 0;
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             let Ok(chunk) = frame.map_err(refusal_of)?.into_data() else { continue };
             length += chunk.len() as u64;
-            if !held.grow_to(announced.max(length), policy.max_held_bytes) {
+            // What came, not what was announced: promises take no memory.
+            if !held.grow_to(length, policy.max_held_bytes) {
                 return Err(Refusal::Busy);
             }
             incoming.body_chunk(chunk)?;
