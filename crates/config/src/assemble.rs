@@ -22,7 +22,9 @@ pub(crate) type Objects = BTreeMap<ObjectId, Arc<Object>>;
 
 /// The world, and the problems found on the way. What is wrong is left out, the rest stands.
 pub(crate) fn assemble(objects: &Objects, broken: &BTreeSet<ObjectId>) -> (World, Vec<Problem>) {
-    let mut assembly = Assembly { objects, broken, problems: Vec::new() };
+    let pools = objects.keys().filter(|id| id.kind == Kind::InferencePool).map(|id| &id.name);
+    let pool_indices = pools.enumerate().map(|(i, name)| (name, PoolIndex(i))).collect();
+    let mut assembly = Assembly { objects, broken, pool_indices, problems: Vec::new() };
     let mut world = World { gateway: assembly.gateway_policy(), ..World::default() };
     world.pools = assembly.pools();
     world.listeners = assembly.listeners();
@@ -34,6 +36,8 @@ struct Assembly<'a> {
     objects: &'a Objects,
     /// Objects that have mistakes of their own; what others miss in them is not reported again.
     broken: &'a BTreeSet<ObjectId>,
+    /// Positions in [`World::pools`].
+    pool_indices: BTreeMap<&'a ObjectName, PoolIndex>,
     problems: Vec<Problem>,
 }
 
@@ -77,13 +81,6 @@ impl<'a> Assembly<'a> {
             fix,
             object: Some(object.id.clone()),
         });
-    }
-
-    /// The position of a pool in [`World::pools`].
-    fn pool_index(&self, namespace: &str, name: &str) -> Option<PoolIndex> {
-        self.of(Kind::InferencePool)
-            .position(|pool| &*pool.id.name.namespace == namespace && &*pool.id.name.name == name)
-            .map(PoolIndex)
     }
 
     fn gateway_policy(&mut self) -> GatewayPolicy {

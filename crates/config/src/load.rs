@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assemble::{Objects, assemble};
-use crate::manifest::{Decoded, ObjectId, decode};
+use crate::manifest::{Decoded, Kind, ObjectId, decode};
 use crate::problem::{Mark, Problem, Severity};
 use crate::source::{Options, SourceText, parse};
 use crate::world::World;
@@ -69,9 +69,13 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         reading.read(source, options);
     }
     if reading.documents == 0 {
-        reading.problem(sources.first().map(|s| &s.name), Mark { line: 1, column: 1 }, NOTHING, NOTHING_FIX);
+        reading.problems.push(whole_set(sources, NOTHING, NOTHING_FIX));
     }
-    let Reading { all, bad, unnamed, mut problems, .. } = reading;
+    let Reading { all, bad, unnamed, mut problems, documents, .. } = reading;
+    let has_gateway = all.keys().chain(&bad).any(|id| id.kind == Kind::Gateway);
+    if documents > 0 && unnamed.is_empty() && !has_gateway {
+        problems.push(whole_set(sources, NO_GATEWAY, "write a Gateway with a listener"));
+    }
     // The whole set first, mistakes included, so that one run names what is wrong between objects too.
     let (mut world, found) = assemble(&all, &bad);
     let mut wrong: BTreeSet<ObjectId> = bad.clone();
@@ -93,6 +97,28 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
 
 const NOTHING: &str = "there is no object";
 const NOTHING_FIX: &str = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
+
+const NO_GATEWAY: &str = "there is no Gateway: nothing would listen";
+
+/// A problem of the whole set, at its start.
+fn whole_set(sources: &[SourceText], message: &str, fix: &str) -> Problem {
+    let file = sources.first().map_or_else(|| Arc::from("manifests"), |source| Arc::clone(&source.name));
+    problem(&file, Mark { line: 1, column: 1 }, message, fix)
+}
+
+/// A problem of no object that could be named.
+fn problem(file: &Arc<str>, mark: Mark, message: &str, fix: &str) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: Arc::clone(file),
+        line: mark.line,
+        column: mark.column,
+        path: String::new(),
+        message: message.to_owned(),
+        fix: fix.to_owned(),
+        object: None,
+    }
+}
 
 /// More rounds of replacement than mistakes depend on each other in practice.
 const MOST_ROUNDS: usize = 8;
@@ -122,13 +148,15 @@ fn replace_wrong(
                 objects.remove(&id);
             }
         }
-        let (world, found) = assemble(objects, bad);
-        let errors = found.iter().filter(|p| p.severity == Severity::Error);
-        wrong = errors.filter_map(|p| p.object.clone()).collect();
-        for problem in found {
-            if problem.severity == Severity::Error && !problems.contains(&problem) {
-                problems.push(problem);
-            }
+        // Nothing counts as broken now: what refers to an object that was left out is wrong itself, and keeps the
+        // version that referred to something else.
+        let (world, found) = assemble(objects, &BTreeSet::new());
+        let errors = found.into_iter().filter(|p| p.severity == Severity::Error);
+        let errors: Vec<Problem> = errors.collect();
+        wrong = errors.iter().filter_map(|p| p.object.clone()).collect();
+        // At start nothing runs, and these would only repeat what is known.
+        if !previous.is_empty() {
+            problems.extend(errors.into_iter().filter(|error| !problems.contains(error)).collect::<Vec<_>>());
         }
         if !changed || round >= MOST_ROUNDS || wrong.is_subset(&replaced) {
             return world;
@@ -185,7 +213,7 @@ impl Reading {
                 }
                 Err(defect) => {
                     self.unnamed.insert(Arc::clone(&source.name));
-                    self.problem(Some(&source.name), defect.mark, &defect.message, defect.fix);
+                    self.problems.push(problem(&source.name, defect.mark, &defect.message, defect.fix));
                 }
             }
         }
@@ -202,23 +230,14 @@ impl Reading {
             self.bad.insert(id);
             let message = format!("there are more than {} objects", options.max_objects);
             if self.problems.last().is_none_or(|last| last.message != message) {
-                self.problem(Some(file), mark, &message, "split the set over several gateways");
+                self.problems.push(problem(file, mark, &message, "split the set over several gateways"));
             }
             return;
         }
         if let Some((first_file, first)) = self.places.get(&id) {
             let message = format!("stands already at {first_file}:{}", first.line);
-            let fix = "remove one of the two, or give them different names".to_owned();
-            self.problems.push(Problem {
-                severity: Severity::Error,
-                file: Arc::clone(file),
-                line: mark.line,
-                column: mark.column,
-                path: id.to_string(),
-                message,
-                fix,
-                object: Some(id.clone()),
-            });
+            let twice = problem(file, mark, &message, "remove one of the two, or give them different names");
+            self.problems.push(Problem { path: id.to_string(), object: Some(id.clone()), ..twice });
             self.bad.insert(id);
             return;
         }
@@ -229,18 +248,5 @@ impl Reading {
         if let Some(object) = object {
             self.all.insert(id, Arc::new(object));
         }
-    }
-
-    fn problem(&mut self, file: Option<&Arc<str>>, mark: Mark, message: &str, fix: &str) {
-        self.problems.push(Problem {
-            severity: Severity::Error,
-            file: file.map_or_else(|| Arc::from("manifests"), Arc::clone),
-            line: mark.line,
-            column: mark.column,
-            path: String::new(),
-            message: message.to_owned(),
-            fix: fix.to_owned(),
-            object: None,
-        });
     }
 }

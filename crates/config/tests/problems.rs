@@ -340,3 +340,24 @@ fn lists_are_flattened_and_an_empty_set_is_an_error() {
         ]
     );
 }
+
+#[test]
+fn a_set_without_a_gateway_is_an_error() {
+    assert_eq!(
+        problems(&pool("p", 8000)),
+        [
+            "f.yaml:1:1: error: there is no Gateway: nothing would listen (fix: write a Gateway with a listener)"
+        ]
+    );
+}
+
+#[test]
+fn json_is_yaml() {
+    let objective = "{\n\t\"apiVersion\": \"inference.networking.x-k8s.io/v1alpha2\",\n\t\"kind\": \"InferenceObjective\",\n\t\"metadata\": {\"name\": \"o\", \"creationTimestamp\": null},\n\t\"spec\": {\"priority\": -1,\n\t\t\"poolRef\": {\"name\": \"none\"}}\n}\n";
+    check(
+        objective,
+        &[
+            "f.yaml:6:23: error: InferenceObjective default/o: spec.poolRef.name: there is no InferencePool default/none (fix: write the pool, or correct the name)",
+        ],
+    );
+}

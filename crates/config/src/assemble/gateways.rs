@@ -125,10 +125,11 @@ impl<'a> Assembly<'a> {
             return fail("the Gateway admits routes of its own namespace only".to_owned(), fix);
         }
         let mut any = false;
+        // Routes come one after the other, so that only the last can be this one, through another of its parents.
         for a in listeners {
             let hosts = shared_hosts(a.listener.value.hostname.as_ref(), &route.hostnames);
             any |= !hosts.is_empty();
-            if !hosts.is_empty() && a.routes.iter().all(|(other, ..)| other.id != object.id) {
+            if !hosts.is_empty() && a.routes.last().is_none_or(|(other, ..)| other.id != object.id) {
                 a.routes.push((object, route, hosts));
             }
         }

@@ -1,18 +1,27 @@
 //! The rules of attached routes to the table of a listener.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::gateways::Attached;
 use super::{Assembly, ages_are_known, position};
-use crate::manifest::http_route::{Backend, HttpRoute, RouteRule};
+use crate::manifest::http_route::{Backend, RouteRule};
 use crate::manifest::inference_pool::InferencePool;
 use crate::manifest::route_filter::RedirectRule;
 use crate::manifest::route_match::RouteMatch;
 use crate::manifest::{Kind, Object, Spec};
-use crate::problem::Located;
+use crate::problem::{Located, Problem};
 use crate::route::{Action, Choice, Entry, HostPattern, RedirectTo, RouteTable, TableBuilder};
 use crate::weighted::Weights;
 use crate::world::ObjectName;
+
+/// The first route to claim a match, by host and the match's identity.
+type Taken<'a> = BTreeMap<(HostPattern, String), &'a Object>;
+
+/// The pool that a backend of a route means.
+fn pool_name(route: &Object, backend: &Located<Backend>) -> ObjectName {
+    ObjectName { namespace: Arc::clone(&route.id.name.namespace), name: Arc::clone(&backend.value.name) }
+}
 
 impl<'a> Assembly<'a> {
     /// Checks the backends of every route, attached or not.
@@ -35,7 +44,7 @@ impl<'a> Assembly<'a> {
             .get(Kind::InferencePool, namespace, name)
             .and_then(|pool| pool.spec.pool().map(|spec| (pool, spec)));
         let Some((pool, InferencePool { ports, .. })) = pool else {
-            let missing = ObjectName { namespace: Arc::clone(namespace), name: Arc::clone(name) };
+            let missing = pool_name(object, backend);
             let fix = self.pool_advice(&missing);
             return self.error(object, &backend.spot, format!("there is no InferencePool {missing}"), fix);
         };
@@ -54,53 +63,46 @@ impl<'a> Assembly<'a> {
 
     pub(super) fn route_table(&mut self, attached: &Attached<'a>) -> RouteTable {
         let mut builder = TableBuilder::default();
-        let mut taken: Vec<(&HostPattern, &RouteMatch, &Object)> = Vec::new();
+        let mut taken = Taken::new();
         for (object, route, hosts) in &attached.routes {
             for rule in &route.rules {
                 let action = Arc::new(self.action(object, &rule.value, attached));
                 for rule_match in &rule.value.matches {
                     for host in hosts {
+                        self.warn_of_equal_match(object, rule, (host, rule_match), &mut taken);
                         builder
                             .add(host, Entry { rule_match: rule_match.clone(), action: Arc::clone(&action) });
                     }
                 }
             }
-            self.warn_of_equal_matches(object, route, hosts, &taken);
-            let matches = route.rules.iter().flat_map(|rule| &rule.value.matches);
-            taken.extend(
-                matches.flat_map(|rule_match| hosts.iter().map(move |host| (host, rule_match, *object))),
-            );
         }
         builder.build()
     }
 
     /// Two routes with the same match on the same host: the older wins, which has to be known.
-    fn warn_of_equal_matches(
+    fn warn_of_equal_match(
         &mut self,
         object: &'a Object,
-        route: &'a HttpRoute,
-        hosts: &[HostPattern],
-        taken: &[(&HostPattern, &RouteMatch, &Object)],
+        rule: &Located<RouteRule>,
+        (host, rule_match): (&HostPattern, &RouteMatch),
+        taken: &mut Taken<'a>,
     ) {
-        let mut warned = Vec::new();
-        for rule in &route.rules {
-            for (host, rule_match, other) in taken {
-                let same = hosts.contains(host) && rule.value.matches.contains(rule_match);
-                if !same || ages_are_known(object, other) || warned.contains(&(&rule.spot, &other.id)) {
-                    continue;
-                }
-                warned.push((&rule.spot, &other.id));
-                let message = format!(
-                    "has a match that {} has too ({}), which comes first: without times of creation the order of names decides",
-                    other.id,
-                    position(other)
-                );
-                let fix = "tell the matches apart, or write metadata.creationTimestamp in both";
-                // The same pair may meet on several listeners.
-                if !self.problems.iter().any(|p| p.message == message && p.line == rule.spot.mark.line) {
-                    self.warn(object, &rule.spot, message, fix);
-                }
-            }
+        let first = *taken.entry((host.clone(), rule_match.identity())).or_insert(object);
+        if first.id == object.id || ages_are_known(object, first) {
+            return;
+        }
+        let message = format!(
+            "has a match that {} has too ({}), which comes first: without times of creation the order of names decides",
+            first.id,
+            position(first)
+        );
+        // The same two may meet on several hosts and listeners.
+        let known = |p: &Problem| {
+            p.object.as_ref() == Some(&object.id) && p.line == rule.spot.mark.line && p.message == message
+        };
+        if !self.problems.iter().any(known) {
+            let fix = "tell the matches apart, or write metadata.creationTimestamp in both";
+            self.warn(object, &rule.spot, message, fix);
         }
     }
 
@@ -112,7 +114,7 @@ impl<'a> Assembly<'a> {
             listener_port: listener.port,
         };
         let choice = |backend: &Located<Backend>| Choice {
-            pool: self.pool_index(&object.id.name.namespace, &backend.value.name),
+            pool: self.pool_indices.get(&pool_name(object, backend)).copied(),
             filters: rule.filters.filters.iter().chain(&backend.value.filters.filters).cloned().collect(),
             redirect: backend.value.filters.redirect.as_ref().map(redirect),
         };

@@ -51,6 +51,15 @@ impl RouteMatch {
     pub(crate) fn everything() -> Self {
         Self { path: PathRule::Prefix("".into()), method: None, headers: Vec::new(), queries: Vec::new() }
     }
+
+    /// A text that is equal for equal matches, whatever the order of their headers and parameters.
+    pub(crate) fn identity(&self) -> String {
+        let mut headers: Vec<String> = self.headers.iter().map(|header| format!("{header:?}")).collect();
+        let mut queries: Vec<String> = self.queries.iter().map(|query| format!("{query:?}")).collect();
+        headers.sort();
+        queries.sort();
+        format!("{:?} {:?} {headers:?} {queries:?}", self.path, self.method)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
