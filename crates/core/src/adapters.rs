@@ -42,8 +42,10 @@ impl Slot {
 pub(crate) enum Residency {
     /// It is loaded, or being loaded.
     Resident,
-    /// It must be loaded.
+    /// It must be loaded, and there is a free slot.
     Missing,
+    /// It must be loaded in place of one that no request needs.
+    MissingAndFull,
     /// It must be loaded, and every slot is in use.
     MissingAndBusy,
 }
@@ -57,6 +59,7 @@ impl Slots {
             Some(_) if self.busy() <= self.capacity() => Residency::Resident,
             Some(_) => Residency::MissingAndBusy,
             None if self.deferring || self.busy() >= self.capacity() => Residency::MissingAndBusy,
+            None if self.slots.len() >= self.capacity() => Residency::MissingAndFull,
             None => Residency::Missing,
         }
     }
@@ -176,7 +179,7 @@ mod tests {
             slots.end(adapter);
         }
         assert_eq!(slots.residency(A), Residency::Resident);
-        assert_eq!(slots.residency(B), Residency::Missing);
+        assert_eq!(slots.residency(B), Residency::MissingAndFull);
         assert_eq!(slots.residency(C), Residency::Resident);
     }
 

@@ -37,13 +37,15 @@ struct Prompt {
 struct Busy {
     since: Time,
     tokens: u64,
+    prompts: u32,
     /// Whether something other than prefill was in the time: it measures nothing then.
     spoilt: bool,
 }
 
-/// So many prompt tokens were prefilled in so many seconds, without a pause.
+/// So many prompts with so many tokens were prefilled in so many seconds, without a pause.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PrefillMeasurement {
+    pub(crate) prompts: f64,
     pub(crate) tokens: f64,
     pub(crate) seconds: f64,
 }
@@ -73,7 +75,7 @@ impl PrefillLine {
     pub(crate) fn push(&mut self, now: Time, request: RequestId, tokens: u32, seen: bool, spoils: bool) {
         if self.line.is_empty() {
             self.clock = now;
-            self.busy = Busy { since: now, tokens: 0, spoilt: false };
+            self.busy = Busy { since: now, tokens: 0, prompts: 0, spoilt: false };
         }
         self.busy.spoilt |= spoils || !seen;
         self.unseen += u32::from(!seen);
@@ -103,16 +105,21 @@ impl PrefillLine {
         let prompt = self.remove(request)?;
         self.prefilled += u64::from(prompt.tokens);
         self.busy.tokens += u64::from(prompt.tokens);
+        self.busy.prompts += 1;
         let elapsed = seconds(now.since(self.busy.since));
         if !self.line.is_empty() && elapsed < LONGEST_MEASUREMENT {
             return None;
         }
-        let Busy { tokens, spoilt, .. } = self.busy;
+        let Busy { tokens, prompts, spoilt, .. } = self.busy;
         let still_spoilt = spoilt && !self.line.is_empty();
-        self.busy = Busy { since: now, tokens: 0, spoilt: still_spoilt };
+        self.busy = Busy { since: now, tokens: 0, prompts: 0, spoilt: still_spoilt };
         #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
         let tokens = tokens as f64;
-        (!spoilt && tokens > 0.0 && elapsed > 0.0).then_some(PrefillMeasurement { tokens, seconds: elapsed })
+        (!spoilt && tokens > 0.0 && elapsed > 0.0).then_some(PrefillMeasurement {
+            prompts: f64::from(prompts),
+            tokens,
+            seconds: elapsed,
+        })
     }
 
     /// A request ended or went elsewhere before its first token: what the engine did for it is not known.
@@ -154,7 +161,7 @@ mod tests {
         assert_eq!(line.tokens(), 1_000);
         assert_eq!(line.first_token(at(60), RequestId(1)), None, "one is still in the line");
         let measured = line.first_token(at(100), RequestId(2));
-        assert_eq!(measured, Some(PrefillMeasurement { tokens: 1_000.0, seconds: 0.1 }));
+        assert_eq!(measured, Some(PrefillMeasurement { prompts: 2.0, tokens: 1_000.0, seconds: 0.1 }));
         assert_eq!((line.tokens(), line.len(), line.prefilled()), (0, 0, 1_000));
     }
 

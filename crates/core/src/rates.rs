@@ -1,8 +1,8 @@
 //! How fast the engines are: prefill rates and step lines, learned while requests run.
 //!
-//! What can be told apart from few measurements decides the form. The fleet shares one step line (seconds per output
-//! token = base + requests·per-request + context·per-token) and one prefill line (seconds = start + tokens·per-token);
-//! each endpoint has two factors on them, one for decoding and one for prefill, since accelerators differ more in the
+//! What can be told apart from few measurements decides the form. The fleet shares one step line (seconds per step =
+//! base + requests·per-request + context·per-token + prompt tokens in the step·per-token) and one prefill line
+//! (seconds = prompts·start + tokens·per-token); each endpoint has two factors on them, one for decoding and one for prefill, since accelerators differ more in the
 //! one than in the other. A factor is known after seconds of traffic at any load, and an endpoint without
 //! measurements, or with old ones, is taken to be as fast as the fleet.
 
@@ -17,8 +17,10 @@ use crate::prefill::PrefillMeasurement;
 use crate::time::Time;
 
 /// Priors: Llama-2-7B on H100, fitted to Vidur's profiles; `docs/placement.md`. They matter until the first replies.
-const STEP_PRIOR: [f64; 3] = [6.5e-3, 23e-6, 0.15e-6];
+const STEP_PRIOR: [f64; 4] = [6.5e-3, 23e-6, 0.15e-6, 22e-6];
 const PREFILL_PRIOR: [f64; 2] = [15e-3, 22e-6];
+/// Prompt tokens to prefill per request before any are counted.
+const PROMPT_PRIOR: f64 = 200.0;
 /// Output tokens per request before any are counted.
 const OUTPUT_PRIOR: f64 = 200.0;
 /// Seconds to load an adapter before any load was seen.
@@ -27,10 +29,11 @@ const ADAPTER_LOAD_PRIOR: f64 = 1.0;
 /// What the fleet shares.
 #[derive(Clone, Debug)]
 pub(crate) struct Rates {
-    step: Fit<3>,
+    step: Fit<4>,
     prefill: Fit<2>,
     decode: Factor,
     prompts: Factor,
+    prompt: Mean,
     output: Mean,
     adapter_load: Mean,
 }
@@ -55,7 +58,7 @@ pub(crate) struct DecodeMeasurement {
     pub(crate) requests: f64,
     /// Tokens of context in the engine.
     pub(crate) context: f64,
-    /// Prompt tokens prefilled in between.
+    /// Prompt tokens prefilled beside each of those output tokens.
     pub(crate) prefilled: f64,
 }
 
@@ -77,6 +80,7 @@ impl Default for Rates {
             prefill: Fit::new(PREFILL_PRIOR),
             decode: Factor::default(),
             prompts: Factor::default(),
+            prompt: Mean::new(PROMPT_PRIOR),
             output: Mean::new(OUTPUT_PRIOR),
             adapter_load: Mean::new(ADAPTER_LOAD_PRIOR),
         }
@@ -86,12 +90,13 @@ impl Default for Rates {
 impl Rates {
     /// The figures of this moment, for many endpoints.
     pub(crate) fn prices(&self, now: Time) -> Prices {
-        let [base, per_request, per_context] = self.step.coefficients();
+        let [base, per_request, per_context, beside] = self.step.coefficients();
         let [_, per_prompt_token] = self.prefill.coefficients();
         Prices {
             now,
             base,
-            per_request,
+            // Each request in the batch brings its prompt once in its life of so many steps.
+            per_request: per_request + beside * self.prompt.value() / self.output.value().max(1.0),
             per_context,
             per_prompt_token,
             decode: self.decode.value(now, 1.0),
@@ -103,7 +108,7 @@ impl Rates {
 
     /// Prompts were prefilled without a pause.
     pub(crate) fn prefilled(&mut self, now: Time, speed: &mut Speed, measured: PrefillMeasurement) {
-        let terms = [1.0, measured.tokens];
+        let terms = [measured.prompts, measured.tokens];
         let expected = self.prefill.predict(terms);
         speed.prefill.observe(now, measured.seconds, expected, Source::Stream);
         self.prompts.observe(now, measured.seconds, expected, Source::Stream);
@@ -111,19 +116,15 @@ impl Rates {
         self.prefill.observe(now, terms, measured.seconds / relative);
     }
 
-    /// Output tokens came. Time that went into prompts beside them is taken off, but never more than half: the
-    /// estimate of that time is no better than the estimate it helps.
+    /// Output tokens came.
     pub(crate) fn decoded(&mut self, now: Time, speed: &mut Speed, m: DecodeMeasurement, source: Source) {
-        let prices = self.prices(now);
-        let prefill = m.prefilled * prices.seconds_per_prompt_token(speed);
-        let measured = m.seconds - prefill.min(m.seconds / 2.0);
-        let terms = [1.0, m.requests, m.context];
+        let terms = [1.0, m.requests, m.context, m.prefilled];
         let expected = m.tokens * self.step.predict(terms);
-        speed.decode.observe(now, measured, expected, source);
-        self.decode.observe(now, measured, expected, source);
+        speed.decode.observe(now, m.seconds, expected, source);
+        self.decode.observe(now, m.seconds, expected, source);
         if m.tokens > 0.0 {
             let relative = self.prices(now).slowness_of_decode(speed);
-            self.step.observe(now, terms, measured / m.tokens / relative);
+            self.step.observe(now, terms, m.seconds / m.tokens / relative);
         }
     }
 
@@ -131,7 +132,7 @@ impl Rates {
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
         let prices = self.prices(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
-        let decode = m.output * self.step.predict([1.0, m.requests, m.context]);
+        let decode = m.output * prices.line(m.requests, m.context);
         if decode > prefill {
             let measured = m.seconds - prefill * speed.prefill.value(now, prices.prefill);
             speed.decode.observe(now, measured, decode, Source::Reply);
@@ -148,6 +149,11 @@ impl Rates {
         let [_, per_token] = self.prefill.coefficients();
         speed.prefill.observe(now, seconds, tokens * per_token, Source::Scrape);
         self.prompts.observe(now, seconds, tokens * per_token, Source::Scrape);
+    }
+
+    /// A request was sent with so many prompt tokens to prefill.
+    pub(crate) fn sent_with(&mut self, prompt_tokens: u32) {
+        self.prompt.add(f64::from(prompt_tokens));
     }
 
     /// A request ended with so many output tokens.
@@ -171,6 +177,7 @@ impl Rates {
 pub(crate) struct Prices {
     pub(crate) now: Time,
     pub(crate) base: f64,
+    /// The share of prompts in each step included.
     pub(crate) per_request: f64,
     pub(crate) per_context: f64,
     pub(crate) per_prompt_token: f64,
@@ -189,8 +196,16 @@ impl Prices {
 
     /// *s* of an endpoint with so many requests and tokens of context.
     pub(crate) fn step(&self, speed: &Speed, requests: f64, context: f64) -> f64 {
-        let line = self.base + requests * self.per_request + context * self.per_context;
-        line * speed.decode.value(self.now, self.decode)
+        self.line(requests, context) * speed.decode.value(self.now, self.decode)
+    }
+
+    /// The part of *s* that is there without any load.
+    pub(crate) fn empty_step(&self, speed: &Speed) -> f64 {
+        self.base * speed.decode.value(self.now, self.decode)
+    }
+
+    fn line(&self, requests: f64, context: f64) -> f64 {
+        self.base + requests * self.per_request + context * self.per_context
     }
 
     /// How much slower than the fleet an endpoint decodes.

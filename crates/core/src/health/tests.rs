@@ -17,10 +17,8 @@ fn failures_to_eject(health: &mut HealthState, from: u64, cause: FailureCause) -
 }
 
 fn ejected(health: &HealthState) -> Ejection {
-    match health.health() {
-        Health::Ejected(ejection) => ejection,
-        other => panic!("{other:?} is not ejected"),
-    }
+    let Health::Ejected(ejection) = health.health() else { panic!("ejected") };
+    ejection
 }
 
 #[test]

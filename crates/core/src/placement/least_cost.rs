@@ -12,8 +12,8 @@ use crate::endpoints::Endpoint;
 
 /// The price of a second of uncached prefill.
 const UNCACHED: f64 = 10.0;
-/// The price of a second of decoding.
-const DECODE: f64 = 0.5;
+/// The price of a second of decoding, be it the request's own or one that it adds to those beside it.
+const DECODE: f64 = 0.25;
 
 pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     let limit = view.facts.max_output_tokens.map_or(f64::MAX, f64::from);
@@ -33,14 +33,20 @@ fn cost(view: &View<'_>, endpoint: &Endpoint, output: f64) -> f64 {
     let uncached = f64::from(uncached_tokens(endpoint, view.facts));
     let per_prompt_token = prices.seconds_per_prompt_token(&endpoint.speed);
     let (requests, context) = load_with(view, endpoint);
-    let decode = output * prices.step(&endpoint.speed, requests, context);
+    let step = prices.step(&endpoint.speed, requests, context);
+    let decode = output * step;
+    let added = decode - output * prices.empty_step(&endpoint.speed);
     let adapter = match view.adapter.map(|adapter| endpoint.adapters.residency(adapter)) {
         None | Some(Residency::Resident) => 0.0,
         Some(Residency::Missing) => prices.adapter_load,
+        // The one that gives its slot will likely have to be loaded again.
+        Some(Residency::MissingAndFull) => 2.0 * prices.adapter_load,
         // A slot is free again when the requests of one adapter have ended.
         Some(Residency::MissingAndBusy) => prices.adapter_load + decode,
     };
-    (count(endpoint.prefill.tokens()) + UNCACHED * uncached) * per_prompt_token + DECODE * decode + adapter
+    (count(endpoint.prefill.tokens()) + UNCACHED * uncached) * per_prompt_token
+        + DECODE * (decode + added)
+        + adapter
 }
 
 /// Requests and tokens of context at the endpoint if this request were there too. Requests that others sent there
@@ -61,7 +67,8 @@ fn is_full(view: &View<'_>, endpoint: &Endpoint) -> bool {
     let no_block = gauge.kv_tokens().is_some_and(|tokens| {
         let free = tokens * (1.0 - load.kv_use.unwrap_or(0.0));
         let per_request = count(endpoint.context) / f64::from(endpoint.in_flight.max(1));
-        let ahead = load.waiting.unwrap_or(0.0) * per_request;
+        // What was sent since is in the use of the cache already.
+        let ahead = gauge.report.waiting.map_or(0.0, f64::from) * per_request;
         f64::from(view.facts.prompt_tokens) + ahead > free
     });
     no_seat || no_block

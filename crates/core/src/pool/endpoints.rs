@@ -112,9 +112,9 @@ impl Pool {
             let requests = f64::midpoint(running(before), running(&gauge.report)).max(1.0);
             let kv_use = gauge.report.kv_use.zip(gauge.kv_tokens());
             let context = kv_use.map_or(0.0, |(kv_use, tokens)| kv_use * tokens);
-            // The seconds are summed over the streams, and a prompt stalls each of them.
-            let measured =
-                DecodeMeasurement { tokens, seconds, requests, context, prefilled: prefilled * requests };
+            // Of the prompt tokens, each of the streams met all, in `tokens / requests` steps.
+            let prefilled = prefilled * requests / tokens;
+            let measured = DecodeMeasurement { tokens, seconds, requests, context, prefilled };
             self.rates.decoded(now, &mut endpoint.speed, measured, Source::Scrape);
         }
     }

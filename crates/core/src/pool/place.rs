@@ -48,6 +48,7 @@ impl Pool {
         let endpoint = &self.endpoints.all()[chosen.index];
         let (endpoint_id, decision) = (endpoint.id, chosen.decision);
         let placed = self.reservation(now, &request.facts, endpoint, &prices);
+        self.rates.sent_with(placed.uncached);
         request.attempts += 1;
         request.placed = Some(placed);
         self.policy(request.facts.policy).turn = Some(endpoint_id);

@@ -91,7 +91,7 @@ impl Pool {
             seconds: stretch,
             requests: f64::from(requests),
             context: tokens(endpoint.context.saturating_sub(endpoint.prefill.tokens())),
-            prefilled: tokens(endpoint.prefill.prefilled().saturating_sub(mark.prefilled)),
+            prefilled: tokens(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
         };
         if stretch <= LONGEST_STRETCH {
             self.rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);
