@@ -8,15 +8,27 @@
 //! ```
 //!
 //! [`Session`] is pure: no sockets, no clock, no runtime. It sees the pool through [`Pool`] and holds the load that is
-//! reserved for a request through [`Guard`].
+//! reserved for a request through [`Guard`]. [`Picker`] runs sessions on gRPC streams against a pool of the fleet.
 //!
 //! What this crate must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
 
 mod address;
+mod budget;
+mod connection;
+mod grpc;
+mod health;
+mod live;
+mod picker;
+mod process;
+mod record;
 mod session;
+mod shared;
+mod tls;
 pub mod wire;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
+pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
     Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,
 };
+pub use tls::{Security, TlsError};

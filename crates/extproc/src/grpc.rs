@@ -1,0 +1,142 @@
+//! gRPC methods on HTTP/2 requests.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::health::{self, HealthRequest, HealthResponse};
+use crate::process::Process;
+use crate::shared::Shared;
+use crate::wire::{ProcessingRequest, ProcessingResponse};
+
+const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// Room for a message's own fields, besides the body that it carries.
+const MESSAGE_MARGIN: usize = 1 << 20;
+
+/// Which services a port offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Services {
+    /// Picking, and health besides.
+    Picker,
+    /// Health alone.
+    Health,
+}
+
+/// Answers one call.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    services: Services,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Body>, Infallible> {
+    let response = match (request.uri().path(), services) {
+        (PROCESS, Services::Picker) => {
+            let longest = usize::try_from(shared.limits().max_body_bytes).unwrap_or(usize::MAX);
+            let longest = longest.saturating_add(MESSAGE_MARGIN);
+            let mut grpc = Grpc::new(Messages::new()).apply_max_message_size_config(Some(longest), None);
+            grpc.streaming(ProcessMethod(shared), request).await
+        }
+        (HEALTH_CHECK, _) => Grpc::new(Messages::new()).unary(CheckMethod(shared), request).await,
+        (HEALTH_WATCH, _) => Grpc::new(Messages::new()).server_streaming(WatchMethod(shared), request).await,
+        _ => Status::unimplemented("no such method here").into_http(),
+    };
+    Ok(response)
+}
+
+struct ProcessMethod(Arc<Shared>);
+
+impl StreamingService<ProcessingRequest> for ProcessMethod {
+    type Response = ProcessingResponse;
+    type ResponseStream = Process;
+    type Future = Ready<Result<Response<Process>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<ProcessingRequest>>) -> Self::Future {
+        ready(Ok(Response::new(Process::start(&self.0, request.into_inner()))))
+    }
+}
+
+struct CheckMethod(Arc<Shared>);
+
+impl UnaryService<HealthRequest> for CheckMethod {
+    type Response = HealthResponse;
+    type Future = Ready<Result<Response<HealthResponse>, Status>>;
+
+    fn call(&mut self, request: Request<HealthRequest>) -> Self::Future {
+        ready(health::check(&self.0, &request.into_inner().service).map(Response::new))
+    }
+}
+
+struct WatchMethod(Arc<Shared>);
+
+impl ServerStreamingService<HealthRequest> for WatchMethod {
+    type Response = HealthResponse;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<HealthResponse, Status>> + Send>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<HealthRequest>) -> Self::Future {
+        let watched = health::watch(Arc::clone(&self.0), request.into_inner().service);
+        ready(Ok(Response::new(Box::pin(watched))))
+    }
+}
+
+/// Messages of one type out and of another in.
+struct Messages<E, D>(PhantomData<(E, D)>);
+
+impl<E, D> Messages<E, D> {
+    const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E, D> Codec for Messages<E, D>
+where
+    E: Message + Send + 'static,
+    D: Message + Default + Send + 'static,
+{
+    type Encode = E;
+    type Decode = D;
+    type Encoder = Writer<E>;
+    type Decoder = Reader<D>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Writer(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Reader(PhantomData)
+    }
+}
+
+struct Writer<E>(PhantomData<E>);
+
+impl<E: Message> Encoder for Writer<E> {
+    type Item = E;
+    type Error = Status;
+
+    fn encode(&mut self, item: E, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+struct Reader<D>(PhantomData<D>);
+
+impl<D: Message + Default> Decoder for Reader<D> {
+    type Item = D;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
+        D::decode(buffer).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+}
