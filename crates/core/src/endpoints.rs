@@ -1,6 +1,6 @@
 //! The endpoints of a pool and what is held about each.
 
-use crate::adapters::Slots;
+use crate::adapters::{Residency, Slots};
 use crate::endpoint::{EndpointSpec, Health};
 use crate::gauge::{Counts, EngineLoad, Gauge, History};
 use crate::health::{HealthState, Standing};
@@ -95,7 +95,7 @@ impl Endpoint {
         self.history.changing(placed.dispatched, self.counts());
         self.in_flight += 1;
         self.context += placed.context;
-        let spoils = placed.loads;
+        let spoils = placed.residency != Residency::Resident;
         self.prefill.push(placed.dispatched, request, placed.uncached, placed.prefilling, spoils);
         if let Some(adapter) = placed.adapter {
             self.adapters.begin(adapter);

@@ -21,6 +21,9 @@ const IN_A_ROW: u32 = 3;
 /// So many failures in ten seconds eject where they are at least half of the outcomes.
 const FAILURES: f64 = 5.0;
 
+/// While probes fail no request is risked, but an engine may have no health page: after this a request finds out.
+const UNPROBED: Duration = Duration::from_secs(60);
+
 /// What is known of an endpoint's health.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HealthState {
@@ -75,9 +78,13 @@ impl HealthState {
         match self.stage {
             Stage::Ready => Standing::Ready,
             Stage::Ejected { ejection, probe } if now >= ejection.until => {
-                // Where nobody probes, a request has to.
-                let trial = !seen_by_probe(ejection.cause) || probe.is_none();
-                if trial { Standing::TrialDue } else { Standing::Out(ejection.until) }
+                let due = match probe {
+                    // `timer` returns it, unless a probe does not see the cause.
+                    Some(true) => !seen_by_probe(ejection.cause),
+                    Some(false) => now.since(ejection.until) >= UNPROBED,
+                    None => true,
+                };
+                if due { Standing::TrialDue } else { Standing::Out(ejection.until) }
             }
             Stage::Ejected { ejection, .. } | Stage::OnTrial { ejection, .. } => {
                 Standing::Out(ejection.until)

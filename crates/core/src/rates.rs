@@ -16,7 +16,7 @@ use fit::Fit;
 use crate::prefill::PrefillMeasurement;
 use crate::time::Time;
 
-/// Priors: Llama-2-7B on H100, fitted to Vidur's profiles; `docs/placement.md`. They matter until the first replies.
+/// Priors: Llama-2-7B on H100, fitted to Vidur's published profiles. They matter until the first replies.
 const STEP_PRIOR: [f64; 4] = [6.5e-3, 23e-6, 0.15e-6, 22e-6];
 const PREFILL_PRIOR: [f64; 2] = [15e-3, 22e-6];
 /// Prompt tokens to prefill per request before any are counted.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::adapters::Residency;
 use crate::ids::{EndpointId, ModelKey, RequestId};
 use crate::request::RequestFacts;
 use crate::time::Time;
@@ -36,8 +37,8 @@ pub(crate) struct Placed {
     pub(crate) company: u32,
     /// The adapter it asks for.
     pub(crate) adapter: Option<ModelKey>,
-    /// Whether the adapter had to be loaded for it.
-    pub(crate) loads: bool,
+    /// Whether that had to be loaded first.
+    pub(crate) residency: Residency,
     /// The latest sight of its output.
     pub(crate) pace: PaceMark,
 }

@@ -129,6 +129,15 @@ fn where_all_are_ejected_the_one_that_returns_soonest_is_tried() {
 }
 
 #[test]
+fn the_last_resort_of_a_repeat_is_not_the_endpoint_that_just_failed_it() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    let sent: Vec<_> = (0..2).map(|_| driver.dispatch(stream(10))).collect();
+    driver.broken(sent[0].0, FailureCause::Silent);
+    let (request, endpoint) = sent[1];
+    assert_eq!(driver.fail(request, endpoint, FailureCause::Connect), Some(Ok(sent[0].1)));
+}
+
+#[test]
 fn an_endpoint_that_drains_or_left_keeps_its_requests_until_they_end() {
     let mut driver = Driver::new(2, Placement::RoundRobin);
     let (first, endpoint) = driver.dispatch(stream(10));

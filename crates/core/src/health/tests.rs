@@ -89,6 +89,16 @@ fn a_bad_probe_keeps_it_out() {
 }
 
 #[test]
+fn while_probes_fail_a_trial_is_put_off_but_not_for_ever() {
+    let mut health = HealthState::default();
+    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    let until = ejected(&health).until;
+    health.probed(at(500), false);
+    assert_eq!(health.standing(until + Duration::from_secs(59)), Standing::Out(until));
+    assert_eq!(health.standing(until + Duration::from_secs(60)), Standing::TrialDue);
+}
+
+#[test]
 fn where_nobody_probes_a_request_does() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);

@@ -1,10 +1,14 @@
 //! The default: the least cost in seconds. Nothing to tune.
 //!
-//! `cost = P/R + 10·u/R + 0.5·Ô·s`, with, for each endpoint: *P* the prompt tokens dispatched there and not yet
-//! prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *Ô* the expected output length and
+//! `cost = P/R + 10·u/R + 0.25·Ô·(s + s′)`, with, for each endpoint: *P* the prompt tokens dispatched there and not
+//! yet prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *Ô* the expected output length,
 //! *s* the seconds per output token at its load, this request and all reservations included, so that a burst sees
-//! itself. 10 prices uncached work above its own duration, for the requests it stalls and the cache it displaces.
-//! Evidence and rejected alternatives: `docs/placement.md`.
+//! itself, and *s′* the part of *s* that load makes.
+//!
+//! 10 prices uncached work above its own duration, for the requests it stalls and the cache it displaces. The decode
+//! term is the request's own time and, in *s′*, the time it adds to those beside it: on a line each of *n* requests
+//! slows the *n* others by as much as they slow it. Among equal endpoints that decides like `0.5·Ô·s`; a slow endpoint
+//! gets its share sooner, where its own time alone would keep it idle until the fast ones were as slow.
 
 use super::{Candidate, View, to_front, uncached_tokens};
 use crate::adapters::Residency;

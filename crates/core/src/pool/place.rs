@@ -28,6 +28,9 @@ enum Among {
     LastResort,
 }
 
+/// Seconds; longer than any back-off.
+const TRIED_ALREADY: f64 = 1e6;
+
 impl Pool {
     /// Dispatches the request, or rejects it.
     pub(super) fn place(
@@ -85,7 +88,7 @@ impl Pool {
             ahead: endpoint.prefill.tokens(),
             company: endpoint.in_flight + 1,
             adapter,
-            loads: adapter.is_some_and(|adapter| endpoint.adapters.residency(adapter) != Residency::Resident),
+            residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
             pace: PaceMark::default(),
         }
     }
@@ -107,7 +110,7 @@ impl Pool {
         })?;
         let view = View { endpoints: self.endpoints.all(), prices, facts, adapter: self.adapter(facts) };
         let weighed = if among == Among::LastResort {
-            Ok(weigh_last_resort(now, &view, &mut self.candidates))
+            Ok(weigh_last_resort(now, view.endpoints, &request.failed, &mut self.candidates))
         } else {
             placement::weigh(placement, &view, turn, &mut self.rng, &mut self.candidates)
         };
@@ -195,13 +198,21 @@ fn candidate(
     Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight })
 }
 
-/// The one that may return soonest.
-fn weigh_last_resort(now: Time, view: &View<'_>, candidates: &mut [Candidate]) -> usize {
+/// The one that may return soonest, of those that have not failed this request.
+fn weigh_last_resort(
+    now: Time,
+    endpoints: &[Endpoint],
+    failed: &[EndpointId],
+    candidates: &mut [Candidate],
+) -> usize {
     for candidate in candidates.iter_mut() {
-        candidate.cost = match view.endpoints[candidate.index].standing(now) {
+        let endpoint = &endpoints[candidate.index];
+        let wait = match endpoint.standing(now) {
             Some(Standing::Out(until)) => seconds(until.since(now)),
             Some(Standing::Ready | Standing::TrialDue) | None => 0.0,
         };
+        let again = if failed.contains(&endpoint.id) { TRIED_ALREADY } else { 0.0 };
+        candidate.cost = wait + again;
     }
     candidates.len()
 }

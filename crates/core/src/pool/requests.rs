@@ -2,6 +2,7 @@
 
 use super::Pool;
 use super::endpoints::announce;
+use crate::adapters::Residency;
 use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
 use crate::rates::{DecodeMeasurement, ReplyMeasurement, Source};
@@ -59,7 +60,8 @@ impl Pool {
         if let Some(measured) = measured {
             self.rates.prefilled(now, &mut endpoint.speed, measured);
         }
-        if placed.loads {
+        // A wait for a slot in use would say little about loading.
+        if matches!(placed.residency, Residency::Missing | Residency::MissingAndFull) {
             let tokens = tokens(placed.ahead) + f64::from(placed.uncached);
             let without = self.rates.first_token_after(now, &endpoint.speed, tokens);
             self.rates.adapter_loaded(seconds(now.since(placed.dispatched)) - without);
@@ -197,7 +199,7 @@ impl Pool {
         // An answer without any count is an error page, or no inference at all.
         let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
         let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
-        if facts.observes_tokens || !counted || placed.loads {
+        if facts.observes_tokens || !counted || placed.residency != Residency::Resident {
             return;
         }
         let cached = usage.cached_tokens.unwrap_or(0);

@@ -16,7 +16,7 @@ use crate::time::{Time, seconds};
 pub struct PoolSnapshot {
     /// Requests under way.
     pub requests: usize,
-    /// Of those, the ones that wait for an endpoint.
+    /// Of those, the ones that still wait for an endpoint.
     pub held: usize,
     /// What the endpoints share.
     pub fleet: FleetSnapshot,
@@ -33,7 +33,7 @@ pub struct FleetSnapshot {
     pub mean_output_tokens: f64,
     /// Seconds per step without load.
     pub step_base_seconds: f64,
-    /// Seconds a step takes longer for each request in the batch.
+    /// Seconds a step takes longer for each request in the batch, its share of prompts included.
     pub step_seconds_per_request: f64,
     /// Seconds a step takes longer for each token of context in the batch.
     pub step_seconds_per_context_token: f64,
@@ -149,7 +149,7 @@ impl Pool {
         });
         PoolSnapshot {
             requests: self.requests.len(),
-            held: 0,
+            held: self.requests.values().filter(|request| request.attempts == 0).count(),
             fleet: FleetSnapshot {
                 mean_output_tokens: prices.output,
                 step_base_seconds: prices.base * prices.decode,
