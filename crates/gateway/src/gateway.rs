@@ -70,6 +70,8 @@ pub enum GatewayError {
 pub struct Gateway {
     shared: Arc<Shared>,
     listen: Option<SocketAddr>,
+    /// The configuration that the sockets were opened for.
+    generation: u64,
     sockets: BTreeMap<Entrance, Open>,
     /// The last complaint about a reload, so that it is logged once.
     complaint: Option<String>,
@@ -99,7 +101,8 @@ impl Gateway {
             requests: requests.used(),
             held_body_bytes: held.used(),
         }));
-        let mut gateway = Self { shared, listen, sockets: BTreeMap::new(), complaint: None };
+        let mut gateway =
+            Self { shared, listen, generation: generation.number, sockets: BTreeMap::new(), complaint: None };
         for (entrance, listeners) in wanted(&generation.world, listen) {
             let open = gateway.open(entrance, &listeners)?;
             gateway.sockets.insert(entrance, open);
@@ -121,7 +124,6 @@ impl Gateway {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: Duration) {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(LOOK_EVERY);
-        let mut generation = self.shared.fleet.current().number;
         let mut looks = 0_u32;
         self.accept();
         loop {
@@ -130,7 +132,7 @@ impl Gateway {
                 _ = ticks.tick() => {}
             }
             let now = self.shared.fleet.current().number;
-            if std::mem::replace(&mut generation, now) != now {
+            if std::mem::replace(&mut self.generation, now) != now {
                 self.reconcile();
             }
             looks = looks.wrapping_add(1);

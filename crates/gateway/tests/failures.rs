@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman_fleet::KeeperSettings;
 use support::client::{Reply, Wire, ask, chat_request, post};
 use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, whole};
 use support::{Running, world};
@@ -338,9 +339,8 @@ async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
     let engine = Engine::start(|_| engine::chat()).await;
     let mut world = world(&[frozen.local_addr().unwrap(), engine.address]);
     world.pools[0].timeouts.idle = Duration::from_millis(80);
-    let mut keeper = pointsman_fleet::KeeperSettings::default();
-    keeper.probe_budget = Duration::from_millis(20);
-    keeper.probe_every = Duration::from_millis(20);
+    let soon = Duration::from_millis(20);
+    let keeper = KeeperSettings { probe_budget: soon, probe_every: soon, ..KeeperSettings::default() };
     let gateway = Running::kept(world, keeper).await;
     let all = (0..10).map(|_| async { ask(gateway.address, &chat_request(false)).await });
     for reply in futures_util::future::join_all(all).await {

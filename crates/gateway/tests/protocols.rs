@@ -6,6 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pointsman_config::{AppProtocol, TlsFiles};
+use pointsman_config::{AppProtocol, TlsFiles, World};
+use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_gateway::{Gateway, GatewayError, GatewayOptions};
+use pointsman_telemetry::{BuildInfo, Metrics};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use support::client::{Wire, ask, chat_request};
@@ -363,15 +367,90 @@ async fn a_reload_under_load_drops_nothing() {
 async fn a_taken_port_is_one_clear_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let metrics =
-        pointsman_telemetry::Metrics::new(&pointsman_telemetry::BuildInfo { version: "test", commit: "" });
-    let fleet =
-        pointsman_fleet::Fleet::start(pointsman_fleet::FleetOptions::default(), metrics.clone()).unwrap();
-    fleet.apply(world(&[]), 0).unwrap();
-    let options = pointsman_gateway::GatewayOptions {
-        listen: Some(address),
-        ..pointsman_gateway::GatewayOptions::default()
-    };
-    let error = pointsman_gateway::Gateway::bind(options, fleet, metrics).unwrap_err();
+    let options = GatewayOptions { listen: Some(address), ..GatewayOptions::default() };
+    let error = bind(world(&[]), options).unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn sockets_follow_the_listeners_of_a_reload() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = certificate(directory.path(), &["gateway.test"]);
+    let mut more = world(&[engine.address]);
+    let mut secure = more.listeners[0].clone();
+    secure.port = free_port().await;
+    secure.tls = Some(files.clone());
+    let address = SocketAddr::from(([127, 0, 0, 1], secure.port));
+    more.listeners.push(secure);
+    gateway.fleet.apply(more.clone(), 0).unwrap();
+    while tls_connect(address, &files, b"http/1.1").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    more.listeners.pop();
+    gateway.fleet.apply(more, 0).unwrap();
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200, "the other listener stays");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = certificate(directory.path(), &["gateway.test"]);
+    std::fs::write(&files.certificate, "nonsense").unwrap();
+    let mut bad = world(&[]);
+    bad.listeners[0].port = free_port().await;
+    bad.listeners[0].tls = Some(files.clone());
+    let error = bind(bad, GatewayOptions::default()).unwrap_err();
+    assert!(error.to_string().contains(files.certificate.to_str().unwrap()), "{error}");
+}
+
+fn bind(world: World, options: GatewayOptions) -> Result<Gateway, GatewayError> {
+    let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
+    let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();
+    fleet.apply(world, 0).unwrap();
+    Gateway::bind(options, fleet, metrics)
+}
+
+/// An HTTP/2 engine that refuses the first stream that `seen` counts, and serves the rest.
+async fn refusing_h2_engine(seen: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    if request.method() == http::Method::POST && seen.fetch_add(1, Ordering::SeqCst) == 0 {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    } else if let Ok(mut body) = respond.send_response(Response::new(()), false) {
+                        let _ = body.send_data(Bytes::from_static(b"ok"), true);
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_repeated_whatever_it_is() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let mut world = world(&[]);
+    for _ in 0..2 {
+        let address = refusing_h2_engine(Arc::clone(&seen)).await;
+        world.pools[0].endpoints.push(endpoint(address, AppProtocol::H2c));
+    }
+    let gateway = Running::start(world).await;
+    let stored = support::client::post("/v1/responses", r#"{"model":"m","input":"x"}"#);
+    let reply = ask(gateway.address, &stored).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "ok"));
+    assert_eq!(seen.load(Ordering::SeqCst), 2);
+    gateway.at_rest().await;
+    gateway.stop().await;
 }
