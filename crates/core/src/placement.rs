@@ -19,8 +19,12 @@ use crate::rates::Prices;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 
-/// Costs this close to each other, relative to their size, are equal: rounding must not break a tie.
+/// Costs this close to each other, relative to the least, are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;
+
+/// Costs in learned seconds are equal where they lie within what the learning can tell apart. A finer comparison would
+/// send everything to one of several idle endpoints for an estimate's noise, and leave the others' estimates to age.
+const EQUAL_SECONDS: f64 = 0.1;
 
 /// What a policy sees.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +77,31 @@ pub(crate) fn weigh(
     }
 }
 
+/// How far above the least a cost may lie, relative to it, and still be equal; `None` is the last resort, whose costs
+/// are times.
+pub(crate) const fn tolerance(placement: Option<Placement>) -> f64 {
+    match placement {
+        Some(Placement::Pointsman) => EQUAL_SECONDS,
+        Some(
+            Placement::RoundRobin
+            | Placement::Random
+            | Placement::LeastRequest
+            | Placement::TwoChoices
+            | Placement::FilterTree,
+        )
+        | None => EQUAL,
+    }
+}
+
 /// The least cost; ties go to the fewest requests in flight, then by lot.
-pub(crate) fn least(candidates: &[Candidate], rng: &mut Rng) -> Option<usize> {
-    let (mut best, mut rest) = (0, candidates.iter().enumerate());
-    let (_, mut least) = rest.next()?;
-    let mut equals = 1;
-    for (position, candidate) in rest {
-        match compare(candidate, least) {
+pub(crate) fn least(candidates: &[Candidate], tolerance: f64, rng: &mut Rng) -> Option<usize> {
+    let least = candidates.iter().map(|candidate| candidate.cost).min_by(f64::total_cmp)?;
+    let limit = least + tolerance * least.abs();
+    let (mut best, mut fewest, mut equals) = (None, u32::MAX, 0);
+    for (position, candidate) in
+        candidates.iter().enumerate().filter(|(_, candidate)| candidate.cost <= limit)
+    {
+        match candidate.in_flight.cmp(&fewest) {
             Ordering::Greater => continue,
             Ordering::Less => equals = 1,
             Ordering::Equal => {
@@ -90,17 +112,9 @@ pub(crate) fn least(candidates: &[Candidate], rng: &mut Rng) -> Option<usize> {
                 }
             }
         }
-        (best, least) = (position, candidate);
+        (best, fewest) = (Some(position), candidate.in_flight);
     }
-    Some(best)
-}
-
-fn compare(a: &Candidate, b: &Candidate) -> Ordering {
-    if (a.cost - b.cost).abs() <= EQUAL * a.cost.abs().max(b.cost.abs()) {
-        a.in_flight.cmp(&b.in_flight)
-    } else {
-        a.cost.total_cmp(&b.cost)
-    }
+    best
 }
 
 /// Prompt tokens an endpoint would have to prefill for a request: *u* of the default placement.
@@ -124,4 +138,34 @@ fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bo
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Costs and requests in flight, and the positions that may win.
+    #[track_caller]
+    fn check(tolerance: f64, candidates: &[(f64, u32)], winners: &[usize]) {
+        let candidate = |(index, &(cost, in_flight))| Candidate { index, cost, in_flight };
+        let candidates: Vec<Candidate> = candidates.iter().enumerate().map(candidate).collect();
+        let mut rng = Rng::seeded(7);
+        let mut seen: Vec<usize> = (0..200).filter_map(|_| least(&candidates, tolerance, &mut rng)).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, winners);
+    }
+
+    #[test]
+    fn the_least_cost_wins_and_equal_costs_go_to_the_fewest_in_flight_then_by_lot() {
+        check(EQUAL, &[(2.0, 0), (1.0, 9), (3.0, 0)], &[1]);
+        check(EQUAL, &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1, 2]);
+        check(EQUAL, &[], &[]);
+    }
+
+    #[test]
+    fn what_learning_cannot_tell_apart_is_equal() {
+        check(EQUAL_SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
+        check(EQUAL_SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
+    }
 }

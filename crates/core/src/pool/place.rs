@@ -119,8 +119,9 @@ impl Pool {
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
-        let best =
-            placement::least(&self.candidates[..weighed], &mut self.rng).ok_or(Rejection::NoReadyEndpoint)?;
+        let tolerance = placement::tolerance(if among == Among::LastResort { None } else { Some(placement) });
+        let best = placement::least(&self.candidates[..weighed], tolerance, &mut self.rng)
+            .ok_or(Rejection::NoReadyEndpoint)?;
         let decision = self
             .config
             .decisions
