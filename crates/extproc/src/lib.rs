@@ -13,6 +13,7 @@
 //! What this crate must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
 
 mod address;
+mod bootstrap;
 mod budget;
 mod connection;
 mod grpc;
@@ -27,6 +28,7 @@ mod tls;
 pub mod wire;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
+pub use bootstrap::{BootstrapError, EnvoyOptions, ResponseBodies, envoy_config};
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
     Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,

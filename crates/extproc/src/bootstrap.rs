@@ -1,0 +1,378 @@
+//! A bootstrap for Envoy (1.37 and later) that puts it in front of a pool and asks this picker.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use pointsman_config::{AppProtocol, PoolSpec};
+
+use crate::address::{DESTINATION, SERVED};
+
+/// Envoy's default of 1,024 requests at a time, and as many that wait, is less than a pool of engines takes.
+const MAX_REQUESTS: u32 = 100_000;
+/// Attempts besides the first: one for each fallback that the picker names.
+const RETRIES: u32 = 3;
+
+/// Which response bodies the picker is sent. Each costs Envoy and picker some microseconds per piece of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBodies {
+    /// None: requests are counted in and out, and rates are learned from the engines' own metrics. Whether an answer was
+    /// taken to its end or the client left cannot be told.
+    Never,
+    /// Those of this percentage of requests.
+    Sample(u8),
+    /// All: first tokens, pace and usage of every request are known.
+    Usage,
+}
+
+/// What the picker is for Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvoyOptions {
+    /// Where Envoy listens for clients.
+    pub listen: SocketAddr,
+    /// Where Envoy's admin pages are.
+    pub admin: SocketAddr,
+    /// Where the picker listens.
+    pub picker: SocketAddr,
+    /// Whether the picker's port is secured.
+    pub secure: bool,
+    /// Which response bodies the picker is sent.
+    pub response_bodies: ResponseBodies,
+    /// Hand request bodies over whole, for what cannot do full duplex. Long bodies then meet Envoy's buffer limit.
+    pub buffered: bool,
+    /// Without the picker, let Envoy choose any endpoint itself instead of answering 500.
+    pub fail_open: bool,
+}
+
+/// Why a pool cannot be put behind Envoy by a bootstrap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootstrapError {
+    /// There is nothing to send requests to.
+    #[error("pool {0} has no endpoints")]
+    NoEndpoints(String),
+    /// A cluster of Envoy's speaks one protocol.
+    #[error("the endpoints of pool {0} speak different protocols")]
+    MixedProtocols(String),
+    /// Envoy would not know which certificate authority to ask.
+    #[error("the endpoints of pool {0} speak TLS: give Envoy a cluster of your own for them")]
+    Tls(String),
+}
+
+/// The bootstrap, as YAML.
+///
+/// # Errors
+/// The pool has no endpoints, or endpoints that one static cluster cannot hold.
+pub fn envoy_config(pool: &PoolSpec, options: &EnvoyOptions) -> Result<String, BootstrapError> {
+    let name = pool.name.to_string();
+    let Some(first) = pool.endpoints.first() else { return Err(BootstrapError::NoEndpoints(name)) };
+    if pool.endpoints.iter().any(|endpoint| endpoint.protocol != first.protocol) {
+        return Err(BootstrapError::MixedProtocols(name));
+    }
+    if first.protocol == AppProtocol::Https {
+        return Err(BootstrapError::Tls(name));
+    }
+    let mut text = format!("# Envoy in front of the pool {name}, which pointsman picks from.\n");
+    text += &admin(options);
+    text += "static_resources:\n  listeners:\n";
+    text += &listener(options);
+    text += "  clusters:\n";
+    text += &engines(pool, first.protocol == AppProtocol::H2c);
+    text += &picker(options);
+    Ok(text)
+}
+
+fn socket_address(address: SocketAddr) -> String {
+    format!("socket_address: {{address: \"{}\", port_value: {}}}", address.ip(), address.port())
+}
+
+fn admin(options: &EnvoyOptions) -> String {
+    format!("admin:\n  address: {{{}}}\n", socket_address(options.admin))
+}
+
+fn listener(options: &EnvoyOptions) -> String {
+    format!(
+        r#"  - name: inference
+    address: {{{address}}}
+    per_connection_buffer_limit_bytes: {buffer}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: inference
+          # A stream of tokens may be silent while an engine works, and last for as long as it has something to say.
+          stream_idle_timeout: 600s
+          request_timeout: 0s
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+{routes}          http_filters:
+          - name: pointsman
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+              grpc_service:
+                envoy_grpc: {{cluster_name: pointsman}}
+              # Longer than the picker's own patience, so that its answer comes first.
+              message_timeout: 35s
+              failure_mode_allow: {fail_open}
+              processing_mode:
+{mode}              metadata_options:
+                forwarding_namespaces: {{untyped: [envoy.lb, envoy.lb.subset_hint]}}
+                receiving_namespaces: {{untyped: [envoy.lb]}}
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#,
+        address = socket_address(options.listen),
+        // Full duplex never holds a body; the other mode holds it whole.
+        buffer = if options.buffered { 32 << 20 } else { 32 << 10 },
+        routes = routes(options),
+        fail_open = options.fail_open,
+        mode = mode(options, options.response_bodies == ResponseBodies::Usage, 16),
+    )
+}
+
+/// With full duplex Envoy takes no change of mode from the picker, so that a sample is a route of its own.
+fn routes(options: &EnvoyOptions) -> String {
+    let route = |fraction: &str, more: &str| {
+        format!(
+            r#"              - match: {{prefix: "/"{fraction}}}
+                route:
+                  cluster: engines
+                  timeout: 0s
+                  retry_policy:
+                    # What an engine cannot have seen; each retry goes to the picker's next choice.
+                    retry_on: connect-failure,refused-stream,reset-before-request
+                    num_retries: {RETRIES}
+{more}"#
+        )
+    };
+    let ResponseBodies::Sample(percent) = options.response_bodies else { return route("", "") };
+    let fraction = format!(
+        ", runtime_fraction: {{default_value: {{numerator: {}, denominator: HUNDRED}}}}",
+        percent.min(100)
+    );
+    let sampled = format!(
+        r#"                typed_per_filter_config:
+                  pointsman:
+                    "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute
+                    overrides:
+                      processing_mode:
+{}"#,
+        mode(options, true, 24)
+    );
+    route(&fraction, &sampled) + &route("", "")
+}
+
+fn mode(options: &EnvoyOptions, response_bodies: bool, indent: usize) -> String {
+    let request = if options.buffered { "BUFFERED" } else { "FULL_DUPLEX_STREAMED" };
+    // Without its trailers, the stream to the picker would end with a response's head.
+    let response = match (response_bodies, options.buffered) {
+        (false, _) => "NONE",
+        (true, false) => "FULL_DUPLEX_STREAMED",
+        (true, true) => "STREAMED",
+    };
+    let lines = [
+        ("request_header_mode", "SEND"),
+        ("request_body_mode", request),
+        ("request_trailer_mode", "SEND"),
+        ("response_header_mode", "SEND"),
+        ("response_body_mode", response),
+        ("response_trailer_mode", "SEND"),
+    ];
+    lines.map(|(name, value)| format!("{:indent$}{name}: {value}\n", "")).concat()
+}
+
+fn engines(pool: &PoolSpec, h2c: bool) -> String {
+    let mut endpoints = String::new();
+    for endpoint in &pool.endpoints {
+        let (host, port) = (&endpoint.host, endpoint.port);
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            endpoints,
+            "        - endpoint: {{address: {{socket_address: {{address: \"{host}\", port_value: {port}}}}}}}"
+        );
+    }
+    let protocol = if h2c { "http2_protocol_options: {}" } else { "http_protocol_options: {}" };
+    format!(
+        r#"  - name: engines
+    type: STATIC
+    connect_timeout: 2s
+    circuit_breakers:
+      thresholds:
+      - {{max_connections: {MAX_REQUESTS}, max_pending_requests: {MAX_REQUESTS}, max_requests: {MAX_REQUESTS}, max_retries: {MAX_REQUESTS}}}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        # Shorter than the five seconds after which uvicorn closes an unused connection.
+        common_http_protocol_options: {{idle_timeout: 4s}}
+        explicit_http_config:
+          {protocol}
+    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.override_host
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
+            override_host_sources:
+            - metadata: {{key: envoy.lb, path: [{{key: {DESTINATION}}}]}}
+            - header: {DESTINATION}
+            selected_host_key: {{key: envoy.lb, path: [{{key: {SERVED}}}]}}
+            fallback_policy:
+              policies:
+              - typed_extension_config:
+                  name: envoy.load_balancing_policies.least_request
+                  typed_config:
+                    "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
+    load_assignment:
+      cluster_name: engines
+      endpoints:
+      - lb_endpoints:
+{endpoints}"#
+    )
+}
+
+fn picker(options: &EnvoyOptions) -> String {
+    let tls = r#"    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        common_tls_context: {alpn_protocols: [h2]}
+"#;
+    format!(
+        r#"  - name: pointsman
+    type: STATIC
+    connect_timeout: 2s
+    circuit_breakers:
+      thresholds:
+      - {{max_connections: {MAX_REQUESTS}, max_pending_requests: {MAX_REQUESTS}, max_requests: {MAX_REQUESTS}}}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          http2_protocol_options: {{initial_stream_window_size: 1048576, initial_connection_window_size: 16777216}}
+{tls}    load_assignment:
+      cluster_name: pointsman
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{{address}}}}}
+"#,
+        tls = if options.secure { tls } else { "" },
+        address = socket_address(options.picker),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pointsman_config::{EndpointAddress, EngineAccess, ObjectName, Timeouts};
+    use pointsman_core::Policy;
+
+    use super::*;
+
+    fn pool(endpoints: &[(&str, AppProtocol)]) -> PoolSpec {
+        let endpoint = |(host, protocol): &(&str, AppProtocol)| EndpointAddress {
+            host: (*host).into(),
+            port: 8000,
+            protocol: *protocol,
+            engine: None,
+        };
+        PoolSpec {
+            name: ObjectName { namespace: "default".into(), name: "pool".into() },
+            policy: Policy::default(),
+            models: Arc::default(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            timeouts: Timeouts::default(),
+            access: EngineAccess::default(),
+        }
+    }
+
+    fn options(response_bodies: ResponseBodies) -> EnvoyOptions {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        EnvoyOptions {
+            listen: at(8080),
+            admin: at(9901),
+            picker: at(9002),
+            secure: true,
+            response_bodies,
+            buffered: false,
+            fail_open: false,
+        }
+    }
+
+    fn printed(options: &EnvoyOptions) -> String {
+        envoy_config(&pool(&[("127.0.0.1", AppProtocol::Http), ("fd00::1", AppProtocol::Http)]), options)
+            .unwrap()
+    }
+
+    fn check(options: &EnvoyOptions, expected: &[(&str, usize)]) {
+        let text = printed(options);
+        for (line, times) in expected {
+            assert_eq!(text.matches(line).count(), *times, "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn each_choice_of_response_bodies_has_its_modes() {
+        check(
+            &options(ResponseBodies::Usage),
+            &[("response_body_mode: FULL_DUPLEX_STREAMED", 1), ("response_body_mode: NONE", 0)],
+        );
+        check(
+            &options(ResponseBodies::Never),
+            &[("response_body_mode: NONE", 1), ("response_trailer_mode: SEND", 1), ("runtime_fraction", 0)],
+        );
+        check(
+            &options(ResponseBodies::Sample(5)),
+            &[
+                ("response_body_mode: FULL_DUPLEX_STREAMED", 1),
+                ("response_body_mode: NONE", 1),
+                ("numerator: 5, denominator: HUNDRED", 1),
+                ("cluster: engines", 2),
+            ],
+        );
+    }
+
+    #[test]
+    fn options_show() {
+        let plain = EnvoyOptions { secure: false, buffered: true, ..options(ResponseBodies::Usage) };
+        check(
+            &plain,
+            &[
+                ("UpstreamTlsContext", 0),
+                ("request_body_mode: BUFFERED", 1),
+                ("response_body_mode: STREAMED", 1),
+            ],
+        );
+        check(
+            &options(ResponseBodies::Usage),
+            &[("UpstreamTlsContext", 1), ("failure_mode_allow: false", 1)],
+        );
+        let open = EnvoyOptions { fail_open: true, ..options(ResponseBodies::Usage) };
+        check(&open, &[("failure_mode_allow: true", 1)]);
+    }
+
+    #[test]
+    fn every_endpoint_of_the_pool_is_there() {
+        check(
+            &options(ResponseBodies::Usage),
+            &[
+                (r#"address: "127.0.0.1", port_value: 8000"#, 1),
+                (r#"address: "fd00::1", port_value: 8000"#, 1),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_pool_that_one_cluster_cannot_hold_is_refused() {
+        let refused = |endpoints: &[(&str, AppProtocol)]| {
+            envoy_config(&pool(endpoints), &options(ResponseBodies::Usage)).unwrap_err()
+        };
+        assert!(matches!(refused(&[]), BootstrapError::NoEndpoints(_)));
+        let mixed = refused(&[("10.0.0.1", AppProtocol::Http), ("10.0.0.2", AppProtocol::H2c)]);
+        assert!(matches!(mixed, BootstrapError::MixedProtocols(_)));
+        assert!(matches!(refused(&[("10.0.0.1", AppProtocol::Https)]), BootstrapError::Tls(_)));
+    }
+}
