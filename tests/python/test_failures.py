@@ -60,7 +60,7 @@ def test_streams_of_a_killed_engine_end_with_one_error_event(three):
         events = []
         try:
             with httpx.stream("POST", f"{three.url}/v1/chat/completions", timeout=120,
-                              json={**CHAT, "max_tokens": 100_000, "stream": True, "ignore_eos": True}) as response:
+                              json={**CHAT, "max_tokens": 8_000, "stream": True, "ignore_eos": True}) as response:
                 for line in response.iter_lines():
                     if line.startswith("data:"):
                         events.append(line)
@@ -123,7 +123,7 @@ def test_a_stopped_engine_is_ejected_and_comes_back(three):
 
 def test_sigterm_lets_streams_finish_and_exits_zero(three):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(ask, three, stream=True, max_tokens=200, ignore_eos=True)
+        future = pool.submit(ask, three, stream=True, max_tokens=6_000, ignore_eos=True)
         eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 1, "a stream runs")
         three.signal(signal.SIGTERM)
         assert sse(future.result())[-1] == "[DONE]"

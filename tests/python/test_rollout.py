@@ -68,7 +68,7 @@ def counts(engines) -> dict[str, float]:
     """Requests by target model, as the engines counted them."""
     names = ("assistant-v1", "assistant-v2")
     series = [engine.metrics() for engine in engines]
-    return {name: sum(total(s, "vllm:request_success_total", model_name=name) for s in series) for name in names}
+    return {name: sum(total(s, "pointsman_engine_requests_total", model=name) for s in series) for name in names}
 
 
 def send(url: str, requests: int) -> list[int]:

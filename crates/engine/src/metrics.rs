@@ -30,6 +30,7 @@ pub(crate) fn page(app: &App) -> String {
     page.tokens(&gauges);
     page.requests(&observations);
     page.configuration(app, &observations);
+    page.models(app, &observations);
     page.text
 }
 
@@ -138,6 +139,23 @@ impl Page {
             ("request_decode_time_seconds", "Time spent in DECODE phase for request.", &seen.decode),
         ] {
             self.histogram(&format!("vllm:{name}"), help, histogram);
+        }
+    }
+
+    /// Ours, not vLLM's, which counts adapters under their base model: whoever splits traffic over target models wants
+    /// the engine's own count of each.
+    fn models(&mut self, app: &App, seen: &Observations) {
+        let name = "pointsman_engine_requests_total";
+        self.head(
+            name,
+            "Count of successfully processed requests by the model that was asked for.",
+            "counter",
+        );
+        for (adapter, count) in &seen.served_by_adapter {
+            let model =
+                adapter.map_or_else(|| app.config.model.clone(), |adapter| app.live.adapter_name(adapter));
+            // Writing to a string does not fail.
+            let _ = writeln!(self.text, r#"{name}{{model="{}"}} {count}"#, escaped(&model));
         }
     }
 

@@ -1,22 +1,21 @@
 //! `pointsman gateway`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use pointsman_config::{
-    Inventory, Options, QuickOptions, World, load, load_with_previous, print_manifests, quick_form,
-};
-use pointsman_fleet::manifests::{Reload, Watch};
-use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_config::{Inventory, Options, QuickOptions, World, load, print_manifests, quick_form};
+use pointsman_fleet::FleetOptions;
+use pointsman_fleet::manifests::Watch;
 use pointsman_telemetry::Metrics;
 use pointsman_telemetry::trace::{OtlpOptions, Tracer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::GatewayArgs;
-use crate::serving::{self, Plan, Problems, Serving};
+use crate::serving::{self, Plan, Serving};
 use crate::shutdown;
 
 /// Where the quick form listens unless told.
@@ -40,13 +39,15 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
         drain: args.drain_timeout,
     };
     let serving = Serving::start(plan, metrics, tracer).await?;
-    let watching = files.map(|files| watch(files, &serving, stop.clone()));
+    if let Some(Files { watch, objects }) = files {
+        let problems = Arc::clone(serving.problems());
+        serving.fleet().follow(watch, objects, move |found| problems.store(Arc::new(found)));
+    }
     println!("{}", ready_line(&serving));
     stop.cancelled().await;
     serving.stop().await;
-    for task in watching.into_iter().chain(exporter.map(Exporting::finish)) {
-        // A task that panicked has been logged, and there is nothing left to do about it.
-        let _ = task.await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,57 +84,14 @@ fn first_world(args: &GatewayArgs) -> Result<(World, Option<Files>)> {
     Ok((loaded.world, Some(Files { watch, objects: loaded.objects })))
 }
 
+/// Paths become absolute, so that printed manifests mean the same wherever they are saved.
 fn quick_options(args: &GatewayArgs) -> QuickOptions {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     QuickOptions {
-        engine_ca: args.engine_ca.clone(),
-        engine_api_key_file: args.engine_api_key_file.clone(),
+        engine_ca: args.engine_ca.as_ref().map(absolute),
+        engine_api_key_file: args.engine_api_key_file.as_ref().map(absolute),
         ..QuickOptions::default()
     }
-}
-
-/// Applies what the files say whenever they change, until the stop.
-fn watch(mut files: Files, serving: &Serving, stop: CancellationToken) -> JoinHandle<()> {
-    let (fleet, problems) = (serving.fleet().clone(), Arc::clone(serving.problems()));
-    tokio::spawn(async move {
-        loop {
-            let reload = tokio::select! {
-                reload = files.watch.next() => reload,
-                () = stop.cancelled() => return,
-            };
-            let (found, objects) = apply(&fleet, reload, files.objects);
-            files.objects = objects;
-            report(&fleet, found, &problems);
-        }
-    })
-}
-
-/// Puts a reading in force; a bad object keeps its last good version, and what cannot be read changes nothing.
-fn apply(fleet: &Fleet, reload: Reload, previous: Inventory) -> (Vec<String>, Inventory) {
-    let sources = match reload.sources {
-        Ok(sources) => sources,
-        Err(error) => return (vec![error.to_string()], previous),
-    };
-    let loaded = load_with_previous(&sources, &Options::default(), &previous);
-    let mut found: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
-    let errors = loaded
-        .problems
-        .iter()
-        .filter(|problem| problem.severity == pointsman_config::Severity::Error)
-        .count();
-    if let Err(error) = fleet.apply(loaded.world, errors) {
-        found.push(error.to_string());
-        return (found, previous);
-    }
-    (found, loaded.objects)
-}
-
-fn report(fleet: &Fleet, found: Vec<String>, problems: &Problems) {
-    let generation = fleet.current().number;
-    for problem in &found {
-        tracing::warn!(generation, "{problem}");
-    }
-    tracing::info!(generation, problems = found.len(), "manifests read again");
-    problems.store(Arc::new(found));
 }
 
 /// The exporter of traces, which goes on until what was traced last is sent.
@@ -143,9 +101,10 @@ struct Exporting {
 }
 
 impl Exporting {
-    fn finish(self) -> JoinHandle<()> {
+    async fn finish(self) {
         self.stop.cancel();
-        self.task
+        // A task that panicked has been logged, and there is nothing left to do about it.
+        let _ = self.task.await;
     }
 }
 

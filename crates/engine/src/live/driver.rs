@@ -127,6 +127,7 @@ impl Live {
             let mut state = self.state();
             for (part, submission) in submissions.into_iter().enumerate() {
                 let track = Track {
+                    adapter: submission.request.adapter,
                     prompt_tokens: submission.request.prompt_tokens,
                     max_tokens: submission.max_tokens,
                     choices,
@@ -161,6 +162,11 @@ impl Live {
 
     pub(crate) fn gauges(&self) -> Gauges {
         self.state().engine.gauges()
+    }
+
+    /// The adapter's name.
+    pub(crate) fn adapter_name(&self, adapter: AdapterId) -> String {
+        self.state().adapter_names.get(adapter.0 as usize).cloned().unwrap_or_default()
     }
 
     /// The counters, with the sets of running adapters up to now.

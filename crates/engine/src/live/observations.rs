@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{Time, seconds};
+use pointsman_sim::engine::AdapterId;
 
 /// A cumulative histogram with fixed bounds.
 #[derive(Clone, Debug)]
@@ -78,6 +79,7 @@ pub(crate) enum Served {
 /// One sequence as the counters see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Track {
+    pub(super) adapter: Option<AdapterId>,
     pub(super) prompt_tokens: u32,
     pub(super) max_tokens: u32,
     pub(super) choices: u32,
@@ -105,6 +107,8 @@ pub(crate) struct Observations {
     pub(crate) choices: Histogram,
     pub(crate) served_stop: u64,
     pub(crate) served_length: u64,
+    /// Requests served, by adapter; `None` is the base model.
+    pub(crate) served_by_adapter: BTreeMap<Option<AdapterId>, u64>,
     /// When each set of running adapters was last seen, in Unix seconds. Series never go away while the server
     /// runs, as vLLM's do not; beyond 256 the oldest does.
     pub(crate) adapter_sets: BTreeMap<String, f64>,
@@ -130,6 +134,7 @@ impl Observations {
             choices: Histogram::new([1.0, 2.0, 5.0, 10.0, 20.0]),
             served_stop: 0,
             served_length: 0,
+            served_by_adapter: BTreeMap::new(),
             adapter_sets: BTreeMap::new(),
         }
     }
@@ -158,6 +163,7 @@ impl Observations {
         self.generation_tokens.observe(f64::from(generated));
         self.max_tokens.observe(f64::from(track.max_tokens));
         self.choices.observe(f64::from(track.choices));
+        *self.served_by_adapter.entry(track.adapter).or_default() += 1;
         match track.served {
             Served::Stop => self.served_stop += 1,
             Served::Length => self.served_length += 1,

@@ -19,7 +19,7 @@ const ENGINES: usize = 4;
 /// By how much the last one is slower.
 const SLOWER: f64 = 1.6;
 /// Seats of each. Few, so that a load which two cores can carry fills them.
-const SEATS: u32 = 16;
+const SEATS: u32 = 6;
 /// Requests of the run that measures an engine's capacity in virtual time.
 const SAMPLE: u64 = 2_000;
 
@@ -34,7 +34,7 @@ pub(super) struct Engines {
 impl Engines {
     /// Starts them on free ports of the loopback interface.
     pub(super) async fn start(model: &str, seed: u64) -> Result<Self> {
-        let profile = EngineProfile { max_sequences: SEATS, ..BuiltinProfile::Llama3A100.load()? };
+        let profile = EngineProfile { max_sequences: SEATS, ..BuiltinProfile::Llama3H100.load()? };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::with_capacity(ENGINES);

@@ -26,7 +26,7 @@ const LOAD: f64 = 0.8;
 /// Windows of the plan; each arm runs each of them.
 const SLICES: usize = 8;
 /// How long requests arrive in one window.
-const WINDOW: Duration = Duration::from_millis(2_000);
+const WINDOW: Duration = Duration::from_millis(1_700);
 /// Keep-alive connections of the clients that a Kubernetes Service balances.
 const CONNECTIONS: usize = 64;
 
@@ -59,8 +59,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
 
 /// Prompt and output lengths: short, so that a minute shows many requests.
 fn lengths() -> (Lengths, Lengths) {
-    let prompt = Lengths::LogNormal { median: 250.0, sigma: 0.8, max: 1_500 };
-    let output = Lengths::LogNormal { median: 30.0, sigma: 0.6, max: 120 };
+    let prompt = Lengths::LogNormal { median: 300.0, sigma: 1.0, max: 3_000 };
+    let output = Lengths::LogNormal { median: 40.0, sigma: 0.6, max: 100 };
     (prompt, output)
 }
 
