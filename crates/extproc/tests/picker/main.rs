@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 mod client;
+mod hermetic;
 mod life;
 mod running;
 mod tls;
