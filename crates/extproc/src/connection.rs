@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::grpc::{Services, serve};
+use crate::lanes::Lanes;
 use crate::shared::Shared;
 use crate::tls::Secured;
 
@@ -48,23 +49,30 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Accepts connections until the port closes.
-    pub(crate) async fn run(self, listener: TcpListener) {
+    /// Accepts connections until the port closes, and gives each to the next lane.
+    pub(crate) async fn run(self, listener: TcpListener, lanes: Arc<Lanes>) {
         while let Some(accepted) = self.closing.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => {
-                    let port = self.clone();
-                    self.tasks.spawn(async move {
-                        let cut = port.shared.cut.clone();
-                        cut.run_until_cancelled(port.connection(stream)).await;
-                    });
-                }
+                Ok((stream, _)) => self.hand_over(stream, &lanes),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    fn hand_over(&self, stream: TcpStream, lanes: &Lanes) {
+        let (Some(lane), Ok(stream)) = (lanes.next(), stream.into_std()) else { return };
+        let port = self.clone();
+        let serve = async move {
+            // The socket belongs to the lane from here on.
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                let cut = port.shared.cut.clone();
+                cut.run_until_cancelled(port.connection(stream)).await;
+            }
+        };
+        drop(self.tasks.spawn_on(serve, lane));
     }
 
     async fn connection(self, stream: TcpStream) {

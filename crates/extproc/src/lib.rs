@@ -18,6 +18,7 @@ mod budget;
 mod connection;
 mod grpc;
 mod health;
+mod lanes;
 mod live;
 mod picker;
 mod process;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::Port;
 use crate::grpc::Services;
+use crate::lanes::Lanes;
 use crate::session::SessionOptions;
 use crate::shared::Shared;
 use crate::tls::{Secured, Security, TlsError};
@@ -39,6 +41,8 @@ pub struct PickerOptions {
     pub pick_patience: Duration,
     /// How long a request's body may pause.
     pub body_patience: Duration,
+    /// Threads that serve connections; 0 for as many as the machine has processors.
+    pub threads: usize,
 }
 
 impl Default for PickerOptions {
@@ -53,6 +57,7 @@ impl Default for PickerOptions {
             session: SessionOptions::default(),
             pick_patience: Duration::from_secs(30),
             body_patience: Duration::from_secs(30),
+            threads: 0,
         }
     }
 }
@@ -68,6 +73,9 @@ pub enum PickerError {
         /// Why.
         source: std::io::Error,
     },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -98,6 +106,7 @@ pub enum PickerError {
 pub struct Picker {
     shared: Arc<Shared>,
     secured: Option<Arc<Secured>>,
+    lanes: Arc<Lanes>,
     grpc: TcpListener,
     health: TcpListener,
     addresses: [SocketAddr; 2],
@@ -114,6 +123,11 @@ impl Picker {
         let secured = Secured::open(options.security)?.map(Arc::new);
         let (grpc, grpc_address) = listen(SocketAddr::new(bind, grpc_port))?;
         let (health, health_address) = listen(SocketAddr::new(bind, health_port))?;
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        let lanes = Arc::new(Lanes::start(threads).map_err(PickerError::Thread)?);
         let patience = (options.pick_patience, options.body_patience);
         let shared = Arc::new(Shared::new(fleet, metrics, pool, session, patience));
         let (streams, held) = (Arc::clone(&shared.streams), Arc::clone(&shared.held));
@@ -121,7 +135,7 @@ impl Picker {
             requests: streams.used(),
             held_body_bytes: held.used(),
         }));
-        Ok(Self { shared, secured, grpc, health, addresses: [grpc_address, health_address] })
+        Ok(Self { shared, secured, lanes, grpc, health, addresses: [grpc_address, health_address] })
     }
 
     /// Where ext_proc is served.
@@ -145,7 +159,7 @@ impl Picker {
     /// Serves until `shutdown` comes. Then health says so, no new streams are taken, those under way may end for as long
     /// as `drain`, and what is left is cut.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send, drain: Duration) {
-        let Self { shared, secured, grpc, health, .. } = self;
+        let Self { shared, secured, lanes, grpc, health, .. } = self;
         let port = Port {
             shared: Arc::clone(&shared),
             services: Services::Picker,
@@ -153,7 +167,7 @@ impl Picker {
             closing: shared.closing.clone(),
             tasks: TaskTracker::new(),
         };
-        let picker = tokio::spawn(port.clone().run(grpc));
+        let picker = tokio::spawn(port.clone().run(grpc, Arc::clone(&lanes)));
         // Health goes on during the drain, to say that no more streams are welcome.
         let watched = Port {
             services: Services::Health,
@@ -162,7 +176,7 @@ impl Picker {
             tasks: TaskTracker::new(),
             ..port.clone()
         };
-        let health = tokio::spawn(watched.run(health));
+        let health = tokio::spawn(watched.run(health, Arc::clone(&lanes)));
         let mut shutdown = std::pin::pin!(shutdown);
         while tokio::time::timeout(LOOK_EVERY, shutdown.as_mut()).await.is_err() {
             reload(secured.as_deref(), &shared.metrics);
@@ -174,8 +188,9 @@ impl Picker {
         }
         shared.cut.cancel();
         port.tasks.wait().await;
-        // Both end by their tokens; a panic in one of them has been logged.
+        // All end by their tokens; a panic in one of them has been logged.
         let _ = (picker.await, health.await);
+        let _ = tokio::task::spawn_blocking(move || drop(lanes)).await;
     }
 }
 
