@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pointsman_bench::run::Progress;
 use pointsman_bench::slices::SliceStart;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::fleet::Engines;
@@ -47,11 +48,12 @@ impl View {
                     progress.planned(),
                     progress.failed()
                 ));
-                let endpoints = fleet.endpoint_samples();
+                let pools = fleet.debug_pools();
                 for (address, bar) in &lines {
-                    let address = address.to_string();
-                    if let Some(sample) = endpoints.iter().find(|sample| *sample.endpoint == address) {
-                        bar.set_message(describe(sample));
+                    let endpoints = pools["pools"][0]["endpoints"].as_array();
+                    let is_this = |endpoint: &&Value| endpoint["address"] == address.to_string();
+                    if let Some(endpoint) = endpoints.and_then(|all| all.iter().find(is_this)) {
+                        bar.set_message(describe(endpoint));
                     }
                 }
             }
@@ -76,14 +78,18 @@ impl View {
     }
 }
 
-fn describe(sample: &pointsman_telemetry::EndpointSample) -> String {
-    let count = |value: Option<u32>| value.map_or_else(|| "?".into(), |value| value.to_string());
-    let kv = sample.kv_use.map_or_else(|| "?".into(), |share| format!("{:.0} %", share * 100.0));
+/// One line of `/debug/pools`: what the gateway sent there, what the engine says, and what was learned of its pace.
+fn describe(endpoint: &Value) -> String {
+    let count = |value: &Value| value.as_u64().map_or_else(|| "?".into(), |value| value.to_string());
+    let reading = &endpoint["reading"];
+    let kv = reading["kv_use"].as_f64().map_or_else(|| "?".into(), |share| format!("{:.0} %", share * 100.0));
+    let pace = endpoint["step_seconds"]["value"].as_f64().map(|seconds| seconds * 1e3);
     format!(
-        "  {}  {:3} placed by the gateway   running {:>3}  waiting {:>3}  KV {kv:>5}",
-        sample.endpoint,
-        sample.in_flight,
-        count(sample.running),
-        count(sample.waiting),
+        "  {}  from the gateway {:>2}  running {:>2}  waiting {:>2}  KV {kv:>4}  {} per token",
+        endpoint["address"].as_str().unwrap_or_default(),
+        count(&endpoint["in_flight"]),
+        count(&reading["running"]),
+        count(&reading["waiting"]),
+        pointsman_report::millis(pace),
     )
 }
