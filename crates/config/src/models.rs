@@ -75,16 +75,21 @@ impl ModelRules {
         names.into_iter()
     }
 
-    /// Every name that engines can be asked for through a rule, in order: target models, and public names that have
-    /// no targets.
-    pub fn targets(&self) -> impl Iterator<Item = &Arc<str>> {
-        let of_models = self.models.iter().flat_map(|(name, rule)| {
-            let own = rule.targets.is_empty().then_some(name);
-            own.into_iter().chain(rule.targets.names())
-        });
-        let of_rewrites = self.rewrites.values().chain(&self.rewrite_rest).flat_map(Targets::names);
-        let names: BTreeSet<&Arc<str>> = of_models.chain(of_rewrites).collect();
-        names.into_iter()
+    /// What a request for `model` can come to by the rules, in the order declared: none where its name stays.
+    pub fn targets_of(&self, model: &str) -> impl Iterator<Item = &Arc<str>> {
+        let rewrite = self.rewrites.get(model).or(self.rewrite_rest.as_ref());
+        let targets = rewrite.or_else(|| self.models.get(model).map(|rule| &rule.targets));
+        targets.into_iter().flat_map(Targets::names)
+    }
+
+    /// Every (public name, target model) that requests for declared models can come to, ordered by public name; a name
+    /// that has no targets comes with itself.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.declared_models().flat_map(|public| {
+            let mut targets = self.targets_of(public).peekable();
+            let own = targets.peek().is_none().then_some(public);
+            own.into_iter().chain(targets).map(move |target| (public, target))
+        })
     }
 
     /// Whether models that no rule declares are refused.

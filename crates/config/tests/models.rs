@@ -151,19 +151,35 @@ fn a_pool_may_refuse_models_that_nobody_declared() {
     assert!(rules.resolve(None, None, 0).is_ok(), "a request without model is not judged");
 }
 
-#[test]
-fn declared_names_and_targets_are_listed_once_in_order() {
-    let rules = rules(&[
+/// A model with two targets, one without, an exact rewrite, and a rewrite of everything else where asked for.
+fn several(rest: &str) -> ModelRules {
+    let rewrites =
+        format!("rules: [{{matches: [{{model: {{value: old}}}}], targets: [{{modelRewrite: t1}}]}}{rest}]");
+    rules(&[
         object("InferenceModel", "name: m", "modelName: m, targetModels: [{name: t2}, {name: t1}]"),
         object("InferenceModel", "name: base", "modelName: base"),
-        object(
-            "InferenceModelRewrite",
-            "name: w",
-            "rules: [{matches: [{model: {value: old}}], targets: [{modelRewrite: t1}]}, {targets: [{modelRewrite: rest}]}]",
-        ),
-    ]);
-    let names =
-        |names: Vec<&std::sync::Arc<str>>| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(rules.declared_models().collect()), ["base", "m", "old"]);
-    assert_eq!(names(rules.targets().collect()), ["base", "rest", "t1", "t2"]);
+        object("InferenceModelRewrite", "name: w", &rewrites),
+    ])
+}
+
+#[test]
+fn declared_names_are_listed_once_in_order() {
+    let rules = several("");
+    let names: Vec<_> = rules.declared_models().map(|name| &**name).collect();
+    assert_eq!(names, ["base", "m", "old"]);
+}
+
+#[test]
+fn pairs_are_what_requests_for_declared_models_can_come_to() {
+    #[track_caller]
+    fn check(rules: &ModelRules, expected: &[(&str, &str)]) {
+        let pairs: Vec<_> = rules.pairs().map(|(public, target)| (&**public, &**target)).collect();
+        assert_eq!(pairs, expected);
+    }
+    check(&several(""), &[("base", "base"), ("m", "t2"), ("m", "t1"), ("old", "t1")]);
+    let rest = several(", {targets: [{modelRewrite: rest}]}");
+    check(&rest, &[("base", "rest"), ("m", "rest"), ("old", "t1")]);
+    assert_eq!(rest.targets_of("unknown").map(|target| &**target).collect::<Vec<_>>(), ["rest"]);
+    assert_eq!(several("").targets_of("unknown").count(), 0);
+    check(&ModelRules::default(), &[]);
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use pointsman_config::{ObjectName, PoolIndex, World};
 use pointsman_core::{EndpointId, PolicyId, RequestFacts};
+use pointsman_protocol::ServedModel;
+use pointsman_protocol::models::merge_models;
 use pointsman_telemetry::PoolSeries;
 
 use crate::endpoint::Endpoint;
 use crate::machine::Machine;
-use crate::models::ServedModel;
+use crate::serving::Serving;
 use crate::ticket::Ticket;
 
 /// A configuration with the pools that carry it out. Requests that began under one generation end under it.
@@ -41,13 +43,25 @@ pub struct PoolHandle {
     /// In ascending order of id.
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) series: Arc<PoolSeries>,
+    pub(crate) serving: Arc<Serving>,
 }
 
 impl PoolHandle {
     /// Asks for an endpoint. `facts.policy` is set here.
+    ///
+    /// Where some engines of the pool list the target model and others do not, the request goes only to those that do
+    /// and to those whose list is not known yet, unless the caller limits it already. Where all of them are ejected,
+    /// the one that may return soonest is tried, as in a pool that has no others; where all of them are leaving, the
+    /// rejection is [`Rejection::NoReadyEndpoint`](pointsman_core::Rejection::NoReadyEndpoint). A model that nobody
+    /// lists goes to any: its engine knows best what to answer. Lists are as old as the last time they could be read.
     pub fn place(&self, mut facts: RequestFacts) -> Ticket {
         facts.policy = self.policy;
-        self.machine.place(facts)
+        let wide = facts.subset.is_none();
+        if wide && let Some(target) = facts.target {
+            facts.subset = self.serving.narrowed(target);
+        }
+        let narrowed = wide && facts.subset.is_some();
+        self.machine.place(facts, narrowed)
     }
 
     /// The pool's number in its state machine.
@@ -81,13 +95,9 @@ impl PoolHandle {
         self.endpoints.get(position)
     }
 
-    /// What its engines say they serve, each name once, in order.
+    /// What its engines say they serve, each name once, in order; of contexts the shortest.
     #[must_use]
     pub fn served_models(&self) -> Vec<ServedModel> {
-        let mut models: Vec<_> =
-            self.endpoints.iter().flat_map(|endpoint| endpoint.served.list().as_ref().clone()).collect();
-        models.sort();
-        models.dedup_by(|a, b| a.id == b.id);
-        models
+        merge_models(self.endpoints.iter().flat_map(|endpoint| endpoint.served.list().as_ref().clone()))
     }
 }

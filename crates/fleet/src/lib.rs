@@ -20,6 +20,7 @@ pub mod manifests;
 mod models;
 mod record;
 pub mod scrape;
+mod serving;
 mod tasks;
 mod ticket;
 mod vitals;
@@ -30,7 +31,7 @@ pub use endpoint::{Endpoint, authority};
 pub use fleet::{Fleet, FleetError, FleetOptions};
 pub use generation::{Generation, PoolHandle};
 pub use keeper::KeeperSettings;
-pub use models::{ServedModel, ServedModels};
+pub use models::ServedModels;
 pub use record::{
     Divergence, FORMAT, Line, PoolReplay, RecordError, RecordedEffect, ReplayError, ReplayReport, read_log,
     replay,

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::record::PoolLog;
+use crate::serving::Serving;
 use crate::ticket::{Answer, Held, Ticket};
 use crate::vitals::Vitals;
 
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     requests: Arc<RequestCounts>,
     timer: Arc<Timer>,
     inner: Mutex<Inner>,
+    /// Who serves what in each pool. Never locked together with `inner`.
+    serving: Mutex<BTreeMap<PolicyId, Arc<Serving>>>,
 }
 
 /// What is counted over all state machines of a fleet.
@@ -69,7 +72,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Waiting {
-    policy: PolicyId,
+    asker: Asker,
     since: Time,
     answer: oneshot::Sender<Answer>,
 }
@@ -81,11 +84,19 @@ struct Deliveries {
     health: Vec<(Arc<Endpoint>, Health)>,
 }
 
+/// Who asks for an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) request: RequestId,
+    pub(crate) policy: PolicyId,
+    /// Whether it was limited to the endpoints that list its model, by us and not by its door.
+    pub(crate) narrowed: bool,
+}
+
 /// The request on whose behalf an event is handled: its answer needs no channel.
 #[derive(Clone, Copy)]
 struct Own {
-    request: RequestId,
-    policy: PolicyId,
+    asker: Asker,
     since: Time,
 }
 
@@ -106,7 +117,8 @@ impl Machine {
             leaving: Vec::new(),
             log,
         };
-        Arc::new(Self { number, clock, requests, timer: Arc::default(), inner: Mutex::new(inner) })
+        let (timer, serving) = (Arc::default(), Mutex::default());
+        Arc::new(Self { number, clock, requests, timer, inner: Mutex::new(inner), serving })
     }
 
     pub(crate) fn timer(&self) -> &Arc<Timer> {
@@ -119,24 +131,25 @@ impl Machine {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for an endpoint.
-    pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts) -> Ticket {
+    /// Asks for an endpoint; `narrowed` as in [`Asker`].
+    pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts, narrowed: bool) -> Ticket {
         let request = self.requests.next();
-        let own = Own { request, policy: facts.policy, since: self.clock.now() };
+        let asker = Asker { request, policy: facts.policy, narrowed };
+        let own = Own { asker, since: self.clock.now() };
         self.ask(own, Event::Arrived { request, facts }, None)
     }
 
     /// Reports a failed attempt and asks for the next endpoint.
     pub(crate) fn attempt_failed(
         self: &Arc<Self>,
-        (request, policy): (RequestId, PolicyId),
+        asker: Asker,
         endpoint: &Endpoint,
         cause: FailureCause,
         repeat: bool,
     ) -> Ticket {
         endpoint.series.failed(cause);
-        let event = Event::AttemptFailed { request, endpoint: endpoint.id, cause, repeat };
-        let own = Own { request, policy, since: self.clock.now() };
+        let event = Event::AttemptFailed { request: asker.request, endpoint: endpoint.id, cause, repeat };
+        let own = Own { asker, since: self.clock.now() };
         let ticket = self.ask(own, event, Some((endpoint, (!repeat).then_some(cause))));
         match ticket.answer() {
             Some(Ok(_)) => endpoint.pool.retried(cause),
@@ -177,9 +190,9 @@ impl Machine {
             Some(answer) => Ticket::answered(answer),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                let waiting = Waiting { policy: own.policy, since: own.since, answer: sender };
-                inner.held.insert(own.request, waiting);
-                Ticket::held(Held::new(Arc::clone(self), own.request, receiver))
+                let waiting = Waiting { asker: own.asker, since: own.since, answer: sender };
+                inner.held.insert(own.asker.request, waiting);
+                Ticket::held(Held::new(Arc::clone(self), own.asker.request, receiver))
             }
         };
         self.sweep(&mut inner, &mut deliveries);
@@ -229,7 +242,7 @@ impl Machine {
     /// Another endpoint than the one told serves the request: it is counted there from now on.
     pub(crate) fn served_elsewhere(
         self: &Arc<Self>,
-        (request, policy): (RequestId, PolicyId),
+        Asker { request, policy, .. }: Asker,
         from: &Endpoint,
         to: EndpointId,
     ) -> Option<Arc<Endpoint>> {

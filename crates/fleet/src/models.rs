@@ -3,63 +3,55 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use serde::Deserialize;
+use pointsman_core::ModelKey;
+use pointsman_protocol::ServedModel;
+use pointsman_protocol::models::{ModelListError, parse_models};
 
 /// The most models of one engine that are kept.
 const MAX_MODELS: usize = 1_024;
 /// The longest model name that is kept, in bytes.
 const MAX_NAME: usize = 512;
 
-/// A model or adapter that an engine serves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServedModel {
-    /// Its name.
-    pub id: Arc<str>,
-    /// The base model, where this is an adapter.
-    pub parent: Option<Arc<str>>,
-}
-
 /// The newest list of one engine; empty until it first answered.
 #[derive(Debug, Default)]
-pub struct ServedModels(ArcSwap<Vec<ServedModel>>);
+pub struct ServedModels(ArcSwap<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    models: Arc<Vec<ServedModel>>,
+    keys: Arc<[ModelKey]>,
+}
 
 impl ServedModels {
     /// The list, in the engine's order.
     #[must_use]
     pub fn list(&self) -> Arc<Vec<ServedModel>> {
-        self.0.load_full()
+        Arc::clone(&self.0.load().models)
+    }
+
+    /// The keys of the list's names, each once, in order.
+    pub(crate) fn keys(&self) -> Arc<[ModelKey]> {
+        Arc::clone(&self.0.load().keys)
     }
 
     /// Takes a new list; whether it is the one that was there already.
     pub(crate) fn replace(&self, models: Vec<ServedModel>) -> bool {
-        let known = **self.0.load() == models;
+        let known = *self.0.load().models == models;
         if !known {
-            self.0.store(Arc::new(models));
+            let mut keys: Vec<_> = models.iter().map(|model| ModelKey::of(&model.id)).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            self.0.store(Arc::new(List { models: Arc::new(models), keys: keys.into() }));
         }
         known
     }
 }
 
-/// The models of an answer; `None` where it is not such an answer.
-pub(crate) fn parse(body: &[u8]) -> Option<Vec<ServedModel>> {
-    #[derive(Deserialize)]
-    struct List {
-        data: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        id: Arc<str>,
-        #[serde(default)]
-        parent: Option<Arc<str>>,
-    }
-    let list: List = serde_json::from_slice(body).ok()?;
-    let sane = |name: &str| !name.is_empty() && name.len() <= MAX_NAME;
-    let entries = list.data.into_iter().filter(|entry| sane(&entry.id)).take(MAX_MODELS);
-    Some(
-        entries
-            .map(|entry| ServedModel { id: entry.id, parent: entry.parent.filter(|parent| sane(parent)) })
-            .collect(),
-    )
+/// The models of an answer, within bounds, without where their weights lie: that is nobody's business but the engine's.
+pub(crate) fn parse(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
+    let sane = |name: &String| !name.is_empty() && name.len() <= MAX_NAME;
+    let models = parse_models(body)?.into_iter().filter(|model| sane(&model.id)).take(MAX_MODELS);
+    Ok(models.map(|model| ServedModel { root: None, parent: model.parent.filter(sane), ..model }).collect())
 }
 
 #[cfg(test)]
@@ -69,13 +61,13 @@ mod tests {
     #[track_caller]
     fn check(body: &str, expected: Option<&[(&str, Option<&str>)]>) {
         let expected = expected.map(|models| {
-            let model = |(id, parent): &(&str, Option<&str>)| ServedModel {
-                id: (*id).into(),
-                parent: parent.map(Into::into),
-            };
+            let model = |(id, parent): &(&str, Option<&str>)| ((*id).to_owned(), parent.map(str::to_owned));
             models.iter().map(model).collect::<Vec<_>>()
         });
-        assert_eq!(parse(body.as_bytes()), expected);
+        let found = parse(body.as_bytes()).ok();
+        assert!(found.iter().flatten().all(|model| model.root.is_none()));
+        let found = found.map(|models| models.into_iter().map(|model| (model.id, model.parent)).collect());
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -102,7 +94,7 @@ mod tests {
         let many = vec![r#"{"id":"m"}"#; MAX_MODELS + 5].join(",");
         assert_eq!(
             parse(format!(r#"{{"data":[{many}]}}"#).as_bytes()).map(|models| models.len()),
-            Some(MAX_MODELS)
+            Ok(MAX_MODELS)
         );
     }
 }

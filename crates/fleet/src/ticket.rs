@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{
-    Completion, Decision, EndpointId, Event, FailureCause, Fallbacks, PolicyId, Rejection, RequestId, Time,
-    Usage,
+    Completion, Decision, EndpointId, Event, FailureCause, Fallbacks, Rejection, RequestId, Time, Usage,
 };
 use tokio::sync::oneshot;
 
 use crate::endpoint::Endpoint;
-use crate::machine::Machine;
+use crate::machine::{Asker, Machine};
 
 /// What a ticket brings: a placement, or why there is none.
 pub(crate) type Answer = Result<Placed, Rejection>;
@@ -98,8 +97,7 @@ impl Drop for Held {
 #[derive(Debug)]
 pub struct Placed {
     machine: Arc<Machine>,
-    request: RequestId,
-    policy: PolicyId,
+    asker: Asker,
     endpoint: Arc<Endpoint>,
     fallbacks: Fallbacks,
     decision: Option<Arc<Decision>>,
@@ -114,7 +112,7 @@ impl Placed {
     /// Called under the machine's lock.
     pub(crate) fn new(
         machine: Arc<Machine>,
-        (request, policy): (RequestId, PolicyId),
+        asker: Asker,
         endpoint: Arc<Endpoint>,
         fallbacks: Fallbacks,
         decision: Option<Arc<Decision>>,
@@ -124,8 +122,7 @@ impl Placed {
         let reported = Time::ZERO;
         Self {
             machine,
-            request,
-            policy,
+            asker,
             endpoint,
             fallbacks,
             decision,
@@ -145,13 +142,13 @@ impl Placed {
     #[must_use]
     pub fn fallbacks(&self) -> Vec<Arc<Endpoint>> {
         let ids = self.fallbacks.as_slice();
-        if ids.is_empty() { Vec::new() } else { self.machine.endpoints(self.policy, ids) }
+        if ids.is_empty() { Vec::new() } else { self.machine.endpoints(self.asker.policy, ids) }
     }
 
     /// The request's number, for logs and traces.
     #[must_use]
     pub const fn request(&self) -> RequestId {
-        self.request
+        self.asker.request
     }
 
     /// Why there, where the fleet was started with decision records.
@@ -164,7 +161,7 @@ impl Placed {
     pub fn first_token(&mut self) {
         if !std::mem::replace(&mut self.first_token_seen, true) {
             self.reported = self.machine.clock.now();
-            self.machine.tell(Event::FirstToken { request: self.request });
+            self.machine.tell(Event::FirstToken { request: self.asker.request });
         }
     }
 
@@ -173,7 +170,7 @@ impl Placed {
         let now = self.machine.clock.now();
         if now.since(self.reported) >= PROGRESS_EVERY {
             self.reported = now;
-            self.machine.tell(Event::Progress { request: self.request, output_tokens });
+            self.machine.tell(Event::Progress { request: self.asker.request, output_tokens });
         }
     }
 
@@ -183,8 +180,7 @@ impl Placed {
         if endpoint == self.endpoint.id {
             return true;
         }
-        let key = (self.request, self.policy);
-        match self.machine.served_elsewhere(key, &self.endpoint, endpoint) {
+        match self.machine.served_elsewhere(self.asker, &self.endpoint, endpoint) {
             Some(endpoint) => {
                 self.endpoint = endpoint;
                 true
@@ -197,20 +193,20 @@ impl Placed {
     /// the final rejection; without, the request is over and the ticket says [`Rejection::AttemptsFailed`].
     pub fn failed(mut self, cause: FailureCause, repeat: bool) -> Ticket {
         self.counted = false;
-        self.machine.attempt_failed((self.request, self.policy), &self.endpoint, cause, repeat)
+        self.machine.attempt_failed(self.asker, &self.endpoint, cause, repeat)
     }
 
     /// The request came to its end.
     pub fn finish(mut self, completion: Completion, usage: Usage) {
         self.counted = false;
-        self.machine.finished(self.request, &self.endpoint, completion, usage);
+        self.machine.finished(self.asker.request, &self.endpoint, completion, usage);
     }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
         if self.counted {
-            self.machine.aborted(self.request, &self.endpoint);
+            self.machine.aborted(self.asker.request, &self.endpoint);
         }
     }
 }

@@ -5,9 +5,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use pointsman_config::SourceText;
 use pointsman_core::EndpointId;
 use pointsman_fleet::Fleet;
-use support::{facts, pool, start, world};
+use pointsman_telemetry::Exposition;
+use support::engine::Engine;
+use support::{facts, pool, start, until, world};
 
 /// The endpoints of a pool by port.
 fn ids(fleet: &Fleet, pool: usize) -> BTreeMap<u16, EndpointId> {
@@ -165,4 +168,60 @@ async fn a_configuration_with_unreadable_files_is_not_taken() {
         "pool default/a: /nonexistent/ca.pem: No such file or directory (os error 2)"
     );
     assert_eq!(fleet.current().number, 1);
+}
+
+const CANARY: &str = "
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: a}
+spec:
+  selector: {matchLabels: {app: a}}
+  targetPorts: [{number: 8000}]
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: m}
+spec:
+  poolRef: {name: a}
+  modelName: chat
+  targetModels: [{name: old, weight: 90}, {name: new, weight: 10}]
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: plain}
+spec: {poolRef: {name: a}, modelName: plain}
+";
+
+#[tokio::test]
+async fn metrics_name_what_declared_and_served_models_come_to_and_nothing_else() {
+    let engine = Engine::start("/metrics", "").await;
+    engine.set_models(r#"{"data":[{"id":"old"}]}"#);
+    let source = SourceText::new("canary.yaml", CANARY);
+    let mut canary = pointsman_config::load(&[source], &pointsman_config::Options::default()).world;
+    canary.pools[0].endpoints = world(&[("a", &[engine.port])]).pools[0].endpoints.clone();
+    let fleet = start();
+    fleet.apply(canary, 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    until("the list", || !pool.endpoints()[0].served().list().is_empty()).await;
+    let asked = [
+        ("chat", "old"),
+        ("chat", "new"),
+        ("plain", "plain"),
+        ("old", "old"),
+        ("chat", "plain"),
+        ("plain", "new"),
+        ("made-up", "made-up"),
+    ];
+    for (model, target) in asked {
+        drop(pool.series().request(model, target).start());
+    }
+    let page = fleet.metrics().render(Exposition::Prometheus);
+    let has = |model: &str, target: &str| {
+        let labels = format!("model_name=\"{model}\",target_model_name=\"{target}\"");
+        page.lines().any(|line| line.contains(&labels))
+    };
+    for (index, (model, target)) in asked.into_iter().enumerate() {
+        assert_eq!(has(model, target), index < 4, "{model} {target}\n{page}");
+    }
+    assert!(has("undeclared", "undeclared"), "{page}");
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::Version;
 use pointsman_config::{AppProtocol, World};
-use pointsman_core::{FailureCause, Time};
-use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
+use pointsman_core::{FailureCause, ModelKey, RequestFacts, Time};
+use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings, PoolHandle};
 use pointsman_telemetry::{EndpointSample, Exposition};
 use support::engine::Engine;
 use support::{facts, fast, metrics, start, until, world};
@@ -192,4 +192,75 @@ async fn an_ejected_endpoint_comes_back_by_a_probe() {
     until("a probe", || one.state.probes.load(Relaxed) > 0).await;
     until("its return", || sample(&fleet, one.port).ready).await;
     assert_eq!(other.state.probes.load(Relaxed), 0, "only the ejected endpoint is probed");
+}
+
+/// The ports where ten requests for a model go that run at one time.
+async fn ports(pool: &PoolHandle, facts: &RequestFacts) -> std::collections::BTreeSet<u16> {
+    let mut placed = Vec::new();
+    for _ in 0..10 {
+        placed.push(pool.place(facts.clone()).placed().await.unwrap());
+    }
+    placed.iter().map(|placed| placed.endpoint().address.port).collect()
+}
+
+fn asking(model: &str) -> RequestFacts {
+    RequestFacts { target: Some(ModelKey::of(model)), ..facts() }
+}
+
+const BASE: &str = r#"{"data":[{"id":"tiny"}]}"#;
+const WITH_LORA: &str = r#"{"data":[{"id":"tiny"},{"id":"lora","parent":"tiny"}]}"#;
+
+#[tokio::test]
+async fn requests_go_to_engines_that_list_their_model() {
+    let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
+    one.set_models(WITH_LORA);
+    other.set_models(BASE);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    let all = [one.port, other.port].into();
+    let length = |port| {
+        let endpoint = pool.endpoints().iter().find(|endpoint| endpoint.address.port == port);
+        endpoint.unwrap().served().list().len()
+    };
+    let listed = |counts| [length(one.port), length(other.port)] == counts;
+    until("the lists", || listed([2, 1])).await;
+    assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into());
+    assert_eq!(ports(&pool, &asking("tiny")).await, all, "all list it");
+    assert_eq!(ports(&pool, &asking("nobody's")).await, all, "nobody lists it");
+    assert_eq!(ports(&pool, &facts()).await, all, "no model is known");
+    let elsewhere = pool.endpoints().iter().find(|endpoint| endpoint.address.port == other.port).unwrap().id;
+    let limited = RequestFacts { subset: Some([elsewhere].into()), ..asking("lora") };
+    assert_eq!(ports(&pool, &limited).await, [other.port].into(), "the door's own limit stands");
+    one.set_models("<html>");
+    other.set_models(WITH_LORA);
+    until("the other's list", || listed([2, 2])).await;
+    assert_eq!(ports(&pool, &asking("lora")).await, all, "a list that cannot be read stays as it was");
+    one.set_models(BASE);
+    until("the one's list", || listed([1, 2])).await;
+    assert_eq!(ports(&pool, &asking("lora")).await, [other.port].into());
+    // What is known holds for requests that began under the configuration before, too.
+    fleet.apply(in_front_of(&[&one]), 0).unwrap();
+    assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into(), "nobody that is left lists it");
+}
+
+#[tokio::test]
+async fn an_ejected_engine_is_the_last_resort_for_the_model_that_it_alone_lists() {
+    let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
+    one.set_models(WITH_LORA);
+    other.set_models(BASE);
+    one.state.healthy.store(false, Relaxed);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    until("the lists", || pool.endpoints().iter().all(|endpoint| !endpoint.served().list().is_empty())).await;
+    for _ in 0..50 {
+        let placed = pool.place(asking("lora")).placed().await.unwrap();
+        drop(placed.failed(FailureCause::Connect, false));
+        if !sample(&fleet, one.port).ready {
+            break;
+        }
+    }
+    assert!(!sample(&fleet, one.port).ready, "the endpoint is ejected");
+    assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into());
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
 
-use pointsman_core::{BlockHash, Completion, FailureCause, RequestFacts, Rng, Usage};
+use pointsman_core::{BlockHash, Completion, FailureCause, ModelKey, RequestFacts, Rng, Usage};
 use pointsman_fleet::{Fleet, FleetOptions, replay};
 use support::engine::Engine;
 use support::{facts, fast, metrics, until, world};
@@ -18,6 +18,8 @@ async fn traffic(fleet: Fleet, seed: u64) {
         let pool = rng.below(2);
         let facts = RequestFacts {
             blocks: (0..rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
+            // Listed by one engine of two that are known.
+            target: (rng.below(2) == 0).then(|| ModelKey::of("lora")),
             prompt_tokens: u32::try_from(rng.below(5_000)).unwrap(),
             ..facts()
         };
@@ -45,13 +47,16 @@ async fn a_recorded_run_decides_the_same_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
     let engine = Engine::start("/metrics", include_str!("fixtures/vllm-0.32-loaded.txt")).await;
+    engine.set_models(r#"{"data":[{"id":"tiny"},{"id":"lora","parent":"tiny"}]}"#);
+    let base = Engine::start("/metrics", "").await;
+    base.set_models(r#"{"data":[{"id":"tiny"}]}"#);
     let options = FleetOptions { seed: 99, decisions: true, record: Some(path.clone()), keeper: fast() };
     let fleet = Fleet::start(options, metrics()).unwrap();
-    fleet.apply(world(&[("a", &[1, 2, engine.port]), ("b", &[3])]), 0).unwrap();
+    fleet.apply(world(&[("a", &[1, 2, engine.port, base.port]), ("b", &[3])]), 0).unwrap();
     let tasks: Vec<_> = (0..4).map(|seed| tokio::spawn(traffic(fleet.clone(), seed))).collect();
     until("a scrape", || engine.state.scrapes.load(std::sync::atomic::Ordering::Relaxed) > 0).await;
     // Endpoints come and go meanwhile.
-    fleet.apply(world(&[("a", &[2, engine.port]), ("b", &[3, 4])]), 0).unwrap();
+    fleet.apply(world(&[("a", &[2, engine.port, base.port]), ("b", &[3, 4])]), 0).unwrap();
     for task in tasks {
         task.await.unwrap();
     }

@@ -41,7 +41,7 @@ impl Registry {
                 let Some((_, connector)) = connector else { continue };
                 *slot = Some(Arc::new(entry.handle(shared, policy, spec, connector)));
             }
-            entry.announce(wanted, &handles);
+            entry.announce(wanted, &world, &handles);
         }
         self.generation += 1;
         let pools: Vec<_> = handles.into_iter().flatten().collect();

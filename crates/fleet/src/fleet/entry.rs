@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pointsman_config::models::ModelRules;
 use pointsman_config::{EndpointAddress, ObjectName, PoolSpec, World};
 use pointsman_core::{EndpointId, EndpointSpec, Event, Policy, PolicyId, PolicySet, PoolConfig, Rng, Time};
 use pointsman_telemetry::PoolSeries;
@@ -108,7 +107,6 @@ impl Entry {
         connector: &Arc<Connector>,
     ) -> PoolHandle {
         let series = shared.metrics.pool(&spec.name.to_string());
-        declare(&series, &spec.models);
         let mut endpoints: Vec<_> = spec
             .endpoints
             .iter()
@@ -117,14 +115,17 @@ impl Entry {
             .collect();
         endpoints.sort_by_key(|endpoint| endpoint.id);
         endpoints.dedup_by_key(|endpoint| endpoint.id);
-        PoolHandle { name: spec.name.clone(), policy, machine: Arc::clone(&self.machine), endpoints, series }
+        let machine = Arc::clone(&self.machine);
+        let serving = machine.serving(policy);
+        PoolHandle { name: spec.name.clone(), policy, machine, endpoints, series, serving }
     }
 
     /// The core hears of endpoints only after their faces are known, since it may dispatch there at once.
-    pub(super) fn announce(&mut self, wanted: &Wanted, handles: &[Option<Arc<PoolHandle>>]) {
+    pub(super) fn announce(&mut self, wanted: &Wanted, world: &World, handles: &[Option<Arc<PoolHandle>>]) {
         for &(policy, index) in &wanted.pools {
-            if let Some(Some(handle)) = handles.get(index) {
+            if let (Some(Some(handle)), Some(spec)) = (handles.get(index), world.pools.get(index)) {
                 self.machine.set_members(policy, handle.endpoints.clone());
+                handle.serving.turn_to(&handle.endpoints, &handle.series, &spec.models);
             }
         }
         for (key, policies) in &wanted.endpoints {
@@ -193,12 +194,4 @@ impl Member {
             served: Arc::clone(&self.served),
         }
     }
-}
-
-/// Names the models that may be labels: each with itself, then with every target, since which of them a model is
-/// mapped to is the rules' own affair.
-fn declare(series: &PoolSeries, rules: &ModelRules) {
-    let models = || rules.declared_models().map(AsRef::as_ref);
-    let mapped = models().flat_map(|model| rules.targets().map(move |target| (model, target.as_ref())));
-    series.declare(models().map(|model| (model, model)).chain(mapped));
 }

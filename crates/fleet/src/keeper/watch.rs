@@ -30,8 +30,11 @@ pub(super) async fn run(post: Post) {
     loop {
         let endpoint = post.face.load_full();
         let leave = post.tasks.leave_to_ask().await;
+        let failing = scraper.failures > 0;
         scraper.scrape(&post, &endpoint, &mut client).await;
-        if Instant::now() >= models_due {
+        // An engine that answers again may have been started anew, with other models.
+        let back = failing && scraper.failures == 0;
+        if back || Instant::now() >= models_due {
             ask_models(&post, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
@@ -142,12 +145,16 @@ async fn ask_models(post: &Post, endpoint: &Endpoint, client: &mut Client) {
         ControlFlow::Continue(())
     };
     let answer = client.get(endpoint, MODELS_PATH, post.settings.scrape_budget, MODELS_LIMIT, take).await;
-    match answer.and_then(|()| models::parse(&body).ok_or(AskError::Unusable)) {
+    match answer.and_then(|()| models::parse(&body).map_err(|_| AskError::Unusable)) {
         Ok(models) => {
             let adapters = models.iter().filter(|model| model.parent.is_some());
             let adapters: Vec<_> = adapters.map(|model| ModelKey::of(&model.id)).collect();
             let known = endpoint.served.replace(models);
-            if !adapters.is_empty() && !known {
+            if known {
+                return;
+            }
+            post.machine.served_changed(endpoint.id);
+            if !adapters.is_empty() {
                 post.machine.tell(Event::AdaptersDeclared { adapters });
             }
         }

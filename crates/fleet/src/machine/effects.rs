@@ -91,10 +91,10 @@ impl Machine {
         own: Option<Own>,
         deliveries: &mut Deliveries,
     ) -> Option<Answer> {
-        let (policy, since, channel) = match own {
-            Some(own) if own.request == request => (own.policy, own.since, None),
+        let (asker, since, channel) = match own {
+            Some(own) if own.asker.request == request => (own.asker, own.since, None),
             Some(_) | None => match inner.held.remove(&request) {
-                Some(held) => (held.policy, held.since, Some(held.answer)),
+                Some(held) => (held.asker, held.since, Some(held.answer)),
                 None => {
                     inner.orphans.extend(reply.is_ok().then_some(request));
                     return None;
@@ -102,11 +102,13 @@ impl Machine {
             },
         };
         let answer = match reply {
+            // The client asked for no limit, and is not told of one.
+            Err(Rejection::EmptySubset) if asker.narrowed => Err(Rejection::NoReadyEndpoint),
             Err(rejection) => Err(rejection),
-            Ok((endpoint, fallbacks, decision)) => match inner.member(policy, endpoint) {
+            Ok((endpoint, fallbacks, decision)) => match inner.member(asker.policy, endpoint) {
                 Some(endpoint) => {
                     endpoint.pool.decided(self.clock.now().since(since));
-                    Ok(Placed::new(Arc::clone(self), (request, policy), endpoint, fallbacks, decision))
+                    Ok(Placed::new(Arc::clone(self), asker, endpoint, fallbacks, decision))
                 }
                 None => {
                     inner.orphans.push(request);

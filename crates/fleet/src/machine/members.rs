@@ -1,14 +1,31 @@
 //! The endpoints of a state machine: who belongs to which pool, and who is leaving.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use pointsman_core::{EndpointId, Event, PolicyId};
 
 use super::{Deliveries, Inner, Machine};
 use crate::endpoint::Endpoint;
+use crate::serving::Serving;
 use crate::vitals::Vitals;
 
 impl Machine {
+    /// Who serves what in the pool of this number.
+    pub(crate) fn serving(&self, policy: PolicyId) -> Arc<Serving> {
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(serving.entry(policy).or_default())
+    }
+
+    /// The endpoint lists other models than before.
+    pub(crate) fn served_changed(&self, endpoint: EndpointId) {
+        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools: Vec<_> = serving.values().cloned().collect();
+        drop(serving);
+        for pool in pools {
+            pool.changed(endpoint);
+        }
+    }
+
     /// The pool's endpoints by these numbers, in that order; those it does not have are left out.
     pub(crate) fn endpoints(&self, policy: PolicyId, ids: &[EndpointId]) -> Vec<Arc<Endpoint>> {
         let inner = self.lock();

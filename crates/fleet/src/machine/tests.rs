@@ -44,7 +44,8 @@ fn machine() -> Arc<Machine> {
 /// A ticket that waits, as the core's holding a request leaves it.
 fn hold(machine: &Arc<Machine>) -> Ticket {
     let (sender, receiver) = oneshot::channel();
-    let waiting = Waiting { policy: POLICY, since: Time::ZERO, answer: sender };
+    let asker = Asker { request: HELD, policy: POLICY, narrowed: false };
+    let waiting = Waiting { asker, since: Time::ZERO, answer: sender };
     machine.lock().held.insert(HELD, waiting);
     Ticket::held(Held::new(Arc::clone(machine), HELD, receiver))
 }
@@ -110,12 +111,45 @@ fn a_wait_that_is_broken_off_is_counted_out() {
 #[test]
 fn a_leaving_endpoint_goes_with_its_last_request() {
     let machine = machine();
-    let Some(Ok(_)) = machine.place(RequestFacts::unknown(POLICY)).answer() else { panic!("not placed") };
-    let ticket = machine.place(RequestFacts::unknown(POLICY));
+    let Some(Ok(_)) = machine.place(RequestFacts::unknown(POLICY), false).answer() else {
+        panic!("not placed")
+    };
+    let ticket = machine.place(RequestFacts::unknown(POLICY), false);
     let Some(Ok(placed)) = ticket.answer() else { panic!("not placed") };
     machine.retire(ENDPOINT, &placed.endpoint().vitals);
     assert_eq!(machine.endpoints(POLICY, &[ENDPOINT]).len(), 1);
     drop(ticket);
     assert!(machine.endpoints(POLICY, &[ENDPOINT]).is_empty());
     assert!(machine.lock().leaving.is_empty());
+}
+
+#[test]
+fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
+    #[track_caller]
+    fn check(narrowed: bool, expected: Rejection) {
+        let machine = machine();
+        let subset = |id| Some([id].into());
+        let gone = RequestFacts { subset: subset(EndpointId(9)), ..RequestFacts::unknown(POLICY) };
+        let Some(Err(found)) = machine
+            .place(gone, narrowed)
+            .answer()
+            .map(|answer| answer.as_ref().map(|_| ()).map_err(|it| *it))
+        else {
+            panic!("placed");
+        };
+        assert_eq!(found, expected);
+        let here = RequestFacts { subset: subset(ENDPOINT), ..RequestFacts::unknown(POLICY) };
+        let Poll::Ready(Ok(placed)) = poll(std::pin::pin!(machine.place(here, narrowed).placed())) else {
+            panic!("not placed");
+        };
+        machine.retire(ENDPOINT, &placed.endpoint().vitals.clone());
+        let Poll::Ready(Err(found)) =
+            poll(std::pin::pin!(placed.failed(FailureCause::Connect, true).placed()))
+        else {
+            panic!("placed again");
+        };
+        assert_eq!(found, expected);
+    }
+    check(true, Rejection::NoReadyEndpoint);
+    check(false, Rejection::EmptySubset);
 }
