@@ -53,6 +53,9 @@ async fn a_recorded_run_decides_the_same_again() {
     let options = FleetOptions { seed: 99, decisions: true, record: Some(path.clone()), keeper: fast() };
     let fleet = Fleet::start(options, metrics()).unwrap();
     fleet.apply(world(&[("a", &[1, 2, engine.port, base.port]), ("b", &[3])]), 0).unwrap();
+    let listed =
+        || fleet.current().pools[0].endpoints().iter().filter(|it| !it.served().list().is_empty()).count();
+    until("the lists", || listed() == 2).await;
     let tasks: Vec<_> = (0..4).map(|seed| tokio::spawn(traffic(fleet.clone(), seed))).collect();
     until("a scrape", || engine.state.scrapes.load(std::sync::atomic::Ordering::Relaxed) > 0).await;
     // Endpoints come and go meanwhile.
@@ -61,6 +64,8 @@ async fn a_recorded_run_decides_the_same_again() {
         task.await.unwrap();
     }
     fleet.stop().await;
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert!(log.contains("\"subset\":["), "some requests are limited to the engines that list their model");
     let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
     assert!(report.is_identical(), "{report:?}");
     let events: u64 = report.pools.iter().map(|pool| pool.events).sum();
