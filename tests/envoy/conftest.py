@@ -1,0 +1,124 @@
+"""Starts engines, a picker and a real Envoy in front of them."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import envoy
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location("shared", ROOT / "tests/python/conftest.py")
+shared = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(shared)
+
+ENVOY = Path(envoy.__file__).parent / "_bin/envoy"
+start = shared.start
+engine = shared.engine
+
+# What the picker is in each of Envoy's ways to hand over bodies.
+MODES = {"full_duplex": [], "buffered": ["--envoy-buffered"]}
+
+
+class Picker(shared.Server):
+    """`pointsman epp`; it can be started again on the same ports."""
+
+    def __init__(self, endpoints: list[str], *more: str, ports: tuple[int, int, int] = (0, 0, 0)):
+        names = ("--grpc-port", "--grpc-health-port", "--metrics-port")
+        places = [word for name, port in zip(names, ports) for word in (name, str(port))]
+        self.arguments = [word for url in endpoints for word in ("--endpoint", url)]
+        super().__init__("epp", "--bind", "127.0.0.1", *places, *self.arguments, *more)
+        find = lambda what: int(self.ready_line.split(what)[1].split(",")[0].rsplit(":", 1)[1])
+        self.ports = (find("ext_proc on "), find("health on "), find("admin on "))
+
+    @property
+    def admin(self) -> str:
+        return self.urls[0]
+
+    def in_flight(self) -> float:
+        return shared.total(self.metrics(), "pointsman_endpoint_in_flight")
+
+    def outcomes(self, outcome: str) -> float:
+        return shared.total(self.metrics(), "pointsman_requests_total", outcome=outcome)
+
+
+class Envoy:
+    def __init__(self, bootstrap: str, folder: Path):
+        folder.mkdir(exist_ok=True)
+        (folder / "envoy.yaml").write_text(bootstrap)
+        address, log = folder / "admin.txt", (folder / "envoy.log").open("w")
+        command = [ENVOY, "-c", folder / "envoy.yaml", "--concurrency", "1", "-l", "warning"]
+        command += ["--admin-address-path", address, "--use-dynamic-base-id"]
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        read = lambda: address.exists() and address.read_text()
+        self.admin = "http://" + shared.eventually(read, "Envoy says where its admin pages are")
+        live = lambda: self.get("/ready").status_code == 200
+        shared.eventually(live, f"Envoy is ready, see {folder}/envoy.log")
+        listeners = self.get("/listeners?format=json").json()["listener_statuses"]
+        place = listeners[0]["local_address"]["socket_address"]
+        self.url = f"http://{place['address']}:{place['port_value']}"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.admin + path)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(shared.PATIENCE)
+
+
+class Front:
+    """Envoy with the picker behind it."""
+
+    def __init__(self, endpoints: list[str], folder: Path, *, envoy_arguments=(), picker_arguments=()):
+        self.endpoints, self.more = endpoints, list(picker_arguments)
+        self.picker = Picker(endpoints, *self.more)
+        printed = shared.run(
+            "epp", "--print-envoy-config", "--bind", "127.0.0.1", "--envoy-listen", "127.0.0.1:0",
+            "--envoy-admin", "127.0.0.1:0", "--grpc-port", str(self.picker.ports[0]),
+            *self.picker.arguments, *self.more, *envoy_arguments,
+        )
+        assert printed.returncode == 0, printed.stderr
+        self.envoy = Envoy(printed.stdout, folder)
+        self.url = self.envoy.url
+
+    def ask(self, **more) -> httpx.Response:
+        body = {"model": "llama", "prompt": "hello", "max_tokens": 4, **more}
+        return httpx.post(f"{self.url}/v1/completions", json=body, timeout=shared.PATIENCE)
+
+    def restart_picker(self) -> None:
+        self.picker = Picker(self.endpoints, *self.more, ports=self.picker.ports)
+
+    def stop(self) -> None:
+        self.envoy.stop()
+        self.picker.stop()
+
+
+@pytest.fixture
+def front(tmp_path):
+    """Starts fronts that end with the test."""
+    fronts: list[Front] = []
+
+    def start_front(endpoints: list[str], **options) -> Front:
+        fronts.append(Front(endpoints, tmp_path / f"envoy{len(fronts)}", **options))
+        return fronts[-1]
+
+    yield start_front
+    for one in reversed(fronts):
+        one.stop()
+
+
+@pytest.fixture(params=MODES)
+def mode(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def engines(engine):
+    return [engine("--speed", "20", "--allow-faults", "--seed", str(seed)) for seed in range(3)]
+
+
+@pytest.fixture
+def three(engines, front, mode):
+    """Three engines behind Envoy, in each mode."""
+    return front([one.url for one in engines], envoy_arguments=MODES[mode])
