@@ -181,6 +181,7 @@ impl Call {
 
     /// Reports what is known by now.
     fn settle(&mut self) {
+        self.record.streaming(&self.pool, self.session.is_streaming());
         if self.session.first_token_seen() {
             self.record.first_token();
         }

@@ -13,12 +13,13 @@ use crate::session::{Asking, Summary};
 pub(crate) struct Record {
     arrived: Instant,
     series: Option<(Arc<RequestSeries>, Running)>,
+    stream: Option<Running>,
     first_token: Option<Duration>,
 }
 
 impl Record {
     pub(crate) fn start() -> Self {
-        Self { arrived: Instant::now(), series: None, first_token: None }
+        Self { arrived: Instant::now(), series: None, stream: None, first_token: None }
     }
 
     /// The request's model is known.
@@ -27,6 +28,13 @@ impl Record {
         let series = pool.series().request(&name(&asking.model), &name(&asking.target));
         let running = series.start();
         self.series = Some((series, running));
+    }
+
+    /// A streamed answer is under way, or is over.
+    pub(crate) fn streaming(&mut self, pool: &PoolHandle, under_way: bool) {
+        if under_way != self.stream.is_some() {
+            self.stream = under_way.then(|| pool.series().stream());
+        }
     }
 
     /// The first output token came.

@@ -304,6 +304,12 @@ impl<P: Pool> Session<P> {
         self.first_token
     }
 
+    /// Whether a streamed answer is under way.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.serving.as_ref().is_some_and(|serving| serving.answer.is_stream())
+    }
+
     /// What became of the request, once.
     pub const fn take_summary(&mut self) -> Option<Summary> {
         self.summary.take()

@@ -61,9 +61,15 @@ async fn a_stream_that_breaks_off_counts_its_request_out() {
             call.send(&ask(ASK));
             call.take(2).await;
         }
+        let streams = |count: u32| {
+            let gauge = format!("pointsman_streams_in_flight{{pool=\"default/pool\"}} {count}\n");
+            assert!(picker.page().contains(&gauge), "{gauge}{}", picker.page());
+        };
+        streams(0);
         if halt > 1 {
             call.send(&answer("200", "text/event-stream", false));
             call.take(1).await;
+            streams(1);
         }
         if halt > 2 {
             call.send(&answer_part("data: {}\n\n", false));
