@@ -16,7 +16,8 @@ use crate::tasks::Tasks;
 /// How engines are asked for their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeeperSettings {
-    /// The shortest interval between two scrapes of an endpoint: when it is busy.
+    /// The shortest interval between two scrapes of an endpoint: when it is busy. A page costs more than a request, and in
+    /// between the core corrects the last reading by its own dispatches.
     pub scrape_shortest: Duration,
     /// The longest: when it is idle.
     pub scrape_longest: Duration,
@@ -35,7 +36,7 @@ pub struct KeeperSettings {
 impl Default for KeeperSettings {
     fn default() -> Self {
         Self {
-            scrape_shortest: Duration::from_millis(200),
+            scrape_shortest: Duration::from_secs(1),
             scrape_longest: Duration::from_secs(5),
             scrape_budget: Duration::from_secs(2),
             page_limit: 2 << 20,
