@@ -169,7 +169,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>, script: Arc<Script>) {
     loop {
         let Some(seen) = read_request(&mut stream, &mut buffer).await else { return };
         let steps = match seen.head.split(' ').nth(1) {
-            Some("/metrics" | "/server_info" | "/get_server_info") => {
+            Some("/metrics" | "/prometheus/metrics" | "/server_info" | "/get_server_info") => {
                 whole("404 Not Found", "text/plain", "none")
             }
             Some("/health") => whole("200 OK", "text/plain", ""),
