@@ -93,7 +93,7 @@ pub enum FailureCause {
     EngineError,
     /// The stream ended without its closing marks.
     Truncated,
-    /// A stream went silent and so did its endpoint.
+    /// A stream went silent and so did its endpoint; or the endpoint answered neither the request nor probes.
     Silent,
     /// What came back is no HTTP.
     Garbage,

@@ -113,13 +113,15 @@ impl Outgoing {
         cause.before_written()
             || self.stateless
                 && match cause {
-                    FailureCause::Lost | FailureCause::Unavailable | FailureCause::EngineError => true,
+                    FailureCause::Lost
+                    | FailureCause::Silent
+                    | FailureCause::Unavailable
+                    | FailureCause::EngineError => true,
                     FailureCause::Connect
                     | FailureCause::Tls
                     | FailureCause::Refused
                     | FailureCause::FirstByteTimeout
                     | FailureCause::Truncated
-                    | FailureCause::Silent
                     | FailureCause::Garbage => false,
                 }
     }

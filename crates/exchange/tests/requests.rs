@@ -157,13 +157,13 @@ fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
     for cause in [Connect, Tls, Refused] {
         assert!(chat.may_repeat(cause) && stored.may_repeat(cause) && !stream.may_repeat(cause), "{cause:?}");
     }
-    for cause in [Lost, Unavailable, EngineError] {
+    for cause in [Lost, Silent, Unavailable, EngineError] {
         assert!(
             chat.may_repeat(cause) && !stored.may_repeat(cause) && !stream.may_repeat(cause),
             "{cause:?}"
         );
     }
-    for cause in [FirstByteTimeout, Truncated, Silent, Garbage] {
+    for cause in [FirstByteTimeout, Truncated, Garbage] {
         assert!(!chat.may_repeat(cause), "{cause:?}");
     }
     let get_headers = HeaderMap::new();

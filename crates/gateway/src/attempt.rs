@@ -133,7 +133,7 @@ impl Attempts<'_> {
                 Waited::Done(Err(error)) => error,
                 Waited::OutOfTime if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
                 Waited::OutOfTime => return Ok(Tried::Failed(FailureCause::FirstByteTimeout)),
-                Waited::Dead => return Ok(Tried::Failed(FailureCause::Lost)),
+                Waited::Dead => return Ok(Tried::Failed(FailureCause::Silent)),
             };
             match error.cause {
                 SendCause::ClientBody(error) => return Err(refusal_of(error)),
@@ -193,7 +193,7 @@ enum Waited<T> {
 
 /// Awaits the first bytes of an answer. A long prefill is silent for as long as it takes, so silence alone says
 /// nothing here; but an endpoint that is silent on every stream for half its [`Timeouts::idle`] is probed, and when
-/// that fails too by the end of it, its connections are given up for lost.
+/// that fails too by the end of it, the endpoint counts as silent.
 ///
 /// [`Timeouts::idle`]: pointsman_config::Timeouts::idle
 async fn within<F: Future>(mut sent: Pin<&mut F>, until: Instant, endpoint: &Endpoint) -> Waited<F::Output> {

@@ -349,3 +349,18 @@ async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
     gateway.at_rest().await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn one_request_suffices_to_eject_an_engine_that_answers_neither_it_nor_probes() {
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut world = world(&[frozen.local_addr().unwrap()]);
+    world.pools[0].timeouts.idle = Duration::from_millis(80);
+    let soon = Duration::from_millis(20);
+    let keeper = KeeperSettings { probe_budget: soon, probe_every: soon, ..KeeperSettings::default() };
+    let gateway = Running::kept(world, keeper).await;
+    let reply = ask(gateway.address, &post("/v1/responses", STORED)).await;
+    assert_eq!((reply.status, reply.reason()), (504, "silent"));
+    let ejected = gateway.metric("pointsman_endpoint_ejections_total");
+    assert!(ejected >= 1.0, "{ejected}");
+    gateway.stop().await;
+}
