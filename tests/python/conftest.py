@@ -53,6 +53,10 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
+        return self.ended()
+
+    def ended(self) -> int:
+        """Waits until it has stopped, and returns its exit status. A second SIGTERM would end it at once."""
         try:
             self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
