@@ -1,8 +1,8 @@
 //! Keeps a task that wakes itself from going round through the scheduler.
 //!
-//! Within one connection's task hyper's halves talk through channels, and each message wakes the task that is already
-//! running. The runtime takes that for new work: it queues the task again and wakes an idle thread to steal it, which
-//! costs more than the work. Here the task is simply polled again.
+//! Within one connection hyper's halves talk through channels, and each message wakes the task that is already running.
+//! The runtime takes that for new work: it queues the task again and wakes an idle thread to steal it, which costs more
+//! than the work. Here only what was woken is polled again, at once.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,23 +12,30 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// How often a future is polled in a row before the scheduler has its turn.
+/// How often one thing is polled in a row before the scheduler has its turn.
 const ROUNDS: usize = 4;
 
 /// Nobody polls: a wake goes to the task.
 const IDLE: u8 = 0;
-/// The future is being polled.
+/// What is behind the gate is being polled.
 const POLLING: u8 = 1;
 /// It was woken meanwhile.
 const WOKEN: u8 = 2;
 
+/// Stands between a task and something that it polls.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    wakes: Arc<Wakes>,
+    waker: Waker,
+}
+
 #[derive(Debug, Default)]
-struct Gate {
+struct Wakes {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-impl Wake for Gate {
+impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -41,27 +48,44 @@ impl Wake for Gate {
     }
 }
 
-/// Runs a future; where it wakes itself while it is polled, it is polled again at once.
-pub(crate) async fn gated<F: Future>(future: F) -> F::Output {
-    let gate = Arc::new(Gate::default());
-    let waker = Waker::from(Arc::clone(&gate));
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        gate.task.register(cx.waker());
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let wakes = Arc::new(Wakes::default());
+        Self { waker: Waker::from(Arc::clone(&wakes)), wakes }
+    }
+
+    /// Calls `poll`, and again at once where it was woken during the call and is still not ready.
+    ///
+    /// A wake during a call that ends ready is dropped: who gets a result polls again before waiting.
+    pub(crate) fn poll<T>(
+        &self,
+        cx: &Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Wakes { state, task } = &*self.wakes;
+        task.register(cx.waker());
         for _ in 0..ROUNDS {
-            gate.state.store(POLLING, Ordering::Release);
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return Poll::Ready(output);
+            state.store(POLLING, Ordering::Release);
+            let polled = poll(&mut Context::from_waker(&self.waker));
+            if polled.is_ready() {
+                state.store(IDLE, Ordering::Release);
+                return polled;
             }
-            if gate.state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return Poll::Pending;
             }
         }
-        gate.state.store(IDLE, Ordering::Release);
+        state.store(IDLE, Ordering::Release);
         cx.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await
+    }
+}
+
+/// Runs a future behind a gate.
+pub(crate) async fn gated<F: Future>(future: F) -> F::Output {
+    let gate = Gate::new();
+    let mut future = pin!(future);
+    poll_fn(|cx| gate.poll(cx, |cx| future.as_mut().poll(cx))).await
 }
 
 #[cfg(test)]
@@ -87,5 +111,45 @@ mod tests {
         tokio::task::yield_now().await;
         sender.send(7).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn only_what_was_woken_is_polled_again() {
+        let (gate, mut inner, mut outer) = (Gate::new(), 0, 0);
+        let polls = poll_fn(|cx| {
+            outer += 1;
+            gate.poll(cx, |cx| {
+                inner += 1;
+                cx.waker().wake_by_ref();
+                if inner == ROUNDS { Poll::Ready(()) } else { Poll::Pending }
+            })
+        });
+        polls.await;
+        assert_eq!((inner, outer), (ROUNDS, 1));
+    }
+
+    #[tokio::test]
+    async fn a_wake_after_a_result_arrives() {
+        let (gate, mut waker) = (Gate::new(), None);
+        let first = poll_fn(|cx| {
+            gate.poll(cx, |cx| {
+                waker = Some(cx.waker().clone());
+                Poll::Ready(())
+            })
+        });
+        first.await;
+        let waker = waker.unwrap();
+        let mut polls = 0;
+        let second = poll_fn(|cx| {
+            polls += 1;
+            if polls == 1 {
+                gate.wakes.task.register(cx.waker());
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        });
+        second.await;
+        assert_eq!(polls, 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::response;
@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
 use super::Upstream;
-use super::h1::H1;
+use super::h1::{Closed, H1};
 
 /// An answer of which the head has come.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub(crate) struct Answered {
     /// The body, still to be read.
     pub(crate) body: AnswerBody,
 }
+
+/// What a body gives when it is polled: a frame, its failure, or nothing more.
+pub(super) type NextFrame = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 /// The body of an answer. Polling it drives the connection; dropping it early closes the connection (HTTP/1.1) or
 /// resets the stream (HTTP/2), and reading it to its end gives the connection back.
@@ -47,10 +50,7 @@ impl AnswerBody {
     }
 
     /// The next frame.
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
         let polled = self.poll_incoming(cx);
         if let Poll::Ready(frame) = &polled
             && (frame.is_none() || self.incoming.is_end_stream())
@@ -61,24 +61,19 @@ impl AnswerBody {
         polled
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(connection) = &mut self.connection else {
-            return Pin::new(&mut self.incoming).poll_frame(cx);
-        };
-        // Only the connection, driven right here, fills the body: it needs no wake-up of its own.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        let polled = Pin::new(&mut self.incoming).poll_frame(&mut unwoken);
-        if polled.is_ready() {
-            return polled;
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
+        if let Some(connection) = &mut self.connection {
+            match connection.drive_body(cx, &mut self.incoming) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(frame)) => return Poll::Ready(frame),
+                Poll::Ready(Err(Closed)) => self.connection = None,
+            }
         }
-        if connection.drive(cx).is_ready() {
-            self.connection = None;
-        }
-        Pin::new(&mut self.incoming).poll_frame(&mut unwoken)
+        Pin::new(&mut self.incoming).poll_frame(cx)
     }
 
     /// Keeps the connection for the next request, if both sides are through with this one.
-    pub(crate) fn give_back(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn give_back(&mut self, cx: &Context<'_>) {
         if let Some(mut connection) = self.connection.take()
             && connection.poll_idle(cx)
         {

@@ -3,26 +3,35 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http::{Request, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pointsman_core::FailureCause;
 use pointsman_fleet::connect::EngineStream;
 use pointsman_fleet::{Connection, Endpoint, HttpVersion};
 
-use super::answer::{AnswerBody, Answered};
+use super::answer::{AnswerBody, Answered, NextFrame};
 use super::body::OutBody;
 use super::failure::{Sent, cause};
 use super::{MAX_HEAD_BYTES, MAX_HEADERS, SendError, Upstream};
+use crate::gate::Gate;
 
 /// One connection. It makes progress only while it is polled, by whoever uses it.
 #[derive(Debug)]
 pub(super) struct H1 {
     sender: SendRequest<OutBody>,
     connection: http1::Connection<TokioIo<EngineStream>, OutBody>,
+    /// Reading a body wakes the connection that fills it, over and over.
+    gate: Gate,
 }
+
+/// The connection is closed; what it had read may still be in the body.
+#[derive(Debug)]
+pub(super) struct Closed;
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -34,16 +43,33 @@ impl H1 {
     pub(super) async fn open(socket: EngineStream) -> Result<Self, SendError> {
         let opened = builder().handshake(TokioIo::new(socket)).await;
         let (sender, connection) = opened.map_err(|_| FailureCause::Connect)?;
-        Ok(Self { sender, connection })
+        Ok(Self { sender, connection, gate: Gate::new() })
     }
 
     /// Lets the connection read and write. Ready once it is closed.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.connection).poll(cx).map(drop)
+    pub(super) fn drive(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Self { connection, gate, .. } = self;
+        gate.poll(cx, |cx| Pin::new(&mut *connection).poll(cx).map(drop))
+    }
+
+    /// Lets the connection read until there is a frame of the body that it fills. The error says that it is closed.
+    pub(super) fn drive_body(
+        &mut self,
+        cx: &Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<Result<NextFrame, Closed>> {
+        let Self { connection, gate, .. } = self;
+        gate.poll(cx, |cx| {
+            if Pin::new(&mut *connection).poll(cx).is_ready() {
+                return Poll::Ready(Err(Closed));
+            }
+            // Only the connection, driven right here, fills the body: it needs no wake-up of its own.
+            Pin::new(&mut *incoming).poll_frame(&mut Context::from_waker(Waker::noop())).map(Ok)
+        })
     }
 
     /// Whether the connection is open and between requests.
-    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_idle(&mut self, cx: &Context<'_>) -> bool {
         self.drive(cx).is_pending() && self.sender.is_ready()
     }
 }
@@ -97,7 +123,7 @@ pub(crate) async fn upgrade(
         request.headers_mut().remove(header::UPGRADE);
         return upstream.send(endpoint, request, false).await;
     }
-    let H1 { mut sender, connection } = H1::open(io).await?;
+    let H1 { mut sender, connection, .. } = H1::open(io).await?;
     tokio::spawn(connection.with_upgrades());
     let sent = sender.send_request(request).await;
     let response = sent.map_err(|error| SendError { cause: cause(&error), kept: false })?;
