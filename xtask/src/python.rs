@@ -9,11 +9,21 @@ use crate::step::{Step, root};
 
 /// The `openai` client and plain HTTP against the built binary.
 pub(crate) fn client_tests() -> Result<()> {
-    let python = environment("python", &root().join("tests/python/requirements.txt"))?;
-    let mut command = Command::new(python);
-    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/python"]).current_dir(root());
+    pytest("the openai client against the built binary", "python")
+}
+
+/// The picker behind a real Envoy.
+pub(crate) fn envoy_tests() -> Result<()> {
+    pytest("the picker behind a real Envoy", "envoy")
+}
+
+/// The tests under `tests/NAME`, in the environment that their `requirements.txt` describes.
+fn pytest(step: &'static str, name: &str) -> Result<()> {
+    let folder = root().join("tests").join(name);
+    let mut command = Command::new(environment(name, &folder.join("requirements.txt"))?);
+    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(folder).current_dir(root());
     command.env("POINTSMAN", binary()).env("PYTHONDONTWRITEBYTECODE", "1");
-    Step::new("the openai client against the built binary").run(command)
+    Step::new(step).run(command)
 }
 
 /// The gateway in front of real vLLM servers on the CPU.

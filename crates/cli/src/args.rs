@@ -1,5 +1,7 @@
 //! What may be typed. Nothing here touches the world.
 
+pub(crate) mod epp;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Route inference requests to model servers
     Gateway(GatewayArgs),
+    /// Pick endpoints for Envoy and the gateways built on it, in place of the extension's picker
+    Epp(Box<epp::EppArgs>),
     /// Serve a simulated model that speaks vLLM's protocol
     Engine(EngineArgs),
     /// Show what Pointsman does, against a Kubernetes Service, on this machine

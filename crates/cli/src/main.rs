@@ -20,7 +20,7 @@ use crate::args::{Cli, Command, LogArgs, LogFormat};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(args::epp::newer_spelling(std::env::args_os()));
     match run(cli) {
         Ok(status) => status,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -35,6 +35,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     init_logs(cli.log)?;
     match cli.command {
         Command::Gateway(args) => block_on(commands::gateway::run(args)),
+        Command::Epp(args) => block_on(commands::epp::run(*args)),
         Command::Engine(args) => block_on(commands::engine::run(args)),
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Bench(args) => commands::bench::run(*args),

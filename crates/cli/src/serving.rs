@@ -132,7 +132,7 @@ pub(crate) fn metrics() -> Metrics {
     })
 }
 
-fn admin_sources(
+pub(crate) fn admin_sources(
     fleet: &Fleet,
     metrics: Metrics,
     problems: &Problems,

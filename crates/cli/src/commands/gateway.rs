@@ -29,7 +29,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let metrics = serving::metrics();
     let (tracer, exporter) = start_tracing(&args, &metrics)?;
-    let (world, files) = first_world(&args)?;
+    let (world, files) = first_world(&args.manifests, &args.endpoint, &quick_options(&args))?;
     let quick_listen = files.is_none().then_some(QUICK_LISTEN);
     let plan = Plan {
         listen: args.listen.or(quick_listen),
@@ -63,17 +63,21 @@ fn ready_line(serving: &Serving) -> String {
 }
 
 /// Manifests in files, as they were read last.
-struct Files {
-    watch: Watch,
-    objects: Inventory,
+pub(crate) struct Files {
+    pub(crate) watch: Watch,
+    pub(crate) objects: Inventory,
 }
 
 /// What to start with. At start any error stops.
-fn first_world(args: &GatewayArgs) -> Result<(World, Option<Files>)> {
-    if args.manifests.is_empty() {
-        return Ok((quick_form(&args.endpoint, &quick_options(args))?, None));
+pub(crate) fn first_world(
+    manifests: &[PathBuf],
+    endpoints: &[String],
+    quick: &QuickOptions,
+) -> Result<(World, Option<Files>)> {
+    if manifests.is_empty() {
+        return Ok((quick_form(endpoints, quick)?, None));
     }
-    let (sources, watch) = Watch::start(args.manifests.clone())?;
+    let (sources, watch) = Watch::start(manifests.to_vec())?;
     let loaded = load(&sources, &Options::default());
     for problem in &loaded.problems {
         eprintln!("{problem}");

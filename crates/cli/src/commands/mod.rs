@@ -4,5 +4,6 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod engine;
+pub(crate) mod epp;
 pub(crate) mod gateway;
 pub(crate) mod overhead;

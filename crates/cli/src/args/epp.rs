@@ -1,0 +1,217 @@
+//! The arguments of `pointsman epp`: those of the extension's picker, in both of its spellings, and our own.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The flags of the extension's picker are taken in both spellings (--pool-name, -poolName). Those without a meaning here
+are refused with what to use instead.
+
+Examples:
+  pointsman epp --endpoint http://127.0.0.1:8000 --bind 127.0.0.1 --secure-serving=false
+  pointsman epp --manifests examples/canary --pool-name llama --print-envoy-config > envoy.yaml")]
+pub(crate) struct EppArgs {
+    /// A folder of manifests (YAML or JSON), read again when it changes; may be repeated
+    #[arg(long, value_name = "DIR", required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// A model server, such as http://127.0.0.1:8000; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Vec<String>,
+    /// The InferencePool to pick from; may be left out where there is one only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool_name: Option<String>,
+    /// The pool's namespace
+    #[arg(long, value_name = "NAME", env = "NAMESPACE", default_value = "default")]
+    pub(crate) pool_namespace: String,
+    /// The address of all ports
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
+    pub(crate) bind: IpAddr,
+    /// The port of ext_proc
+    #[arg(long, value_name = "PORT", default_value_t = 9002)]
+    pub(crate) grpc_port: u16,
+    /// The port of the gRPC health service, in clear text
+    #[arg(long, value_name = "PORT", default_value_t = 9003)]
+    pub(crate) grpc_health_port: u16,
+    /// The port of metrics and debug pages
+    #[arg(long, value_name = "PORT", default_value_t = 9090)]
+    pub(crate) metrics_port: u16,
+    /// Whether the ext_proc port is secured by TLS
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
+          action = ArgAction::Set)]
+    pub(crate) secure_serving: bool,
+    /// A folder with tls.crt and tls.key, read again when they change; without it the certificate is made at the start
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_path: Option<PathBuf>,
+    /// Authorities (PEM) of which one must have signed the gateway's certificate
+    #[arg(long, value_name = "FILE", requires = "cert_path")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// How long streams may go on after SIGTERM
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) drain_timeout: Duration,
+    /// How long the pool may hold a request
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) pick_timeout: Duration,
+    /// Whether objective headers are believed; where clients can send them, let the route strip them
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) trust_request_headers: bool,
+    /// Name one destination only, for data planes that read the header as a single address
+    #[arg(long)]
+    pub(crate) single_destination: bool,
+    /// Let requests to engines' administration paths through
+    #[arg(long)]
+    pub(crate) administration_paths: bool,
+    /// Write the event log, from which decisions can be repeated, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) envoy: EnvoyArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+/// What is printed for Envoy.
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyArgs {
+    /// Print an Envoy bootstrap for the pool, and stop
+    #[arg(long)]
+    pub(crate) print_envoy_config: bool,
+    /// In the bootstrap: where Envoy listens for clients
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", requires = "print_envoy_config")]
+    pub(crate) envoy_listen: SocketAddr,
+    /// In the bootstrap: where Envoy's admin pages are
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", requires = "print_envoy_config")]
+    pub(crate) envoy_admin: SocketAddr,
+    /// In the bootstrap: which response bodies come to the picker
+    #[arg(long, value_enum, default_value_t = Bodies::Usage, requires = "print_envoy_config")]
+    pub(crate) response_bodies: Bodies,
+    /// In the bootstrap: the percentage of requests that `--response-bodies sample` means
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100),
+          requires = "print_envoy_config")]
+    pub(crate) sample: u8,
+    /// In the bootstrap: hand bodies over whole instead of in full duplex
+    #[arg(long, requires = "print_envoy_config")]
+    pub(crate) envoy_buffered: bool,
+    /// In the bootstrap: serve without the picker while it is away
+    #[arg(long, requires = "print_envoy_config")]
+    pub(crate) envoy_fail_open: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bodies {
+    /// None: nothing is paid per token, and a client that leaves looks like one that is done
+    Never,
+    /// Those of a share of the requests
+    Sample,
+    /// All: first tokens, pace and usage are known of every request
+    Usage,
+}
+
+macro_rules! upstream {
+    ($($field:ident: $advice:literal),+ $(,)?) => {
+        /// Flags of the extension's picker that mean nothing here.
+        #[derive(Debug, Args)]
+        pub(crate) struct UpstreamArgs {
+            $(#[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+            $field: Option<String>,)+
+        }
+
+        impl UpstreamArgs {
+            /// A sentence for each that was given.
+            pub(crate) fn complaints(&self) -> Vec<String> {
+                let given = [$((stringify!($field), self.$field.is_some(), $advice)),+];
+                let given = given.into_iter().filter(|(_, given, _)| *given);
+                given.map(|(name, _, advice)| format!("--{} has no effect here: {advice}", name.replace('_', "-"))).collect()
+            }
+        }
+    };
+}
+
+upstream! {
+    config_file: "write a PoolPolicy instead; EndpointPickerConfig is not read yet",
+    config_text: "write a PoolPolicy instead; EndpointPickerConfig is not read yet",
+    endpoint_selector: "name the endpoints by --endpoint, or in manifests",
+    endpoint_target_ports: "name the endpoints by --endpoint, or in manifests",
+    ha_enable_leader_election: "every picker counts what it sends; run one per gateway, or several without a leader",
+    refresh_metrics_interval: "engines are asked as often as their load changes",
+    refresh_prometheus_metrics_interval: "pool gauges are read when metrics are",
+    metrics_staleness_threshold: "old gauges fade by themselves",
+    total_queued_requests_metric: "engines are recognised by their metrics",
+    total_running_requests_metric: "engines are recognised by their metrics",
+    kv_cache_usage_percentage_metric: "engines are recognised by their metrics",
+    lora_info_metric: "engines are recognised by their metrics",
+    cache_info_metric: "engines are recognised by their metrics",
+    model_server_metrics_port: "metrics are read at the endpoint's own port",
+    model_server_metrics_path: "metrics are read at the engine's own path",
+    destination_endpoint_hint_key: "it is x-gateway-destination-endpoint, as proposal 004 says",
+    destination_endpoint_hint_metadata_namespace: "it is envoy.lb, as proposal 004 says",
+    enable_pprof: "there are no profiles to fetch",
+    metrics_endpoint_auth: "bind metrics to an address that only the scraper reaches",
+    allow_experimental_plugins: "there are no plugins",
+    emit_endpoint_scores: "scores are on the debug page /debug/pools",
+    disable_endpoint_subset_filter: "a gateway's subset is always obeyed",
+    enable_cert_reload: "certificates are always read again when they change",
+    health_checking: "health is always served on the ext_proc port too",
+    v: "choose what is logged by --log",
+    zap_log_level: "choose what is logged by --log",
+    zap_encoder: "choose how it is logged by --log-format",
+    zap_devel: "choose how it is logged by --log-format",
+}
+
+/// Turns the older spelling of the extension's flags, `-poolName` or `--poolName`, into the newer one. Everything else
+/// stays as it is.
+pub(crate) fn newer_spelling(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|command| command == "epp") {
+        for argument in arguments.iter_mut().skip(2) {
+            if let Some(newer) = argument.to_str().and_then(newer) {
+                *argument = newer.into();
+            }
+        }
+    }
+    arguments
+}
+
+fn newer(argument: &str) -> Option<String> {
+    let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
+    let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+    let old = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '-')
+        && (name.len() > 1 || name == "v");
+    let single = !argument.starts_with("--");
+    if !old || !(single || name.chars().any(|character| character.is_ascii_uppercase())) {
+        return None;
+    }
+    let mut spelled = String::from("--");
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            spelled.push('-');
+        }
+        spelled.push(character.to_ascii_lowercase());
+    }
+    Some(value.map_or(spelled.clone(), |value| format!("{spelled}={value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(given: &[&str], expected: &[&str]) {
+        let spelled = newer_spelling(given.iter().map(OsString::from));
+        assert_eq!(spelled, expected.iter().map(OsString::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn both_spellings_are_understood() {
+        check(&["p", "epp", "-poolName", "llama"], &["p", "epp", "--pool-name", "llama"]);
+        check(&["p", "epp", "--poolName=llama"], &["p", "epp", "--pool-name=llama"]);
+        check(&["p", "epp", "-grpc-port=9002", "-v=4"], &["p", "epp", "--grpc-port=9002", "--v=4"]);
+        check(&["p", "epp", "--pool-name", "-1"], &["p", "epp", "--pool-name", "-1"]);
+        check(&["p", "epp", "-h"], &["p", "epp", "-h"]);
+        check(&["p", "gateway", "-poolName"], &["p", "gateway", "-poolName"]);
+    }
+}

@@ -1,0 +1,124 @@
+//! `pointsman epp`: the endpoint picker behind Envoy and what is built on it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use pointsman_admin::AdminServer;
+use pointsman_config::{ObjectName, PoolSpec, QuickOptions, World};
+use pointsman_extproc::{
+    EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, SessionOptions, envoy_config,
+};
+use pointsman_fleet::{Fleet, FleetOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::epp::{Bodies, EppArgs};
+use crate::commands::gateway::{Files, first_world};
+use crate::serving::{self, Problems};
+use crate::shutdown;
+
+/// How long the admin pages stay after everything else has stopped, for a last look at them.
+const ADMIN_LINGERS: Duration = Duration::from_millis(100);
+
+pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
+    let complaints = args.upstream.complaints();
+    if !complaints.is_empty() {
+        bail!("{}", complaints.join("\n       "));
+    }
+    let (world, files) = first_world(&args.manifests, &args.endpoint, &QuickOptions::default())?;
+    if args.envoy.print_envoy_config {
+        print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = shutdown::on_signal()?;
+    let metrics = serving::metrics();
+    let admin = SocketAddr::new(args.bind, args.metrics_port);
+    let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
+    let admin_address = admin.local_addr()?;
+    let record = args.record.clone();
+    let fleet = Fleet::start(FleetOptions { record, ..FleetOptions::default() }, metrics.clone())?;
+    fleet.apply(world, 0)?;
+    let picker = Picker::bind(picker_options(&args), fleet.clone(), metrics.clone())?;
+    let problems = Problems::default();
+    let admin_stop = CancellationToken::new();
+    let sources = serving::admin_sources(&fleet, metrics, &problems, &stop);
+    let admin = tokio::spawn(admin.serve(sources, admin_stop.clone().cancelled_owned()));
+    if let Some(Files { watch, objects }) = files {
+        fleet.follow(watch, objects, move |found| problems.store(Arc::new(found)));
+    }
+    println!(
+        "pointsman epp: ready, picks from {}, ext_proc on {}, health on {}, admin on http://{admin_address}",
+        picker.pool(),
+        picker.grpc_addr(),
+        picker.health_addr(),
+    );
+    picker.run(stop.cancelled_owned(), args.drain_timeout).await;
+    fleet.stop().await;
+    tokio::time::sleep(ADMIN_LINGERS).await;
+    admin_stop.cancel();
+    // A task that panicked has been logged.
+    let _ = admin.await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn picker_options(args: &EppArgs) -> PickerOptions {
+    let security = match (&args.cert_path, args.secure_serving) {
+        (_, false) => Security::Plain,
+        (None, true) => Security::SelfSigned,
+        (Some(folder), true) => Security::Files {
+            certificate: folder.join("tls.crt"),
+            key: folder.join("tls.key"),
+            client_ca: args.client_ca.clone(),
+        },
+    };
+    PickerOptions {
+        pool: args.pool_name.as_ref().map(|name| named(name, args)),
+        bind: args.bind,
+        grpc_port: args.grpc_port,
+        health_port: args.grpc_health_port,
+        security,
+        session: SessionOptions {
+            trust_request_headers: args.trust_request_headers,
+            single_destination: args.single_destination,
+            administration: args.administration_paths,
+            ..SessionOptions::default()
+        },
+        pick_patience: args.pick_timeout,
+        ..PickerOptions::default()
+    }
+}
+
+fn named(name: &str, args: &EppArgs) -> ObjectName {
+    ObjectName { namespace: args.pool_namespace.as_str().into(), name: name.into() }
+}
+
+fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
+    match (&args.pool_name, world.pools.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => bail!("name the pool by --pool-name: there are {}", world.pools.len()),
+        (Some(name), pools) => {
+            let name = named(name, args);
+            pools.iter().find(|pool| pool.name == name).with_context(|| format!("no pool {name}"))
+        }
+    }
+}
+
+/// Envoy reaches a picker that listens on all addresses by loopback.
+fn envoy_options(args: &EppArgs) -> EnvoyOptions {
+    let reached = if args.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { args.bind };
+    EnvoyOptions {
+        listen: args.envoy.envoy_listen,
+        admin: args.envoy.envoy_admin,
+        picker: SocketAddr::new(reached, args.grpc_port),
+        secure: args.secure_serving,
+        response_bodies: match args.envoy.response_bodies {
+            Bodies::Never => ResponseBodies::Never,
+            Bodies::Sample => ResponseBodies::Sample(args.envoy.sample),
+            Bodies::Usage => ResponseBodies::Usage,
+        },
+        buffered: args.envoy.envoy_buffered,
+        fail_open: args.envoy.envoy_fail_open,
+    }
+}
