@@ -126,7 +126,11 @@ impl HealthState {
             }
         };
         if ejects {
-            self.back_off = (self.back_off * 2).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
+            // What is tried only because nothing else is left says nothing new: it must not keep the endpoint out for
+            // a minute after a short outage of all.
+            let early = matches!(self.stage, Stage::Ejected { ejection, .. } if now < ejection.until);
+            let factor = if early { 1 } else { 2 };
+            self.back_off = (self.back_off * factor).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
             let until = now + jittered(self.back_off, rng);
             let ejection = Ejection { cause, until, back_off: self.back_off };
             self.enter(now, Stage::Ejected { ejection, probe: None });

@@ -99,6 +99,23 @@ fn while_probes_fail_a_trial_is_put_off_but_not_for_ever() {
 }
 
 #[test]
+fn what_fails_for_want_of_anything_else_renews_the_back_off_without_doubling_it() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    failures_to_eject(&mut health, 0, FailureCause::Connect);
+    let first = ejected(&health);
+    for count in 1..=20 {
+        let now = at(100 + count * 10);
+        assert!(health.failed(now, (RequestId(100 + count), now), FailureCause::Connect, &mut rng));
+    }
+    assert_eq!(ejected(&health).back_off, first.back_off, "its time had not come");
+    assert!(ejected(&health).until > first.until);
+    let due = ejected(&health).until;
+    assert!(health.failed(due, (RequestId(200), due), FailureCause::Connect, &mut rng));
+    assert_eq!(ejected(&health).back_off, first.back_off * 2);
+}
+
+#[test]
 fn where_nobody_probes_a_request_does() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);
@@ -175,11 +192,10 @@ fn streams_that_began_before_an_ejection_say_nothing_about_what_came_after() {
 }
 
 #[test]
-fn a_failed_last_resort_lengthens_the_back_off() {
+fn a_served_last_resort_returns_the_endpoint_at_once() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, &mut rng));
-    assert_eq!(ejected(&health).back_off.as_secs(), 2);
     assert!(health.succeeded(at(400), (RequestId(10), at(300))), "a served one returns it at once");
 }
