@@ -65,12 +65,17 @@ impl Attempts<'_> {
         let mut ticket = self.pool.place(self.outgoing.placement().clone());
         let mut bad: Option<Got> = None;
         loop {
+            let asked = record.span().is_recorded().then(Instant::now);
             let placed = match self.in_time(ticket.placed()).await? {
                 Ok(placed) => placed,
                 Err(rejection) => return last_resort(rejection, bad),
             };
             record.attempts += 1;
             let mut span = record.span().child(SpanName::Attempt);
+            if let Some(asked) = asked {
+                span.set(Attribute::Endpoint(placed.endpoint().authority().into()));
+                span.set(Attribute::Placement(asked.elapsed()));
+            }
             let tried = self.attempt(&placed, &span).await?;
             let (cause, got) = match tried {
                 Tried::Good(got) => return Ok(Chosen { placed: Some(placed), got }),

@@ -97,3 +97,55 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ClientBody<B> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    type Piece = Result<Frame<Bytes>, Infallible>;
+
+    /// A piece of three bytes after each of the pauses, which are in seconds.
+    fn pieces(pauses: &'static [u64]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        let stream = stream::unfold(pauses, |pauses| async move {
+            let (pause, rest) = pauses.split_first()?;
+            tokio::time::sleep(Duration::from_secs(*pause)).await;
+            Some((Piece::Ok(Frame::data(Bytes::from_static(b"abc"))), rest))
+        });
+        StreamBody::new(Box::pin(stream))
+    }
+
+    const LIMIT: u64 = 9;
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    // Time stands still in these tests but for the pauses themselves.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_take_long_but_not_pause_for_long() {
+        let slow = ClientBody::new(pieces(&[29, 29, 29]), LIMIT, PATIENCE);
+        assert_eq!(slow.collect().await.unwrap().to_bytes(), "abcabcabc");
+        let stuck = ClientBody::new(pieces(&[0, 31]), LIMIT, PATIENCE);
+        assert!(matches!(stuck.collect().await, Err(ClientBodyError::Timeout)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_asks_is_not_the_clients() {
+        let mut body = ClientBody::new(pieces(&[1, 20]), LIMIT, PATIENCE);
+        assert!(body.frame().await.unwrap().is_ok());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(body.frame().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_stops_at_its_limit() {
+        let mut long = ClientBody::new(pieces(&[0, 0, 0, 0]), LIMIT, PATIENCE);
+        for _ in 0..3 {
+            assert!(long.frame().await.unwrap().is_ok());
+        }
+        let error = long.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, ClientBodyError::TooLarge { limit: LIMIT }));
+    }
+}
