@@ -70,6 +70,7 @@ impl Record {
         if self.span.is_recorded() {
             self.span.set(Attribute::Pool(pool.into()));
             self.span.set(Attribute::Model(series.model().into()));
+            self.span.set(Attribute::TargetModel(series.target_model().into()));
         }
         self.series = Some((series, running));
     }
@@ -122,9 +123,7 @@ impl Record {
             (None, Outcome::Served(_)) => {}
         }
     }
-}
 
-impl Record {
     fn finish_span(&mut self, outcome: Outcome, usage: Usage) {
         if !self.span.is_recorded() {
             return;

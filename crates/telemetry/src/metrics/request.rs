@@ -127,6 +127,12 @@ impl RequestSeries {
         &self.model.model_name
     }
 
+    /// The label value for the target model, with the same stand-in. Safe for logs.
+    #[must_use]
+    pub fn target_model(&self) -> &str {
+        &self.model.target_model_name
+    }
+
     /// The request arrived at its pool; it counts as running until the returned value is dropped.
     pub fn start(&self) -> Running {
         Running::start(&self.running)
