@@ -14,7 +14,6 @@
 
 mod address;
 mod bootstrap;
-mod budget;
 mod connection;
 mod grpc;
 mod health;

@@ -16,12 +16,12 @@ use pointsman_fleet::Placed;
 use tokio::time::{Instant, Sleep};
 use tonic::{Status, Streaming};
 
-use crate::budget::Share;
 use crate::live::{LiveGuard, LivePool};
 use crate::record::Record;
 use crate::session::{Next, Patience, Session, SessionOptions};
 use crate::shared::Shared;
 use crate::wire::{ProcessingRequest, ProcessingResponse};
+use pointsman_fleet::Share;
 
 /// When a request that the pool held too long may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

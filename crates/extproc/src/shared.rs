@@ -12,10 +12,10 @@ use pointsman_fleet::Fleet;
 use pointsman_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::Budget;
 use crate::live::LivePool;
 use crate::session::SessionOptions;
 use crate::wire::ProtocolConfiguration;
+use pointsman_fleet::Budget;
 
 /// The most stored responses that are remembered.
 const STORED: usize = 100_000;

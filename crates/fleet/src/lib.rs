@@ -7,6 +7,7 @@
 //!
 //! What this crate must not know: what requests say, how they are forwarded, listeners, admin pages.
 
+mod budget;
 mod client;
 mod clock;
 pub mod connect;
@@ -25,6 +26,7 @@ mod tasks;
 mod ticket;
 mod vitals;
 
+pub use budget::{Budget, Share};
 pub use clock::Clock;
 pub use connect::{ConnectError, Connection, Connector, HttpVersion};
 pub use endpoint::{Endpoint, authority};

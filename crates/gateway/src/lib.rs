@@ -11,7 +11,6 @@
 //! What this crate must not know: what bodies say, how endpoints are chosen, manifests' syntax.
 
 mod attempt;
-mod budget;
 mod client;
 mod client_body;
 mod entrance;

@@ -7,7 +7,7 @@ use pointsman_core::{Completion, Usage};
 use pointsman_telemetry::trace::{Attribute, Span};
 use pointsman_telemetry::{Metrics, Outcome, RequestRecord, RequestSeries, Running};
 
-use crate::budget::{Budget, Share};
+use pointsman_fleet::{Budget, Share};
 
 /// The record of one request, from its head to its end. Dropped without [`Record::finish`] it says that the client went
 /// away, so that no request ends without an outcome.

@@ -20,7 +20,6 @@ use pointsman_telemetry::trace::{SpanName, TraceContext};
 use tokio::time::Instant;
 
 use crate::attempt::{Attempts, Chosen, Got, refusal_of};
-use crate::budget::Share;
 use crate::client::Client;
 use crate::client_body::ClientBody;
 use crate::entrance::{self, Entrance};
@@ -31,6 +30,7 @@ use crate::relay::{Relay, RelayOf};
 use crate::reply::{ReplyBody, refuse};
 use crate::shared::Shared;
 use crate::tunnel;
+use pointsman_fleet::Share;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// How long a client's body may pause.

@@ -10,9 +10,9 @@ use pointsman_telemetry::{Metrics, trace::Tracer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::Budget;
 use crate::stored::Stored;
 use crate::upstream::Upstreams;
+use pointsman_fleet::Budget;
 
 /// The gateway's state, behind one reference count.
 #[derive(Debug)]

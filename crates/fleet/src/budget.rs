@@ -1,36 +1,39 @@
-//! Bounds on what the picker holds at one time.
+//! Bounds on what a front door holds at one time: bytes of bodies, requests, connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A count of something with a limit, which the configuration in force names at each use.
 #[derive(Debug, Default)]
-pub(crate) struct Budget {
+pub struct Budget {
     used: AtomicU64,
 }
 
 /// A share of a budget, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub struct Share {
     budget: Arc<Budget>,
     amount: u64,
 }
 
 impl Budget {
     /// A share of nothing, to be grown.
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
+    #[must_use]
+    pub fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), amount: 0 }
     }
 
     /// What is in use.
-    pub(crate) fn used(&self) -> u64 {
+    #[must_use]
+    pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }
 
 impl Share {
     /// Grows to `amount`, if all shares together then stay within `limit`. Never shrinks.
-    pub(crate) fn grow_to(&mut self, amount: u64, limit: u64) -> bool {
+    #[must_use]
+    pub fn grow_to(&mut self, amount: u64, limit: u64) -> bool {
         let Some(more @ 1..) = amount.checked_sub(self.amount) else { return true };
         let used = self.budget.used.fetch_add(more, Ordering::Relaxed);
         if used.saturating_add(more) > limit {
