@@ -33,12 +33,25 @@ def test_a_taken_port_is_one_clear_line():
             assert done.returncode != 0
             lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
             assert len(lines) == 1 and address in lines[0], done.stderr
+            assert lines[0].count("Address already in use") == 1, done.stderr
 
 
 def test_a_missing_folder_is_one_clear_line(tmp_path):
     done = run("gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--manifests", str(tmp_path / "none"))
     assert done.returncode != 0
     assert str(tmp_path / "none") in done.stderr
+    assert done.stderr.count("No such file") == 1, done.stderr
+
+
+def test_a_missing_source_of_endpoints_names_both_ways():
+    stderr = run("gateway").stderr
+    assert "--endpoint" in stderr and "--manifests" in stderr
+
+
+@pytest.mark.parametrize("option", [["--engine-ca", "ca.crt"], ["--engine-api-key-file", "key"], ["--print-manifests"]])
+def test_what_has_no_effect_on_manifests_is_refused_beside_them(option):
+    done = run("gateway", "--manifests", str(ROOT / "examples/quick"), *option)
+    assert done.returncode == 2 and option[0] in done.stderr and "--manifests" in done.stderr, done.stderr
 
 
 def test_what_the_quick_form_amounts_to_passes_check(tmp_path):

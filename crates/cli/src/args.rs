@@ -67,6 +67,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("world").required(true))]
 #[command(after_help = "\
 Give either --manifests or --endpoint. With --endpoint, --print-manifests shows the
 manifests that it amounts to, to grow from.
@@ -80,19 +81,19 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) admin: SocketAddr,
     /// A folder of manifests (YAML or JSON), read again when it changes; may be repeated
-    #[arg(long, value_name = "DIR", required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    #[arg(long, value_name = "DIR", group = "world")]
     pub(crate) manifests: Vec<PathBuf>,
     /// A model server, such as http://127.0.0.1:8000; may be repeated
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", group = "world")]
     pub(crate) endpoint: Vec<String>,
     /// Certificate authorities to trust for https:// endpoints, instead of the system's (PEM)
-    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub(crate) engine_ca: Option<PathBuf>,
     /// A file with the key that the model servers want; it replaces the client's `authorization`
-    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub(crate) engine_api_key_file: Option<PathBuf>,
     /// Print the manifests that --endpoint amounts to, and stop
-    #[arg(long, requires = "endpoint")]
+    #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,
     /// Write the event log, from which decisions can be repeated, to this file
     #[arg(long, value_name = "FILE")]
@@ -125,7 +126,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "PROFILE", default_value = "llama-3-8b-h100")]
     pub(crate) profile: String,
     /// How much faster than real time it runs; 0.5 is half as fast
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) speed: f64,
     /// Fixes texts and lengths
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -77,6 +77,15 @@ fn block_on_one_thread(command: impl Future<Output = Result<ExitCode>>) -> Resul
 fn width() -> usize {
     const WITHOUT_TERMINAL: usize = 120;
     console::Term::stdout().size_checked().map_or(WITHOUT_TERMINAL, |(_, columns)| usize::from(columns))
+}
+
+/// An error and its causes in one line, without those that the text before ends with already.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |line, cause| match cause.to_string() {
+        cause if line.is_empty() => cause,
+        cause if line.ends_with(&cause) => line,
+        cause => format!("{line}: {cause}"),
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
