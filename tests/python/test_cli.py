@@ -80,3 +80,14 @@ def test_every_broken_example_fails_with_file_and_line(file):
     assert checked.returncode == 1
     problems = json.loads(checked.stdout)["problems"]
     assert problems and all(p["line"] > 0 and p["file"].endswith(file.name) for p in problems)
+
+
+def test_authorities_without_an_endpoint_over_tls_are_refused():
+    done = run("gateway", "--endpoint", "http://127.0.0.1:1", "--engine-ca", "ca.pem", "--print-manifests")
+    assert done.returncode != 0
+    assert "--engine-ca has no effect" in done.stderr
+
+
+def test_a_load_that_nobody_answered_is_a_failure():
+    done = run("bench", "--target", "http://127.0.0.1:1", "--model", "m", "--arrivals", "constant:20", "--duration", "1s")
+    assert done.returncode == 1

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use pointsman_core::{Completion, FailureCause, Usage};
-use pointsman_protocol::{Api, ErrorShape, Grammar, SseScanner, StreamEnd, StreamFailure, UsageReader};
+use pointsman_core::{Completion, FailureCause, Rejection, Usage};
+use pointsman_protocol::{
+    Api, ErrorBody, ErrorShape, Grammar, SseScanner, StreamEnd, StreamFailure, UsageReader,
+};
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, cause_text};
 
 /// The answer of one attempt, watched as it passes. It never changes a byte.
 #[derive(Debug)]
@@ -183,8 +185,9 @@ impl Answer {
     }
 
     fn error_event(&self, cause: FailureCause) -> Bytes {
-        let refusal = Refusal::Pool(pointsman_core::Rejection::AttemptsFailed(cause));
-        refusal.error_body().event(ErrorShape::of(self.api))
+        let status = Refusal::Pool(Rejection::AttemptsFailed(cause)).status().as_u16();
+        let message = format!("the model server failed in the middle of its answer: {}", cause_text(cause));
+        ErrorBody::new(status, cause.as_str(), message).event(ErrorShape::of(self.api))
     }
 }
 

@@ -186,7 +186,7 @@ impl Refusal {
     }
 
     /// The refusal as an error object.
-    pub(crate) fn error_body(&self) -> ErrorBody {
+    fn error_body(&self) -> ErrorBody {
         let param = match self {
             Self::Body(error) => error.param(),
             Self::MissingModel | Self::UndeclaredModel => Some("model"),

@@ -5,20 +5,27 @@ use pointsman_core::Health;
 use crate::endpoint::Endpoint;
 use crate::vitals::Vitals;
 
-/// Under the machine's lock, so that changes arrive in order: starts or ends the probing.
-pub(crate) fn note(vitals: &Vitals, health: Health) {
+/// Under the machine's lock, so that changes arrive in order: starts or ends the probing. Whether it is news that
+/// belongs in the log: a renewed ejection is not, of which a pool that is down sees one per attempt.
+pub(crate) fn note(vitals: &Vitals, health: Health) -> bool {
     match health {
         Health::Ejected(_) => vitals.set_ejected(true),
-        Health::Ready | Health::Draining | Health::OnTrial => vitals.set_ejected(false),
+        Health::Ready | Health::Draining | Health::OnTrial => {
+            vitals.set_ejected(false);
+            true
+        }
     }
 }
 
-/// After the lock: counts and logs.
-pub(crate) fn report(endpoint: &Endpoint, health: Health) {
+/// After the lock: counts, and logs what is news.
+pub(crate) fn report(endpoint: &Endpoint, health: Health, news: bool) {
     let (pool, endpoint_name) = (endpoint.pool.name(), endpoint.authority());
     match health {
         Health::Ejected(ejection) => {
             endpoint.series.ejected(ejection.cause);
+            if !news {
+                return;
+            }
             tracing::warn!(
                 pool,
                 endpoint = endpoint_name,

@@ -42,7 +42,7 @@ impl Default for KeeperSettings {
             page_limit: 2 << 20,
             probe_every: Duration::from_secs(1),
             probe_budget: Duration::from_secs(2),
-            models_every: Duration::from_secs(30),
+            models_every: Duration::from_secs(5),
         }
     }
 }

@@ -81,7 +81,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Deliveries {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
-    health: Vec<(Arc<Endpoint>, Health)>,
+    health: Vec<(Arc<Endpoint>, Health, bool)>,
 }
 
 /// Who asks for an endpoint.

@@ -109,11 +109,13 @@ impl Vitals {
         }
     }
 
-    pub(crate) fn set_ejected(&self, ejected: bool) {
-        self.ejected.store(ejected, Ordering::Relaxed);
+    /// Whether that is a change.
+    pub(crate) fn set_ejected(&self, ejected: bool) -> bool {
+        let was = self.ejected.swap(ejected, Ordering::Relaxed);
         if ejected {
             self.attention.notify_one();
         }
+        was != ejected
     }
 
     pub(crate) fn wants_probe(&self) -> bool {

@@ -32,7 +32,7 @@ const MAX_HEADERS: usize = 128;
 /// How long a TLS handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may take for the next request's head, idle time included.
-const HEAD_PATIENCE: Duration = Duration::from_secs(90);
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// The most streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
 /// What one HTTP/2 stream may have on its way unread, in bytes: a long prompt.

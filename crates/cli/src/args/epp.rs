@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
 #[command(after_help = "\
 The flags of the extension's picker are taken in both spellings (--pool-name, -poolName). Those without a meaning here
 are refused with what to use instead.
@@ -17,10 +18,10 @@ Examples:
   pointsman epp --manifests examples/canary --pool-name llama --print-envoy-config > envoy.yaml")]
 pub(crate) struct EppArgs {
     /// A folder of manifests (YAML or JSON), read again when it changes; may be repeated
-    #[arg(long, value_name = "DIR", required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    #[arg(long, value_name = "DIR", group = "source")]
     pub(crate) manifests: Vec<PathBuf>,
     /// A model server, such as http://127.0.0.1:8000; may be repeated
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", group = "source")]
     pub(crate) endpoint: Vec<String>,
     /// The InferencePool to pick from; may be left out where there is one only
     #[arg(long, value_name = "NAME")]

@@ -10,7 +10,7 @@ use pointsman_bench::run::{LoadOptions, Progress, run_plan};
 use pointsman_bench::workload::{
     Arrivals, GenerationApi, SharedPrefix, Source, WeightedModel, Workload, parse_sharegpt,
 };
-use pointsman_bench::{bare_proxy, stub};
+use pointsman_bench::{Outcome, bare_proxy, stub};
 use pointsman_report::{Runs, run_table};
 use tokio::net::TcpListener;
 
@@ -66,7 +66,8 @@ async fn load(args: LoadArgs) -> Result<ExitCode> {
     for warning in result.warnings(&plan) {
         eprintln!("warning: {warning}");
     }
-    Ok(ExitCode::SUCCESS)
+    let answered = result.tally().contains_key(&Outcome::Ok);
+    Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn workload(args: &LoadArgs) -> Result<Workload> {

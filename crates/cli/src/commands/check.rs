@@ -40,10 +40,14 @@ fn as_json(problem: &Problem) -> Value {
 fn summary(loaded: &Loaded, files: usize) -> String {
     let of = |severity| loaded.problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let found = format!("{} objects in {files} files", loaded.objects.len());
+    let found = format!("{} in {}", plural(loaded.objects.len(), "object"), plural(files, "file"));
     match (errors, warnings) {
         (0, 0) => format!("ok: {found}"),
-        (0, _) => format!("ok with {warnings} warnings: {found}"),
-        _ => format!("{errors} errors, {warnings} warnings: {found}"),
+        (0, _) => format!("ok with {}: {found}", plural(warnings, "warning")),
+        _ => format!("{}, {}: {found}", plural(errors, "error"), plural(warnings, "warning")),
     }
+}
+
+fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

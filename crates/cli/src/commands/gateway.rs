@@ -23,13 +23,13 @@ const QUICK_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 
 pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     if args.print_manifests {
-        print!("{}", print_manifests(&args.endpoint, &quick_options(&args))?);
+        print!("{}", print_manifests(&args.endpoint, &quick_options(&args)?)?);
         return Ok(ExitCode::SUCCESS);
     }
     let stop = shutdown::on_signal()?;
     let metrics = serving::metrics();
     let (tracer, exporter) = start_tracing(&args, &metrics)?;
-    let (world, files) = first_world(&args.manifests, &args.endpoint, &quick_options(&args))?;
+    let (world, files) = first_world(&args.manifests, &args.endpoint, &quick_options(&args)?)?;
     let quick_listen = files.is_none().then_some(QUICK_LISTEN);
     let plan = Plan {
         listen: args.listen.or(quick_listen),
@@ -89,13 +89,19 @@ pub(crate) fn first_world(
 }
 
 /// Paths become absolute, so that printed manifests mean the same wherever they are saved.
-fn quick_options(args: &GatewayArgs) -> QuickOptions {
+///
+/// # Errors
+/// Certificate authorities are given, and no endpoint is reached over TLS.
+fn quick_options(args: &GatewayArgs) -> Result<QuickOptions> {
+    if args.engine_ca.is_some() && !args.endpoint.iter().any(|url| url.starts_with("https://")) {
+        bail!("--engine-ca has no effect: no --endpoint starts with https://");
+    }
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    QuickOptions {
+    Ok(QuickOptions {
         engine_ca: args.engine_ca.as_ref().map(absolute),
         engine_api_key_file: args.engine_api_key_file.as_ref().map(absolute),
         ..QuickOptions::default()
-    }
+    })
 }
 
 /// The exporter of traces, which goes on until what was traced last is sent.

@@ -71,9 +71,10 @@ impl Machine {
                 None
             }
             Effect::HealthChanged { endpoint, health } => {
-                for face in inner.faces(endpoint) {
-                    crate::health::note(&face.vitals, health);
-                    deliveries.health.push((face, health));
+                for (position, face) in inner.faces(endpoint).enumerate() {
+                    // Pools that share an endpoint share its vitals: the first one hears the news for all.
+                    let news = crate::health::note(&face.vitals, health) && position == 0;
+                    deliveries.health.push((face, health, news));
                 }
                 None
             }
@@ -131,8 +132,8 @@ impl Machine {
         for (channel, answer) in deliveries.answers {
             drop(channel.send(answer));
         }
-        for (endpoint, health) in deliveries.health {
-            crate::health::report(&endpoint, health);
+        for (endpoint, health, news) in deliveries.health {
+            crate::health::report(&endpoint, health, news);
         }
     }
 }
