@@ -36,7 +36,7 @@ pub struct KeeperSettings {
 impl Default for KeeperSettings {
     fn default() -> Self {
         Self {
-            scrape_shortest: Duration::from_secs(1),
+            scrape_shortest: Duration::from_secs(2),
             scrape_longest: Duration::from_secs(5),
             scrape_budget: Duration::from_secs(2),
             page_limit: 2 << 20,
