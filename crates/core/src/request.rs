@@ -20,6 +20,8 @@ pub struct RequestFacts {
     pub prompt_tokens: u32,
     /// The prompt's block hashes, shared with the prefix index; empty where the prompt is not hashed.
     pub blocks: Arc<[BlockHash]>,
+    /// Prompt tokens that each of `blocks` stands for, estimated like `prompt_tokens`; 0 where there are none.
+    pub block_tokens: u32,
     /// The most output tokens that the client asked for, over all choices.
     pub max_output_tokens: Option<u32>,
     /// Whether the door will see output tokens as they come (a stream), so that the first one ends prefill.
@@ -39,6 +41,7 @@ impl RequestFacts {
             priority: 0,
             prompt_tokens: 0,
             blocks: Arc::from([]),
+            block_tokens: 0,
             max_output_tokens: None,
             observes_tokens: false,
             subset: None,
