@@ -42,7 +42,7 @@ pub(crate) enum Spec {
     InferenceObjective(model::InferenceObjective),
     InferenceModelRewrite(model::InferenceModelRewrite),
     EndpointSlice(endpoint_slice::EndpointSlice),
-    PoolPolicy(policy::PoolPolicy),
+    PoolPolicy(Box<policy::PoolPolicy>),
     GatewayPolicy(policy::GatewayLimits),
 }
 
@@ -150,7 +150,7 @@ fn read_spec(kind: Kind, version: &str, spec: &mut Fields<'_>) -> Option<Spec> {
         Kind::InferenceModel => model::read_model(spec).map(Spec::InferenceModel),
         Kind::InferenceObjective => model::read_objective(spec).map(Spec::InferenceObjective),
         Kind::InferenceModelRewrite => model::read_rewrite(spec).map(Spec::InferenceModelRewrite),
-        Kind::PoolPolicy => policy::read_pool(spec).map(Spec::PoolPolicy),
+        Kind::PoolPolicy => policy::read_pool(spec).map(|policy| Spec::PoolPolicy(Box::new(policy))),
         Kind::GatewayPolicy => Some(Spec::GatewayPolicy(policy::read_gateway(spec))),
         Kind::EndpointSlice => None,
     }

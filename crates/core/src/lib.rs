@@ -33,7 +33,10 @@ pub use decision::{Candidate, Decision};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks};
 pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
-pub use policy::{Placement, Policy, RetryBudget, SaturationLimits};
+pub use policy::{
+    ActiveRequestScore, Affinity, Blend, BlendWeights, Picker, Placement, Policy, PrefixScore, RetryBudget,
+    SaturationLimits,
+};
 pub use pool::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,
     PoolSnapshot, ReadingSnapshot,

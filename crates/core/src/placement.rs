@@ -3,11 +3,14 @@
 //! The pool gathers the candidates (endpoints that may be chosen for the request), the policy puts those it weighs to
 //! the front and gives each a cost, and the least cost wins. Nothing is allocated on the way.
 
+mod affinity;
+mod blend;
 mod filter_tree;
 mod least_cost;
 mod least_request;
 mod random;
 mod round_robin;
+mod scraped;
 mod two_choices;
 
 use std::cmp::Ordering;
@@ -74,34 +77,47 @@ pub(crate) fn weigh(
         Placement::LeastRequest => Ok(least_request::weigh(candidates)),
         Placement::TwoChoices => Ok(two_choices::weigh(rng, candidates)),
         Placement::FilterTree => filter_tree::weigh(view, rng, candidates),
+        Placement::Blend(blend) => Ok(blend::weigh(&blend, view, rng, candidates)),
     }
 }
 
-/// How far above the least a cost may lie, relative to it, and still be equal; `None` is the last resort, whose costs
-/// are times.
-pub(crate) const fn tolerance(placement: Option<Placement>) -> f64 {
-    match placement {
-        Some(Placement::Pointsman) => EQUAL_SECONDS,
-        Some(
+/// Which of the weighed candidates are equally good, and which of those wins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ties {
+    /// How far above the least a cost may lie, relative to it, and still be equal.
+    tolerance: f64,
+    /// Whether equals go to the fewest requests in flight before they go by lot.
+    fewest_first: bool,
+}
+
+impl Ties {
+    /// Of the last resort, whose costs are times.
+    pub(crate) const LAST_RESORT: Self = Self { tolerance: EQUAL, fewest_first: true };
+
+    /// As the policy's authors break them.
+    pub(crate) const fn of(placement: &Placement) -> Self {
+        match placement {
+            Placement::Pointsman => Self { tolerance: EQUAL_SECONDS, fewest_first: true },
             Placement::RoundRobin
             | Placement::Random
             | Placement::LeastRequest
             | Placement::TwoChoices
-            | Placement::FilterTree,
-        )
-        | None => EQUAL,
+            | Placement::FilterTree
+            | Placement::Blend(_) => Self { tolerance: EQUAL, fewest_first: false },
+        }
     }
 }
 
-/// The least cost; ties go to the fewest requests in flight, then by lot.
-pub(crate) fn least(candidates: &[Candidate], tolerance: f64, rng: &mut Rng) -> Option<usize> {
+/// The least cost, with ties broken.
+pub(crate) fn least(candidates: &[Candidate], ties: Ties, rng: &mut Rng) -> Option<usize> {
     let least = candidates.iter().map(|candidate| candidate.cost).min_by(f64::total_cmp)?;
-    let limit = least + tolerance * least.abs();
+    let limit = least + ties.tolerance * least.abs();
     let (mut best, mut fewest, mut equals) = (None, u32::MAX, 0);
     for (position, candidate) in
         candidates.iter().enumerate().filter(|(_, candidate)| candidate.cost <= limit)
     {
-        match candidate.in_flight.cmp(&fewest) {
+        let in_flight = if ties.fewest_first { candidate.in_flight } else { 0 };
+        match in_flight.cmp(&fewest) {
             Ordering::Greater => continue,
             Ordering::Less => equals = 1,
             Ordering::Equal => {
@@ -112,7 +128,7 @@ pub(crate) fn least(candidates: &[Candidate], tolerance: f64, rng: &mut Rng) -> 
                 }
             }
         }
-        (best, fewest) = (Some(position), candidate.in_flight);
+        (best, fewest) = (Some(position), in_flight);
     }
     best
 }
@@ -140,17 +156,31 @@ fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bo
     kept
 }
 
+#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
+const fn count(tokens: u64) -> f64 {
+    tokens as f64
+}
+
+/// A number from 0 to below 1.
+const fn share(rng: &mut Rng) -> f64 {
+    random::lot(rng) / (1_u64 << 53) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const EXACT: Ties = Ties { tolerance: EQUAL, fewest_first: true };
+    const SECONDS: Ties = Ties { tolerance: EQUAL_SECONDS, fewest_first: true };
+    const BY_LOT: Ties = Ties { tolerance: EQUAL, fewest_first: false };
+
     /// Costs and requests in flight, and the positions that may win.
     #[track_caller]
-    fn check(tolerance: f64, candidates: &[(f64, u32)], winners: &[usize]) {
+    fn check(ties: Ties, candidates: &[(f64, u32)], winners: &[usize]) {
         let candidate = |(index, &(cost, in_flight))| Candidate { index, cost, in_flight };
         let candidates: Vec<Candidate> = candidates.iter().enumerate().map(candidate).collect();
         let mut rng = Rng::seeded(7);
-        let mut seen: Vec<usize> = (0..200).filter_map(|_| least(&candidates, tolerance, &mut rng)).collect();
+        let mut seen: Vec<usize> = (0..200).filter_map(|_| least(&candidates, ties, &mut rng)).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen, winners);
@@ -158,14 +188,20 @@ mod tests {
 
     #[test]
     fn the_least_cost_wins_and_equal_costs_go_to_the_fewest_in_flight_then_by_lot() {
-        check(EQUAL, &[(2.0, 0), (1.0, 9), (3.0, 0)], &[1]);
-        check(EQUAL, &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1, 2]);
-        check(EQUAL, &[], &[]);
+        check(EXACT, &[(2.0, 0), (1.0, 9), (3.0, 0)], &[1]);
+        check(EXACT, &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1, 2]);
+        check(EXACT, &[], &[]);
+    }
+
+    #[test]
+    fn other_rules_draw_among_equals_whatever_is_in_flight() {
+        check(BY_LOT, &[(1.0, 3), (1.0, 2), (2.0, 0)], &[0, 1]);
+        check(BY_LOT, &[(-7.0, 3), (-7.0, 2), (-6.9, 0)], &[0, 1]);
     }
 
     #[test]
     fn what_learning_cannot_tell_apart_is_equal() {
-        check(EQUAL_SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
-        check(EQUAL_SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
+        check(SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
+        check(SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
     }
 }

@@ -1,6 +1,10 @@
 //! What an InferencePool says about placement. Closed: a new policy is a variant here and a file under `placement/`.
 
+mod blend;
+
 use serde::{Deserialize, Serialize};
+
+pub use blend::{ActiveRequestScore, Affinity, Blend, BlendWeights, Picker, PrefixScore};
 
 /// The policy of one InferencePool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,7 +19,10 @@ pub struct Policy {
 }
 
 /// How an endpoint is chosen among those that are ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// All but the default are other people's rules, each as its authors wrote it, for users who compare and migrate; the
+/// file under `placement/` that carries one out names its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// The least cost in seconds: the default, nothing to tune (`placement/least_cost.rs`).
@@ -31,17 +38,21 @@ pub enum Placement {
     TwoChoices,
     /// The filter tree of the Gateway API Inference Extension v0.3.0 (`pkg/epp/scheduling`), on scraped gauges.
     FilterTree,
+    /// The weighted scorers of llm-d's EndpointPickerConfig, 2/2/3 where nothing else is said (`placement/blend.rs`).
+    #[serde(rename = "llm-d-blend")]
+    Blend(Blend),
 }
 
 impl Placement {
-    /// Every policy, in the order documents list them.
-    pub const ALL: [Self; 6] = [
+    /// Every policy with its published parameters, in the order documents list them.
+    pub const ALL: [Self; 7] = [
         Self::Pointsman,
         Self::RoundRobin,
         Self::Random,
         Self::LeastRequest,
         Self::TwoChoices,
         Self::FilterTree,
+        Self::Blend(Blend::LLM_D),
     ];
 
     /// The kebab-case name used in manifests, experiments and reports.
@@ -54,7 +65,14 @@ impl Placement {
             Self::LeastRequest => "least-request",
             Self::TwoChoices => "two-choices",
             Self::FilterTree => "filter-tree",
+            Self::Blend(_) => "llm-d-blend",
         }
+    }
+
+    /// The policy of that name, with its published parameters.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|placement| placement.as_str() == name)
     }
 }
 

@@ -6,8 +6,8 @@
 //! takes it (v0.3.0 knew only Critical and not).
 
 use super::random::lot;
+use super::scraped::{has_room, kv_use, runs_target, waiting};
 use super::{Candidate, Dropped, View, to_front};
-use crate::endpoint::LoadReport;
 use crate::rng::Rng;
 
 /// `QUEUING_THRESHOLD_LORA`: the queue of a low-latency candidate is shorter.
@@ -110,28 +110,4 @@ impl Tree<'_, '_> {
         };
         to_front(candidates, |candidate| if stay { runs_target(view, candidate) } else { room(candidate) })
     }
-}
-
-fn report<'a>(view: &View<'a>, candidate: &Candidate) -> Option<&'a LoadReport> {
-    view.endpoints[candidate.index].gauge.as_ref().map(|gauge| &gauge.report)
-}
-
-fn waiting(view: &View<'_>, candidate: &Candidate) -> u32 {
-    report(view, candidate).and_then(|report| report.waiting).unwrap_or(0)
-}
-
-fn kv_use(view: &View<'_>, candidate: &Candidate) -> f64 {
-    report(view, candidate).and_then(|report| report.kv_use).unwrap_or(0.0)
-}
-
-fn runs_target(view: &View<'_>, candidate: &Candidate) -> bool {
-    let adapters = report(view, candidate).and_then(|report| report.adapters.as_ref());
-    adapters.is_some_and(|adapters| view.facts.target.is_some_and(|target| adapters.active.contains(&target)))
-}
-
-fn has_room(view: &View<'_>, candidate: &Candidate) -> bool {
-    let adapters = report(view, candidate).and_then(|report| report.adapters.as_ref());
-    adapters.is_some_and(|adapters| {
-        u32::try_from(adapters.active.len()).is_ok_and(|active| active < adapters.max_adapters)
-    })
 }

@@ -10,7 +10,7 @@ use crate::endpoints::Endpoint;
 use crate::event::{Effect, Fallbacks};
 use crate::health::Standing;
 use crate::ids::{EndpointId, ModelKey, RequestId};
-use crate::placement::{self, Candidate, View, uncached_tokens};
+use crate::placement::{self, Candidate, Ties, View, uncached_tokens};
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
 use crate::requests::{PaceMark, Placed, Request};
@@ -119,8 +119,8 @@ impl Pool {
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
-        let tolerance = placement::tolerance(if among == Among::LastResort { None } else { Some(placement) });
-        let best = placement::least(&self.candidates[..weighed], tolerance, &mut self.rng)
+        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(&placement) };
+        let best = placement::least(&self.candidates[..weighed], ties, &mut self.rng)
             .ok_or(Rejection::NoReadyEndpoint)?;
         let decision = self
             .config

@@ -1,0 +1,58 @@
+//! `prefix-cache-affinity-filter` of llm-d-router, and the tokens in flight that its scorers count.
+//!
+//! Source: `pkg/epp/framework/plugins/scheduling/filter/prefixcacheaffinity/plugin.go` with `ttftSource`
+//! `prefillThroughput`, as of August 2026 (`ebab68792`).
+
+use super::{Candidate, View, count, share, to_front, uncached_tokens};
+use crate::policy::Affinity;
+use crate::rng::Rng;
+use crate::time::seconds;
+
+/// Moves the endpoints that hold enough of the prompt to the front and returns how many there are; all, where none
+/// does, or where the least loaded of those has so many more tokens in flight than the least loaded of the others that
+/// waiting for them at the peak rate would take too long.
+pub(super) fn narrow(
+    affinity: &Affinity,
+    view: &View<'_>,
+    rng: &mut Rng,
+    candidates: &mut [Candidate],
+) -> usize {
+    let all = candidates.len();
+    if all <= 1 || affinity.threshold <= 0.0 {
+        return all;
+    }
+    if affinity.exploration_probability > 0.0 && share(rng) < affinity.exploration_probability {
+        return all;
+    }
+    let sticky = to_front(candidates, |candidate| hit(view, candidate) >= affinity.threshold);
+    if sticky == 0 {
+        return all;
+    }
+    let penalty = seconds(affinity.max_ttft_penalty);
+    if penalty > 0.0 && sticky < all {
+        let wait = |some: &[Candidate]| {
+            let tokens = |candidate| view.endpoint(candidate).prefill.tokens();
+            count(some.iter().map(tokens).min().unwrap_or(0)) / affinity.peak_prefill_throughput
+        };
+        let (holders, others) = candidates.split_at(sticky);
+        if wait(holders) - wait(others) > penalty {
+            return all;
+        }
+    }
+    sticky
+}
+
+/// The share of the prompt that the endpoint holds, 0 to 1.
+fn hit(view: &View<'_>, candidate: &Candidate) -> f64 {
+    let total = f64::from(view.facts.prompt_tokens);
+    if total <= 0.0 {
+        return 0.0;
+    }
+    1.0 - f64::from(uncached_tokens(view.endpoint(candidate), view.facts)) / total
+}
+
+/// Uncached prompt tokens in flight at the endpoint, this request's included: *P + u*.
+pub(super) fn tokens_with(view: &View<'_>, candidate: &Candidate) -> f64 {
+    let endpoint = view.endpoint(candidate);
+    count(endpoint.prefill.tokens()) + f64::from(uncached_tokens(endpoint, view.facts))
+}

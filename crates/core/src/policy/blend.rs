@@ -1,0 +1,177 @@
+//! The parameters of `llm-d-blend`: one scheduling profile of an EndpointPickerConfig, as far as a pool has its facts.
+//!
+//! Names, formulas and defaults are those of llm-d-router at commit `ebab68792` (August 2026),
+//! `pkg/epp/framework/plugins/scheduling`; the default weights are those of `pkg/epp/config/loader/defaults.go`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Weighted scorers, what narrows the candidates before them, and how one is picked after them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Blend {
+    /// How much each scorer counts.
+    pub weights: BlendWeights,
+    /// Parameters of `prefix-cache-scorer`.
+    pub prefix: PrefixScore,
+    /// Parameters of `active-request-scorer`.
+    pub active_request: ActiveRequestScore,
+    /// `threshold` of `load-aware-scorer`: the waiting requests at which it gives 0. At least 1.
+    pub load_aware_threshold: u32,
+    /// `queueThresholdTokens` of `token-load-scorer`: the tokens at which it gives 0. At least 1.
+    pub token_load_threshold: u64,
+    /// `prefix-cache-affinity-filter`, where the profile has it.
+    pub affinity: Option<Affinity>,
+    /// How one is picked by score.
+    pub picker: Picker,
+}
+
+impl Blend {
+    /// What llm-d-router does without a configuration: queue 2, KV cache 2, prefix 3, and the highest score wins.
+    pub const LLM_D: Self = Self {
+        weights: BlendWeights {
+            queue: 2.0,
+            kv_cache_utilization: 2.0,
+            prefix_cache: 3.0,
+            ..BlendWeights::NONE
+        },
+        ..Self::EMPTY
+    };
+
+    /// A profile without scorers, each parameter at upstream's default.
+    pub const EMPTY: Self = Self {
+        weights: BlendWeights::NONE,
+        prefix: PrefixScore { match_length_weight: 0.0, match_length_scale_tokens: 8_192 },
+        active_request: ActiveRequestScore { idle_threshold: 0, max_busy_score: 1.0 },
+        load_aware_threshold: 128,
+        token_load_threshold: 4_194_304,
+        affinity: None,
+        picker: Picker::MaxScore,
+    };
+}
+
+impl Default for Blend {
+    fn default() -> Self {
+        Self::LLM_D
+    }
+}
+
+/// What each scorer's result, 0 to 1, is multiplied by before they are added up; 0 where the profile lacks it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BlendWeights {
+    /// `queue-scorer`: few waiting requests, relative to the candidates' range.
+    pub queue: f64,
+    /// `running-requests-size-scorer`: few running requests, relative to the candidates' range.
+    pub running_requests: f64,
+    /// `kv-cache-utilization-scorer`: a free KV cache.
+    pub kv_cache_utilization: f64,
+    /// `prefix-cache-scorer`: much of the prompt cached.
+    pub prefix_cache: f64,
+    /// `lora-affinity-scorer`: the adapter loaded, or room for it.
+    pub lora_affinity: f64,
+    /// `load-aware-scorer`: few waiting requests, on a fixed scale.
+    pub load_aware: f64,
+    /// `active-request-scorer`: few requests in flight from here.
+    pub active_request: f64,
+    /// `token-load-scorer`: few uncached prompt tokens in flight from here.
+    pub token_load: f64,
+}
+
+impl BlendWeights {
+    /// No scorer at all.
+    pub const NONE: Self = Self {
+        queue: 0.0,
+        running_requests: 0.0,
+        kv_cache_utilization: 0.0,
+        prefix_cache: 0.0,
+        lora_affinity: 0.0,
+        load_aware: 0.0,
+        active_request: 0.0,
+        token_load: 0.0,
+    };
+}
+
+impl Default for BlendWeights {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// `prefix-cache-scorer`: `w·min(1, matched tokens/scale)² + (1 − w)·matched/total`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PrefixScore {
+    /// `matchLengthWeight`, *w*: 0 to 1.
+    pub match_length_weight: f64,
+    /// `matchLengthScaleTokens`: the match at which its length counts in full. At least 1.
+    pub match_length_scale_tokens: u32,
+}
+
+impl Default for PrefixScore {
+    fn default() -> Self {
+        Blend::EMPTY.prefix
+    }
+}
+
+/// `active-request-scorer`: 1 while idle, else `(most − requests)/most·max_busy_score`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ActiveRequestScore {
+    /// `idleThreshold`: with no more requests in flight than this, an endpoint is idle.
+    pub idle_threshold: u32,
+    /// `maxBusyScore`: what a busy endpoint can reach at most, 0 to 1.
+    pub max_busy_score: f64,
+}
+
+impl Default for ActiveRequestScore {
+    fn default() -> Self {
+        Blend::EMPTY.active_request
+    }
+}
+
+/// `prefix-cache-affinity-filter`: only endpoints that hold most of the prompt are left, while the wait there is
+/// bearable.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Affinity {
+    /// `affinityThreshold`: the least share of the prompt that must be cached, 0 to 1; 0 turns the filter off.
+    pub threshold: f64,
+    /// `maxTTFTPenaltyMs`: all are kept where the least loaded of those waits longer than the least loaded of the
+    /// others by more than this; zero always sticks.
+    pub max_ttft_penalty: Duration,
+    /// `peakPrefillThroughput`: the prompt tokens per second that make a wait of tokens in flight. Above 0.
+    pub peak_prefill_throughput: f64,
+    /// `explorationProbability`: how often the filter keeps all, whatever is cached; 0 to 1.
+    pub exploration_probability: f64,
+}
+
+impl Affinity {
+    /// Upstream's defaults: the rate is that of Qwen3-32B on two H100, measured by its authors.
+    pub const LLM_D: Self = Self {
+        threshold: 0.8,
+        max_ttft_penalty: Duration::from_secs(18),
+        peak_prefill_throughput: 15_928.0,
+        exploration_probability: 0.0,
+    };
+}
+
+impl Default for Affinity {
+    fn default() -> Self {
+        Self::LLM_D
+    }
+}
+
+/// How an endpoint is picked by score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Picker {
+    /// `max-score-picker`: the highest score; ties at random.
+    #[default]
+    MaxScore,
+    /// `weighted-random-picker`: at random in proportion to the score; uniformly where every score is 0.
+    WeightedRandom,
+    /// `random-picker`: uniformly at random, whatever the score.
+    Random,
+}
