@@ -15,6 +15,7 @@ mod paired;
 mod quantile;
 mod random;
 mod run;
+pub mod sweep;
 mod table;
 
 pub use bootstrap::{Interval, MIN_UNITS, bootstrap};
@@ -24,6 +25,7 @@ pub use paired::{Change, PairedSlices, Slice};
 pub use quantile::{Level, Quantiles, Samples, median};
 pub use random::Random;
 pub use run::{Intervals, LatencyRows, RunReport, Runs, comparison_table, run_table};
+pub use sweep::{Experiment, SeedResult, Sweep, SweepRow};
 pub use table::{Align, Table};
 
 /// What was timed. The words are those of the serving literature.

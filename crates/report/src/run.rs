@@ -26,6 +26,11 @@ impl Intervals {
         self.0.get(&statistic).copied()
     }
 
+    /// All of them, by statistic.
+    pub fn iter(&self) -> impl Iterator<Item = (Statistic, Interval)> {
+        self.0.iter().map(|(&statistic, &interval)| (statistic, interval))
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,261 @@
+use std::collections::BTreeMap;
+
+use super::estimate::{interval, ratio};
+use super::knee::State;
+use super::seed::{EndpointSeries, Role, SeedResult};
+use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Random, Statistic};
+
+/// One policy at one rate, over all its seeds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepRow {
+    /// The policy or bound.
+    pub policy: String,
+    /// The nominal rate, requests per second.
+    pub rate: f64,
+    /// How many runs.
+    pub seeds: usize,
+    /// Requests that arrived, per second of arrivals; mean over runs.
+    pub offered_rps: f64,
+    /// Requests that were completed, per second; mean over runs of [`super::completed_rate`].
+    pub completed_rps: f64,
+    /// Requests that arrived, in all runs together, as are the next four.
+    pub offered: u64,
+    /// Requests that were answered whole.
+    pub completed: u64,
+    /// Requests that were refused for want of room.
+    pub rejected: u64,
+    /// Requests that failed for any other reason.
+    pub failed: u64,
+    /// Requests without an outcome when their run was cut off.
+    pub unfinished: u64,
+    /// Prompt tokens found in a prefix cache over all prompt tokens; mean over runs. `None` when the
+    /// workload has no prefix to reuse.
+    pub hit_rate: Option<f64>,
+    /// Generated tokens per second, draining included; mean over runs.
+    pub output_tokens_per_second: f64,
+    /// Whether the servers kept up.
+    pub state: State,
+    /// The mean over runs of each run's own quantile, milliseconds. A failed request is infinitely
+    /// late; where failures reach the quantile in any run the mean is infinite, which JSON writes
+    /// `null`. A measure that no run could observe is `None`; JSON writes the same.
+    pub latency: LatencyRows,
+    /// How sure the row's own figures are.
+    pub interval95: RowIntervals,
+    /// Against the baseline, by latency statistic; empty in the baseline's own rows.
+    pub against_baseline: BTreeMap<Statistic, Comparison>,
+    /// What the runs of this row came to, by ascending seed.
+    pub runs: Vec<SeedResult>,
+    best: BTreeMap<Statistic, f64>,
+}
+
+/// The 95 % intervals of a row's own figures over its runs; none below five runs, and none where
+/// the figure is infinite.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RowIntervals {
+    /// Of the latencies.
+    pub latency: Intervals,
+    /// Of `completed_rps`.
+    pub completed_rps: Option<Interval>,
+    /// Of `hit_rate`.
+    pub hit_rate: Option<Interval>,
+}
+
+/// A row's statistic over the baseline's at the same rate: the ratio of the two means over the seeds
+/// that both have. Below one is better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// The ratio; infinite where only this row's failures reach the quantile.
+    pub ratio: f64,
+    /// Its paired interval.
+    pub interval95: Option<Interval>,
+}
+
+impl SweepRow {
+    /// A latency statistic, milliseconds. See [`SweepRow::latency`].
+    #[must_use]
+    pub fn value(&self, statistic: Statistic) -> Option<f64> {
+        self.latency.quantiles(statistic.measure).at(statistic.level)
+    }
+
+    /// The statistic over that of the best policy at the same rate: at least 1, except for bounds.
+    /// `None` where this row or every policy has no finite value.
+    #[must_use]
+    pub fn ratio_to_best(&self, statistic: Statistic) -> Option<f64> {
+        let best = self.best.get(&statistic)?;
+        self.value(statistic).filter(|value| value.is_finite()).map(|value| value / best)
+    }
+
+    /// Every latency statistic's ratio to the best policy at the same rate.
+    pub fn ratios_to_best(&self) -> impl Iterator<Item = (Statistic, f64)> {
+        Statistic::all().filter_map(|statistic| Some((statistic, self.ratio_to_best(statistic)?)))
+    }
+
+    /// The share of the requests that got no whole answer.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
+    pub fn lost(&self) -> f64 {
+        if self.offered == 0 { 0.0 } else { 1.0 - self.completed as f64 / self.offered as f64 }
+    }
+
+    /// The endpoints' load over time in the run of the lowest seed.
+    #[must_use]
+    pub fn endpoints(&self) -> &[EndpointSeries] {
+        self.runs.first().map_or(&[], |run| &run.endpoints)
+    }
+}
+
+/// A row per policy and rate of one role.
+pub(super) fn rows(
+    results: &[SeedResult],
+    role: Role,
+    baseline: Option<&str>,
+    random: &mut Random,
+) -> Vec<SweepRow> {
+    let mut policies: Vec<&str> = Vec::new();
+    for result in results.iter().filter(|result| result.role == role) {
+        if !policies.contains(&result.policy.as_str()) {
+            policies.push(&result.policy);
+        }
+    }
+    let mut rates: Vec<f64> = results.iter().map(|result| result.rate).collect();
+    rates.sort_by(f64::total_cmp);
+    rates.dedup();
+    let mut rows = Vec::new();
+    for rate in rates {
+        let runs_of = |policy: &str| {
+            let mut runs: Vec<&SeedResult> =
+                results.iter().filter(|result| result.policy == policy && result.rate == rate).collect();
+            runs.sort_by_key(|run| run.seed);
+            runs.dedup_by_key(|run| run.seed);
+            runs
+        };
+        let against = baseline.map(|name| (name, runs_of(name)));
+        for &policy in &policies {
+            let runs = runs_of(policy);
+            if !runs.is_empty() {
+                let against = against.as_ref().filter(|(name, _)| *name != policy);
+                let against = against.map_or(&[][..], |(_, runs)| runs.as_slice());
+                rows.push(row(policy, rate, &runs, against, random));
+            }
+        }
+    }
+    rows
+}
+
+fn row(
+    policy: &str,
+    rate: f64,
+    runs: &[&SeedResult],
+    baseline: &[&SeedResult],
+    random: &mut Random,
+) -> SweepRow {
+    let sum = |count: fn(&SeedResult) -> u64| runs.iter().map(|run| count(run)).sum();
+    let offered = means(runs, |run| Some(per(run.offered, run.arrival_seconds)));
+    let completed = means(runs, |run| Some(run.completed_rps));
+    let hits = means(runs, |run| run.hit_tokens.map(|hits| per(hits, run.prompt_tokens_f64())));
+    let tokens = means(runs, |run| Some(per(run.output_tokens, run.seconds)));
+    let mut latency = LatencyRows::default();
+    let mut intervals = Intervals::default();
+    let mut against_baseline = BTreeMap::new();
+    for statistic in every_statistic() {
+        let values = means(runs, |run| value(run, statistic));
+        set(&mut latency, statistic, ratio(&values));
+        if let Some(found) = interval(&values, random) {
+            intervals.insert(statistic, found);
+        }
+        let pairs = paired(runs, baseline, statistic);
+        if let Some(ratio) = ratio(&pairs) {
+            against_baseline.insert(statistic, Comparison { ratio, interval95: interval(&pairs, random) });
+        }
+    }
+    let (offered_rps, completed_rps) = (ratio(&offered).unwrap_or(0.0), ratio(&completed).unwrap_or(0.0));
+    let growth = means(runs, |run| run.latency_growth);
+    SweepRow {
+        policy: policy.to_owned(),
+        rate,
+        seeds: runs.len(),
+        offered_rps,
+        completed_rps,
+        offered: sum(|run| run.offered),
+        completed: sum(|run| run.completed),
+        rejected: sum(|run| run.rejected),
+        failed: sum(|run| run.failed),
+        unfinished: sum(|run| run.unfinished),
+        hit_rate: ratio(&hits),
+        output_tokens_per_second: ratio(&tokens).unwrap_or(0.0),
+        state: State::new(offered_rps, completed_rps, ratio(&growth)),
+        latency,
+        interval95: RowIntervals {
+            latency: intervals,
+            completed_rps: interval(&completed, random),
+            hit_rate: interval(&hits, random),
+        },
+        against_baseline,
+        runs: runs.iter().enumerate().map(|(index, run)| kept(index, run)).collect(),
+        best: BTreeMap::new(),
+    }
+}
+
+/// Only the first run's load over time is shown, and the series are most of a result's size.
+fn kept(index: usize, run: &SeedResult) -> SeedResult {
+    let endpoints = if index == 0 { run.endpoints.clone() } else { Vec::new() };
+    SeedResult { policy: run.policy.clone(), latencies: run.latencies.clone(), endpoints, ..*run }
+}
+
+/// The latency statistics that rows have: those of every report, and inter-token latency where gaps
+/// were recorded.
+fn every_statistic() -> impl Iterator<Item = Statistic> {
+    let gaps = Level::ALL.into_iter().map(|level| Statistic { measure: Measure::Itl, level });
+    Statistic::all().chain(gaps)
+}
+
+fn value(run: &SeedResult, statistic: Statistic) -> Option<f64> {
+    run.latencies.of(statistic.measure).quantile(statistic.level)
+}
+
+fn means(runs: &[&SeedResult], of: impl Fn(&SeedResult) -> Option<f64>) -> Vec<(f64, f64)> {
+    runs.iter().filter_map(|run| Some((of(run)?, 1.0))).collect()
+}
+
+fn paired(runs: &[&SeedResult], baseline: &[&SeedResult], statistic: Statistic) -> Vec<(f64, f64)> {
+    let partner = |run: &SeedResult| baseline.iter().find(|other| other.seed == run.seed);
+    runs.iter().filter_map(|run| Some((value(run, statistic)?, value(partner(run)?, statistic)?))).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn per(count: u64, of: f64) -> f64 {
+    if of > 0.0 { count as f64 / of } else { 0.0 }
+}
+
+fn set(latency: &mut LatencyRows, statistic: Statistic, value: Option<f64>) {
+    let quantiles: &mut Quantiles = match statistic.measure {
+        Measure::Ttft => &mut latency.ttft_ms,
+        Measure::Tpot => &mut latency.tpot_ms,
+        Measure::Ntpot => &mut latency.ntpot_ms,
+        Measure::E2e => &mut latency.e2e_ms,
+        Measure::Itl if value.is_none() => return,
+        Measure::Itl => latency.itl_ms.get_or_insert_default(),
+    };
+    match statistic.level {
+        Level::P50 => quantiles.p50 = value,
+        Level::P90 => quantiles.p90 = value,
+        Level::P99 => quantiles.p99 = value,
+    }
+}
+
+/// Tells each row, and each bound, what the best policy of its rate has.
+pub(super) fn compare_with_best(rows: &mut [SweepRow], bounds: &mut [SweepRow]) {
+    let mut best: BTreeMap<(u64, Statistic), f64> = BTreeMap::new();
+    for row in rows.iter() {
+        for statistic in every_statistic() {
+            if let Some(value) = row.value(statistic).filter(|value| value.is_finite() && *value > 0.0) {
+                let found = best.entry((row.rate.to_bits(), statistic)).or_insert(value);
+                *found = found.min(value);
+            }
+        }
+    }
+    for row in rows.iter_mut().chain(bounds) {
+        let of_rate = |statistic| Some((statistic, *best.get(&(row.rate.to_bits(), statistic))?));
+        row.best = every_statistic().filter_map(of_rate).collect();
+    }
+}

@@ -1,0 +1,189 @@
+//! What a sweep says: figures, intervals, knees, JSON and the terminal's table.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod sample;
+
+use pointsman_report::sweep::{Knee, State, sweep_json, sweep_table};
+use pointsman_report::{Experiment, Level, Measure, Random, SeedResult, Statistic, Sweep};
+use sample::{experiment, failing, results, run, sweep};
+use serde_json::{Value, json};
+
+const E2E_P90: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
+
+fn of(results: &[SeedResult]) -> Sweep {
+    Sweep::new(experiment(), results, &mut Random::new(1))
+}
+
+fn near(found: f64, expect: f64) -> bool {
+    (found - expect).abs() < 1e-9 * expect.abs().max(1.0)
+}
+
+#[test]
+fn a_figure_is_the_mean_over_runs_of_each_runs_own_quantile() {
+    let sweep = sweep();
+    let row = sweep.of("round-robin").next().unwrap();
+    // p90 of run s is 900 × 1000 µs × (1 + s/100); the mean of s over six seeds is 3.5.
+    assert!(near(row.value(E2E_P90).unwrap(), 900.0 * 1.035));
+    assert_eq!((row.seeds, row.offered, row.completed), (6, 6_000, 6_000));
+    assert!(near(row.offered_rps, 50.0) && near(row.hit_rate.unwrap(), 0.25));
+}
+
+#[test]
+fn the_interval_is_of_the_rows_own_figure_and_the_comparison_is_paired() {
+    let sweep = sweep();
+    let row = sweep.of("pointsman").next().unwrap();
+    let own = row.interval95.latency.get(E2E_P90).unwrap();
+    let value = row.value(E2E_P90).unwrap();
+    assert!(own.low < value && value < own.high && own.high - own.low > 5.0, "{own:?} of {value}");
+    let against = row.against_baseline[&E2E_P90];
+    let interval = against.interval95.unwrap();
+    assert!(near(against.ratio, 0.8), "{against:?}");
+    assert!(interval.high - interval.low < 1e-6, "pairing removes what the seeds share: {interval:?}");
+    assert!(sweep.of("round-robin").all(|row| row.against_baseline.is_empty()));
+}
+
+#[test]
+fn intervals_need_five_runs() {
+    for (seeds, expect) in [(1, false), (4, false), (5, true), (6, true), (20, true)] {
+        let runs: Vec<SeedResult> = (1..=seeds).map(|seed| run("a", 10.0, seed, 1_000 + seed)).collect();
+        let sweep = of(&runs);
+        assert_eq!(sweep.rows[0].interval95.latency.get(E2E_P90).is_some(), expect, "{seeds} seeds");
+        assert_eq!(sweep.rows[0].interval95.completed_rps.is_some(), expect, "{seeds} seeds");
+    }
+}
+
+#[test]
+fn one_run_with_enough_failures_makes_the_figure_infinite() {
+    let mut runs: Vec<SeedResult> = (1..=6).map(|seed| run("a", 10.0, seed, 1_000)).collect();
+    runs[2] = failing(run("a", 10.0, 3, 1_000), 150, 1_000);
+    let sweep = of(&runs);
+    let row = &sweep.rows[0];
+    assert_eq!(row.value(E2E_P90), Some(f64::INFINITY));
+    assert!(row.value(Statistic { level: Level::P50, ..E2E_P90 }).unwrap().is_finite());
+    assert_eq!(row.interval95.latency.get(E2E_P90), None);
+    let json = sweep_json(&sweep);
+    assert_eq!(json["rows"][0]["e2e_ms"]["p90"], Value::Null);
+    assert_eq!(json["rows"][0]["failed"], 150);
+    assert_eq!(json["rows"][0]["interval95"].get("e2e_ms.p90"), None);
+    assert!(json["rows"][0]["interval95"].get("e2e_ms.p50").is_some());
+    assert!(sweep_table(&sweep, 200).contains('∞'));
+    assert_eq!(sweep.worst_ratios(E2E_P90), [("a", None)]);
+}
+
+#[test]
+fn the_same_runs_in_any_order_give_the_same_figures() {
+    let mut shuffled = results();
+    shuffled.sort_by_key(|result| std::cmp::Reverse(result.seed));
+    assert_eq!(of(&shuffled), sweep());
+    let twice: Vec<SeedResult> = results().into_iter().chain(results()).collect();
+    assert_eq!(of(&twice), sweep(), "a run that was recorded twice counts once");
+}
+
+#[test]
+fn knees_lie_between_a_stable_rate_and_one_that_is_not() {
+    let sweep = sweep();
+    let knee = |policy: &str, unstable| Knee { policy: policy.to_owned(), stable: Some(50.0), unstable };
+    let all_stable = Knee { stable: Some(100.0), ..knee("pointsman", None) };
+    assert_eq!(sweep.knees, [knee("round-robin", Some(100.0)), all_stable]);
+    assert_eq!(
+        sweep.of("round-robin").map(|row| row.state).collect::<Vec<_>>(),
+        [State::Stable, State::Overloaded]
+    );
+    let searched = Knee { stable: Some(81.0), ..knee("round-robin", Some(84.0)) };
+    assert_eq!(sweep.with_knees(vec![searched.clone()]).knees[0], searched);
+}
+
+#[test]
+fn bounds_are_never_counted_as_policies() {
+    let sweep = sweep();
+    assert_eq!(sweep.policies(), ["round-robin", "pointsman"]);
+    let worst = sweep.worst_ratios(E2E_P90);
+    assert!(near(worst[0].1.unwrap(), 1.25) && near(worst[1].1.unwrap(), 1.0), "{worst:?}");
+    assert!(near(sweep.bounds[0].ratio_to_best(E2E_P90).unwrap(), 0.625));
+    let json = sweep_json(&sweep);
+    assert_eq!(json["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(json["bounds"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn json_has_exactly_the_keys_that_scripts_rely_on() {
+    let json = sweep_json(&sweep());
+    let row = &json["rows"][1];
+    let quantiles = |step: f64| json!({"p50": 500.0 * step, "p90": 900.0 * step, "p99": 990.0 * step});
+    let close = |found: &Value, expect: &Value| {
+        for key in ["p50", "p90", "p99"] {
+            assert!(
+                near(found[key].as_f64().unwrap(), expect[key].as_f64().unwrap()),
+                "{found} not {expect}"
+            );
+        }
+    };
+    assert_eq!(row["policy"], "pointsman");
+    assert_eq!(row["rate"], 50.0);
+    assert_eq!(row["seeds"], 6);
+    assert_eq!(row["rejected"], 0);
+    assert_eq!(row["hit_rate"], 0.5);
+    assert_eq!(row["state"], "stable");
+    assert!(near(row["offered_rps"].as_f64().unwrap(), 50.0));
+    assert!(near(row["completed_rps"].as_f64().unwrap(), 50.0));
+    close(&row["e2e_ms"], &quantiles(0.828));
+    close(&row["ttft_ms"], &quantiles(0.0828));
+    close(&row["ntpot_ms"], &quantiles(0.828 / 11.0));
+    close(&row["tpot_ms"], &quantiles(0.0745_2));
+    let interval = row["interval95"]["e2e_ms.p90"].as_array().unwrap();
+    assert!(interval.len() == 2 && interval[0].as_f64() < interval[1].as_f64());
+    let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        [
+            "against_baseline",
+            "completed",
+            "completed_rps",
+            "e2e_ms",
+            "failed",
+            "hit_rate",
+            "interval95",
+            "ntpot_ms",
+            "offered",
+            "offered_rps",
+            "output_tokens_per_second",
+            "policy",
+            "rate",
+            "ratio_to_best",
+            "rejected",
+            "seeds",
+            "state",
+            "tpot_ms",
+            "ttft_ms",
+            "unfinished",
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_read_rate_by_rate() {
+    let text = sweep_table(&sweep(), 200);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "50.0/s offered");
+    assert!(lines[4].starts_with("round-robin"), "{text}");
+    assert!(lines[4].contains("932 ms") && lines[4].contains("1.25"), "{text}");
+    assert!(lines[5].starts_with("pointsman") && lines[5].contains("1.00"), "{text}");
+    assert!(lines[6].starts_with("(infinite-cache)"), "{text}");
+    assert_eq!(text.matches("overloaded").count(), 1, "{text}");
+    assert!(!text.contains("rejected"), "{text}");
+}
+
+#[test]
+fn nothing_gives_an_empty_report() {
+    let sweep = Sweep::new(Experiment::default(), &[], &mut Random::new(1));
+    assert!(sweep.rows.is_empty() && sweep.policies().is_empty() && sweep.rates().is_empty());
+    assert_eq!(sweep_json(&sweep)["rows"], json!([]));
+    assert_eq!(sweep_table(&sweep, 80), "");
+}
+
+#[test]
+fn results_survive_being_written_down() {
+    let text = serde_json::to_string(&results()).unwrap();
+    let back: Vec<SeedResult> = serde_json::from_str(&text).unwrap();
+    assert_eq!(of(&back), sweep());
+}
