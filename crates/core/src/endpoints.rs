@@ -136,10 +136,6 @@ impl Endpoints {
         self.0.binary_search_by_key(&id, |endpoint| endpoint.id).ok()
     }
 
-    pub(crate) fn get(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.0.get(self.index(id)?)
-    }
-
     pub(crate) fn get_mut(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
         let index = self.index(id)?;
         self.0.get_mut(index)

@@ -35,6 +35,8 @@ pub(crate) struct View<'a> {
     pub(crate) endpoints: &'a [Endpoint],
     pub(crate) prices: &'a Prices,
     pub(crate) facts: &'a RequestFacts,
+    /// Prompt tokens held to be cached, for each of `endpoints`.
+    pub(crate) cached: &'a [u32],
     /// The target, where it is an adapter.
     pub(crate) adapter: Option<ModelKey>,
 }
@@ -42,6 +44,16 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     fn endpoint(&self, candidate: &Candidate) -> &Endpoint {
         &self.endpoints[candidate.index]
+    }
+
+    /// Prompt tokens that the endpoint is held to have in its prefix cache; never more than the prompt.
+    fn cached_tokens(&self, candidate: &Candidate) -> u32 {
+        self.cached[candidate.index]
+    }
+
+    /// Prompt tokens that the endpoint would have to prefill: *u* of the default placement.
+    fn uncached_tokens(&self, candidate: &Candidate) -> u32 {
+        self.facts.prompt_tokens - self.cached_tokens(candidate)
     }
 }
 
@@ -131,17 +143,6 @@ pub(crate) fn least(candidates: &[Candidate], ties: Ties, rng: &mut Rng) -> Opti
         (best, fewest) = (Some(position), in_flight);
     }
     best
-}
-
-/// Prompt tokens an endpoint would have to prefill for a request: *u* of the default placement.
-pub(crate) fn uncached_tokens(endpoint: &Endpoint, facts: &RequestFacts) -> u32 {
-    facts.prompt_tokens.saturating_sub(cached_tokens(endpoint, facts))
-}
-
-/// Prompt tokens an endpoint holds in its prefix cache: the one place where the prefix index will be asked. While the
-/// core has none, nothing is known to be cached anywhere.
-const fn cached_tokens(_endpoint: &Endpoint, _facts: &RequestFacts) -> u32 {
-    0
 }
 
 /// Moves the candidates that `keep` to the front and returns how many there are. Their order stays.

@@ -50,6 +50,8 @@ pub struct Pool {
     known_adapters: KnownAdapters,
     /// Reused from decision to decision.
     candidates: Vec<Candidate>,
+    /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
+    cached: Vec<u32>,
 }
 
 /// One of the InferencePools.
@@ -75,6 +77,7 @@ impl Pool {
             rates: Rates::default(),
             known_adapters: KnownAdapters::default(),
             candidates: Vec::new(),
+            cached: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Source: `pkg/epp/framework/plugins/scheduling/filter/prefixcacheaffinity/plugin.go` with `ttftSource`
 //! `prefillThroughput`, as of August 2026 (`ebab68792`).
 
-use super::{Candidate, View, count, share, to_front, uncached_tokens};
+use super::{Candidate, View, count, share, to_front};
 use crate::policy::Affinity;
 use crate::rng::Rng;
 use crate::time::seconds;
@@ -48,11 +48,10 @@ fn hit(view: &View<'_>, candidate: &Candidate) -> f64 {
     if total <= 0.0 {
         return 0.0;
     }
-    1.0 - f64::from(uncached_tokens(view.endpoint(candidate), view.facts)) / total
+    f64::from(view.cached_tokens(candidate)) / total
 }
 
 /// Uncached prompt tokens in flight at the endpoint, this request's included: *P + u*.
 pub(super) fn tokens_with(view: &View<'_>, candidate: &Candidate) -> f64 {
-    let endpoint = view.endpoint(candidate);
-    count(endpoint.prefill.tokens()) + f64::from(uncached_tokens(endpoint, view.facts))
+    count(view.endpoint(candidate).prefill.tokens()) + f64::from(view.uncached_tokens(candidate))
 }

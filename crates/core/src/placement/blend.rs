@@ -10,7 +10,7 @@
 //! so that `lora-affinity-scorer` never gives its 0.6; and a prompt is matched by Pointsman's own prefix index.
 
 use super::random::lot;
-use super::{Candidate, View, affinity, scraped, uncached_tokens};
+use super::{Candidate, View, affinity, scraped};
 use crate::event::Fallbacks;
 use crate::policy::{Blend, Picker};
 use crate::rng::Rng;
@@ -105,7 +105,7 @@ fn score(blend: &Blend, view: &View<'_>, ranges: &Ranges, candidate: &Candidate)
 
 fn prefix(blend: &Blend, view: &View<'_>, candidate: &Candidate) -> f64 {
     let total = f64::from(view.facts.prompt_tokens);
-    let matched = total - f64::from(uncached_tokens(view.endpoint(candidate), view.facts));
+    let matched = f64::from(view.cached_tokens(candidate));
     if matched <= 0.0 {
         return 0.0;
     }

@@ -10,7 +10,7 @@
 //! slows the *n* others by as much as they slow it. Among equal endpoints that decides like `0.5·Ô·s`; a slow endpoint
 //! gets its share sooner, where its own time alone would keep it idle until the fast ones were as slow.
 
-use super::{Candidate, View, to_front, uncached_tokens};
+use super::{Candidate, View, to_front};
 use crate::adapters::Residency;
 use crate::endpoints::Endpoint;
 
@@ -23,7 +23,7 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     let limit = view.facts.max_output_tokens.map_or(f64::MAX, f64::from);
     let output = view.prices.output.min(limit);
     for candidate in candidates.iter_mut() {
-        candidate.cost = cost(view, view.endpoint(candidate), output);
+        candidate.cost = cost(view, candidate, output);
     }
     // Where all are full the least cost takes it, and it waits in the engine.
     match to_front(candidates, |candidate| !is_full(view, view.endpoint(candidate))) {
@@ -32,9 +32,9 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     }
 }
 
-fn cost(view: &View<'_>, endpoint: &Endpoint, output: f64) -> f64 {
-    let prices = view.prices;
-    let uncached = f64::from(uncached_tokens(endpoint, view.facts));
+fn cost(view: &View<'_>, candidate: &Candidate, output: f64) -> f64 {
+    let (prices, endpoint) = (view.prices, view.endpoint(candidate));
+    let uncached = f64::from(view.uncached_tokens(candidate));
     let per_prompt_token = prices.seconds_per_prompt_token(&endpoint.speed);
     let (requests, context) = load_with(view, endpoint);
     let step = prices.step(&endpoint.speed, requests, context);

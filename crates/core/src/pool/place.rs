@@ -10,7 +10,7 @@ use crate::endpoints::Endpoint;
 use crate::event::{Effect, Fallbacks};
 use crate::health::Standing;
 use crate::ids::{EndpointId, ModelKey, RequestId};
-use crate::placement::{self, Candidate, Ties, View, uncached_tokens};
+use crate::placement::{self, Candidate, Ties, View};
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
 use crate::requests::{PaceMark, Placed, Request};
@@ -41,6 +41,7 @@ impl Pool {
         effects: &mut Vec<Effect>,
     ) {
         let prices = self.rates.prices(now);
+        self.match_prefix(&request.facts);
         let chosen = match self.choose(now, &request, &prices) {
             Ok(chosen) => chosen,
             Err(rejection) => {
@@ -50,7 +51,8 @@ impl Pool {
         };
         let endpoint = &self.endpoints.all()[chosen.index];
         let (endpoint_id, decision) = (endpoint.id, chosen.decision);
-        let placed = self.reservation(now, &request.facts, endpoint, &prices);
+        let cached = self.cached[chosen.index];
+        let placed = self.reservation(now, &request.facts, endpoint, cached, &prices);
         self.rates.sent_with(placed.uncached);
         request.attempts += 1;
         request.placed = Some(placed);
@@ -68,12 +70,19 @@ impl Pool {
         });
     }
 
-    /// What a request takes of an endpoint that is about to get it.
+    /// Finds how much of the prompt each endpoint is held to have cached. While there is no prefix index, none.
+    pub(super) fn match_prefix(&mut self, _facts: &RequestFacts) {
+        self.cached.clear();
+        self.cached.resize(self.endpoints.all().len(), 0);
+    }
+
+    /// What a request takes of an endpoint that is about to get it and has `cached` tokens of its prompt.
     pub(super) fn reservation(
         &self,
         now: Time,
         facts: &RequestFacts,
         endpoint: &Endpoint,
+        cached: u32,
         prices: &Prices,
     ) -> Placed {
         let adapter = self.adapter(facts);
@@ -82,7 +91,7 @@ impl Pool {
         Placed {
             endpoint: endpoint.id,
             dispatched: now,
-            uncached: uncached_tokens(endpoint, facts),
+            uncached: facts.prompt_tokens - cached,
             context: u64::from(facts.prompt_tokens) + u64::from(unseen),
             prefilling: facts.observes_tokens,
             ahead: endpoint.prefill.tokens(),
@@ -108,7 +117,13 @@ impl Pool {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
         })?;
-        let view = View { endpoints: self.endpoints.all(), prices, facts, adapter: self.adapter(facts) };
+        let view = View {
+            endpoints: self.endpoints.all(),
+            prices,
+            facts,
+            cached: &self.cached,
+            adapter: self.adapter(facts),
+        };
         let weighed = if among == Among::LastResort {
             Ok(weigh_last_resort(now, view.endpoints, &request.failed, &mut self.candidates))
         } else {

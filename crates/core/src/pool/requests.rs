@@ -148,8 +148,10 @@ impl Pool {
         let from = request.placed.take();
         let facts = request.facts.clone();
         self.release(now, id, from, effects);
-        let Some(endpoint) = self.endpoints.get(to) else { return };
-        let placed = self.reservation(now, &facts, endpoint, &self.rates.prices(now));
+        self.match_prefix(&facts);
+        let Some(index) = self.endpoints.index(to) else { return };
+        let endpoint = &self.endpoints.all()[index];
+        let placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));
         if let Some(endpoint) = self.endpoints.get_mut(to) {
             endpoint.begin(id, &placed);
         }
