@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
-use pointsman_core::{EndpointId, ModelKey, PolicyId, RequestFacts};
-use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route, splice_model};
+use pointsman_core::{BlockHash, EndpointId, ModelKey, PolicyId, RequestFacts};
+use pointsman_protocol::{Api, BLOCK_TOKENS, BodyFacts, ErrorShape, Route, prompt_blocks, splice_model};
 
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
@@ -99,7 +99,8 @@ impl Request {
         }
     }
 
-    /// Applies the pool's rules: the target model, its splice into the body, the priority.
+    /// Applies the pool's rules: the target model, its splice into the body, the priority. Hashes a held body's
+    /// prompt for that target, which takes time in proportion to its bytes: call it outside any lock.
     ///
     /// # Errors
     /// The model is not declared and the pool wants it so, the path is an administration path that the route does not
@@ -129,6 +130,8 @@ impl Request {
                 let name = resolved.target.as_deref().or(facts.model.as_ref().map(|span| span.name.as_str()));
                 placement.target = name.map(ModelKey::of);
                 placement.prompt_tokens = saturating_u32(facts.estimated_prompt_tokens());
+                placement.blocks = prompt_blocks(&body, &facts, name).into_iter().map(BlockHash).collect();
+                placement.block_tokens = if placement.blocks.is_empty() { 0 } else { BLOCK_TOKENS };
                 placement.max_output_tokens =
                     facts.max_tokens.map(|tokens| tokens.saturating_mul(facts.n.max(1)));
                 placement.observes_tokens = facts.stream && api.generates();

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
+use pointsman_config::{Options, SourceText, load};
 use pointsman_core::{EndpointId, FailureCause, ModelKey, PolicyId};
 use pointsman_exchange::{Head, Incoming, Limits, OBJECTIVE, Outgoing, REASON, Refusal, Request, Resolving};
 
@@ -120,12 +121,69 @@ fn every_way_of_cutting_the_body_gives_the_same_request() {
     }
 }
 
+/// A pool that sends the models `public` and `alias` to the target `adapter`.
+const POOL: &str = r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: g}
+spec: {gatewayClassName: pointsman, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: g}]
+  rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p}]}]
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: p}
+spec:
+  selector: {matchLabels: {app: p}}
+  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: e, port: {number: 9002}}
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: public}
+spec: {modelName: public, poolRef: {name: p}, targetModels: [{name: adapter}]}
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: alias}
+spec: {modelName: alias, poolRef: {name: p}, targetModels: [{name: adapter}]}
+";
+
+#[test]
+fn a_prompt_is_hashed_for_its_target_model() {
+    let loaded = load(&[SourceText::new("test.yaml", POOL)], &Options::default());
+    assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+    let rules = &loaded.world.pools[0].models;
+    let hashed = |model: &str, salt: &str, prompt: &str| {
+        let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
+        let with = Resolving { rules, policy: PolicyId(0), draw: 0, names_path_exactly: false, holder: None };
+        let placement =
+            read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement().clone();
+        assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });
+        placement.blocks
+    };
+    let prompt = "It was a bright cold day in April. ".repeat(20);
+    let blocks = hashed("public", "a", &prompt);
+    assert_eq!(blocks.len(), 2);
+    assert_eq!(hashed("alias", "a", &prompt), blocks);
+    assert_eq!(hashed("adapter", "a", &prompt), blocks);
+    let others = [hashed("base", "a", &prompt), hashed("public", "b", &prompt)];
+    assert!(others.iter().all(|other| other.iter().all(|block| !blocks.contains(block))));
+    assert!(hashed("public", "a", "short").is_empty());
+}
+
 #[test]
 fn what_is_not_read_is_placed_by_its_length() {
     for (path, length, tokens) in [("/v1/audio/transcriptions", "4000", 1_000), ("/custom", "60000", 8_192)] {
         let request = read(path, &[("content-length", length), ("content-type", "audio/wav")], "").unwrap();
         let outgoing = resolve(request).unwrap();
         assert_eq!(outgoing.placement().prompt_tokens, tokens);
+        assert!(outgoing.placement().blocks.is_empty());
         assert!(outgoing.body().is_none());
     }
     let form = read(CHAT, &[("content-type", "multipart/form-data; boundary=x")], "").unwrap();

@@ -1,7 +1,7 @@
-//! What reading a request body costs, beside `serde_json` passing over the same bytes.
+//! What reading a request body and hashing its prompt cost, beside `serde_json` passing over the same bytes.
 
 use divan::{Bencher, counter::BytesCount};
-use pointsman_protocol::BodyFacts;
+use pointsman_protocol::{BodyFacts, prompt_blocks};
 use serde::de::IgnoredAny;
 
 fn main() {
@@ -21,11 +21,14 @@ enum Body {
     Wide,
     /// 400 turns of 100 bytes.
     Turns,
+    /// 1 MB of the same text in ASCII, as Python's `json.dumps` writes it: all escapes.
+    Escaped,
     /// 100,000 token ids.
     TokenIds,
 }
 
-const BODIES: [Body; 6] = [Body::Short, Body::Prose, Body::Code, Body::Wide, Body::Turns, Body::TokenIds];
+const BODIES: [Body; 7] =
+    [Body::Short, Body::Prose, Body::Code, Body::Wide, Body::Turns, Body::Escaped, Body::TokenIds];
 
 fn make(body: Body) -> Vec<u8> {
     let chat = |messages: String| {
@@ -43,6 +46,13 @@ fn make(body: Body) -> Vec<u8> {
         Body::Turns => chat(
             vec![turn("A turn of about a hundred bytes, with a question in it?".to_owned()); 400].join(","),
         ),
+        Body::Escaped => chat(turn(
+            "転轍機は列車"
+                .encode_utf16()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect::<String>()
+                .repeat(28_000),
+        )),
         Body::TokenIds => {
             let ids: Vec<String> = (0..100_000).map(|id| (id % 32_000).to_string()).collect();
             format!("{{\"model\":\"tiny\",\"prompt\":[{}]}}", ids.join(","))
@@ -55,6 +65,15 @@ fn make(body: Body) -> Vec<u8> {
 fn facts(bencher: Bencher<'_, '_>, body: Body) {
     let bytes = make(body);
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| BodyFacts::scan(divan::black_box(&bytes)));
+}
+
+#[divan::bench(args = BODIES)]
+fn blocks(bencher: Bencher<'_, '_>, body: Body) {
+    let bytes = make(body);
+    let Ok(facts) = BodyFacts::scan(&bytes) else { return };
+    bencher
+        .counter(BytesCount::of_slice(&bytes))
+        .bench(|| prompt_blocks(divan::black_box(&bytes), &facts, Some("meta-llama/Llama-3-8B")));
 }
 
 #[divan::bench(args = BODIES)]

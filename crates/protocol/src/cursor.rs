@@ -4,7 +4,7 @@
 
 mod text;
 
-pub(crate) use text::RawString;
+pub(crate) use text::{RawString, hex, unicode};
 
 use crate::request::BodyError;
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`api`] | method and path | which API a request speaks, and what may be done with it |
 //! | [`request`] | a whole JSON body | [`BodyFacts`]; and a body with another `model`, by splicing |
+//! | [`blocks`] | a body and its facts | the prompt's block hashes |
 //! | [`sse`] | pieces of an event stream | first token, pace, usage, how the stream ended |
 //! | [`reply`] | pieces of a JSON answer | usage, failure, id |
 //! | [`error`] | a failure of ours | an error body or event in the shape of the client's API |
@@ -24,9 +25,10 @@
 //! # Ok::<(), pointsman_protocol::BodyError>(())
 //! ```
 //!
-//! Prompt text is never copied out of a body: facts hold counts and byte ranges.
+//! Prompt text is never copied out of a body: facts hold counts and byte ranges, blocks hold hashes.
 
 pub mod api;
+pub mod blocks;
 mod cursor;
 pub mod error;
 mod lexer;
@@ -39,6 +41,7 @@ pub mod sse;
 mod usage;
 
 pub use api::{Api, Grammar, Route};
+pub use blocks::{BLOCK_TOKENS, MAX_BLOCKS, prompt_blocks};
 pub use error::{ErrorBody, ErrorShape};
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};

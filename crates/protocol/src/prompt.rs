@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::blocks::BYTES_PER_TOKEN;
 use crate::cursor::{Cursor, Next, RawString};
 use crate::request::BodyError;
 
@@ -12,9 +13,6 @@ pub const TOKENS_PER_IMAGE: u64 = 512;
 /// The most pieces of a prompt that are listed. Beyond it pieces are counted but not listed, so a prompt
 /// is then known by its beginning.
 pub const MAX_PROMPT_SPANS: usize = 16_384;
-
-/// Bytes of text that make a token, in estimates.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Size and place of a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,12 +39,15 @@ pub struct PromptSpan {
     pub kind: SpanKind,
     /// Which prompt of a batch it belongs to, from 0.
     pub prompt: u32,
-    section: Section,
+    pub(crate) section: Section,
 }
 
 /// What a piece of a prompt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanKind {
+    /// A message begins here. The inside of the JSON string that is its role, or nothing where it has none;
+    /// a role is not counted as text.
+    Role,
     /// The inside of a JSON string.
     Text,
     /// A JSON array of token ids.
@@ -162,7 +163,10 @@ impl Section {
 }
 
 /// A member of a message or content part that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Member {
+    /// Whose message it is.
+    Role,
     /// More prompt below it.
     Nested,
     /// Printed by templates as it is.
@@ -175,6 +179,7 @@ enum Member {
 impl Member {
     fn of(key: RawString<'_>) -> Self {
         match key.resolve().as_deref() {
+            Some(b"role") => Self::Role,
             Some(
                 b"content" | b"text" | b"input_text" | b"reasoning_content" | b"reasoning" | b"thinking"
                 | b"output" | b"summary",
@@ -192,7 +197,7 @@ impl Member {
 impl PromptFacts {
     /// See [`crate::BodyFacts::estimated_prompt_tokens`].
     pub(crate) fn estimated_tokens(&self) -> u64 {
-        self.text_bytes.div_ceil(BYTES_PER_TOKEN) + self.token_ids + self.images * TOKENS_PER_IMAGE
+        self.text_bytes.div_ceil(BYTES_PER_TOKEN as u64) + self.token_ids + self.images * TOKENS_PER_IMAGE
     }
 
     /// Reads a top-level field that holds prompt.
@@ -202,6 +207,15 @@ impl PromptFacts {
             (Section::Tools, _) => self.json(cursor, section, SpanKind::Json),
             (Section::ImageData, _) => self.json(cursor, section, SpanKind::Media),
             (_, Next::Array) if section.is_batch() => self.batch(cursor, section),
+            (Section::Messages, Next::Array) => {
+                self.prompts = self.prompts.max(1);
+                cursor.array(|cursor| match cursor.peek()? {
+                    Next::Object => self.message(cursor, section),
+                    Next::Array | Next::String | Next::Number | Next::True | Next::False | Next::Null => {
+                        self.material(cursor, section, 0)
+                    }
+                })
+            }
             _ => {
                 self.prompts = self.prompts.max(1);
                 self.material(cursor, section, 0)
@@ -232,7 +246,7 @@ impl PromptFacts {
             // The items of a response's input are turns of one conversation.
             Next::Object if section == Section::Input => {
                 index = 1;
-                self.material(cursor, section, 0)
+                self.message(cursor, section)
             }
             Next::Object | Next::Array | Next::String | Next::True | Next::False | Next::Null => {
                 index = index.saturating_add(1);
@@ -273,13 +287,44 @@ impl PromptFacts {
                 }
                 Ok(())
             }
-            Next::Object => cursor.object(|cursor, key| match Member::of(key) {
-                Member::Nested => self.material(cursor, section, prompt),
-                Member::Json => self.json(cursor, section, SpanKind::Json),
-                Member::Media => self.json(cursor, section, SpanKind::Media),
-                Member::Other => cursor.skip(),
-            }),
+            Next::Object => {
+                cursor.object(|cursor, key| self.member(cursor, Member::of(key), section, prompt))
+            }
             Next::Number | Next::True | Next::False | Next::Null => cursor.skip(),
+        }
+    }
+
+    /// Reads a message: its role is listed before its content, wherever it stands.
+    fn message(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
+        let place = self.spans.len();
+        let start = cursor.offset();
+        self.push(start..start, SpanKind::Role, 0, section);
+        cursor.object(|cursor, key| {
+            let member = Member::of(key);
+            if member != Member::Role || cursor.peek()? != Next::String {
+                return self.member(cursor, member, section, 0);
+            }
+            let raw = cursor.string()?;
+            if let Some(span) = self.spans.get_mut(place) {
+                span.range = raw.start + 1..raw.end() - 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads a member of a message or of a part of one.
+    fn member(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        member: Member,
+        section: Section,
+        prompt: u32,
+    ) -> Result<(), BodyError> {
+        match member {
+            Member::Nested => self.material(cursor, section, prompt),
+            Member::Json => self.json(cursor, section, SpanKind::Json),
+            Member::Media => self.json(cursor, section, SpanKind::Media),
+            Member::Role | Member::Other => cursor.skip(),
         }
     }
 
@@ -302,7 +347,13 @@ impl PromptFacts {
     }
 
     fn list(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, section: Section) {
-        if self.spans.len() < MAX_PROMPT_SPANS && !range.is_empty() {
+        if !range.is_empty() {
+            self.push(range, kind, prompt, section);
+        }
+    }
+
+    fn push(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, section: Section) {
+        if self.spans.len() < MAX_PROMPT_SPANS {
             self.spans.push(PromptSpan { range, kind, prompt, section });
         }
     }

@@ -117,10 +117,10 @@ impl<'a> Cursor<'a> {
                 Ok(1)
             }
             Some(b'u') => {
-                let Some(digits) = self.bytes.get(self.at + 1..self.at + 5) else {
+                let Some(digits) = self.bytes.get(self.at + 1..).and_then(<[u8]>::first_chunk) else {
                     return Err(BodyError::UnexpectedEnd { offset: self.bytes.len() });
                 };
-                let Some(unit) = hex(digits) else { return Err(BodyError::InvalidEscape { offset }) };
+                let Some(unit) = hex(*digits) else { return Err(BodyError::InvalidEscape { offset }) };
                 self.at += 5;
                 // A surrogate is half of a character of four bytes.
                 Ok(6 - match unit {
@@ -143,8 +143,28 @@ fn special_bytes(word: u64) -> u64 {
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
-fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
+/// The values of hexadecimal digits; [`NO_DIGIT`] for other bytes.
+const DIGITS: [u8; 256] = digits();
+
+const NO_DIGIT: u8 = 0xff;
+
+const fn digits() -> [u8; 256] {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+}
+
+/// The number that four hexadecimal digits make.
+pub(crate) fn hex(digits: [u8; 4]) -> Option<u32> {
+    let [a, b, c, d] = digits.map(|digit| DIGITS[usize::from(digit)]);
+    let value = u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d);
+    ((a | b | c | d) != NO_DIGIT).then_some(value)
 }
 
 impl<'a> RawString<'a> {
@@ -190,13 +210,13 @@ impl<'a> RawString<'a> {
     }
 }
 
-/// Resolves what follows `\u`, a surrogate pair included; gives the bytes used, too.
-fn unicode(rest: &[u8]) -> Option<(char, usize)> {
-    let first = hex(rest.get(..4)?)?;
+/// Resolves what follows `\u`, a surrogate pair included; gives the bytes used, too; none for half of a pair.
+pub(crate) fn unicode(rest: &[u8]) -> Option<(char, usize)> {
+    let first = hex(*rest.first_chunk()?)?;
     if !(0xD800..0xDC00).contains(&first) {
         return Some((char::from_u32(first)?, 4));
     }
-    let second = hex(rest.get(4..)?.strip_prefix(b"\\u")?.get(..4)?)?;
+    let second = hex(*rest.get(4..)?.strip_prefix(b"\\u")?.first_chunk()?)?;
     let low = second.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
     Some((char::from_u32(0x10000 + ((first - 0xD800) << 10 | low))?, 10))
 }

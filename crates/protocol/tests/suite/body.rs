@@ -285,13 +285,18 @@ fn prompt_pieces_come_in_template_order() {
         pieces(body, &scan(body)),
         [
             (SpanKind::Json, "[1]"),
+            (SpanKind::Role, "system"),
             (SpanKind::Text, "first"),
+            (SpanKind::Role, "user"),
             (SpanKind::Text, "second"),
             (SpanKind::Media, "\"x\""),
         ]
     );
-    let body = r#"{"messages":[{"content":"b"}],"system":"a"}"#;
-    assert_eq!(pieces(body, &scan(body)), [(SpanKind::Text, "a"), (SpanKind::Text, "b")]);
+    let body = r#"{"messages":[{"content":"b","role":"user"},{}],"system":"a"}"#;
+    assert_eq!(
+        pieces(body, &scan(body)),
+        [(SpanKind::Text, "a"), (SpanKind::Role, "user"), (SpanKind::Text, "b"), (SpanKind::Role, "")]
+    );
     let body = r#"{"prompt":[[1,2],"x"]}"#;
     let facts = scan(body);
     assert_eq!(pieces(body, &facts), [(SpanKind::TokenIds, "[1,2]"), (SpanKind::Text, "x")]);

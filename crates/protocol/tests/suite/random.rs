@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use pointsman_protocol::{
-    Api, BodyError, BodyFacts, Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader, splice_model,
+    Api, BLOCK_TOKENS, BodyError, BodyFacts, Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader,
+    prompt_blocks, splice_model,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -184,7 +185,11 @@ proptest! {
             && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok()
             && body.trim_ascii_start().starts_with(b"{");
         match BodyFacts::scan(&body) {
-            Ok(_) => prop_assert!(object),
+            Ok(facts) => {
+                prop_assert!(object);
+                let blocks = prompt_blocks(&body, &facts, None).len() as u64;
+                prop_assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
+            }
             Err(BodyError::DuplicateField { .. } | BodyError::ModelNotAString { .. }) => {}
             Err(error) => prop_assert!(!object, "{}", error),
         }
@@ -239,6 +244,8 @@ proptest! {
             if let Ok(facts) = BodyFacts::scan(&bytes) {
                 prop_assert!(std::str::from_utf8(&bytes).is_ok());
                 prop_assert!(facts.prompt.spans.iter().all(|span| bytes.get(span.range.clone()).is_some()));
+                let blocks = prompt_blocks(&bytes, &facts, None).len() as u64;
+                prop_assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             }
             for grammar in GRAMMARS {
                 read_stream(grammar, &[&bytes]);
@@ -274,7 +281,7 @@ fn recordings() -> &'static [recorded::Exchange] {
 }
 
 /// The same JSON in ASCII, as Python's `json.dumps` writes it.
-fn escape(json: &str) -> String {
+pub(crate) fn escape(json: &str) -> String {
     let mut out = String::new();
     for character in json.chars() {
         if character.is_ascii() {

@@ -1,0 +1,50 @@
+//! Text as material: the inside of a JSON string, escapes resolved.
+
+use super::chain::Chain;
+use crate::cursor::{hex, unicode};
+
+/// Adds the inside of a string that was found to be well formed.
+pub(super) fn read(mut rest: &[u8], chain: &mut Chain) {
+    while !rest.is_empty() && !chain.is_full() {
+        rest = match rest {
+            [b'\\', b'u', after @ ..] => read_unicode(after, chain),
+            [b'\\', kind, after @ ..] => {
+                chain.character([resolve(*kind), 0, 0, 0], 1);
+                after
+            }
+            _ => {
+                let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+                let (plain, escape) = rest.split_at_checked(plain).unwrap_or_default();
+                chain.bytes(plain);
+                escape
+            }
+        };
+    }
+}
+
+/// What an escape of one character stands for.
+const fn resolve(kind: u8) -> u8 {
+    match kind {
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        other => other,
+    }
+}
+
+/// Adds what four hexadecimal digits stand for, or a surrogate pair, and gives what follows.
+fn read_unicode<'a>(rest: &'a [u8], chain: &mut Chain) -> &'a [u8] {
+    if let Some((character, used)) = unicode(rest) {
+        let mut bytes = [0; 4];
+        let length = character.encode_utf8(&mut bytes).len();
+        chain.character(bytes, length);
+        return rest.get(used..).unwrap_or_default();
+    }
+    // Half of a pair is no text; two bytes that UTF-8 does not know tell it from everything else.
+    let [_, _, high, low] =
+        rest.first_chunk().and_then(|digits| hex(*digits)).unwrap_or_default().to_be_bytes();
+    chain.character([high | 0xf8, low, 0, 0], 2);
+    rest.get(4..).unwrap_or_default()
+}

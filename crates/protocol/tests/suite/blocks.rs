@@ -1,0 +1,228 @@
+//! The block hashes of prompts.
+
+use pointsman_protocol::{BLOCK_TOKENS, BodyFacts, MAX_BLOCKS, prompt_blocks};
+use serde_json::{Value, json};
+
+/// The hashes of a body for the target `m`.
+pub(crate) fn blocks(body: &str) -> Vec<u64> {
+    blocks_for(body, Some("m"))
+}
+
+fn blocks_for(body: &str, target: Option<&str>) -> Vec<u64> {
+    let facts = BodyFacts::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"));
+    prompt_blocks(body.as_bytes(), &facts, target)
+}
+
+/// So many leading hashes are the same.
+pub(crate) fn shared(left: &[u64], right: &[u64]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+/// `blocks` blocks' worth of prose.
+fn prose(blocks: usize) -> String {
+    (0..)
+        .flat_map(|word: u32| format!("word{word} ").into_bytes())
+        .map(char::from)
+        .take(blocks * 256)
+        .collect()
+}
+
+fn chat(messages: &[(&str, &str)]) -> String {
+    let messages: Vec<Value> =
+        messages.iter().map(|(role, content)| json!({"role": role, "content": content})).collect();
+    json!({"model": "m", "messages": messages}).to_string()
+}
+
+/// All these bodies have the same hashes, and some.
+#[track_caller]
+fn check_same(bodies: &[String]) {
+    let first = blocks(&bodies[0]);
+    assert!(!first.is_empty());
+    for body in bodies {
+        assert_eq!(blocks(body), first, "{body}");
+    }
+}
+
+/// No two of these bodies share a hash.
+#[track_caller]
+fn check_parted(bodies: &[String]) {
+    for (at, left) in bodies.iter().enumerate() {
+        let left = blocks(left);
+        assert!(!left.is_empty());
+        for right in bodies.iter().skip(at + 1) {
+            assert!(blocks(right).iter().all(|hash| !left.contains(hash)), "{} {right}", bodies[at]);
+        }
+    }
+}
+
+#[test]
+fn hashes_are_the_same_on_every_build() {
+    // Replicas share them, and they part where this changes: change `ORIGIN` with it.
+    let text = prose(3);
+    assert_eq!(
+        blocks(&json!({"prompt": text}).to_string()),
+        [2_263_519_347_639_009_147, 3_912_196_551_725_095_420, 148_308_501_137_334_724]
+    );
+    let ids: Vec<u32> = (0..130).collect();
+    assert_eq!(
+        blocks(&json!({"prompt": ids, "cache_salt": "s"}).to_string()),
+        [14_256_356_153_524_008_960, 14_855_297_722_876_114_541]
+    );
+    let turn = chat(&[("system", &text[..200]), ("user", &text[..200])]);
+    assert_eq!(blocks_for(&turn, None), [12_080_479_415_697_165_222]);
+}
+
+#[test]
+fn only_full_blocks_are_hashed_and_each_is_sixty_four_estimated_tokens() {
+    for (prompt, count) in [
+        (json!(prose(1)[..255]), 0),
+        (json!(prose(1)), 1),
+        (json!(prose(2)[..511]), 1),
+        (json!((0..63).collect::<Vec<u32>>()), 0),
+        (json!((0..128).collect::<Vec<u32>>()), 2),
+        (json!(""), 0),
+        (json!([]), 0),
+        (json!("é".repeat(128)), 1),
+    ] {
+        let body = json!({"prompt": prompt}).to_string();
+        assert_eq!(blocks(&body).len(), count, "{body}");
+        let facts = BodyFacts::scan(body.as_bytes()).unwrap();
+        assert!(facts.estimated_prompt_tokens() >= u64::from(BLOCK_TOKENS) * count as u64, "{body}");
+    }
+    assert!(blocks("{}").is_empty());
+}
+
+#[test]
+fn the_same_text_counts_as_the_same_however_it_is_written() {
+    let text = format!("a/b \"é\" 😀\n\t\\ {}", prose(2));
+    let plain = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+    let ascii = crate::random::escape(&plain);
+    assert!(ascii.contains("\\ud83d\\ude00"));
+    let parts = json!({"messages": [{"content": [{"text": text, "type": "text"}], "role": "user"}]});
+    check_same(&[
+        plain.clone(),
+        ascii,
+        plain.replace('/', "\\/"),
+        plain.replace("word1 ", "\\u0077\\u006F\\u0072\\u0064\\u0031\\u0020"),
+        plain.replace("\"role\":\"user\"", " \"name\" : null , \"role\" :\t\"user\" "),
+        parts.to_string(),
+    ]);
+    let ids: Vec<u32> = (0..200).map(|id| id * id * id).collect();
+    let ids = json!({"prompt": ids}).to_string();
+    check_same(&[ids.clone(), ids.replace(',', " ,\n  "), ids.replace("[0,", "[ 0 ,")]);
+}
+
+#[test]
+fn models_adapters_and_cache_salts_share_nothing() {
+    let text = prose(4);
+    let body = |salt: Value| json!({"model": "x", "prompt": text, "cache_salt": salt}).to_string();
+    let chains = [
+        blocks_for(&body(Value::Null), None),
+        blocks_for(&body(Value::Null), Some("")),
+        blocks_for(&body(Value::Null), Some("base")),
+        blocks_for(&body(Value::Null), Some("adapter")),
+        blocks_for(&body(json!("base")), None),
+        blocks_for(&body(json!("tenant")), Some("base")),
+        blocks_for(&body(json!("tenanu")), Some("base")),
+        blocks_for(&body(json!("")), Some("base")),
+    ];
+    let mut all = chains.concat();
+    assert_eq!(all.len(), chains.len() * 4);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), chains.len() * 4);
+    // What the body calls the model does not count: rules may send several names to one target.
+    let other = body(Value::Null).replace("\"x\"", "\"y\"");
+    assert_eq!(blocks_for(&other, Some("base")), chains[2]);
+}
+
+#[test]
+fn roles_and_boundaries_count() {
+    let (one, two) = (&prose(1)[..100], prose(2));
+    check_parted(&[
+        chat(&[("user", one), ("user", &two)]),
+        chat(&[("user", one), ("assistant", &two)]),
+        chat(&[("system", one), ("user", &two)]),
+        chat(&[("user", &format!("{one}{two}"))]),
+        chat(&[("user", &one[..99]), ("user", &format!("{}{two}", &one[99..]))]),
+        chat(&[("user", one), ("user", ""), ("user", &two)]),
+        json!({"prompt": format!("{one}{two}")}).to_string(),
+        json!({"system": one, "messages": [{"role": "user", "content": two}]}).to_string(),
+        json!({"messages": [{"role": "user", "content": [{"text": one}, {"text": two}]}]}).to_string(),
+        json!({"tools": [1], "messages": [{"role": "user", "content": format!("{one}{two}")}]}).to_string(),
+    ]);
+}
+
+#[test]
+fn every_message_counts() {
+    let long = prose(2);
+    let turns =
+        |last: &str| chat(&[("system", &long), ("user", &long), ("assistant", &long), ("user", last)]);
+    let (left, right) = (blocks(&turns(&long)), blocks(&turns(&long.replacen("word0", "Word0", 1))));
+    assert_eq!((left.len(), right.len(), shared(&left, &right)), (8, 8, 6));
+}
+
+#[test]
+fn the_next_turn_begins_with_the_chain_of_the_one_before() {
+    let (question, answer) = (prose(3), &prose(2)[..300]);
+    let mut messages = vec![("system", &question[..200]), ("user", &question[..])];
+    let mut before = blocks(&chat(&messages));
+    for _ in 0..4 {
+        messages.extend([("assistant", answer), ("user", &question[..123])]);
+        let next = blocks(&chat(&messages));
+        assert!(next.len() > before.len());
+        assert_eq!(shared(&before, &next), before.len());
+        before = next;
+    }
+}
+
+#[test]
+fn images_count_by_content_and_fill_their_tokens() {
+    let body = |image: &str| {
+        let image = json!({"type": "image_url", "image_url": {"url": image}});
+        let content = json!([{"type": "text", "text": prose(1)}, image, {"type": "text", "text": prose(1)}]);
+        json!({"messages": [{"role": "user", "content": content}]}).to_string()
+    };
+    let (left, right) =
+        (blocks(&body("data:image/png;base64,AAAA")), blocks(&body("data:image/png;base64,AAAB")));
+    assert_eq!((left.len(), right.len()), (10, 10), "512 tokens between two blocks");
+    assert_eq!(shared(&left, &right), 1);
+    assert_ne!(left[9], right[9]);
+}
+
+#[test]
+fn a_batch_is_known_by_its_first_prompt() {
+    let one = json!({"prompt": prose(2)}).to_string();
+    let several = json!({"prompt": [prose(2), prose(5)]}).to_string();
+    assert_eq!(blocks(&several), blocks(&one));
+    assert_eq!(blocks(&several).len(), 2);
+}
+
+#[test]
+fn a_very_long_prompt_is_known_by_its_beginning() {
+    let text = prose(MAX_BLOCKS + 10);
+    for prompt in
+        [json!(text), json!(vec![7; 64 * (MAX_BLOCKS + 10)]), json!(format!("\n{}", "\n".repeat(5 << 20)))]
+    {
+        assert_eq!(blocks(&json!({"prompt": prompt}).to_string()).len(), MAX_BLOCKS);
+    }
+    assert_eq!(
+        blocks(&json!({"prompt": text}).to_string()),
+        blocks(&json!({"prompt": format!("{text}more")}).to_string())
+    );
+}
+
+#[test]
+fn one_changed_byte_changes_half_of_the_bits() {
+    let text = prose(1);
+    let hash = |text: &str| blocks(&json!({"prompt": text}).to_string())[0];
+    let whole = hash(&text);
+    let changed: u32 = (0..256)
+        .map(|at| {
+            let mut other = text.clone().into_bytes();
+            other[at] ^= 1;
+            (hash(&String::from_utf8(other).unwrap()) ^ whole).count_ones()
+        })
+        .sum();
+    assert!((31 * 256..33 * 256).contains(&changed), "{} bits of 64", f64::from(changed) / 256.0);
+}
