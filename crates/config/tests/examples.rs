@@ -84,7 +84,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     (
         "policies.yaml",
         &[
-            "65:14: error: PoolPolicy default/first: spec.placement: \"round_robin\" is not one of pointsman, round-robin, random, least-request, two-choices, filter-tree, llm-d-blend (fix: did you mean round-robin?)",
+            "65:14: error: PoolPolicy default/first: spec.placement: \"round_robin\" is not one of pointsman, round-robin, random, least-request, two-choices, filter-tree, llm-d-blend, sticky-until-saturated, sglang-cache-aware, dynamo-cost, lpwl, lmetric, bounded-load-hash (fix: did you mean round-robin?)",
             "67:12: error: PoolPolicy default/first: spec.saturation.kvUse: is 1.5, outside 0 to 1 (fix: write a share from 0 to 1)",
             "69:14: error: PoolPolicy default/first: spec.timeouts.connect: \"30\" is not a duration (fix: write it like 500ms, 30s or 1m30s)",
             "77:11: error: PoolPolicy default/second: spec.poolRef.name: the pool has a PoolPolicy already, default/first (policies.yaml:58) (fix: merge the two)",

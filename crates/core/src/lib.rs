@@ -34,8 +34,8 @@ pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, 
 pub use event::{Effect, Event, Fallbacks};
 pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
 pub use policy::{
-    ActiveRequestScore, Affinity, Blend, BlendWeights, Picker, Placement, Policy, PrefixScore, RetryBudget,
-    SaturationLimits,
+    ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
+    Placement, Policy, PrefixScore, RetryBudget, SaturationLimits,
 };
 pub use pool::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,

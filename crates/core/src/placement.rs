@@ -5,18 +5,29 @@
 
 mod affinity;
 mod blend;
+mod bounded_load_hash;
+mod cache_aware;
+mod dynamo_cost;
 mod filter_tree;
 mod least_cost;
+mod least_prefill_work;
 mod least_request;
+mod lmetric;
+mod memory;
 mod random;
 mod round_robin;
 mod scraped;
+mod sticky;
+#[cfg(test)]
+mod tests;
 mod two_choices;
 
 use std::cmp::Ordering;
 
+pub(crate) use memory::Memory;
+
 use crate::endpoints::Endpoint;
-use crate::ids::{EndpointId, ModelKey};
+use crate::ids::ModelKey;
 use crate::policy::Placement;
 use crate::rates::Prices;
 use crate::request::RequestFacts;
@@ -73,23 +84,32 @@ pub(crate) struct Candidate {
 pub(crate) struct Dropped;
 
 /// Lets the policy weigh the candidates, which come in ascending order of endpoint and are at least one. Returns how
-/// many, at the front, the choice is from; the others serve as fallbacks only. `turn` is the endpoint that the pool
-/// chose last.
+/// many, at the front, the choice is from; the others serve as fallbacks only.
 pub(crate) fn weigh(
-    placement: Placement,
+    placement: &Placement,
     view: &View<'_>,
-    turn: Option<EndpointId>,
+    memory: &mut Memory,
     rng: &mut Rng,
     candidates: &mut [Candidate],
 ) -> Result<usize, Dropped> {
     match placement {
         Placement::Pointsman => Ok(least_cost::weigh(view, candidates)),
-        Placement::RoundRobin => Ok(round_robin::weigh(view, turn, candidates)),
+        Placement::RoundRobin => Ok(round_robin::weigh(view, memory.turn, candidates)),
         Placement::Random => Ok(random::weigh(rng, candidates)),
         Placement::LeastRequest => Ok(least_request::weigh(candidates)),
         Placement::TwoChoices => Ok(two_choices::weigh(rng, candidates)),
         Placement::FilterTree => filter_tree::weigh(view, rng, candidates),
-        Placement::Blend(blend) => Ok(blend::weigh(&blend, view, rng, candidates)),
+        Placement::Blend(blend) => Ok(blend::weigh(blend, view, rng, candidates)),
+        Placement::StickyUntilSaturated(affinity) => Ok(sticky::weigh(affinity, view, rng, candidates)),
+        Placement::SglangCacheAware(cache) => {
+            Ok(cache_aware::weigh(cache, view, &mut memory.trees, candidates))
+        }
+        Placement::DynamoCost(cost) => Ok(dynamo_cost::weigh(cost, view, &memory.active, candidates)),
+        Placement::Lpwl => Ok(least_prefill_work::weigh(view, memory.turn, candidates)),
+        Placement::Lmetric => Ok(lmetric::weigh(view, candidates)),
+        Placement::BoundedLoadHash(load) => {
+            Ok(bounded_load_hash::weigh(load, view, &mut memory.ring, candidates))
+        }
     }
 }
 
@@ -98,24 +118,44 @@ pub(crate) fn weigh(
 pub(crate) struct Ties {
     /// How far above the least a cost may lie, relative to it, and still be equal.
     tolerance: f64,
-    /// Whether equals go to the fewest requests in flight before they go by lot.
-    fewest_first: bool,
+    /// Whether equals go to the fewest requests in flight before anything else.
+    fewest: bool,
+    /// Who wins of those that are left.
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Then {
+    /// One drawn by lot.
+    Lot,
+    /// The first, as the policy put them.
+    First,
 }
 
 impl Ties {
     /// Of the last resort, whose costs are times.
-    pub(crate) const LAST_RESORT: Self = Self { tolerance: EQUAL, fewest_first: true };
+    pub(crate) const LAST_RESORT: Self = Self::FEWEST;
+
+    const LOT: Self = Self { tolerance: EQUAL, fewest: false, then: Then::Lot };
+    const FIRST: Self = Self { tolerance: EQUAL, fewest: false, then: Then::First };
+    const FEWEST: Self = Self { tolerance: EQUAL, fewest: true, then: Then::Lot };
 
     /// As the policy's authors break them.
     pub(crate) const fn of(placement: &Placement) -> Self {
         match placement {
-            Placement::Pointsman => Self { tolerance: EQUAL_SECONDS, fewest_first: true },
+            Placement::Pointsman => Self { tolerance: EQUAL_SECONDS, ..Self::FEWEST },
+            Placement::Lmetric => Self::FEWEST,
+            Placement::Lpwl => Self { then: Then::First, ..Self::FEWEST },
+            Placement::SglangCacheAware(_) => Self::FIRST,
             Placement::RoundRobin
             | Placement::Random
             | Placement::LeastRequest
             | Placement::TwoChoices
             | Placement::FilterTree
-            | Placement::Blend(_) => Self { tolerance: EQUAL, fewest_first: false },
+            | Placement::Blend(_)
+            | Placement::StickyUntilSaturated(_)
+            | Placement::DynamoCost(_)
+            | Placement::BoundedLoadHash(_) => Self::LOT,
         }
     }
 }
@@ -128,10 +168,11 @@ pub(crate) fn least(candidates: &[Candidate], ties: Ties, rng: &mut Rng) -> Opti
     for (position, candidate) in
         candidates.iter().enumerate().filter(|(_, candidate)| candidate.cost <= limit)
     {
-        let in_flight = if ties.fewest_first { candidate.in_flight } else { 0 };
+        let in_flight = if ties.fewest { candidate.in_flight } else { 0 };
         match in_flight.cmp(&fewest) {
             Ordering::Greater => continue,
             Ordering::Less => equals = 1,
+            Ordering::Equal if ties.then == Then::First => continue,
             Ordering::Equal => {
                 // Each of k equals wins with 1/k: the k-th replaces the winner so far with that chance.
                 equals += 1;
@@ -165,44 +206,4 @@ const fn count(tokens: u64) -> f64 {
 /// A number from 0 to below 1.
 const fn share(rng: &mut Rng) -> f64 {
     random::lot(rng) / (1_u64 << 53) as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EXACT: Ties = Ties { tolerance: EQUAL, fewest_first: true };
-    const SECONDS: Ties = Ties { tolerance: EQUAL_SECONDS, fewest_first: true };
-    const BY_LOT: Ties = Ties { tolerance: EQUAL, fewest_first: false };
-
-    /// Costs and requests in flight, and the positions that may win.
-    #[track_caller]
-    fn check(ties: Ties, candidates: &[(f64, u32)], winners: &[usize]) {
-        let candidate = |(index, &(cost, in_flight))| Candidate { index, cost, in_flight };
-        let candidates: Vec<Candidate> = candidates.iter().enumerate().map(candidate).collect();
-        let mut rng = Rng::seeded(7);
-        let mut seen: Vec<usize> = (0..200).filter_map(|_| least(&candidates, ties, &mut rng)).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen, winners);
-    }
-
-    #[test]
-    fn the_least_cost_wins_and_equal_costs_go_to_the_fewest_in_flight_then_by_lot() {
-        check(EXACT, &[(2.0, 0), (1.0, 9), (3.0, 0)], &[1]);
-        check(EXACT, &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1, 2]);
-        check(EXACT, &[], &[]);
-    }
-
-    #[test]
-    fn other_rules_draw_among_equals_whatever_is_in_flight() {
-        check(BY_LOT, &[(1.0, 3), (1.0, 2), (2.0, 0)], &[0, 1]);
-        check(BY_LOT, &[(-7.0, 3), (-7.0, 2), (-6.9, 0)], &[0, 1]);
-    }
-
-    #[test]
-    fn what_learning_cannot_tell_apart_is_equal() {
-        check(SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
-        check(SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
-    }
 }

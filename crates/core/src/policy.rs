@@ -1,10 +1,12 @@
 //! What an InferencePool says about placement. Closed: a new policy is a variant here and a file under `placement/`.
 
 mod blend;
+mod peers;
 
 use serde::{Deserialize, Serialize};
 
 pub use blend::{ActiveRequestScore, Affinity, Blend, BlendWeights, Picker, PrefixScore};
+pub use peers::{BoundedLoad, CacheAware, DynamoCost};
 
 /// The policy of one InferencePool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,11 +43,23 @@ pub enum Placement {
     /// The weighted scorers of llm-d's EndpointPickerConfig, 2/2/3 where nothing else is said (`placement/blend.rs`).
     #[serde(rename = "llm-d-blend")]
     Blend(Blend),
+    /// llm-d's rule of August 2026: stay with the prompt's holders until they are too far behind (`placement/sticky.rs`).
+    StickyUntilSaturated(Affinity),
+    /// SGLang's cache-aware router of 2025 (`placement/cache_aware.rs`).
+    SglangCacheAware(CacheAware),
+    /// The cost of Dynamo's KV router in blocks (`placement/dynamo_cost.rs`).
+    DynamoCost(DynamoCost),
+    /// The least prefill work left, *P + u* (`placement/least_prefill_work.rs`).
+    Lpwl,
+    /// The product of prefill work and batch, *(P + u)·(B + 1)* (`placement/lmetric.rs`).
+    Lmetric,
+    /// Consistent hashing of the prompt's head with bounded load (`placement/bounded_load_hash.rs`).
+    BoundedLoadHash(BoundedLoad),
 }
 
 impl Placement {
     /// Every policy with its published parameters, in the order documents list them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Pointsman,
         Self::RoundRobin,
         Self::Random,
@@ -53,6 +67,12 @@ impl Placement {
         Self::TwoChoices,
         Self::FilterTree,
         Self::Blend(Blend::LLM_D),
+        Self::StickyUntilSaturated(Affinity::LLM_D),
+        Self::SglangCacheAware(CacheAware::SGLANG),
+        Self::DynamoCost(DynamoCost::DYNAMO),
+        Self::Lpwl,
+        Self::Lmetric,
+        Self::BoundedLoadHash(BoundedLoad::KUBEAI),
     ];
 
     /// The kebab-case name used in manifests, experiments and reports.
@@ -66,6 +86,12 @@ impl Placement {
             Self::TwoChoices => "two-choices",
             Self::FilterTree => "filter-tree",
             Self::Blend(_) => "llm-d-blend",
+            Self::StickyUntilSaturated(_) => "sticky-until-saturated",
+            Self::SglangCacheAware(_) => "sglang-cache-aware",
+            Self::DynamoCost(_) => "dynamo-cost",
+            Self::Lpwl => "lpwl",
+            Self::Lmetric => "lmetric",
+            Self::BoundedLoadHash(_) => "bounded-load-hash",
         }
     }
 

@@ -16,8 +16,8 @@ pub use snapshot::{
 use crate::adapters::KnownAdapters;
 use crate::endpoints::Endpoints;
 use crate::event::{Effect, Event};
-use crate::ids::{EndpointId, PolicyId};
-use crate::placement::Candidate;
+use crate::ids::PolicyId;
+use crate::placement::{Candidate, Memory};
 use crate::policy::Policy;
 use crate::rates::Rates;
 use crate::requests::Requests;
@@ -59,8 +59,7 @@ pub struct Pool {
 struct PolicyState {
     id: PolicyId,
     policy: Policy,
-    /// The endpoint chosen last.
-    turn: Option<EndpointId>,
+    memory: Memory,
     repeats: Repeats,
 }
 
@@ -124,15 +123,19 @@ impl Pool {
 
     /// The state of an InferencePool; one that was never heard of has the default policy.
     fn policy(&mut self, id: PolicyId) -> &mut PolicyState {
-        let index = match self.policies.binary_search_by_key(&id, |state| state.id) {
+        let index = self.policy_index(id);
+        &mut self.policies[index]
+    }
+
+    /// Where that stands.
+    fn policy_index(&mut self, id: PolicyId) -> usize {
+        match self.policies.binary_search_by_key(&id, |state| state.id) {
             Ok(index) => index,
             Err(index) => {
-                let state =
-                    PolicyState { id, policy: Policy::default(), turn: None, repeats: Repeats::default() };
-                self.policies.insert(index, state);
+                let (policy, memory, repeats) = Default::default();
+                self.policies.insert(index, PolicyState { id, policy, memory, repeats });
                 index
             }
-        };
-        &mut self.policies[index]
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Pool;
 use super::endpoints::announce;
+use super::{PolicyState, Pool};
 use crate::adapters::Residency;
 use crate::decision;
 use crate::endpoints::Endpoint;
@@ -11,6 +11,7 @@ use crate::event::{Effect, Fallbacks};
 use crate::health::Standing;
 use crate::ids::{EndpointId, ModelKey, RequestId};
 use crate::placement::{self, Candidate, Ties, View};
+use crate::policy::Policy;
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
 use crate::requests::{PaceMark, Placed, Request};
@@ -56,7 +57,9 @@ impl Pool {
         self.rates.sent_with(placed.uncached);
         request.attempts += 1;
         request.placed = Some(placed);
-        self.policy(request.facts.policy).turn = Some(endpoint_id);
+        let state = self.policy(request.facts.policy);
+        state.memory.chosen(&state.policy.placement, endpoint_id, placed.uncached);
+        state.memory.begin(&state.policy.placement, id, endpoint_id, &request.facts);
         let endpoint = &mut self.endpoints.all_mut()[chosen.index];
         endpoint.begin(id, &placed);
         let changed = endpoint.health.sent(now, id);
@@ -109,10 +112,7 @@ impl Pool {
 
     fn choose(&mut self, now: Time, request: &Request, prices: &Prices) -> Result<Chosen, Rejection> {
         let facts = &request.facts;
-        let (placement, limits, turn) = {
-            let state = self.policy(facts.policy);
-            (state.policy.placement, state.policy.saturation, state.turn)
-        };
+        let policy = self.policy_index(facts.policy);
         let among = self.gather(now, request, prices).ok_or(match facts.subset {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
@@ -124,17 +124,19 @@ impl Pool {
             cached: &self.cached,
             adapter: self.adapter(facts),
         };
+        let PolicyState { policy: Policy { placement, saturation, .. }, memory, .. } =
+            &mut self.policies[policy];
         let weighed = if among == Among::LastResort {
             Ok(weigh_last_resort(now, view.endpoints, &request.failed, &mut self.candidates))
         } else {
-            placement::weigh(placement, &view, turn, &mut self.rng, &mut self.candidates)
+            placement::weigh(placement, &view, memory, &mut self.rng, &mut self.candidates)
         };
         let Ok(weighed) = weighed else {
-            let retry_after = saturation::retry_after(&self.endpoints, facts.policy, &limits, prices);
+            let retry_after = saturation::retry_after(&self.endpoints, facts.policy, saturation, prices);
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
-        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(&placement) };
+        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(placement) };
         let best = placement::least(&self.candidates[..weighed], ties, &mut self.rng)
             .ok_or(Rejection::NoReadyEndpoint)?;
         let decision = self

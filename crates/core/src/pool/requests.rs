@@ -155,6 +155,8 @@ impl Pool {
         if let Some(endpoint) = self.endpoints.get_mut(to) {
             endpoint.begin(id, &placed);
         }
+        let state = self.policy(facts.policy);
+        state.memory.begin(&state.policy.placement, id, to, &facts);
         if let Some(request) = self.requests.get_mut(&id) {
             request.placed = Some(placed);
         }
@@ -246,6 +248,9 @@ impl Pool {
     /// Counts a request out of its endpoint.
     fn release(&mut self, now: Time, id: RequestId, placed: Option<Placed>, effects: &mut Vec<Effect>) {
         let Some(placed) = placed else { return };
+        for state in &mut self.policies {
+            state.memory.end(id);
+        }
         let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
         endpoint.end(now, id, &placed);
         let changed = endpoint.health.inconclusive(now, id);

@@ -1,0 +1,46 @@
+//! What policies keep from one decision to the next.
+
+use super::bounded_load_hash::Ring;
+use super::cache_aware::Trees;
+use super::dynamo_cost::ActiveBlocks;
+use crate::ids::{EndpointId, RequestId};
+use crate::policy::Placement;
+use crate::request::RequestFacts;
+
+/// The memory of one InferencePool's policy. What the present policy has no use for stays empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    /// The endpoint chosen last.
+    pub(super) turn: Option<EndpointId>,
+    pub(super) active: ActiveBlocks,
+    pub(super) ring: Ring,
+    pub(super) trees: Trees,
+}
+
+impl Memory {
+    /// The policy's choice for a request with so many prompt tokens that are new there.
+    pub(crate) fn chosen(&mut self, placement: &Placement, endpoint: EndpointId, uncached: u32) {
+        self.turn = Some(endpoint);
+        if matches!(placement, Placement::SglangCacheAware(_)) {
+            self.trees.grow(endpoint, uncached);
+        }
+    }
+
+    /// A request is under way at an endpoint.
+    pub(crate) fn begin(
+        &mut self,
+        placement: &Placement,
+        request: RequestId,
+        endpoint: EndpointId,
+        facts: &RequestFacts,
+    ) {
+        if matches!(placement, Placement::DynamoCost(_)) {
+            self.active.begin(request, endpoint, facts);
+        }
+    }
+
+    /// A request ended, or left the endpoint it was at.
+    pub(crate) fn end(&mut self, request: RequestId) {
+        self.active.end(request);
+    }
+}

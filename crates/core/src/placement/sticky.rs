@@ -1,0 +1,26 @@
+//! llm-d's "sticky until saturated": a request stays with the endpoints that hold its prompt until they are so far
+//! behind the others that prefilling it anew is the lesser wait; among those left, the fewest uncached tokens win.
+//!
+//! Source: llm-d blog of 17 August 2026, "Sticky Until Saturated: token-aware routing", and the composition that
+//! llm-d-router's `filter/prefixcacheaffinity/README.md` recommends for it: that filter, `token-load-scorer` and
+//! `max-score-picker`. In symbols: keep those with a hit of at least 0.80, unless the least *P* among them exceeds the
+//! least *P* of the others by more than `τ = R·T`; then `argmin P + L·(1 − hit)`, ties at random.
+
+use super::{Candidate, View, affinity};
+use crate::policy::{Affinity, Blend};
+use crate::rng::Rng;
+
+pub(super) fn weigh(
+    affinity: &Affinity,
+    view: &View<'_>,
+    rng: &mut Rng,
+    candidates: &mut [Candidate],
+) -> usize {
+    let kept = affinity::narrow(affinity, view, rng, candidates);
+    let most = super::count(Blend::EMPTY.token_load_threshold);
+    for candidate in &mut candidates[..kept] {
+        // The scorer tells no more tokens apart than its threshold.
+        candidate.cost = affinity::tokens_with(view, candidate).min(most);
+    }
+    kept
+}
