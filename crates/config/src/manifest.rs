@@ -7,6 +7,7 @@ pub(crate) mod inference_pool;
 mod kind;
 mod metadata;
 pub(crate) mod model;
+pub(crate) mod placement;
 pub(crate) mod policy;
 pub(crate) mod route_filter;
 pub(crate) mod route_match;

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use pointsman_config::{GatewayPolicy, Timeouts};
-use pointsman_core::Policy;
+use pointsman_core::{Placement, Policy};
 use support::{GATEWAY, pool, world};
 
 /// The YAML blocks of the reference that are whole objects.
@@ -28,4 +28,27 @@ fn the_documented_policies_are_the_defaults() {
     assert_eq!(pool.timeouts, Timeouts::default());
     assert!(!pool.models.rejects_undeclared());
     assert_eq!(world.gateway, GatewayPolicy::default());
+}
+
+#[test]
+fn the_documented_placement_parameters_are_the_defaults() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manifests.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split("### Placement policies").nth(1).unwrap();
+    for placement in Placement::ALL {
+        assert!(section.contains(&format!("`{}`", placement.as_str())), "{}", placement.as_str());
+    }
+    let block = section.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut seen = Vec::new();
+    for written in block.split("placement:").skip(1) {
+        let policy = format!(
+            "apiVersion: pointsman.dev/v1alpha1\nkind: PoolPolicy\nmetadata: {{name: p}}\nspec:\n  \
+             poolRef: {{name: p}}\n  placement:{}\n---\n",
+            written.trim_end().replace('\n', "\n  ")
+        );
+        let placement = world(&format!("{GATEWAY}{}{policy}", pool("p", 8000))).pools[0].policy.placement;
+        assert_eq!(Some(placement), Placement::named(placement.as_str()));
+        seen.push(placement.as_str());
+    }
+    assert_eq!(seen.len(), 5, "{seen:?}");
 }

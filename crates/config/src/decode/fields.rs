@@ -11,6 +11,7 @@ pub(crate) struct Fields<'a> {
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
     refused: Vec<&'static str>,
+    open: bool,
     mark: Mark,
     path: String,
     pub(crate) report: &'a Report,
@@ -27,6 +28,7 @@ impl<'a> Field<'a> {
             entries,
             known: Vec::new(),
             refused: Vec::new(),
+            open: false,
             mark: self.node.mark,
             path: self.path.clone(),
             report: self.report,
@@ -104,6 +106,11 @@ impl<'a> Fields<'a> {
         self.known.push(name);
     }
 
+    /// Passes over all names not asked for: a mistake that was reported leaves open what they should be.
+    pub(crate) fn ignore_rest(&mut self) {
+        self.open = true;
+    }
+
     /// Where the mapping starts.
     pub(crate) fn spot(&self) -> Spot {
         Spot { mark: self.mark, path: self.path.as_str().into() }
@@ -114,6 +121,9 @@ impl<'a> Fields<'a> {
     }
 
     fn report_unknown(&self) {
+        if self.open {
+            return;
+        }
         for (key, _) in self.entries {
             let name = &*key.name;
             if self.known.contains(&name) || self.refused.contains(&name) {

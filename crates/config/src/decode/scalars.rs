@@ -83,12 +83,23 @@ impl<'a> Field<'a> {
 
     /// A number from 0 to 1.
     pub(crate) fn share(&self) -> Option<f64> {
+        self.number_within(0.0..=1.0, "write a share from 0 to 1".to_owned())
+    }
+
+    /// A number in a range.
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let (low, high) = (*range.start(), *range.end());
+        self.number_within(range, format!("write a number from {low} to {high}"))
+    }
+
+    fn number_within(&self, range: RangeInclusive<f64>, fix: String) -> Option<f64> {
         let scalar = self.scalar("a number")?;
         let number = if scalar.plain { scalar.text.parse::<f64>().ok() } else { None };
         match number {
-            Some(share) if (0.0..=1.0).contains(&share) => Some(share),
+            Some(number) if range.contains(&number) => Some(number),
             Some(other) => {
-                self.error(format!("is {other}, outside 0 to 1"), "write a share from 0 to 1");
+                let (low, high) = (range.start(), range.end());
+                self.error(format!("is {other}, outside {low} to {high}"), fix);
                 None
             }
             None => {

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pointsman_core::{Placement, Policy, RetryBudget, SaturationLimits};
+use pointsman_core::{Policy, RetryBudget, SaturationLimits};
 
 use super::model::{PoolRef, read_pool_ref};
+use super::placement;
 use crate::decode::{Field, Fields};
 use crate::source::quoted;
 use crate::world::{GatewayPolicy, IpNet, Timeouts};
@@ -28,8 +29,7 @@ pub(crate) struct GatewayLimits(pub(crate) GatewayPolicy);
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicy> {
     let pool = read_pool_ref(spec);
     let mut policy = Policy::default();
-    let placements = Placement::ALL.map(|placement| (placement.as_str(), placement));
-    if let Some(placement) = spec.get("placement").and_then(|f| f.choice(&placements)) {
+    if let Some(placement) = spec.get("placement").and_then(|f| placement::read(&f)) {
         policy.placement = placement;
     }
     if let Some(limits) = spec.get("saturation").and_then(|f| f.fields(read_saturation)) {
