@@ -6,7 +6,9 @@
 //! The log leaves through a bounded channel to one thread, so that writing never holds up a request. Where the writer
 //! falls behind, the machine's log ends with a gap mark, and replay stops there and says so.
 
+mod arrivals;
 mod line;
+mod read;
 mod replay;
 mod scramble;
 mod writer;
@@ -18,8 +20,10 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use pointsman_core::{Effect, Event, PoolConfig, Time};
 
+pub use arrivals::{RecordedArrival, RecordedEnding, arrivals};
 pub use line::{FORMAT, Line, RecordedEffect};
-pub use replay::{Divergence, PoolReplay, ReplayError, ReplayReport, read_log, replay};
+pub use read::{ReplayError, read_log};
+pub use replay::{Divergence, PoolReplay, ReplayReport, replay};
 
 use writer::{Entry, Writer};
 

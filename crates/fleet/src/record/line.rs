@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pointsman_core::{Decision, Effect, EndpointId, Event, Health, Rejection, RequestId, Time};
 use serde::{Deserialize, Serialize};
 
-/// The version of the lines' form.
-pub const FORMAT: u32 = 1;
+/// The version of the lines' form: a log of another one is refused. It goes up whenever a line that was written before
+/// can no longer be read, be it for a change in the core's events.
+pub const FORMAT: u32 = 2;
 
 /// One line of an event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(untagged, try_from = "Fields")]
 pub enum Line {
     /// The first line of a state machine, which is empty at that point.
     Header {
@@ -63,6 +64,41 @@ impl Line {
             | Self::Event { pool, .. }
             | Self::Effects { pool, .. }
             | Self::Gap { pool, .. } => *pool,
+        }
+    }
+}
+
+/// What lines are made of. Read as such, a line is gone through once, and what is wrong with it can be named.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    pool: u32,
+    format: Option<u32>,
+    build: Option<String>,
+    seed: Option<u64>,
+    decisions: Option<bool>,
+    seq: Option<u64>,
+    now: Option<Time>,
+    event: Option<Box<Event>>,
+    effects: Option<Vec<serde_json::Value>>,
+    gap: Option<bool>,
+}
+
+impl TryFrom<Fields> for Line {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let pool = fields.pool;
+        match fields {
+            Fields { format: Some(format), build: Some(build), seed: Some(seed), decisions, .. } => {
+                Ok(Self::Header { pool, format, build, seed, decisions: decisions.unwrap_or(false) })
+            }
+            Fields { seq: Some(seq), now: Some(now), event: Some(event), .. } => {
+                Ok(Self::Event { pool, seq, now, event })
+            }
+            Fields { seq: Some(seq), effects: Some(effects), .. } => Ok(Self::Effects { pool, seq, effects }),
+            Fields { gap: Some(gap), .. } => Ok(Self::Gap { pool, gap }),
+            _ => Err("neither a header nor an event, effects or a gap"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reading an event log, and doing it all again.
+//! Doing all of an event log again.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -7,50 +7,7 @@ use pointsman_core::{Effect, Event, Pool, PoolConfig, Time};
 use serde_json::Value;
 
 use super::line::{FORMAT, Line, RecordedEffect};
-
-/// Longer lines are no lines of an event log: a megabyte of prompt has some ten thousand block hashes.
-const MAX_LINE: u64 = 64 << 20;
-
-/// Why an event log cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The reader failed.
-    #[error("line {line}: {source}")]
-    Read {
-        /// The line, from 1.
-        line: u64,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A line is none of an event log.
-    #[error("line {line}: {source}")]
-    Line {
-        /// The line, from 1.
-        line: u64,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// A line is absurdly long.
-    #[error("line {line} is longer than {MAX_LINE} bytes")]
-    TooLong {
-        /// The line, from 1.
-        line: u64,
-    },
-    /// The log was written in another form.
-    #[error("format {found} is not {FORMAT}")]
-    Format {
-        /// Its form.
-        found: u32,
-    },
-    /// A state machine's lines are not in order.
-    #[error("pool {pool}: event {seq} is out of order")]
-    Order {
-        /// The state machine.
-        pool: u32,
-        /// The number where another was due.
-        seq: u64,
-    },
-}
+use super::read::{ReplayError, read_log};
 
 /// What came of doing it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +22,13 @@ impl ReplayReport {
     pub fn is_identical(&self) -> bool {
         self.pools.iter().all(|pool| pool.divergence.is_none() && !pool.gap)
     }
+
+    /// The first event of the log that the core answered otherwise, and its state machine.
+    #[must_use]
+    pub fn first_divergence(&self) -> Option<(u32, &Divergence)> {
+        let found = self.pools.iter().filter_map(|pool| Some((pool.pool, pool.divergence.as_ref()?)));
+        found.min_by_key(|(_, divergence)| divergence.line)
+    }
 }
 
 /// One state machine's part of a [`ReplayReport`].
@@ -72,10 +36,14 @@ impl ReplayReport {
 pub struct PoolReplay {
     /// The state machine.
     pub pool: u32,
+    /// The version of Pointsman that wrote the log.
+    pub build: String,
     /// Events that were handled again.
     pub events: u64,
     /// Effects that came out as recorded.
     pub effects: u64,
+    /// Dispatches and rejections among them.
+    pub decisions: u64,
     /// Whether the log has a gap, where its replay ended.
     pub gap: bool,
     /// The first event whose effects differ, where its replay ended.
@@ -85,34 +53,16 @@ pub struct PoolReplay {
 /// An event that the core answered otherwise than recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
+    /// The event's line in the log, from 1.
+    pub line: u64,
     /// The event's number.
     pub seq: u64,
+    /// When it happened.
+    pub now: Time,
     /// The effects in the log.
     pub recorded: Vec<Value>,
     /// The effects now.
     pub replayed: Vec<Value>,
-}
-
-/// The lines of an event log. A last line without its end, as a killed process leaves it, is left out.
-pub fn read_log(mut reader: impl BufRead) -> impl Iterator<Item = Result<Line, ReplayError>> {
-    let mut number = 0;
-    let mut text = Vec::new();
-    std::iter::from_fn(move || {
-        number += 1;
-        text.clear();
-        let mut bounded = std::io::Read::take(&mut reader, MAX_LINE);
-        match bounded.read_until(b'\n', &mut text) {
-            Err(source) => Some(Err(ReplayError::Read { line: number, source })),
-            Ok(_) if text.last() == Some(&b'\n') => {
-                let line = serde_json::from_slice(&text);
-                Some(line.map_err(|source| ReplayError::Line { line: number, source }))
-            }
-            Ok(read) if u64::try_from(read).is_ok_and(|read| read >= MAX_LINE) => {
-                Some(Err(ReplayError::TooLong { line: number }))
-            }
-            Ok(_) => None,
-        }
-    })
 }
 
 /// Feeds the recorded events to fresh state machines and compares what comes out, bit for bit.
@@ -121,27 +71,28 @@ pub fn read_log(mut reader: impl BufRead) -> impl Iterator<Item = Result<Line, R
 /// When the log cannot be read, or is not in order.
 pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
     let mut machines = BTreeMap::new();
-    for line in read_log(reader) {
-        match line? {
-            Line::Header { format, .. } if format != FORMAT => {
-                return Err(ReplayError::Format { found: format });
+    for (number, line) in (1..).zip(read_log(reader)) {
+        let line = line?;
+        let pool = line.pool();
+        if let Line::Header { format, build, seed, decisions, .. } = line {
+            if format != FORMAT {
+                return Err(ReplayError::Format { line: number, found: format, build });
             }
-            Line::Header { pool, seed, decisions, .. } => {
-                machines.insert(pool, Replayed::new(pool, PoolConfig { seed, decisions }));
+            let config = PoolConfig { seed, decisions };
+            if machines.insert(pool, Replayed::new(pool, build, config)).is_some() {
+                return Err(ReplayError::SecondHeader { line: number, pool });
             }
-            Line::Event { pool, seq, now, event } => match machines.get_mut(&pool) {
-                Some(machine) => machine.event(seq, now, *event)?,
-                None => return Err(ReplayError::Order { pool, seq }),
-            },
-            Line::Effects { pool, seq, effects } => match machines.get_mut(&pool) {
-                Some(machine) => machine.effects(seq, effects)?,
-                None => return Err(ReplayError::Order { pool, seq }),
-            },
-            Line::Gap { pool, .. } => {
-                if let Some(machine) = machines.get_mut(&pool) {
-                    machine.gap();
-                }
-            }
+            continue;
+        }
+        let Some(machine) = machines.get_mut(&pool) else {
+            return Err(ReplayError::NoHeader { line: number, pool });
+        };
+        machine.line = number;
+        match line {
+            Line::Header { .. } => {}
+            Line::Event { seq, now, event, .. } => machine.event(seq, now, *event)?,
+            Line::Effects { seq, effects, .. } => machine.effects(seq, effects)?,
+            Line::Gap { .. } => machine.gap(),
         }
     }
     Ok(ReplayReport { pools: machines.into_values().map(Replayed::end).collect() })
@@ -150,18 +101,27 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
 struct Replayed {
     pool: Pool,
     report: PoolReplay,
+    /// The line that is read.
+    line: u64,
+    /// The last event's line and time.
+    event: (u64, Time),
     /// What the last event led to, until the log tells what it led to then.
     pending: Vec<Value>,
 }
 
 impl Replayed {
-    fn new(pool: u32, config: PoolConfig) -> Self {
-        let report = PoolReplay { pool, events: 0, effects: 0, gap: false, divergence: None };
-        Self { pool: Pool::new(config), report, pending: Vec::new() }
+    fn new(pool: u32, build: String, config: PoolConfig) -> Self {
+        let report =
+            PoolReplay { pool, build, events: 0, effects: 0, decisions: 0, gap: false, divergence: None };
+        Self { pool: Pool::new(config), report, line: 0, event: (0, Time::ZERO), pending: Vec::new() }
     }
 
     const fn is_over(&self) -> bool {
         self.report.gap || self.report.divergence.is_some()
+    }
+
+    const fn out_of_order(&self, seq: u64) -> ReplayError {
+        ReplayError::Order { line: self.line, pool: self.report.pool, seq }
     }
 
     fn event(&mut self, seq: u64, now: Time, event: Event) -> Result<(), ReplayError> {
@@ -171,9 +131,10 @@ impl Replayed {
             return Ok(());
         }
         if seq != self.report.events + 1 {
-            return Err(ReplayError::Order { pool: self.report.pool, seq });
+            return Err(self.out_of_order(seq));
         }
         self.report.events = seq;
+        self.event = (self.line, now);
         let mut effects: Vec<Effect> = Vec::new();
         self.pool.handle(now, event, &mut effects);
         self.pending = effects
@@ -188,7 +149,7 @@ impl Replayed {
             return Ok(());
         }
         if seq != self.report.events {
-            return Err(ReplayError::Order { pool: self.report.pool, seq });
+            return Err(self.out_of_order(seq));
         }
         self.compare(recorded);
         Ok(())
@@ -200,9 +161,12 @@ impl Replayed {
             return;
         }
         if replayed == recorded {
-            self.report.effects += u64::try_from(recorded.len()).unwrap_or(u64::MAX);
+            self.report.effects += recorded.len() as u64;
+            self.report.decisions += recorded.iter().filter(|effect| is_decision(effect)).count() as u64;
         } else {
-            self.report.divergence = Some(Divergence { seq: self.report.events, recorded, replayed });
+            let (line, now) = self.event;
+            let seq = self.report.events;
+            self.report.divergence = Some(Divergence { line, seq, now, recorded, replayed });
         }
     }
 
@@ -216,4 +180,8 @@ impl Replayed {
     fn end(self) -> PoolReplay {
         self.report
     }
+}
+
+fn is_decision(effect: &Value) -> bool {
+    ["Dispatch", "Reject"].iter().any(|kind| effect.get(kind).is_some())
 }

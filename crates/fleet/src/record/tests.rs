@@ -1,8 +1,10 @@
 use std::io::{BufReader, Read as _, Seek as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pointsman_core::{
-    BlockHash, EndpointId, EndpointSpec, PolicyId, PolicySet, Pool, RequestFacts, RequestId,
+    BlockHash, Completion, EndpointId, EndpointSpec, PolicyId, PolicySet, Pool, Rejection, RequestFacts,
+    RequestId, Usage,
 };
 
 use super::*;
@@ -27,11 +29,15 @@ fn events() -> Vec<Event> {
 
 /// Runs the events through a core, with a log that has room for `queue` entries before anything is written.
 fn record(queue: usize) -> String {
+    record_events(queue, (1..).zip(events()))
+}
+
+fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -> String {
     let (sender, receiver) = std::sync::mpsc::sync_channel(queue);
     let mut log = PoolLog { pool: 0, seq: 0, lost: Arc::default(), sender };
     log.send(Entry::Header { pool: 0, seed: CONFIG.seed, decisions: CONFIG.decisions });
     let mut core = Pool::new(CONFIG);
-    for (at, event) in (1..).zip(events()) {
+    for (at, event) in events {
         let now = Time::from_nanos(at);
         let mut effects = Vec::new();
         log.event(now, &event);
@@ -108,14 +114,79 @@ fn a_log_cut_off_in_a_line_replays_to_there() {
     }
 }
 
+/// The reason why neither a replay nor a workload comes of this text.
+#[track_caller]
+fn check_refused(text: &str, reason: &str) {
+    let error = replayed(text).unwrap_err().to_string();
+    assert!(error.starts_with(reason), "{error}");
+}
+
 #[test]
-fn what_is_no_log_is_refused() {
+fn what_is_no_log_is_refused_with_its_line() {
     let text = record(100);
-    assert!(matches!(replayed("{}\n"), Err(ReplayError::Line { line: 1, .. })));
-    let other = text.replace("\"format\":1", "\"format\":99");
-    assert!(matches!(replayed(&other), Err(ReplayError::Format { found: 99 })));
-    let headless: Vec<_> = text.lines().skip(1).collect();
-    assert!(matches!(replayed(&(headless.join("\n") + "\n")), Err(ReplayError::Order { pool: 0, seq: 1 })));
-    let skipped = text.replace("\"seq\":2,", "\"seq\":3,");
-    assert!(matches!(replayed(&skipped), Err(ReplayError::Order { pool: 0, seq: 3 })));
+    for (foreign, reason) in [
+        ("{}\n", "line 1: no line of an event log: column 2: missing field `pool`"),
+        ("kind: InferencePool\n", "line 1: no line of an event log: column 1: expected value"),
+        ("[]\n", "line 1: no line of an event log: column "),
+        ("{\"pool\":0}\n", "line 1: no line of an event log: column 0: neither a header nor an event"),
+        ("\u{0}\u{1}\n", "line 1: no line of an event log: column 1: expected value"),
+    ] {
+        check_refused(foreign, reason);
+        assert!(arrivals(foreign.as_bytes()).unwrap_err().to_string().starts_with(reason));
+    }
+    check_refused(
+        &text.replace("\"format\":2", "\"format\":99"),
+        "line 1: the log is in format 99, written by Pointsman 0.1.0; this one reads format 2",
+    );
+    check_refused(&text.replacen("Aborted", "Unheard", 1), "line 5: no line of an event log: column ");
+    check_refused(&text.replace("\"seq\":2,", "\"seq\":3,"), "line 3: event 3 of pool 0 is out of order");
+    check_refused(
+        &format!("{text}{text}"),
+        &format!("line {}: pool 0 begins a second", text.lines().count() + 1),
+    );
+    let headless = text.split_once('\n').unwrap().1;
+    check_refused(headless, "line 1: pool 0 has no header");
+    assert!(matches!(arrivals(headless.as_bytes()), Err(ReplayError::NoHeader { line: 1, pool: 0 })));
+}
+
+#[test]
+fn a_log_is_a_workload() {
+    let facts = |prompt_tokens| RequestFacts { prompt_tokens, ..RequestFacts::unknown(PolicyId(0)) };
+    let (answered, gone, refused, open) = (RequestId(1), RequestId(2), RequestId(3), RequestId(4));
+    let usage = Usage { output_tokens: Some(12), cached_tokens: Some(3), prompt_tokens: None };
+    let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+    let events = [
+        (1, Event::EndpointUp { endpoint: EndpointId(0), spec }),
+        (10, Event::Arrived { request: answered, facts: facts(100) }),
+        (20, Event::Arrived { request: gone, facts: facts(200) }),
+        (30, Event::FirstToken { request: answered }),
+        (40, Event::Progress { request: gone, output_tokens: 5 }),
+        (50, Event::Finished { request: answered, completion: Completion::Complete, usage }),
+        (60, Event::Aborted { request: gone }),
+        (70, Event::Arrived { request: open, facts: facts(300) }),
+        (75, Event::FirstToken { request: open }),
+        (80, Event::EndpointDown { endpoint: EndpointId(0) }),
+        (90, Event::Arrived { request: refused, facts: facts(400) }),
+    ];
+    let text = record_events(100, events);
+    let found = arrivals(text.as_bytes()).unwrap();
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|it| {
+            let spans = (it.first_token_after.map(nanos), it.ended_after.map(nanos));
+            (nanos(it.at), it.facts.prompt_tokens, it.output_tokens, spans, it.ending)
+        })
+        .collect();
+    let rejected = RecordedEnding::Rejected(Rejection::NoReadyEndpoint);
+    assert_eq!(
+        told,
+        [
+            (0, 100, Some(12), (Some(20), Some(40)), RecordedEnding::Answered(Completion::Complete)),
+            (10, 200, Some(5), (None, Some(40)), RecordedEnding::Aborted),
+            (60, 300, Some(1), (Some(5), None), RecordedEnding::Open),
+            (80, 400, None, (None, Some(0)), rejected),
+        ]
+    );
+    assert_eq!(found[0].usage, usage);
 }
