@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::step::StepTime;
+use super::step::{LinearPiece, StepTime};
 
 /// Why a profile was refused.
 #[derive(Debug, Error)]
@@ -83,12 +83,19 @@ impl EngineProfile {
         let invalid = |field, reason| Err(ProfileError::Invalid { field, reason });
         let step = &self.step;
         let costs = [step.context_ns, step.attention_ns, step.sequence_ns, step.base_ns];
-        let linear = step.linear.iter().flat_map(|piece| [piece.fixed_ns, piece.per_token_ns]);
-        if costs.into_iter().chain(linear).any(|cost| !cost.is_finite() || cost < 0.0) {
+        let slopes = step.linear.iter().map(|piece| piece.per_token_ns);
+        if costs.into_iter().chain(slopes).any(|cost| !cost.is_finite() || cost < 0.0) {
             return invalid("step", "costs are finite and not negative");
         }
         if step.linear.is_empty() || !step.linear.is_sorted_by(|a, b| a.up_to_tokens < b.up_to_tokens) {
             return invalid("step.linear", "needs at least one piece, in ascending order of tokens");
+        }
+        // A steep piece may meet the axis below zero, but not where it holds.
+        let starts = std::iter::once(0).chain(step.linear.iter().map(|piece| piece.up_to_tokens));
+        let at_start =
+            |(piece, start): (&LinearPiece, u32)| piece.fixed_ns + piece.per_token_ns * f64::from(start);
+        if step.linear.iter().zip(starts).map(at_start).any(|cost| !cost.is_finite() || cost < 0.0) {
+            return invalid("step.linear", "a piece costs less than nothing where it begins");
         }
         if step.of(&super::Batch { tokens: 1, sequences: 1, ..Default::default() }).is_zero() {
             return invalid("step", "a step must take time");
@@ -121,13 +128,27 @@ pub enum BuiltinProfile {
     Llama3H100,
     /// Llama-3-8B on one A100 80 GB.
     Llama3A100,
+    /// Llama-2-70B on eight H100 80 GB.
+    Llama70H100,
+    /// Llama-2-70B on eight A100 80 GB.
+    Llama70A100,
+    /// Qwen3-32B on two H100 80 GB.
+    Qwen32H100,
     /// A toy for tests: few blocks, few seats, steps of a millisecond.
     Tiny,
 }
 
 impl BuiltinProfile {
     /// Every profile.
-    pub const ALL: [Self; 4] = [Self::Llama2H100, Self::Llama3H100, Self::Llama3A100, Self::Tiny];
+    pub const ALL: [Self; 7] = [
+        Self::Llama2H100,
+        Self::Llama3H100,
+        Self::Llama3A100,
+        Self::Llama70H100,
+        Self::Llama70A100,
+        Self::Qwen32H100,
+        Self::Tiny,
+    ];
 
     /// The name that commands and files use.
     #[must_use]
@@ -136,6 +157,9 @@ impl BuiltinProfile {
             Self::Llama2H100 => "llama-2-7b-h100",
             Self::Llama3H100 => "llama-3-8b-h100",
             Self::Llama3A100 => "llama-3-8b-a100",
+            Self::Llama70H100 => "llama-2-70b-h100-tp8",
+            Self::Llama70A100 => "llama-2-70b-a100-tp8",
+            Self::Qwen32H100 => "qwen3-32b-h100-tp2",
             Self::Tiny => "tiny",
         }
     }
@@ -149,6 +173,9 @@ impl BuiltinProfile {
             Self::Llama2H100 => include_str!("../../profiles/llama-2-7b-h100.json"),
             Self::Llama3H100 => include_str!("../../profiles/llama-3-8b-h100.json"),
             Self::Llama3A100 => include_str!("../../profiles/llama-3-8b-a100.json"),
+            Self::Llama70H100 => include_str!("../../profiles/llama-2-70b-h100-tp8.json"),
+            Self::Llama70A100 => include_str!("../../profiles/llama-2-70b-a100-tp8.json"),
+            Self::Qwen32H100 => include_str!("../../profiles/qwen3-32b-h100-tp2.json"),
             Self::Tiny => include_str!("../../profiles/tiny.json"),
         })
     }

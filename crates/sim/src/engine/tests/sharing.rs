@@ -72,14 +72,28 @@ fn the_longest_unused_blocks_are_given_up_and_tails_before_heads() {
 
 #[test]
 fn a_preempted_sequence_finds_its_own_blocks_again() {
-    let mut engine = engine(|profile| profile.blocks = 7);
-    engine.submit(hashed(8, 14, [1, 2])).unwrap();
-    let second = engine.submit(hashed(8, 14, [3, 4])).unwrap();
-    let outputs = drain(&mut engine);
-    assert!(engine.gauges().totals.preemptions > 0);
-    let totals = engine.gauges().totals;
-    assert_eq!((totals.prefix_queries, totals.prefix_hits), (16, 0), "only first admissions are counted");
-    assert_eq!(steps_of(&outputs, second).len(), 14);
+    // Two prompts of two blocks each, in seven blocks: the second loses its own after five tokens. While it waits the
+    // first takes two of them, the tail first, so that the head of the prompt is still there: 9 of 13 tokens are
+    // computed again. Where its blocks have no names it is all of them.
+    fn check(hashes: &[u64], recomputed: u32) {
+        let mut engine = engine(|profile| profile.blocks = 7);
+        engine.submit(hashed(8, 14, [1, 2])).unwrap();
+        let second = engine.submit(hashed(8, 14, hashes.iter().copied())).unwrap();
+        let (mut now, mut chunks) = (Time::ZERO, Vec::new());
+        while let Some(step) = engine.start_step(now) {
+            let preempted = engine.gauges().totals.preemptions > 0;
+            let of_second = engine.chunks.iter().filter(|chunk| chunk.id == second && preempted);
+            chunks.extend(of_second.map(|chunk| chunk.tokens));
+            now = step.ends_at;
+            engine.finish_step();
+        }
+        assert_eq!(chunks, [recomputed]);
+        let totals = engine.gauges().totals;
+        assert_eq!((totals.preemptions, totals.generated_tokens), (1, 28), "no token is given twice");
+        assert_eq!((totals.prefix_queries, totals.prefix_hits), (16, 0), "only first admissions are counted");
+    }
+    check(&[3, 4], 9);
+    check(&[], 13);
 }
 
 #[test]
