@@ -16,6 +16,7 @@ mod event;
 mod gauge;
 mod health;
 mod ids;
+mod pace;
 mod placement;
 mod policy;
 mod pool;
@@ -33,6 +34,7 @@ pub use decision::{Candidate, Decision};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks};
 pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
+pub use pace::{PaceBounds, ScrapePace};
 pub use policy::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
     Placement, Policy, PrefixScore, RetryBudget, SaturationLimits,

@@ -13,7 +13,9 @@ pub mod engine;
 mod job;
 mod outcome;
 mod scenario;
+mod simulate;
 
 pub use job::{Job, Jobs, Turn};
 pub use outcome::{End, LoadPoint, Outcome};
 pub use scenario::{Bound, Change, Information, Member, Prefixes, Routing, Scenario};
+pub use simulate::{SimulationError, simulate, simulate_checked};

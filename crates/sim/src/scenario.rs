@@ -57,8 +57,11 @@ pub enum Change {
 /// What the router gets to know of its engines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Information {
-    /// Between two readings of an engine's gauges; `None` where they are never read.
+    /// Between two readings of a busy engine's gauges; `None` where they are never read.
     pub scrape_every: Option<Duration>,
+    /// Between two readings of an idle engine's gauges; in between the pace follows the dispatches
+    /// ([`pointsman_core::ScrapePace`]). Equal to `scrape_every` for readings of one age.
+    pub scrape_idle_every: Duration,
     /// How old a reading is when it reaches the router.
     pub scrape_delay: Duration,
     /// The share of readings that are lost, 0 to 1.
@@ -88,6 +91,7 @@ impl Default for Information {
     fn default() -> Self {
         Self {
             scrape_every: Some(Duration::from_secs(2)),
+            scrape_idle_every: Duration::from_secs(5),
             scrape_delay: Duration::from_millis(5),
             scrape_loss: 0.0,
             blackouts: Vec::new(),

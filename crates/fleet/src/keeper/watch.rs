@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::EngineKind;
-use pointsman_core::{Event, ModelKey};
+use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
 use super::Post;
 use crate::client::{AskError, Client};
 use crate::endpoint::Endpoint;
 use crate::models;
-use crate::scrape::{Bounds, Extractor, FIRST_PATH, Pace, SECOND_PATH, path};
+use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
 
 const MODELS_PATH: &str = "/v1/models";
 /// A thousand models with all that vLLM says of each.
@@ -21,8 +21,8 @@ const MODELS_LIMIT: usize = 1 << 20;
 pub(super) async fn run(post: Post) {
     let vitals = Arc::clone(&post.face.load().vitals);
     let settings = &post.settings;
-    let bounds = Bounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
-    let mut pace = Pace::new(bounds, u64::from(post.face.load().id.0));
+    let bounds = PaceBounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
+    let mut pace = ScrapePace::new(bounds, u64::from(post.face.load().id.0));
     let mut client = Client::new(post.tasks.clone());
     let mut scraper = Scraper::default();
     let mut last = Instant::now();
@@ -39,7 +39,7 @@ pub(super) async fn run(post: Post) {
             models_due = Instant::now() + settings.models_every;
         }
         drop(leave);
-        let pause = pace.next(vitals.dispatched(), vitals.in_flight(), last.elapsed());
+        let pause = pace.next_pause(vitals.dispatched(), vitals.in_flight(), last.elapsed());
         last = Instant::now();
         rest(&post, &endpoint, pause).await;
     }

@@ -185,6 +185,18 @@ impl Engine {
         }
     }
 
+    /// Counted since the start.
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Tokens that a sequence has so far; `None` when it has ended.
+    #[must_use]
+    pub fn generated(&self, id: SequenceId) -> Option<u32> {
+        self.sequences.get(id).map(|sequence| sequence.generated_at(self.steps))
+    }
+
     /// Adapters with sequences in the batch, in ascending order.
     #[must_use]
     pub fn running_adapters(&self) -> Vec<AdapterId> {

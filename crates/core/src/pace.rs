@@ -1,41 +1,43 @@
-//! How often an engine's page is read: seldom while nothing goes there, more often the more does.
+//! How often an engine's gauges are read: seldom while nothing goes there, more often the more does.
 
 use std::time::Duration;
 
-use pointsman_core::Rng;
+use crate::rng::Rng;
 
 /// So many dispatches between two readings, where the bounds allow it.
 const DISPATCHES_PER_READING: f64 = 2.0;
 /// While requests run, gauges change without dispatches too.
 const WHILE_RUNNING: Duration = Duration::from_secs(1);
 
-/// The bounds of the interval between two readings.
+/// The bounds of the interval between two readings of an engine's gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct PaceBounds {
     /// When busy.
-    pub(crate) shortest: Duration,
+    pub shortest: Duration,
     /// When idle.
-    pub(crate) longest: Duration,
+    pub longest: Duration,
 }
 
-/// The pace of one endpoint.
+/// The pace at which one endpoint's gauges are read. Whoever drives a pool asks it after each reading.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace {
-    bounds: Bounds,
+pub struct ScrapePace {
+    bounds: PaceBounds,
     dispatched: u64,
     rng: Rng,
 }
 
-impl Pace {
-    pub(crate) const fn new(bounds: Bounds, seed: u64) -> Self {
+impl ScrapePace {
+    /// The pace of an endpoint that nothing was sent to yet; `seed` spreads its intervals.
+    #[must_use]
+    pub const fn new(bounds: PaceBounds, seed: u64) -> Self {
         Self { bounds, dispatched: 0, rng: Rng::seeded(seed) }
     }
 
     /// The pause until the next reading. `dispatched` counts all requests ever sent there, `in_flight` those that run,
     /// `passed` is the time since the last call. Drawn within ±10 %, so that endpoints do not fall into step.
-    pub(crate) fn next(&mut self, dispatched: u64, in_flight: u32, passed: Duration) -> Duration {
+    pub fn next_pause(&mut self, dispatched: u64, in_flight: u32, passed: Duration) -> Duration {
         let new = dispatched.saturating_sub(std::mem::replace(&mut self.dispatched, dispatched));
-        let Bounds { shortest, longest } = self.bounds;
+        let PaceBounds { shortest, longest } = self.bounds;
         let new = u32::try_from(new).unwrap_or(u32::MAX);
         let mut pause = longest;
         if new > 0 {
@@ -53,12 +55,13 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { shortest: Duration::from_millis(200), longest: Duration::from_secs(5) };
+    const BOUNDS: PaceBounds =
+        PaceBounds { shortest: Duration::from_millis(200), longest: Duration::from_secs(5) };
 
     #[track_caller]
     fn check(dispatched: u64, in_flight: u32, passed: Duration, expected_ms: u64) {
-        let mut pace = Pace::new(BOUNDS, 7);
-        let pause = pace.next(dispatched, in_flight, passed);
+        let mut pace = ScrapePace::new(BOUNDS, 7);
+        let pause = pace.next_pause(dispatched, in_flight, passed);
         let expected = Duration::from_millis(expected_ms);
         assert!(
             pause >= expected * 9 / 10 && pause <= expected * 11 / 10,
@@ -90,8 +93,8 @@ mod tests {
 
     #[test]
     fn only_new_dispatches_count() {
-        let mut pace = Pace::new(BOUNDS, 7);
-        pace.next(1_000, 0, Duration::from_secs(1));
-        assert!(pace.next(1_000, 0, Duration::from_secs(1)) >= Duration::from_millis(4_500));
+        let mut pace = ScrapePace::new(BOUNDS, 7);
+        pace.next_pause(1_000, 0, Duration::from_secs(1));
+        assert!(pace.next_pause(1_000, 0, Duration::from_secs(1)) >= Duration::from_millis(4_500));
     }
 }

@@ -1,0 +1,6 @@
+//! Runs in virtual time, seen from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod conservation;
+mod queueing;
+mod support;
