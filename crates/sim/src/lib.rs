@@ -10,6 +10,7 @@
 //! What this crate must not know: sockets, threads, wall-clock time, HTTP, the text of prompts.
 
 pub mod engine;
+pub mod fit;
 mod job;
 mod outcome;
 mod scenario;
