@@ -8,6 +8,8 @@ mod blend;
 mod bounded_load_hash;
 mod cache_aware;
 mod dynamo_cost;
+#[cfg(test)]
+mod failures;
 mod filter_tree;
 mod least_cost;
 mod least_prefill_work;
@@ -24,6 +26,8 @@ mod two_choices;
 
 use std::cmp::Ordering;
 
+#[cfg(test)]
+pub(crate) use failures::Failure;
 pub(crate) use memory::Memory;
 
 use crate::endpoints::Endpoint;
@@ -92,6 +96,10 @@ pub(crate) fn weigh(
     rng: &mut Rng,
     candidates: &mut [Candidate],
 ) -> Result<usize, Dropped> {
+    #[cfg(test)]
+    if let Some(failure) = memory.failure {
+        return Ok(failure.weigh(view, memory, candidates));
+    }
     match placement {
         Placement::Pointsman => Ok(least_cost::weigh(view, candidates)),
         Placement::RoundRobin => Ok(round_robin::weigh(view, memory.turn, candidates)),

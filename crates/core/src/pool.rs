@@ -1,6 +1,8 @@
 //! The pool's state machine: events in, effects out.
 
 mod endpoints;
+#[cfg(test)]
+mod failures;
 mod invariants;
 mod place;
 mod requests;

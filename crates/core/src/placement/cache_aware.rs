@@ -42,7 +42,7 @@ pub(super) fn weigh(
     candidates.len()
 }
 
-fn is_out_of_balance(parameters: &CacheAware, candidates: &[Candidate]) -> bool {
+pub(super) fn is_out_of_balance(parameters: &CacheAware, candidates: &[Candidate]) -> bool {
     let loads = || candidates.iter().map(|candidate| candidate.in_flight);
     let (least, most) = (loads().min().unwrap_or(0), loads().max().unwrap_or(0));
     most - least > parameters.balance_abs_threshold
@@ -59,12 +59,12 @@ impl Trees {
         *size = (*size + u64::from(tokens)).min(LARGEST_TREE);
     }
 
-    fn size(&self, endpoint: EndpointId) -> u64 {
+    pub(super) fn size(&self, endpoint: EndpointId) -> u64 {
         self.0.get(&endpoint).copied().unwrap_or(0)
     }
 
     /// Forgets endpoints that left.
-    fn keep(&mut self, view: &View<'_>) {
+    pub(super) fn keep(&mut self, view: &View<'_>) {
         if self.0.len() > view.endpoints.len() {
             let known =
                 |id: &EndpointId| view.endpoints.binary_search_by_key(id, |endpoint| endpoint.id).is_ok();

@@ -15,13 +15,18 @@ pub(crate) struct Memory {
     pub(super) active: ActiveBlocks,
     pub(super) ring: Ring,
     pub(super) trees: Trees,
+    #[cfg(test)]
+    pub(crate) failure: Option<super::Failure>,
 }
 
 impl Memory {
     /// The policy's choice for a request with so many prompt tokens that are new there.
     pub(crate) fn chosen(&mut self, placement: &Placement, endpoint: EndpointId, uncached: u32) {
         self.turn = Some(endpoint);
-        if matches!(placement, Placement::SglangCacheAware(_)) {
+        let has_trees = matches!(placement, Placement::SglangCacheAware(_));
+        #[cfg(test)]
+        let has_trees = has_trees || self.failure == Some(super::Failure::SmallestTreeOnMiss);
+        if has_trees {
             self.trees.grow(endpoint, uncached);
         }
     }

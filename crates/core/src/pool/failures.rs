@@ -1,0 +1,136 @@
+//! Failures that other routers had in the field, each brought back by a switch: what is asserted here holds without
+//! the failure and does not with it, so that a change which brings one back is found.
+
+mod fleet;
+
+use std::time::Duration;
+
+use fleet::{Arrival, BLOCK, Fleet};
+
+use super::{InvariantBroken, Pool, PoolConfig};
+use crate::endpoint::EndpointSpec;
+use crate::event::Event;
+use crate::ids::{BlockHash, EndpointId, PolicyId, PolicySet, RequestId};
+use crate::placement::Failure;
+use crate::request::RequestFacts;
+use crate::rng::Rng;
+use crate::time::Time;
+
+impl Pool {
+    /// [`Failure::ProbesZeroLoad`].
+    pub(super) fn zero_load_where_probes_do(&mut self, id: EndpointId) {
+        let failure = Some(Failure::ProbesZeroLoad);
+        if self.policies.iter().any(|state| state.memory.failure == failure)
+            && let Some(endpoint) = self.endpoints.get_mut(id)
+        {
+            endpoint.in_flight = 0;
+        }
+    }
+}
+
+/// A check that must hold, and must not with the failure.
+#[track_caller]
+fn check<T: std::fmt::Debug>(
+    failure: Failure,
+    measure: impl Fn(Option<Failure>) -> T,
+    holds: impl Fn(&T) -> bool,
+) {
+    let (without, with) = (measure(None), measure(Some(failure)));
+    assert!(holds(&without), "without {failure:?}: {without:?}");
+    assert!(!holds(&with), "not found with {failure:?}: {with:?}");
+}
+
+/// A prompt of blocks that belong to `stem`, then of blocks of its own.
+fn prompt(stem: u64, shared: u32, own: u32, number: u64) -> RequestFacts {
+    let block = |kind: u64, number: u64, index: u32| {
+        BlockHash(Rng::seeded(kind << 60 ^ number << 20 ^ u64::from(index)).next_u64())
+    };
+    let stem_blocks = (0..shared).map(|index| block(1, stem, index));
+    let own_blocks = (0..own).map(|index| block(2, number, index));
+    RequestFacts {
+        prompt_tokens: (shared + own) * BLOCK,
+        blocks: stem_blocks.chain(own_blocks).collect(),
+        block_tokens: BLOCK,
+        observes_tokens: true,
+        ..RequestFacts::unknown(PolicyId(0))
+    }
+}
+
+/// Random arrivals at a mean rate for some seconds; `request` makes each from its number and a random one.
+fn poisson(
+    rate: f64,
+    seconds: f64,
+    mut request: impl FnMut(u64, &mut Rng) -> (RequestFacts, u32),
+) -> Vec<Arrival> {
+    let mut rng = Rng::seeded(5);
+    let (mut at, mut arrivals) = (0.0, Vec::new());
+    while at < seconds {
+        let uniform = (1 + rng.below(1 << 30)) as f64 / f64::from(1 << 30);
+        at += -uniform.ln() / rate;
+        let (facts, output) = request(u64::try_from(arrivals.len()).unwrap(), &mut rng);
+        arrivals.push(Arrival { at: Duration::from_secs_f64(at), facts, output });
+    }
+    arrivals
+}
+
+#[test]
+fn requests_one_after_the_other_are_spread() {
+    let served = |failure| {
+        let mut fleet = Fleet::new(1, &[1.0, 1.0], 10_000, failure);
+        for number in 0..448 {
+            fleet.run(&[Arrival { at: Duration::ZERO, facts: prompt(number, 0, 30, number), output: 5 }]);
+        }
+        fleet.served()
+    };
+    check(Failure::NoLoadBetweenRequests, served, |served| served.iter().all(|served| *served > 448 / 3));
+    assert_eq!(served(Some(Failure::NoLoadBetweenRequests)), [448, 0], "as it was reported");
+}
+
+#[test]
+fn a_probe_leaves_the_load_counters_alone() {
+    let invariants = |failure| -> Result<(), InvariantBroken> {
+        let mut pool = Pool::new(PoolConfig::default());
+        pool.policy(PolicyId(0)).memory.failure = failure;
+        let (now, mut effects) = (Time::ZERO + Duration::from_secs(10), Vec::new());
+        for endpoint in [EndpointId(0), EndpointId(1)] {
+            let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+            pool.handle(now, Event::EndpointUp { endpoint, spec }, &mut effects);
+        }
+        for request in 0..10 {
+            let facts = prompt(request, 0, 10, request);
+            pool.handle(now, Event::Arrived { request: RequestId(request), facts }, &mut effects);
+        }
+        pool.handle(now, Event::Probed { endpoint: EndpointId(1), healthy: true }, &mut effects);
+        pool.check_invariants()
+    };
+    check(Failure::ProbesZeroLoad, invariants, Result::is_ok);
+}
+
+#[test]
+fn prompts_that_nobody_holds_do_not_pile_up_on_the_smallest_tree() {
+    // The first endpoint is slow and is sent little: its tree stays the smallest.
+    let p90 = |failure| {
+        let mut fleet = Fleet::new(1, &[6.0, 1.0, 1.0, 1.0], 10_000, failure);
+        fleet.run(&poisson(30.0, 20.0, |number, _| (prompt(number, 0, 40, number), 100)));
+        (fleet.p90(), fleet.served())
+    };
+    check(Failure::SmallestTreeOnMiss, p90, |(p90, _)| *p90 < 2.0);
+}
+
+#[test]
+fn several_routers_do_not_herd() {
+    let p90 = |routers: usize| {
+        move |failure| {
+            let mut fleet = Fleet::new(routers, &[1.0; 5], 10_000, failure);
+            fleet.run(&poisson(60.0, 15.0, |number, rng| {
+                (prompt(number, 0, 30, number), 50 + u32::try_from(rng.below(200)).unwrap())
+            }));
+            (fleet.p90(), fleet.served())
+        }
+    };
+    let (alone, _) = p90(1)(None);
+    check(Failure::GaugesAlone, p90(4), |(p90, served)| {
+        let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+        *p90 < 1.1 * alone && *most < 2 * least
+    });
+}
