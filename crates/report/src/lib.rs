@@ -10,8 +10,11 @@
 
 mod bootstrap;
 mod latency;
+mod markup;
 mod number;
+mod page;
 mod paired;
+pub mod plot;
 mod quantile;
 mod random;
 mod run;
@@ -21,6 +24,7 @@ mod table;
 pub use bootstrap::{Interval, MIN_UNITS, bootstrap};
 pub use latency::{Latencies, Statistic, Timing};
 pub use number::{count, mebibytes, micros, millis, per_second, percent};
+pub use page::html;
 pub use paired::{Change, PairedSlices, Slice};
 pub use quantile::{Level, Quantiles, Samples, median};
 pub use random::Random;

@@ -126,7 +126,7 @@ impl Sweep {
     }
 }
 
-fn names(rows: &[SweepRow]) -> Vec<&str> {
+pub(crate) fn names(rows: &[SweepRow]) -> Vec<&str> {
     let mut names = Vec::new();
     for row in rows {
         if !names.contains(&row.policy.as_str()) {

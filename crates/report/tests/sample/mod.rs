@@ -1,4 +1,5 @@
 //! A sweep of which every figure can be worked out by hand.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::time::Duration;
 

@@ -1,0 +1,133 @@
+//! A sweep as one HTML page that needs nothing else.
+
+mod headline;
+mod style;
+mod tables;
+
+use std::fmt::Write as _;
+
+use crate::markup::escape;
+use crate::plot::{Plot, plots};
+use crate::sweep::Sweep;
+
+/// A plot wider than this gets a row of its own.
+const WIDE: f64 = 700.0;
+
+/// The whole report as one page: no script, no font, no picture and no style from elsewhere; light and
+/// dark as the reader's system is, and light on paper. It is well-formed XML too.
+#[must_use]
+pub fn html(sweep: &Sweep) -> String {
+    let experiment = &sweep.experiment;
+    let title = if experiment.title.is_empty() { "A comparison" } else { experiment.title.as_str() };
+    let mut page = String::with_capacity(256 * 1024);
+    let _ = write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"generator\" content=\"pointsman {}\"/>\n<title>{}</title>\n<style>\n{}</style>\n</head>\n\
+         <body>\n<main>\n",
+        escape(&experiment.version),
+        escape(title),
+        style::sheet()
+    );
+    header(&mut page, sweep, title);
+    if sweep.rows.is_empty() && sweep.bounds.is_empty() {
+        page.push_str("<p>There are no results.</p>\n");
+    } else {
+        headline::write(&mut page, sweep);
+        figures(&mut page, &plots(sweep));
+        tables::write(&mut page, sweep);
+        method(&mut page, sweep);
+    }
+    repeat(&mut page, sweep);
+    let _ = write!(
+        page,
+        "</main>\n<footer>Made by pointsman {}.</footer>\n</body>\n</html>\n",
+        escape(&experiment.version)
+    );
+    page
+}
+
+fn header(page: &mut String, sweep: &Sweep, title: &str) {
+    let experiment = &sweep.experiment;
+    let _ = writeln!(page, "<header>\n<h1>{}</h1>", escape(title));
+    for paragraph in experiment.description.split("\n\n").filter(|text| !text.trim().is_empty()) {
+        let _ = writeln!(page, "<p class=\"lead\">{}</p>", escape(paragraph.trim()));
+    }
+    if !experiment.facts.is_empty() {
+        page.push_str("<dl class=\"facts\">\n");
+        for (name, value) in &experiment.facts {
+            let _ = writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+        }
+        page.push_str("</dl>\n");
+    }
+    page.push_str("</header>\n");
+}
+
+fn figures(page: &mut String, plots: &[Plot]) {
+    page.push_str("<section>\n<h2>Plots</h2>\n<div class=\"plots\">\n");
+    for plot in plots {
+        let class = if plot.width() > WIDE { " class=\"wide\"" } else { "" };
+        let _ = writeln!(page, "<figure{class}>\n{}</figure>", plot.inline());
+    }
+    page.push_str("</div>\n</section>\n");
+}
+
+fn method(page: &mut String, sweep: &Sweep) {
+    page.push_str(
+        "<section>\n<h2>How to read this</h2>\n<dl class=\"method\">\n\
+         <dt>TTFT</dt><dd>Time to first token, from the moment a request was meant to be sent.</dd>\n\
+         <dt>TPOT</dt><dd>Time per output token after the first: (E2E − TTFT) / (tokens − 1).</dd>\n\
+         <dt>NTPOT</dt><dd>End-to-end latency over output tokens.</dd>\n\
+         <dt>E2E</dt><dd>End-to-end latency, to the last byte. In every measure a request that failed or was \
+         refused is infinitely late.</dd>\n\
+         <dt>Figures</dt><dd>The run is the unit: a figure is the mean over runs, one for each seed, of each \
+         run’s own quantile.</dd>\n",
+    );
+    page.push_str(
+        "<dt>Intervals</dt><dd>95 %, over runs: by bootstrap from six runs on, Student’s with five, none \
+         with fewer. All policies meet the same arrivals under the same seed, so a ratio to the baseline is \
+         paired, and far surer than the figures that it is made of.</dd>\n\
+         <dt>Keeping up</dt><dd>A row is overloaded when less than 95 % of the offered rate was completed, \
+         and backlogged when latency grew by more than a quarter from the middle third of the arrivals to the \
+         last. Its latencies depend on how long the run was; plots show them hollow.</dd>\n\
+         <dt>Completed</dt><dd>The rate over the middle 80 % of the completions, so that neither an empty \
+         start nor the drain counts.</dd>\n",
+    );
+    if sweep.policies().len() > 1 {
+        page.push_str("<dt>× best</dt><dd>Over the best policy at the same rate.</dd>\n");
+    }
+    if !sweep.bounds.is_empty() {
+        page.push_str(
+            "<dt>Bounds</dt><dd>They know or do what no router can. They show what is left to gain, and are \
+             no policies.</dd>\n",
+        );
+    }
+    page.push_str("</dl>\n</section>\n");
+}
+
+fn repeat(page: &mut String, sweep: &Sweep) {
+    let experiment = &sweep.experiment;
+    page.push_str("<section>\n<h2>How to repeat it</h2>\n");
+    if !experiment.command.is_empty() {
+        let _ = writeln!(page, "<pre><code>{}</code></pre>", escape(&experiment.command));
+    }
+    let seeds: Vec<String> = sweep.seeds.iter().map(u64::to_string).collect();
+    if !seeds.is_empty() {
+        let _ = writeln!(
+            page,
+            "<p>Version {}, {} {}.</p>",
+            escape(&experiment.version),
+            if seeds.len() == 1 { "seed" } else { "seeds" },
+            seeds.join(", ")
+        );
+    }
+    if let Some(source) = &experiment.source {
+        let _ = writeln!(
+            page,
+            "<details>\n<summary>The experiment’s file</summary>\n<pre><code>{}</code></pre>\n</details>",
+            escape(source)
+        );
+    }
+    page.push_str("</section>\n");
+}

@@ -1,0 +1,78 @@
+//! The font of plots: its outlines for pixels, its widths for layout.
+
+use ttf_parser::Face;
+
+/// The weights that plots use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Regular,
+    Medium,
+}
+
+static REGULAR: &[u8] = include_bytes!("../../assets/Roboto-Regular.ttf");
+static MEDIUM: &[u8] = include_bytes!("../../assets/Roboto-Medium.ttf");
+
+/// The embedded font; a test holds that it is one.
+pub(crate) fn face(weight: Weight) -> Option<Face<'static>> {
+    let bytes = match weight {
+        Weight::Regular => REGULAR,
+        Weight::Medium => MEDIUM,
+    };
+    Face::parse(bytes, 0).ok()
+}
+
+/// How wide a text is at `size` pixels.
+pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
+    let Some(face) = face(weight) else { return 0.0 };
+    let advance = |character| {
+        let glyph = face.glyph_index(character).unwrap_or_default();
+        f64::from(face.glyph_hor_advance(glyph).unwrap_or_default())
+    };
+    text.chars().map(advance).sum::<f64>() * size / f64::from(face.units_per_em())
+}
+
+/// The text cut to a width, with an ellipsis where something is missing.
+pub(crate) fn fitted(text: &str, size: f64, weight: Weight, room: f64) -> String {
+    if width(text, size, weight) <= room {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = text.chars().collect();
+    while kept.pop().is_some() {
+        let cut: String = kept.iter().chain(&['…']).collect();
+        if width(&cut, size, weight) <= room {
+            return cut;
+        }
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_has_every_sign_that_figures_need() {
+        for weight in [Weight::Regular, Weight::Medium] {
+            let face = face(weight).unwrap();
+            for character in "aZ09%()–×µ∞…≥·−".chars() {
+                assert!(face.glyph_index(character).is_some(), "{character} {weight:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn widths_grow_with_the_text() {
+        assert!(width("mm", 10.0, Weight::Regular) > width("m", 10.0, Weight::Regular));
+        assert!(width("m", 20.0, Weight::Regular) > width("m", 10.0, Weight::Regular));
+        assert!(width("policy", 12.0, Weight::Regular) > 25.0);
+    }
+
+    #[test]
+    fn long_texts_are_cut_to_their_room() {
+        assert_eq!(fitted("short", 12.0, Weight::Regular, 100.0), "short");
+        let cut = fitted("a-policy-with-a-very-long-name", 12.0, Weight::Regular, 80.0);
+        assert!(cut.starts_with("a-policy") && cut.ends_with('…'), "{cut}");
+        assert!(width(&cut, 12.0, Weight::Regular) <= 80.0);
+        assert_eq!(fitted("long", 12.0, Weight::Regular, 1.0), "");
+    }
+}

@@ -1,0 +1,232 @@
+//! What a plot consists of, before it becomes SVG or pixels.
+
+use super::font::Weight;
+
+/// A colour by its role, so that a page can give it a light and a dark value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ink {
+    /// Titles and figures.
+    Text,
+    /// Labels of axes and notes.
+    Muted,
+    /// The lines behind the data.
+    Grid,
+    /// The lines of axes.
+    Axis,
+    /// What lies behind everything.
+    Surface,
+    /// The region past every knee.
+    Shade,
+    /// A bound.
+    Bound,
+    /// A policy; wraps at [`Ink::SERIES`].
+    Series(usize),
+}
+
+impl Ink {
+    /// How many series have colours of their own.
+    pub(crate) const SERIES: usize = 8;
+
+    /// Every colour, for style sheets.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let fixed =
+            [Self::Text, Self::Muted, Self::Grid, Self::Axis, Self::Surface, Self::Shade, Self::Bound];
+        fixed.into_iter().chain((0..Self::SERIES).map(Self::Series))
+    }
+
+    /// The name in style sheets.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Muted => "muted".to_owned(),
+            Self::Grid => "grid".to_owned(),
+            Self::Axis => "axis".to_owned(),
+            Self::Surface => "surface".to_owned(),
+            Self::Shade => "shade".to_owned(),
+            Self::Bound => "bound".to_owned(),
+            Self::Series(index) => format!("s{}", index % Self::SERIES),
+        }
+    }
+
+    /// Red, green and blue on white. Series keep at least 3:1 against it and stay apart in the common
+    /// kinds of colour blindness (after Okabe and Ito, "Color Universal Design", 2008, darkened).
+    pub(crate) const fn light(self) -> [u8; 3] {
+        match self {
+            Self::Text => [0x1b, 0x1f, 0x24],
+            Self::Muted => [0x57, 0x5f, 0x6a],
+            Self::Grid => [0xe6, 0xe8, 0xeb],
+            Self::Axis => [0x9a, 0xa1, 0xaa],
+            Self::Surface => [0xff, 0xff, 0xff],
+            Self::Shade => [0xf4, 0xf1, 0xea],
+            Self::Bound => [0x6f, 0x77, 0x82],
+            Self::Series(index) => match index % Self::SERIES {
+                0 => [0x00, 0x5f, 0xb8],
+                1 => [0xd1, 0x49, 0x0c],
+                2 => [0x00, 0x83, 0x5f],
+                3 => [0xb1, 0x4c, 0x8e],
+                4 => [0xa8, 0x6f, 0x00],
+                5 => [0x1f, 0x8f, 0xc4],
+                6 => [0x6d, 0x53, 0xc1],
+                _ => [0x7d, 0x68, 0x58],
+            },
+        }
+    }
+
+    /// The same on a dark page.
+    pub(crate) const fn dark(self) -> [u8; 3] {
+        match self {
+            Self::Text => [0xe8, 0xea, 0xed],
+            Self::Muted => [0xa3, 0xab, 0xb5],
+            Self::Grid => [0x2b, 0x31, 0x39],
+            Self::Axis => [0x5d, 0x66, 0x71],
+            Self::Surface => [0x15, 0x19, 0x1f],
+            Self::Shade => [0x22, 0x21, 0x1e],
+            Self::Bound => [0x98, 0xa1, 0xac],
+            Self::Series(index) => match index % Self::SERIES {
+                0 => [0x5a, 0xb0, 0xff],
+                1 => [0xff, 0x8a, 0x50],
+                2 => [0x35, 0xc9, 0x9a],
+                3 => [0xe8, 0x8b, 0xc4],
+                4 => [0xe8, 0xb5, 0x3a],
+                5 => [0x7f, 0xd3, 0xf7],
+                6 => [0xb3, 0x9d, 0xff],
+                _ => [0xc9, 0xb8, 0xa6],
+            },
+        }
+    }
+}
+
+/// A line's look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stroke {
+    pub(crate) ink: Ink,
+    pub(crate) width: f64,
+    pub(crate) dash: Option<[f64; 2]>,
+    pub(crate) opacity: f64,
+}
+
+impl Stroke {
+    pub(crate) const fn new(ink: Ink, width: f64) -> Self {
+        Self { ink, width, dash: None, opacity: 1.0 }
+    }
+}
+
+/// An area's look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fill {
+    pub(crate) ink: Ink,
+    pub(crate) opacity: f64,
+}
+
+impl Fill {
+    pub(crate) const fn new(ink: Ink) -> Self {
+        Self { ink, opacity: 1.0 }
+    }
+}
+
+/// Where a text's position lies in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// A line of text. `y` is its baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Text {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) text: String,
+    pub(crate) size: f64,
+    pub(crate) weight: Weight,
+    pub(crate) ink: Ink,
+    pub(crate) anchor: Anchor,
+    /// Read from bottom to top.
+    pub(crate) upright: bool,
+}
+
+/// A point of the drawing, in pixels from the upper left corner.
+pub(crate) type Point = (f64, f64);
+
+/// One thing drawn, over those before it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item {
+    Path {
+        points: Vec<Point>,
+        closed: bool,
+        fill: Option<Fill>,
+        stroke: Option<Stroke>,
+    },
+    Circle {
+        centre: Point,
+        radius: f64,
+        fill: Option<Fill>,
+        stroke: Option<Stroke>,
+    },
+    Text(Text),
+    /// Things that share a tooltip.
+    Group {
+        title: String,
+        items: Vec<Self>,
+    },
+}
+
+/// A whole drawing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scene {
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Scene {
+    pub(crate) const fn new(width: f64, height: f64) -> Self {
+        Self { width, height, items: Vec::new() }
+    }
+
+    pub(crate) fn line(&mut self, points: Vec<Point>, stroke: Stroke) {
+        self.items.push(line(points, stroke));
+    }
+
+    pub(crate) fn area(&mut self, points: Vec<Point>, fill: Fill) {
+        self.items.push(Item::Path { points, closed: true, fill: Some(fill), stroke: None });
+    }
+
+    pub(crate) fn text(&mut self, at: Point, text: impl Into<String>, size: f64, ink: Ink, anchor: Anchor) {
+        self.items.push(Item::Text(Text {
+            x: at.0,
+            y: at.1,
+            text: text.into(),
+            size,
+            weight: Weight::Regular,
+            ink,
+            anchor,
+            upright: false,
+        }));
+    }
+
+    pub(crate) fn heading(&mut self, at: Point, text: impl Into<String>, size: f64) {
+        self.items.push(Item::Text(Text {
+            x: at.0,
+            y: at.1,
+            text: text.into(),
+            size,
+            weight: Weight::Medium,
+            ink: Ink::Text,
+            anchor: Anchor::Start,
+            upright: false,
+        }));
+    }
+
+    pub(crate) fn upright_text(&mut self, at: Point, text: impl Into<String>, size: f64, ink: Ink) {
+        self.text(at, text, size, ink, Anchor::Middle);
+        if let Some(Item::Text(text)) = self.items.last_mut() {
+            text.upright = true;
+        }
+    }
+}
+
+pub(crate) fn line(points: Vec<Point>, stroke: Stroke) -> Item {
+    Item::Path { points, closed: false, fill: None, stroke: Some(stroke) }
+}

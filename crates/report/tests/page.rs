@@ -1,0 +1,163 @@
+//! Plots and the page: well-formed, self-contained, and true to the rows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod sample;
+
+use pointsman_report::plot::{Plot, plots};
+use pointsman_report::sweep::Role;
+use pointsman_report::{
+    Experiment, Level, Measure, Random, SeedResult, Statistic, Sweep, html, millis, per_second, percent,
+};
+use roxmltree::{Document, ParsingOptions};
+use sample::{experiment, failing, results, run, sweep};
+
+fn of(results: &[SeedResult]) -> Sweep {
+    Sweep::new(experiment(), results, &mut Random::new(1))
+}
+
+/// Sweeps that have broken, or could break, a report.
+fn hard_cases() -> Vec<(&'static str, Sweep)> {
+    let many: Vec<SeedResult> = (0..30)
+        .flat_map(|index| {
+            let name = format!("policy-number-{index}-with-a-rather-long-name");
+            [10.0, 20.0].map(|rate| run(&name, rate, 1, 1_000 + 10 * index))
+        })
+        .collect();
+    let all_failed = vec![failing(run("a", 10.0, 1, 1_000), 1_000, 1_000)];
+    let mut some_failed = results();
+    some_failed[0] = failing(some_failed[0].clone(), 200, 1_000);
+    let mut broken = vec![run("a", 10.0, 1, 1_000), run("a", f64::MAX, 1, 1_000)];
+    broken[0].completed_rps = f64::NAN;
+    broken[0].arrival_seconds = 0.0;
+    let mut nothing_done = run("a", 10.0, 1, 1_000);
+    (nothing_done.offered, nothing_done.completed, nothing_done.completed_rps) = (0, 0, 0.0);
+    let mut bounds_only = run("a", 10.0, 1, 1_000);
+    bounds_only.role = Role::Bound;
+    let mut markup = run("</svg><script>alert(1)</script>&\u{1}", 10.0, 1, 1_000);
+    markup.endpoints = sample::endpoints(40, 1_000);
+    vec![
+        ("empty", Sweep::new(Experiment::default(), &[], &mut Random::new(1))),
+        ("the sample", sweep()),
+        ("one row", of(&[run("a", 10.0, 1, 1_000)])),
+        ("thirty policies", of(&many)),
+        ("only failures", of(&all_failed)),
+        ("some failures", of(&some_failed)),
+        ("figures that are no numbers", of(&broken)),
+        ("nothing arrived", of(&[nothing_done])),
+        ("only a bound", of(&[bounds_only])),
+        ("markup in a name", of(&[markup])),
+    ]
+}
+
+#[test]
+fn every_plot_is_well_formed_and_has_only_numbers() {
+    for (case, sweep) in hard_cases() {
+        for plot in plots(&sweep) {
+            let svg = plot.svg();
+            let document =
+                Document::parse(&svg).unwrap_or_else(|error| panic!("{case}, {}: {error}", plot.name));
+            assert!(
+                document.descendants().any(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "title")))
+            );
+            assert!(!svg.contains("NaN") && !svg.contains("\"inf"), "{case}, {}", plot.name);
+        }
+    }
+}
+
+#[test]
+fn names_of_plots_are_unique_and_fit_for_files() {
+    let found = plots(&sweep());
+    let mut names: Vec<&str> = found.iter().map(|plot| plot.name.as_str()).collect();
+    assert!(
+        names.contains(&"e2e-p90") && names.contains(&"throughput") && names.contains(&"load"),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().all(|name| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-'))
+    );
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), found.len());
+}
+
+#[test]
+fn every_plot_can_become_a_picture() {
+    for (case, sweep) in hard_cases() {
+        for plot in plots(&sweep).into_iter().take(2) {
+            let png = plot.png(1.0).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(png.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]), "{case}");
+        }
+    }
+    assert!(plots(&sweep())[0].png(0.0).is_err());
+}
+
+/// A page must not fetch anything: not when it is read on a stage without a network, and not to tell
+/// somebody that it is read.
+#[test]
+fn the_page_is_well_formed_and_needs_nothing_else() {
+    for (case, sweep) in hard_cases() {
+        let page = html(&sweep);
+        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+        let document =
+            Document::parse_with_options(&page, options).unwrap_or_else(|error| panic!("{case}: {error}"));
+        for node in document.descendants().filter(roxmltree::Node::is_element) {
+            let name = node.tag_name().name();
+            assert!(
+                !["script", "link", "img", "iframe", "object", "use", "image"].contains(&name),
+                "{case}: {name}"
+            );
+            for attribute in node.attributes() {
+                let fetches = ["src", "href", "srcset", "action", "data"].contains(&attribute.name());
+                assert!(!fetches, "{case}: {} of {name}", attribute.name());
+            }
+        }
+        assert!(!page.contains("url(") && !page.contains("@import"), "{case}");
+        let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
+        let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), unique.len(), "{case}: ids are unique");
+    }
+}
+
+#[test]
+fn the_pages_figures_are_those_of_the_rows() {
+    let sweep = sweep();
+    let page = html(&sweep);
+    for row in sweep.rows.iter().chain(&sweep.bounds) {
+        for (measure, level) in
+            [(Measure::E2e, Level::P50), (Measure::E2e, Level::P90), (Measure::Ttft, Level::P99)]
+        {
+            let text = format!("<td>{}", millis(row.value(Statistic { measure, level })));
+            assert!(page.contains(&text), "{text} of {}", row.policy);
+        }
+        assert!(page.contains(&format!("<td>{}</td>", per_second(Some(row.completed_rps)))));
+        assert!(page.contains(&format!("<td>{}</td>", percent(row.hit_rate))));
+    }
+    assert!(page.contains("−20.0 %"), "pointsman takes four fifths of the baseline's time");
+    assert!(page.contains("<span class=\"state\">overloaded</span>"));
+}
+
+#[test]
+fn the_page_says_how_to_repeat_it() {
+    let page = html(&sweep());
+    for expect in [
+        "Ten &lt;replicas&gt; &amp; one question",
+        "Second paragraph.",
+        "pointsman simulate experiments/ten.yaml --seeds 6",
+        "seeds 1, 2, 3, 4, 5, 6",
+        "fleet: {replicas: 10}",
+        "prefers-color-scheme:dark",
+        "@media print",
+    ] {
+        assert!(page.contains(expect), "{expect}");
+    }
+}
+
+#[test]
+fn a_plot_says_its_points() {
+    let found = plots(&sweep());
+    let plot = found.iter().find(|plot: &&Plot| plot.name == "e2e-p90").unwrap();
+    let svg = plot.svg();
+    assert!(svg.contains("pointsman at 50.0/s: 745 ms, 95 % interval"), "tooltips hold the figures");
+    assert!(svg.contains("round-robin: the knee lies near 75 requests per second"));
+    assert!(svg.contains("E2E p90 (ms)") && svg.contains("offered requests per second"));
+}
