@@ -5,10 +5,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::step::{Step, root};
+use crate::step::{Step, cargo, root};
 
 /// The `openai` client and plain HTTP against the built binary.
 pub(crate) fn client_tests() -> Result<()> {
+    // A log is replayed by another build than the one that wrote it.
+    Step::new("development binary").run(cargo(&["build", "--quiet", "--bin", "pointsman"]))?;
     pytest("the openai client against the built binary", "python")
 }
 
@@ -22,20 +24,21 @@ fn pytest(step: &'static str, name: &str) -> Result<()> {
     let folder = root().join("tests").join(name);
     let mut command = Command::new(environment(name, &folder.join("requirements.txt"))?);
     command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(folder).current_dir(root());
-    command.env("POINTSMAN", binary()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("POINTSMAN", binary("release")).env("POINTSMAN_OTHER_BUILD", binary("debug"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     Step::new(step).run(command)
 }
 
 /// The gateway in front of real vLLM servers on the CPU.
 pub(crate) fn vllm_tests() -> Result<()> {
     let mut command = Command::new("bash");
-    command.arg("tests/vllm/run.sh").current_dir(root()).env("POINTSMAN", binary());
+    command.arg("tests/vllm/run.sh").current_dir(root()).env("POINTSMAN", binary("release"));
     Step::new("two real vLLM servers on the CPU").run(command)
 }
 
-fn binary() -> PathBuf {
+fn binary(profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release/pointsman")
+    target.join(profile).join("pointsman")
 }
 
 /// The Python of an environment under `.cache` that holds `requirements`, made where it is missing or out of date.

@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
     /// Validate manifests without running: every mistake, with file, line and fix
     Check(CheckArgs),
+    /// Make the decisions of a recorded run again, and compare
+    Replay(ReplayArgs),
     /// Print shell completions
     Completions {
         /// The shell
@@ -167,6 +169,22 @@ pub(crate) struct CheckArgs {
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A log is what `pointsman gateway --record LOG` or `pointsman epp --record LOG` wrote. Its events are fed to the
+same code that routes live traffic, and every answer is compared bit for bit with the one recorded.
+
+Exit status: 0 when all are the same, 1 when one differs or the log has a gap (where its writer fell behind);
+the first difference is shown, and nothing behind it is compared.")]
+pub(crate) struct ReplayArgs {
+    /// The event log
+    #[arg(value_name = "LOG")]
+    pub(crate) file: PathBuf,
+    /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -40,6 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Bench(args) => commands::bench::run(*args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pointsman", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

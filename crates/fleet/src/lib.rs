@@ -35,8 +35,8 @@ pub use generation::{Generation, PoolHandle};
 pub use keeper::KeeperSettings;
 pub use models::ServedModels;
 pub use record::{
-    Divergence, FORMAT, Line, PoolReplay, RecordError, RecordedArrival, RecordedEffect, RecordedEnding,
-    ReplayError, ReplayReport, arrivals, read_log, replay,
+    Divergence, FORMAT, Line, LogLines, PoolReplay, RecordError, RecordedArrival, RecordedEffect,
+    RecordedEnding, ReplayError, ReplayReport, arrivals, read_log, replay,
 };
 pub use ticket::{Placed, Ticket};
 pub use vitals::{Pulse, Vitals};

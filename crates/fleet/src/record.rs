@@ -22,7 +22,7 @@ use pointsman_core::{Effect, Event, PoolConfig, Time};
 
 pub use arrivals::{RecordedArrival, RecordedEnding, arrivals};
 pub use line::{FORMAT, Line, RecordedEffect};
-pub use read::{ReplayError, read_log};
+pub use read::{LogLines, ReplayError, read_log};
 pub use replay::{Divergence, PoolReplay, ReplayReport, replay};
 
 use writer::{Entry, Writer};

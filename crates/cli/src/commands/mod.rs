@@ -7,3 +7,4 @@ pub(crate) mod engine;
 pub(crate) mod epp;
 pub(crate) mod gateway;
 pub(crate) mod overhead;
+pub(crate) mod replay;

@@ -53,8 +53,9 @@ pub enum RecordedEnding {
 /// When the log cannot be read.
 pub fn arrivals(reader: impl BufRead) -> Result<Vec<RecordedArrival>, ReplayError> {
     let mut reading = Reading::default();
-    for (number, line) in (1..).zip(read_log(reader)) {
-        let line = line?;
+    let mut lines = read_log(reader);
+    while let Some(line) = lines.next() {
+        let (line, number) = (line?, lines.number());
         let pool = line.pool();
         if !matches!(line, Line::Header { .. }) && !reading.now.contains_key(&pool) {
             return Err(ReplayError::NoHeader { line: number, pool });

@@ -1,6 +1,6 @@
 //! Reading an event log.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use super::line::{FORMAT, Line};
 
@@ -78,25 +78,49 @@ pub enum ReplayError {
 }
 
 /// The lines of an event log. A last line without its end, as a killed process leaves it, is left out.
-pub fn read_log(mut reader: impl BufRead) -> impl Iterator<Item = Result<Line, ReplayError>> {
-    let mut number = 0;
-    let mut text = Vec::new();
-    std::iter::from_fn(move || {
-        number += 1;
-        text.clear();
-        let mut bounded = std::io::Read::take(&mut reader, MAX_LINE);
-        match bounded.read_until(b'\n', &mut text) {
-            Err(source) => Some(Err(ReplayError::Read { line: number, source })),
-            Ok(_) if text.last() == Some(&b'\n') => {
-                let line = serde_json::from_slice(&text);
-                Some(line.map_err(|error| ReplayError::Line { line: number, reason: reason(&error) }))
-            }
-            Ok(read) if u64::try_from(read).is_ok_and(|read| read >= MAX_LINE) => {
-                Some(Err(ReplayError::TooLong { line: number }))
-            }
-            Ok(_) => None,
+pub fn read_log<R: BufRead>(reader: R) -> LogLines<R> {
+    LogLines { reader, number: 0, text: Vec::new(), cut_off: false }
+}
+
+/// What [`read_log`] gives.
+#[derive(Debug)]
+pub struct LogLines<R> {
+    reader: R,
+    number: u64,
+    text: Vec<u8>,
+    cut_off: bool,
+}
+
+impl<R> LogLines<R> {
+    /// The line that was given last, or where reading failed, from 1.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the text ended within a line, once all lines were given.
+    pub const fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+}
+
+impl<R: BufRead> Iterator for LogLines<R> {
+    type Item = Result<Line, ReplayError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.number + 1;
+        self.text.clear();
+        let read = match self.reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.text) {
+            Err(source) => return Some(Err(ReplayError::Read { line, source })),
+            Ok(read) => read as u64,
+        };
+        if self.text.last() != Some(&b'\n') {
+            self.cut_off = read > 0;
+            return (read >= MAX_LINE).then_some(Err(ReplayError::TooLong { line }));
         }
-    })
+        self.number = line;
+        let parsed = serde_json::from_slice(&self.text);
+        Some(parsed.map_err(|error| ReplayError::Line { line, reason: reason(&error) }))
+    }
 }
 
 /// What is wrong with a line's text. The parser sees one line only, so its own line number says nothing.

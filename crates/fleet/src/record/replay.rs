@@ -14,6 +14,10 @@ use super::read::{ReplayError, read_log};
 pub struct ReplayReport {
     /// By state machine, in ascending order.
     pub pools: Vec<PoolReplay>,
+    /// Whole lines that were read.
+    pub lines: u64,
+    /// Whether the log ends within a line, as a killed process leaves it; that line is not looked at.
+    pub cut_off: bool,
 }
 
 impl ReplayReport {
@@ -71,8 +75,9 @@ pub struct Divergence {
 /// When the log cannot be read, or is not in order.
 pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
     let mut machines = BTreeMap::new();
-    for (number, line) in (1..).zip(read_log(reader)) {
-        let line = line?;
+    let mut lines = read_log(reader);
+    while let Some(line) = lines.next() {
+        let (line, number) = (line?, lines.number());
         let pool = line.pool();
         if let Line::Header { format, build, seed, decisions, .. } = line {
             if format != FORMAT {
@@ -95,7 +100,8 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
             Line::Gap { .. } => machine.gap(),
         }
     }
-    Ok(ReplayReport { pools: machines.into_values().map(Replayed::end).collect() })
+    let pools = machines.into_values().map(Replayed::end).collect();
+    Ok(ReplayReport { pools, lines: lines.number(), cut_off: lines.is_cut_off() })
 }
 
 struct Replayed {

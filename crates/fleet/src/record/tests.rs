@@ -111,6 +111,7 @@ fn a_log_cut_off_in_a_line_replays_to_there() {
     for cut in 0..text.len() {
         let report = replayed(&text[..cut]).unwrap();
         assert!(report.is_identical(), "cut at {cut}: {report:?}");
+        assert_eq!(report.cut_off, cut > 0 && text.as_bytes()[cut - 1] != b'\n', "cut at {cut}");
     }
 }
 

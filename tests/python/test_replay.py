@@ -1,0 +1,121 @@
+"""A gateway's event log, replayed by the build that wrote it and by another one."""
+
+import concurrent.futures
+import filecmp
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from conftest import BINARY, PATIENCE, ROOT, fault, run
+
+# The same sources in cargo's development profile: other optimisations, checked arithmetic.
+OTHER_BINARY = os.environ.get("POINTSMAN_OTHER_BUILD", str(ROOT / "target/debug/pointsman"))
+
+
+def replay(log: Path, binary: str = BINARY) -> tuple[int, dict]:
+    done = subprocess.run([binary, "replay", str(log), "--json"], capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def ask(url: str, number: int) -> None:
+    """One request of a mix: conversations with common beginnings, streams and not, some given up."""
+    system = f"You answer for team {number % 5}. " * 60
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": f"Question {number}?"}]
+    body = {
+        "model": ("llama", "lora")[number % 4 == 0],
+        "messages": messages,
+        "max_tokens": 1 + number % 40,
+        "stream": number % 2 == 0,
+        "stream_options": {"include_usage": True} if number % 2 == 0 else None,
+        "cache_salt": f"tenant {number % 3}",
+    }
+    with httpx.Client(timeout=PATIENCE) as client:
+        with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+            for _ in response.iter_raw():
+                if number % 17 == 0:
+                    return
+
+
+@pytest.fixture
+def log(engine, gateway, tmp_path) -> Path:
+    """The log of a gateway under load, whose engines fail now and then and one of which goes."""
+    engines = [
+        engine("--speed", "20", "--allow-faults", "--adapter", "lora", "--seed", str(seed)) for seed in range(4)
+    ]
+    path = tmp_path / "events.jsonl"
+    endpoints = [word for server in engines for word in ("--endpoint", server.url)]
+    front = gateway("--record", str(path), *endpoints)
+    with concurrent.futures.ThreadPoolExecutor(24) as threads:
+        first = [threads.submit(ask, front.url, number) for number in range(300)]
+        fault(engines[0], "status,code=503,count=5")
+        fault(engines[1], "reset,after-tokens=3,count=5")
+        concurrent.futures.wait(first)
+        second = [threads.submit(ask, front.url, number) for number in range(300, 600)]
+        engines[3].stop()
+        concurrent.futures.wait(second)
+    assert front.stop() == 0
+    return path
+
+
+def test_a_live_run_is_decided_the_same_by_two_builds(log):
+    status, report = replay(log)
+    assert (status, report["identical"], report["cut_off"]) == (0, True, False), report
+    [pool] = report["pools"]
+    assert pool["decisions"] >= 600 and not pool["gap"] and pool["divergence"] is None
+    assert replay(log, OTHER_BINARY) == (0, report)
+    assert not filecmp.cmp(OTHER_BINARY, BINARY, shallow=False), "two builds"
+
+    lines = log.read_text().splitlines(keepends=True)
+    arrivals = [line for line in lines if '"Arrived"' in line]
+    assert sum('"blocks":[]' not in line for line in arrivals) >= 600, "prompts are hashed"
+    assert not any("team" in line or "Question" in line or "tenant" in line for line in lines)
+
+    # One dispatch elsewhere, near the end.
+    at = max(number for number, line in enumerate(lines) if '"Dispatch"' in line)
+    changed = json.loads(lines[at])
+    dispatch = next(effect["Dispatch"] for effect in changed["effects"] if "Dispatch" in effect)
+    dispatch["endpoint"] = (dispatch["endpoint"] + 1) % 4
+    log.write_text("".join([*lines[:at], json.dumps(changed, separators=(",", ":")) + "\n", *lines[at + 1 :]]))
+    status, report = replay(log)
+    assert (status, report["identical"]) == (1, False)
+    assert report["pools"][0]["divergence"]["line"] == at
+    told = run("replay", str(log))
+    assert told.returncode == 1 and f"{log}:{at}: event " in told.stdout, told.stdout
+
+    # A gap mark, as the gateway leaves it where its writer falls behind.
+    log.write_text("".join(lines[:200]) + '{"pool":0,"gap":true}\n')
+    status, report = replay(log)
+    assert status == 1 and report["pools"][0]["gap"] and report["pools"][0]["divergence"] is None
+    assert "gap" in run("replay", str(log)).stdout
+
+    # A line cut off, as a killed process leaves it.
+    log.write_text("".join(lines[:200]) + lines[200][:20])
+    status, report = replay(log)
+    assert (status, report["identical"], report["cut_off"]) == (0, True, True)
+    assert f"{log}:201: the log ends within this line" in run("replay", str(log)).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"", "no event log"),
+        (b"kind: InferencePool\n", "line 1: no line of an event log"),
+        (b'{"pool":0,"seq":1,"now":5,"event":"Timer"}\n', "line 1: pool 0 has no header"),
+        (b'{"pool":0,"format":99,"build":"9.0","seed":1,"decisions":false}\n', "line 1: the log is in format 99"),
+        (b"\x1f\x8b\x08\x00\n", "line 1: no line of an event log"),
+    ],
+)
+def test_what_is_no_log_is_refused_with_its_line(tmp_path, text, complaint):
+    path = tmp_path / "foreign.jsonl"
+    path.write_bytes(text)
+    done = run("replay", str(path))
+    assert done.returncode == 1 and done.stdout == ""
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert str(path) in line and complaint in line, line
+    missing = run("replay", str(tmp_path / "none"))
+    assert missing.returncode == 1 and missing.stderr.count("No such file") == 1, missing.stderr
