@@ -1,6 +1,7 @@
 //! The one way in and the one way out of a [`Pool`](crate::Pool): plain data.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,10 @@ use crate::ids::{EndpointId, ModelKey, PolicyId, RequestId};
 use crate::policy::Policy;
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::time::Time;
+
+/// Between two [`Event::Progress`] of a request. Ten times as many told the policies nothing more: in simulated fleets,
+/// equal ones and one with a slow engine, short outputs and long ones, latencies moved by less than 1 %.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +75,7 @@ pub enum Event {
         /// The request.
         request: RequestId,
     },
-    /// Output tokens so far, coalesced by the door to at most one event per request and 100 ms.
+    /// Output tokens so far, coalesced by the door to at most one event per request and [`PROGRESS_EVERY`].
     Progress {
         /// The request.
         request: RequestId,

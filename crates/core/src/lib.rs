@@ -32,7 +32,7 @@ mod window;
 
 pub use decision::{Candidate, Decision};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
-pub use event::{Effect, Event, Fallbacks};
+pub use event::{Effect, Event, Fallbacks, PROGRESS_EVERY};
 pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
 pub use pace::{PaceBounds, ScrapePace};
 pub use policy::{

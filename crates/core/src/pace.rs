@@ -18,6 +18,14 @@ pub struct PaceBounds {
     pub longest: Duration,
 }
 
+impl Default for PaceBounds {
+    /// A page costs an engine more than a request, and between two readings the core corrects the last one by its own
+    /// dispatches.
+    fn default() -> Self {
+        Self { shortest: Duration::from_secs(2), longest: Duration::from_secs(5) }
+    }
+}
+
 /// The pace at which one endpoint's gauges are read. Whoever drives a pool asks it after each reading.
 #[derive(Clone, Debug)]
 pub struct ScrapePace {

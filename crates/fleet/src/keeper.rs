@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use pointsman_core::PaceBounds;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::endpoint::Endpoint;
@@ -35,9 +36,10 @@ pub struct KeeperSettings {
 
 impl Default for KeeperSettings {
     fn default() -> Self {
+        let PaceBounds { shortest, longest } = PaceBounds::default();
         Self {
-            scrape_shortest: Duration::from_secs(2),
-            scrape_longest: Duration::from_secs(5),
+            scrape_shortest: shortest,
+            scrape_longest: longest,
             scrape_budget: Duration::from_secs(2),
             page_limit: 2 << 20,
             probe_every: Duration::from_secs(1),

@@ -1,10 +1,10 @@
 //! What a front door holds of a request: a ticket while it waits, a guard while it runs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pointsman_core::{
-    Completion, Decision, EndpointId, Event, FailureCause, Fallbacks, Rejection, RequestId, Time, Usage,
+    Completion, Decision, EndpointId, Event, FailureCause, Fallbacks, PROGRESS_EVERY, Rejection, RequestId,
+    Time, Usage,
 };
 use tokio::sync::oneshot;
 
@@ -13,9 +13,6 @@ use crate::machine::{Asker, Machine};
 
 /// What a ticket brings: a placement, or why there is none.
 pub(crate) type Answer = Result<Placed, Rejection>;
-
-/// Progress is reported to the core at most this often per request.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// A request that asked for an endpoint. It gets exactly one answer; dropping the ticket withdraws the request.
 #[derive(Debug)]
@@ -165,7 +162,8 @@ impl Placed {
         }
     }
 
-    /// So many output tokens came until now. Cheap to call for every chunk: the core hears of it every 100 ms.
+    /// So many output tokens came until now. Cheap to call for every chunk: the core hears of it every
+    /// [`PROGRESS_EVERY`].
     pub fn progress(&mut self, output_tokens: u32) {
         let now = self.machine.clock.now();
         if now.since(self.reported) >= PROGRESS_EVERY {

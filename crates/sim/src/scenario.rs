@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{Placement, Policy, Time};
+use pointsman_core::{PROGRESS_EVERY, PaceBounds, Placement, Policy, Time};
 
 use crate::engine::EngineProfile;
 
@@ -87,16 +87,17 @@ pub struct Information {
 }
 
 impl Default for Information {
-    /// What a live Pointsman has: see `pointsman-fleet` for the same figures.
+    /// What a live Pointsman has.
     fn default() -> Self {
+        let PaceBounds { shortest, longest } = PaceBounds::default();
         Self {
-            scrape_every: Some(Duration::from_secs(2)),
-            scrape_idle_every: Duration::from_secs(5),
+            scrape_every: Some(shortest),
+            scrape_idle_every: longest,
             scrape_delay: Duration::from_millis(5),
             scrape_loss: 0.0,
             blackouts: Vec::new(),
             network_delay: Duration::from_micros(250),
-            progress_every: Duration::from_millis(100),
+            progress_every: PROGRESS_EVERY,
             tokens_seen: true,
             usage_seen: true,
             prefixes: Prefixes::Approximate,
