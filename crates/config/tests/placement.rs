@@ -92,10 +92,10 @@ fn a_blend_names_the_scorers_it_has() {
          picker: weighted-random}",
         Placement::Blend(blend),
     );
-    let weights = BlendWeights { load_aware: 1.0, token_load: 1.0, ..BlendWeights::NONE };
+    let weights = BlendWeights { load_aware: 1.0, token_load: 1.0, no_hit_lru: 1.0, ..BlendWeights::NONE };
     let blend = Blend { weights, load_aware_threshold: 64, token_load_threshold: 1_000_000, ..Blend::EMPTY };
     check(
-        "{name: llm-d-blend, weights: {loadAware: 1, tokenLoad: 1}, loadAwareThreshold: 64, tokenLoadThreshold: 1M}",
+        "{name: llm-d-blend, weights: {loadAware: 1, tokenLoad: 1, noHitLru: 1}, loadAwareThreshold: 64, tokenLoadThreshold: 1M}",
         Placement::Blend(blend),
     );
     check(

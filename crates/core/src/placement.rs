@@ -16,6 +16,7 @@ mod least_prefill_work;
 mod least_request;
 mod lmetric;
 mod memory;
+mod no_hit_lru;
 mod random;
 mod round_robin;
 mod scraped;
@@ -107,7 +108,7 @@ pub(crate) fn weigh(
         Placement::LeastRequest => Ok(least_request::weigh(candidates)),
         Placement::TwoChoices => Ok(two_choices::weigh(rng, candidates)),
         Placement::FilterTree => filter_tree::weigh(view, rng, candidates),
-        Placement::Blend(blend) => Ok(blend::weigh(blend, view, rng, candidates)),
+        Placement::Blend(blend) => Ok(blend::weigh(blend, view, &mut memory.cold, rng, candidates)),
         Placement::StickyUntilSaturated(affinity) => Ok(sticky::weigh(affinity, view, rng, candidates)),
         Placement::SglangCacheAware(cache) => {
             Ok(cache_aware::weigh(cache, view, &mut memory.trees, candidates))

@@ -157,6 +157,7 @@ fn read_weights(fields: &mut Fields<'_>) -> BlendWeights {
         load_aware: weight("loadAware"),
         active_request: weight("activeRequest"),
         token_load: weight("tokenLoad"),
+        no_hit_lru: weight("noHitLru"),
     }
 }
 

@@ -9,6 +9,7 @@
 //! Two differences, of facts and not of rule: the engine's gauge does not tell adapters that wait from those that run,
 //! so that `lora-affinity-scorer` never gives its 0.6; and a prompt is matched by Pointsman's own prefix index.
 
+use super::no_hit_lru::ColdOrder;
 use super::random::lot;
 use super::{Candidate, View, affinity, scraped};
 use crate::event::Fallbacks;
@@ -18,7 +19,13 @@ use crate::rng::Rng;
 /// Endpoints that can be told apart by drawing: the winner and its fallbacks.
 const DRAWN: usize = Fallbacks::CAPACITY + 1;
 
-pub(super) fn weigh(blend: &Blend, view: &View<'_>, rng: &mut Rng, candidates: &mut [Candidate]) -> usize {
+pub(super) fn weigh(
+    blend: &Blend,
+    view: &View<'_>,
+    cold: &mut ColdOrder,
+    rng: &mut Rng,
+    candidates: &mut [Candidate],
+) -> usize {
     let kept = match &blend.affinity {
         Some(affinity) => affinity::narrow(affinity, view, rng, candidates),
         None => candidates.len(),
@@ -27,6 +34,13 @@ pub(super) fn weigh(blend: &Blend, view: &View<'_>, rng: &mut Rng, candidates: &
     let ranges = Ranges::of(view, candidates);
     for candidate in candidates.iter_mut() {
         candidate.cost = -score(blend, view, &ranges, candidate);
+    }
+    if blend.weights.no_hit_lru > 0.0 {
+        cold.consider(view, candidates);
+        for position in 0..candidates.len() {
+            let score = cold.score(view, candidates, position);
+            candidates[position].cost -= blend.weights.no_hit_lru * score;
+        }
     }
     match blend.picker {
         Picker::MaxScore => {}

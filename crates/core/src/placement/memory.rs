@@ -3,6 +3,7 @@
 use super::bounded_load_hash::Ring;
 use super::cache_aware::Trees;
 use super::dynamo_cost::ActiveBlocks;
+use super::no_hit_lru::ColdOrder;
 use crate::ids::{EndpointId, RequestId};
 use crate::policy::Placement;
 use crate::request::RequestFacts;
@@ -15,6 +16,7 @@ pub(crate) struct Memory {
     pub(super) active: ActiveBlocks,
     pub(super) ring: Ring,
     pub(super) trees: Trees,
+    pub(super) cold: ColdOrder,
     #[cfg(test)]
     pub(crate) failure: Option<super::Failure>,
 }
@@ -23,6 +25,7 @@ impl Memory {
     /// The policy's choice for a request with so many prompt tokens that are new there.
     pub(crate) fn chosen(&mut self, placement: &Placement, endpoint: EndpointId, uncached: u32) {
         self.turn = Some(endpoint);
+        self.cold.sent(endpoint);
         let has_trees = matches!(placement, Placement::SglangCacheAware(_));
         #[cfg(test)]
         let has_trees = has_trees || self.failure == Some(super::Failure::SmallestTreeOnMiss);

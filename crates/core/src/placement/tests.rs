@@ -105,6 +105,29 @@ mod blend {
     }
 
     #[test]
+    fn prompts_that_nobody_holds_go_round_by_the_last_such_one() {
+        let weights = BlendWeights { no_hit_lru: 2.0, ..BlendWeights::NONE };
+        let rule = Placement::Blend(Blend { weights, ..Blend::EMPTY });
+        let mut case = Case::new(1_000, &[At::default(); 3]);
+        let mut send = |costs: &[f64], winner| {
+            assert_eq!(case.decide(rule), (costs.to_vec(), winner));
+            case.memory.chosen(&rule, EndpointId(winner), 1_000);
+        };
+        // New ones in their order, then the one longest ago.
+        send(&[-2.0, -1.0, 0.0], 0);
+        send(&[0.0, -2.0, -1.0], 1);
+        send(&[-1.0, 0.0, -2.0], 2);
+        send(&[-2.0, -1.0, 0.0], 0);
+        send(&[0.0, -2.0, -1.0], 1);
+        // Where somebody holds some, all are equal, and the order stays.
+        let mut held = Case::new(1_000, &[at(0, 0, 16), at(0, 0, 0)]);
+        assert_eq!(held.decide(rule).0, [-1.0, -1.0]);
+        held.memory.chosen(&rule, EndpointId(0), 984);
+        held.endpoints[0].1.cached = 0;
+        assert_eq!(held.decide(rule), (vec![-2.0, 0.0], 0));
+    }
+
+    #[test]
     fn exploration_now_and_then_keeps_all() {
         let affinity = Affinity { exploration_probability: 0.25, ..Affinity::LLM_D };
         let weights = BlendWeights { active_request: 1.0, ..BlendWeights::NONE };

@@ -77,6 +77,8 @@ pub struct BlendWeights {
     pub active_request: f64,
     /// `token-load-scorer`: few uncached prompt tokens in flight from here.
     pub token_load: f64,
+    /// `no-hit-lru-scorer`: for a prompt that nobody holds, the endpoint that got such a one the longest ago.
+    pub no_hit_lru: f64,
 }
 
 impl BlendWeights {
@@ -90,6 +92,7 @@ impl BlendWeights {
         load_aware: 0.0,
         active_request: 0.0,
         token_load: 0.0,
+        no_hit_lru: 0.0,
     };
 }
 
