@@ -1,14 +1,20 @@
-//! Statistics, JSON and tables from results, simulated or measured. Pure.
+//! Statistics, tables, JSON, plots and pages from results, simulated or measured. Pure.
 //!
 //! The way of a result: each request's times become a [`Timing`]; a run's timings become
 //! [`Latencies`]; two arms that replayed the same arrivals become [`PairedSlices`], whose
 //! bootstrap says how sure a difference is; what a script reads is a [`RunReport`]; what a
 //! person reads is a [`Table`].
 //!
+//! Policies at several rates under several seeds become a [`Sweep`] of [`SeedResult`]s: a table
+//! ([`sweep::sweep_table`]), JSON ([`sweep::sweep_json`]), plots ([`plot::plots`]), a page ([`html`]),
+//! files for other tools' notebooks ([`export`]), or all of them in a folder ([`report_files`]).
+//!
 //! Nothing here reads a clock or draws from global randomness: a [`Random`] is an argument,
 //! so the same results and the same seed print the same report.
 
 mod bootstrap;
+pub mod export;
+mod files;
 mod latency;
 mod markup;
 mod number;
@@ -22,6 +28,7 @@ pub mod sweep;
 mod table;
 
 pub use bootstrap::{Interval, MIN_UNITS, bootstrap};
+pub use files::{ReportFile, report_files};
 pub use latency::{Latencies, Statistic, Timing};
 pub use number::{count, mebibytes, micros, millis, per_second, percent};
 pub use page::html;

@@ -39,9 +39,14 @@ impl Table {
     /// by side, each row becomes a block of `heading: cell` lines, so that nothing is cut off.
     #[must_use]
     pub fn render(&self, width: usize) -> String {
+        if self.width() <= width { self.render_columns(&self.widths()) } else { self.render_blocks() }
+    }
+
+    /// How wide the table is with its columns side by side.
+    #[must_use]
+    pub fn width(&self) -> usize {
         let widths = self.widths();
-        let natural = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
-        if natural <= width { self.render_columns(&widths) } else { self.render_blocks() }
+        widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
     }
 
     fn widths(&self) -> Vec<usize> {

@@ -7,6 +7,7 @@ use pointsman_report::plot::{Plot, plots};
 use pointsman_report::sweep::Role;
 use pointsman_report::{
     Experiment, Level, Measure, Random, SeedResult, Statistic, Sweep, html, millis, per_second, percent,
+    report_files,
 };
 use roxmltree::{Document, ParsingOptions};
 use sample::{experiment, failing, results, run, sweep};
@@ -83,7 +84,7 @@ fn names_of_plots_are_unique_and_fit_for_files() {
 #[test]
 fn every_plot_can_become_a_picture() {
     for (case, sweep) in hard_cases() {
-        for plot in plots(&sweep).into_iter().take(2) {
+        for plot in plots(&sweep).into_iter().take(1) {
             let png = plot.png(1.0).unwrap_or_else(|error| panic!("{case}: {error}"));
             assert_eq!(png.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]), "{case}");
         }
@@ -160,4 +161,21 @@ fn a_plot_says_its_points() {
     assert!(svg.contains("pointsman at 50.0/s: 745 ms, 95 % interval"), "tooltips hold the figures");
     assert!(svg.contains("round-robin: the knee lies near 75 requests per second"));
     assert!(svg.contains("E2E p90 (ms)") && svg.contains("offered requests per second"));
+}
+
+#[test]
+fn a_folder_holds_every_form() {
+    let files = report_files(&sweep()).unwrap();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    for expect in [
+        "index.html",
+        "rows.json",
+        "plots/e2e-p90.svg",
+        "plots/e2e-p90.png",
+        "lpg/pointsman/results/json/llama-2-7b-50qps.json",
+        "inference-perf/pointsman/stage_0_lifecycle_metrics.json",
+    ] {
+        assert!(paths.contains(&expect), "{expect} is not in {paths:?}");
+    }
+    assert!(files.iter().all(|file| !file.bytes.is_empty()));
 }

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::{State, Sweep, SweepRow};
 use crate::{Align, Level, Measure, Statistic, Table, count, millis, per_second, percent};
 
@@ -7,92 +9,185 @@ pub fn bounds_note(sweep: &Sweep) -> Option<&'static str> {
     (!sweep.bounds.is_empty()).then_some("Bounds know or do what no router can; they are not policies.")
 }
 
-/// The statistics that the terminal shows.
-const SHOWN: [Statistic; 4] = [
-    Statistic { measure: Measure::E2e, level: Level::P50 },
-    Statistic { measure: Measure::E2e, level: Level::P90 },
-    Statistic { measure: Measure::Ntpot, level: Level::P90 },
-    Statistic { measure: Measure::Ttft, level: Level::P90 },
+const fn p90(measure: Measure) -> Statistic {
+    Statistic { measure, level: Level::P90 }
+}
+
+/// The statistic that is printed with its interval, and by which policies are compared first.
+const LEAD: Statistic = p90(Measure::E2e);
+
+/// What a terminal of a certain width has room for.
+#[derive(Debug, Clone, Copy)]
+struct Detail {
+    shown: &'static [Statistic],
+    interval: bool,
+    every_ratio: bool,
+    hits: bool,
+}
+
+const ALL: &[Statistic] =
+    &[Statistic { measure: Measure::E2e, level: Level::P50 }, LEAD, p90(Measure::Ntpot), p90(Measure::Ttft)];
+const TAILS: &[Statistic] = &[LEAD, p90(Measure::Ntpot), p90(Measure::Ttft)];
+const ENDS: &[Statistic] = &[LEAD, p90(Measure::Ttft)];
+
+/// From the widest to the narrowest.
+const DETAILS: [Detail; 5] = [
+    Detail { shown: ALL, interval: true, every_ratio: true, hits: true },
+    Detail { shown: ALL, interval: true, every_ratio: false, hits: true },
+    Detail { shown: TAILS, interval: true, every_ratio: false, hits: true },
+    Detail { shown: TAILS, interval: false, every_ratio: false, hits: true },
+    Detail { shown: ENDS, interval: false, every_ratio: false, hits: false },
 ];
 
-/// The statistic that is printed with its interval, and by which policies are compared.
-const LEAD: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
-
-/// One table per rate: policies as rows, then the bounds, with the ratio to the best policy beside
-/// each latency. A rate at which no policy lost a request has no columns for losses.
+/// One table per rate: policies as rows, then the bounds, with the ratio to the best policy beside the
+/// latencies; then, for several policies, a table of where each stops keeping up and of its worst
+/// ratios. A narrower terminal gets fewer columns, the same for all rates; JSON has them all.
 #[must_use]
 pub fn sweep_table(sweep: &Sweep, width: usize) -> String {
+    let rates = sweep.rates();
+    let tables = |detail: Detail| -> Vec<Table> {
+        rates.iter().map(|&rate| rate_table(&RateRows::new(sweep, rate), detail)).collect()
+    };
+    let fits = |tables: &Vec<Table>| tables.iter().all(|table| table.width() <= width);
+    let found = DETAILS.into_iter().map(tables).find(fits);
+    let chosen = found.unwrap_or_else(|| DETAILS.last().copied().map(tables).unwrap_or_default());
     let mut text = String::new();
-    for rate in sweep.rates() {
-        let of_rate = |rows: &'_ [SweepRow]| -> Vec<SweepRow> {
-            rows.iter().filter(|row| row.rate == rate).cloned().collect()
-        };
-        let (rows, bounds) = (of_rate(&sweep.rows), of_rate(&sweep.bounds));
-        let offered = rows.iter().chain(&bounds).next().map(|row| row.offered_rps);
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(&format!("{} offered\n\n", per_second(offered)));
-        text.push_str(&rate_table(&rows, &bounds).render(width));
+    for (&rate, table) in rates.iter().zip(&chosen) {
+        let offered = RateRows::new(sweep, rate).all().next().map(|row| row.offered_rps);
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = write!(text, "{gap}{} offered\n\n{}", per_second(offered), table.render(width));
+    }
+    if sweep.policies().len() > 1 {
+        let _ = write!(text, "\n{}", overview(sweep).render(width));
     }
     if let Some(note) = bounds_note(sweep) {
-        text.push_str(&format!("\n{note}\n"));
+        let _ = write!(text, "\n{note}\n");
     }
     text
 }
 
-fn rate_table(rows: &[SweepRow], bounds: &[SweepRow]) -> Table {
-    let all = || rows.iter().chain(bounds);
-    let lost = all().any(|row| row.completed < row.offered);
-    let hits = all().any(|row| row.hit_rate.is_some());
-    let intervals = all().any(|row| row.interval95.latency.get(LEAD).is_some());
-    let mut columns = vec![("policy".to_owned(), Align::Left), ("completed".to_owned(), Align::Right)];
-    for statistic in SHOWN {
-        let name = format!("{} {}", statistic.measure.label(), statistic.level.key());
-        columns.push((name, Align::Right));
-        if statistic == LEAD && intervals {
-            columns.push(("95 % interval".to_owned(), Align::Right));
-        }
-        columns.push(("× best".to_owned(), Align::Right));
+/// The rows of one rate.
+struct RateRows<'a> {
+    policies: Vec<&'a SweepRow>,
+    bounds: Vec<&'a SweepRow>,
+}
+
+impl<'a> RateRows<'a> {
+    fn new(sweep: &'a Sweep, rate: f64) -> Self {
+        let of_rate = |rows: &'a [SweepRow]| rows.iter().filter(|row| row.rate == rate).collect();
+        Self { policies: of_rate(&sweep.rows), bounds: of_rate(&sweep.bounds) }
     }
-    if hits {
-        columns.push(("hit rate".to_owned(), Align::Right));
+
+    fn all(&self) -> impl Iterator<Item = &'a SweepRow> {
+        self.policies.iter().chain(&self.bounds).copied()
     }
-    if lost {
-        columns.push(("rejected".to_owned(), Align::Right));
-        columns.push(("failed".to_owned(), Align::Right));
+}
+
+/// Which columns have something to say.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    detail: Detail,
+    ratios: bool,
+    losses: bool,
+}
+
+impl Columns {
+    fn ratio_of(self, statistic: Statistic) -> bool {
+        self.ratios && (self.detail.every_ratio || statistic == LEAD)
     }
-    columns.push((String::new(), Align::Left));
-    let mut table = Table::new(columns);
-    let line = |row: &SweepRow, name: String| {
-        let mut cells = vec![name, per_second(Some(row.completed_rps))];
-        for statistic in SHOWN {
-            cells.push(millis(row.value(statistic)));
-            if statistic == LEAD && intervals {
-                cells.push(row.interval95.latency.get(LEAD).map_or_else(String::new, |interval| {
-                    format!("{} – {}", millis(Some(interval.low)), millis(Some(interval.high)))
-                }));
-            }
-            cells.push(row.ratio_to_best(statistic).map_or_else(String::new, |ratio| format!("{ratio:.2}")));
+}
+
+fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
+    detail.hits &= rows.all().any(|row| row.hit_rate.is_some());
+    detail.interval &= rows.all().any(|row| row.interval95.latency.get(LEAD).is_some());
+    let losses = rows.all().any(|row| row.completed < row.offered);
+    let columns = Columns { detail, ratios: rows.policies.len() > 1, losses };
+    let mut headings = vec![("policy".to_owned(), Align::Left)];
+    let mut right = |name: &str| headings.push((name.to_owned(), Align::Right));
+    right("completed");
+    for &statistic in detail.shown {
+        right(&name(statistic));
+        if statistic == LEAD && detail.interval {
+            right("95 % interval");
         }
-        if hits {
-            cells.push(percent(row.hit_rate));
+        if columns.ratio_of(statistic) {
+            right("× best");
         }
-        if lost {
-            cells.push(count(row.rejected));
-            cells.push(count(row.failed + row.unfinished));
-        }
-        cells.push(match row.state {
-            State::Stable => String::new(),
-            State::Backlogged | State::Overloaded => row.state.label().to_owned(),
-        });
-        cells
-    };
-    for row in rows {
-        table.row(line(row, row.policy.clone()));
     }
-    for row in bounds {
-        table.row(line(row, format!("({})", row.policy)));
+    if detail.hits {
+        right("hit rate");
+    }
+    if losses {
+        right("rejected");
+        right("failed");
+    }
+    headings.push((String::new(), Align::Left));
+    let mut table = Table::new(headings);
+    for row in &rows.policies {
+        table.row(cells(row, row.policy.clone(), columns));
+    }
+    for row in &rows.bounds {
+        table.row(cells(row, format!("({})", row.policy), columns));
     }
     table
+}
+
+fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
+    let mut cells = vec![name, per_second(Some(row.completed_rps))];
+    for &statistic in columns.detail.shown {
+        cells.push(millis(row.value(statistic)));
+        if statistic == LEAD && columns.detail.interval {
+            let interval = row.interval95.latency.get(LEAD);
+            cells.push(interval.map_or_else(String::new, |interval| {
+                format!("{} – {}", millis(Some(interval.low)), millis(Some(interval.high)))
+            }));
+        }
+        if columns.ratio_of(statistic) {
+            cells.push(ratio(row.ratio_to_best(statistic)));
+        }
+    }
+    if columns.detail.hits {
+        cells.push(percent(row.hit_rate));
+    }
+    if columns.losses {
+        cells.push(count(row.rejected));
+        cells.push(count(row.failed + row.unfinished));
+    }
+    cells.push(match row.state {
+        State::Stable => String::new(),
+        State::Backlogged | State::Overloaded => row.state.label().to_owned(),
+    });
+    cells
+}
+
+fn overview(sweep: &Sweep) -> Table {
+    let several = sweep.rates().len() > 1;
+    let leads = [LEAD, p90(Measure::Ttft)];
+    let mut headings = vec![("over all rates".to_owned(), Align::Left)];
+    if several {
+        headings.push(("keeps up to".to_owned(), Align::Right));
+        headings.push(("not with".to_owned(), Align::Right));
+    }
+    headings.extend(leads.map(|lead| (format!("worst {} × best", name(lead)), Align::Right)));
+    let mut table = Table::new(headings);
+    let worst = leads.map(|lead| sweep.worst_ratios(lead));
+    for (index, policy) in sweep.policies().into_iter().enumerate() {
+        let mut cells = vec![policy.to_owned()];
+        if several {
+            let knee = sweep.knees.iter().find(|knee| knee.policy == policy);
+            cells.push(per_second(knee.and_then(|knee| knee.stable)));
+            cells.push(per_second(knee.and_then(|knee| knee.unstable)));
+        }
+        cells.extend(worst.iter().map(|ratios| ratio(ratios.get(index).and_then(|(_, ratio)| *ratio))));
+        table.row(cells);
+    }
+    table
+}
+
+fn name(statistic: Statistic) -> String {
+    format!("{} {}", statistic.measure.label(), statistic.level.key())
+}
+
+fn ratio(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
