@@ -92,7 +92,11 @@ impl Pool {
             Event::EndpointDown { endpoint } => self.endpoint_down(endpoint),
             Event::Load { endpoint, report } => self.load(now, endpoint, report),
             Event::Probed { endpoint, healthy } => self.probed(now, endpoint, healthy, effects),
-            Event::PolicyChanged { policy, to } => self.policy(policy).policy = to,
+            Event::PolicyChanged { policy, to } => {
+                let state = self.policy(policy);
+                state.memory.policy_changed(&state.policy.placement, &to.placement);
+                state.policy = to;
+            }
             Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
             Event::FirstToken { request } => self.first_token(now, request),

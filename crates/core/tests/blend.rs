@@ -64,9 +64,9 @@ fn a_difference_of_one_in_queues_counts_in_full() {
 }
 
 #[test]
-fn an_endpoint_never_read_gets_nothing_from_gauges_and_is_outside_their_range() {
-    let gauges = [Some(gauge(5, 8, 0.5)), None, Some(gauge(9, 8, 0.5))];
-    check(&mut driver(Blend::LLM_D, &gauges), stream(10), &[3.0, 0.0, 1.0]);
+fn an_endpoint_never_read_counts_as_idle() {
+    let gauges = [Some(gauge(3, 8, 0.5)), None, Some(gauge(4, 8, 0.5))];
+    check(&mut driver(Blend::LLM_D, &gauges), stream(10), &[1.5, 4.0, 1.0]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //!
 //! Source: llm-d-router, `pkg/epp/framework/plugins/scheduling` (`scorer/*`, `picker/*`), defaults of
 //! `pkg/epp/config/loader/defaults.go`, as of August 2026 (`ebab68792`). They read the engines' gauges as last scraped,
-//! however old; an endpoint never read gets nothing from the scorers of queue and KV use and does not take part in
-//! their range.
+//! however old; one never read is zero, so that such an endpoint counts as idle (pull request 2848 of September leaves
+//! it unscored). Equal scores are drawn among (pull request 2515 takes turns).
 //!
 //! Two differences, of facts and not of rule: the engine's gauge does not tell adapters that wait from those that run,
 //! so that `lora-affinity-scorer` never gives its 0.6; and a prompt is matched by Pointsman's own prefix index.
@@ -61,9 +61,7 @@ impl Ranges {
     fn of(view: &View<'_>, candidates: &[Candidate]) -> Self {
         let mut ranges = Self { waiting: Range::EMPTY, running: Range::EMPTY, most_in_flight: 0 };
         for candidate in candidates {
-            if let Some(report) = scraped::report(view, candidate) {
-                ranges.waiting.add(report.waiting.unwrap_or(0));
-            }
+            ranges.waiting.add(scraped::waiting(view, candidate));
             ranges.running.add(scraped::running(view, candidate));
             ranges.most_in_flight = ranges.most_in_flight.max(candidate.in_flight);
         }
@@ -96,17 +94,14 @@ impl Range {
 
 fn score(blend: &Blend, view: &View<'_>, ranges: &Ranges, candidate: &Candidate) -> f64 {
     let weights = &blend.weights;
-    let report = scraped::report(view, candidate);
-    let waiting = report.and_then(|report| report.waiting).unwrap_or(0);
+    let waiting = scraped::waiting(view, candidate);
     // A scorer without weight is not asked: its facts may cost something.
     let weighted = |weight: f64, score: &dyn Fn() -> f64| {
         if weight == 0.0 { 0.0 } else { weight * score().clamp(0.0, 1.0) }
     };
-    weighted(weights.queue, &|| report.map_or(0.0, |_| ranges.waiting.fewness(waiting)))
+    weighted(weights.queue, &|| ranges.waiting.fewness(waiting))
         + weighted(weights.running_requests, &|| ranges.running.fewness(scraped::running(view, candidate)))
-        + weighted(weights.kv_cache_utilization, &|| {
-            report.map_or(0.0, |report| 1.0 - report.kv_use.unwrap_or(0.0))
-        })
+        + weighted(weights.kv_cache_utilization, &|| 1.0 - scraped::kv_use(view, candidate))
         + weighted(weights.prefix_cache, &|| prefix(blend, view, candidate))
         + weighted(weights.lora_affinity, &|| lora_affinity(view, candidate))
         + weighted(weights.load_aware, &|| {

@@ -103,6 +103,11 @@ impl ActiveBlocks {
         }
     }
 
+    /// The requests and where they are, in no order.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (RequestId, EndpointId)> {
+        self.requests.iter().map(|(request, active)| (*request, active.endpoint))
+    }
+
     fn tokens(&self, endpoint: EndpointId) -> u64 {
         self.tokens.get(&endpoint).copied().unwrap_or(0)
     }

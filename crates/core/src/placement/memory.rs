@@ -22,6 +22,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// The policy was set or changed: what another rule remembered is of no use to it.
+    pub(crate) fn policy_changed(&mut self, from: &Placement, to: &Placement) {
+        if std::mem::discriminant(from) != std::mem::discriminant(to) {
+            let Self { active, ring, trees, cold, .. } = self;
+            (*active, *ring, *trees, *cold) = Default::default();
+        }
+    }
+
     /// The policy's choice for a request with so many prompt tokens that are new there.
     pub(crate) fn chosen(&mut self, placement: &Placement, endpoint: EndpointId, uncached: u32) {
         self.turn = Some(endpoint);
@@ -50,5 +58,10 @@ impl Memory {
     /// A request ended, or left the endpoint it was at.
     pub(crate) fn end(&mut self, request: RequestId) {
         self.active.end(request);
+    }
+
+    /// The requests that count as under way, for the invariants.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (RequestId, EndpointId)> {
+        self.active.requests()
     }
 }

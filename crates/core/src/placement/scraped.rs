@@ -5,7 +5,7 @@ use super::{Candidate, View};
 use crate::endpoint::LoadReport;
 
 /// The endpoint's last reading.
-pub(super) fn report<'a>(view: &View<'a>, candidate: &Candidate) -> Option<&'a LoadReport> {
+fn report<'a>(view: &View<'a>, candidate: &Candidate) -> Option<&'a LoadReport> {
     view.endpoints[candidate.index].gauge.as_ref().map(|gauge| &gauge.report)
 }
 

@@ -82,8 +82,9 @@ mod blend {
     #[test]
     fn the_prefix_counts_three_times_its_share() {
         let endpoints = [at(0, 0, 500), at(0, 0, 1_000), at(0, 0, 0)];
-        check(Placement::Blend(Blend::LLM_D), 1_000, &endpoints, &[-1.5, -3.0, 0.0], 1);
-        check(Placement::Blend(Blend::LLM_D), 0, &[at(0, 0, 0); 1], &[0.0], 0);
+        // Gauges that were never read are equal: 2 and 2.
+        check(Placement::Blend(Blend::LLM_D), 1_000, &endpoints, &[-5.5, -7.0, -4.0], 1);
+        check(Placement::Blend(Blend::LLM_D), 0, &[at(0, 0, 0); 1], &[-4.0], 0);
     }
 
     #[test]

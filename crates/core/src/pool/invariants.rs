@@ -24,6 +24,9 @@ pub enum InvariantBroken {
     /// A learned figure is not finite and positive.
     #[error("endpoint {0:?}: {1} is not finite and positive")]
     Figure(EndpointId, &'static str),
+    /// A policy remembers a request at an endpoint where it is not.
+    #[error("request {0:?} is remembered at endpoint {1:?} and is not there")]
+    Remembered(RequestId, EndpointId),
 }
 
 #[derive(Default)]
@@ -63,6 +66,12 @@ impl Pool {
                     sum.prefilling += 1;
                     sum.prefilling_tokens += u64::from(tokens);
                 }
+            }
+        }
+        for (request, endpoint) in self.policies.iter().flat_map(|state| state.memory.requests()) {
+            let placed = self.requests.get(&request).and_then(|request| request.placed);
+            if placed.is_none_or(|placed| placed.endpoint != endpoint) {
+                return Err(InvariantBroken::Remembered(request, endpoint));
             }
         }
         let prices = self.rates.prices(crate::time::Time::ZERO);
