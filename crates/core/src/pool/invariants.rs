@@ -46,6 +46,7 @@ impl Pool {
     ///
     /// The first invariant found broken.
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
+        self.check_memory()?;
         let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
         for (id, request) in &self.requests {
             let Some(placed) = &request.placed else { continue };
@@ -66,12 +67,6 @@ impl Pool {
                     sum.prefilling += 1;
                     sum.prefilling_tokens += u64::from(tokens);
                 }
-            }
-        }
-        for (request, endpoint) in self.policies.iter().flat_map(|state| state.memory.requests()) {
-            let placed = self.requests.get(&request).and_then(|request| request.placed);
-            if placed.is_none_or(|placed| placed.endpoint != endpoint) {
-                return Err(InvariantBroken::Remembered(request, endpoint));
             }
         }
         let prices = self.rates.prices(crate::time::Time::ZERO);
@@ -104,6 +99,17 @@ impl Pool {
                 if !(figure.is_finite() && figure > 0.0) {
                     return Err(InvariantBroken::Figure(id, name));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Policies remember requests only where they are.
+    fn check_memory(&self) -> Result<(), InvariantBroken> {
+        for (request, endpoint) in self.policies.iter().flat_map(|state| state.memory.requests()) {
+            let placed = self.requests.get(&request).and_then(|request| request.placed);
+            if placed.is_none_or(|placed| placed.endpoint != endpoint) {
+                return Err(InvariantBroken::Remembered(request, endpoint));
             }
         }
         Ok(())
