@@ -72,20 +72,34 @@ impl Pool {
     }
 
     pub(super) fn progress(&mut self, now: Time, id: RequestId, output_tokens: u32) {
-        let Some(placed) = self.requests.get_mut(&id).and_then(|request| request.placed.as_mut()) else {
-            return;
-        };
+        let Some(placed) = self.requests.get(&id).and_then(|request| request.placed) else { return };
         if placed.prefilling {
             self.output_seen(now, id, output_tokens);
             return;
         }
+        if !self.learn_pace(now, &placed, output_tokens) {
+            return;
+        }
+        let new = output_tokens - placed.pace.output;
         let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
+        endpoint.history.changing(now, endpoint.counts());
+        endpoint.context += u64::from(new);
+        let pace = PaceMark { at: now, output: output_tokens, prefilled: endpoint.prefill.prefilled() };
+        if let Some(placed) = self.requests.get_mut(&id).and_then(|request| request.placed.as_mut()) {
+            placed.context += u64::from(new);
+            placed.pace = pace;
+        }
+    }
+
+    /// The pace of a stream since the last sight of it; whether that was worth a measurement.
+    fn learn_pace(&mut self, now: Time, placed: &Placed, output_tokens: u32) -> bool {
+        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return false };
         let mark = placed.pace;
         let new = output_tokens.saturating_sub(mark.output);
         let stretch = seconds(now.since(mark.at));
         // A request whose tokens were not to be seen has no mark to measure from.
         if new == 0 || mark.output == 0 || stretch < SHORTEST_STRETCH {
-            return;
+            return false;
         }
         let requests = endpoint.in_flight.saturating_sub(endpoint.prefill.len()).max(1);
         let measured = DecodeMeasurement {
@@ -98,10 +112,7 @@ impl Pool {
         if stretch <= LONGEST_STRETCH {
             self.rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);
         }
-        endpoint.history.changing(now, endpoint.counts());
-        endpoint.context += u64::from(new);
-        placed.context += u64::from(new);
-        placed.pace = PaceMark { at: now, output: output_tokens, prefilled: endpoint.prefill.prefilled() };
+        true
     }
 
     pub(super) fn attempt_failed(
@@ -175,6 +186,10 @@ impl Pool {
             let sent = (id, placed.dispatched);
             match completion {
                 Completion::Complete => {
+                    // Streams shorter than the time between two reports of progress tell their pace here.
+                    if let Some(output) = usage.output_tokens.filter(|_| request.facts.observes_tokens) {
+                        self.learn_pace(now, placed, output);
+                    }
                     self.learn_from_reply(now, &request.facts, placed, usage);
                     self.endpoint_served(now, placed.endpoint, sent, effects);
                 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use pointsman_core::{FailureCause, LoadReport, RequestId, Time};
 
+use crate::engine::SequenceId;
+
 /// An engine, by its place in the fleet.
 pub(super) type Member = u32;
 
@@ -22,9 +24,11 @@ pub(super) struct Attempt {
 
 /// What a router sends to an engine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Delivery {
-    pub(super) attempt: Attempt,
-    pub(super) to: Member,
+pub(super) enum Delivery {
+    /// A request.
+    Request { attempt: Attempt, to: Member },
+    /// The end of a connection: nobody waits for this sequence any more.
+    Hangup { sequence: SequenceId, attempt: Attempt, at: Member },
 }
 
 /// What the other side of a connection to an engine gets to see.
@@ -66,6 +70,16 @@ pub(super) enum Occasion {
     Scrape { router: u32, of: Member },
     /// A router's core wants to be woken.
     Wake { router: u32 },
+    /// A member's change of that number takes place.
+    Change { of: Member, number: u32 },
+    /// A probe sets out, if there is still a reason for it.
+    Probe { router: u32, of: Member },
+    /// A probe was answered, or not.
+    Probed { router: u32, of: Member, healthy: bool },
+    /// A router looks whether streams from an engine have been silent for too long.
+    Patience { router: u32, of: Member },
+    /// Kubernetes looks whether an engine is ready, which matters to a Service.
+    Readiness(Member),
 }
 
 /// One thing that happens.
@@ -111,6 +125,11 @@ impl Agenda {
     /// A router sends something to an engine.
     pub(super) fn send(&mut self, now: Time, delivery: Delivery) {
         self.deliveries.push_back((now + self.network_delay, delivery));
+    }
+
+    /// One way between router and engine.
+    pub(super) const fn network_delay(&self) -> Duration {
+        self.network_delay
     }
 
     /// An engine's answer, or the end of its connection, sets out for the router.

@@ -20,6 +20,8 @@ pub(super) struct Flight {
     pub(super) sequence: Option<SequenceId>,
     /// When the router saw the present attempt's first token.
     pub(super) first_token: Option<Time>,
+    /// When it was sent, or anything last came of it.
+    pub(super) seen: Time,
 }
 
 impl Flight {
@@ -50,7 +52,9 @@ impl Flights {
         });
         self.opened += 1;
         let id = RequestId(self.opened << 32 | u64::from(place));
-        let flight = Flight { id, job, router, attempt: 0, member: None, sequence: None, first_token: None };
+        let seen = job.arrival;
+        let flight =
+            Flight { id, job, router, attempt: 0, member: None, sequence: None, first_token: None, seen };
         self.all[place as usize] = Some(flight);
         id
     }

@@ -64,6 +64,55 @@ impl Front {
         }
     }
 
+    /// An engine takes nothing new.
+    pub(super) fn draining(&mut self, now: Time, of: Member, orders: &mut Vec<Order>) -> Result<(), Broken> {
+        match self {
+            Self::Pools(pools) => pools.draining(now, of, orders),
+            Self::Service(service) => {
+                service.left(of);
+                Ok(())
+            }
+        }
+    }
+
+    /// An engine that takes nothing new has nothing of this router's any more.
+    pub(super) fn left(
+        &mut self,
+        now: Time,
+        router: u32,
+        of: Member,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), Broken> {
+        match self {
+            Self::Pools(pools) => pools.left(now, router, of, orders),
+            Self::Service(_) => Ok(()),
+        }
+    }
+
+    /// Kubernetes found an engine ready or not, which is a Service's only knowledge of it.
+    pub(super) fn found(&mut self, of: Member, ready: bool) {
+        match self {
+            Self::Service(service) if ready => service.joined(of),
+            Self::Service(service) => service.left(of),
+            Self::Pools(_) => {}
+        }
+    }
+
+    /// A probe of an engine was answered, or not.
+    pub(super) fn probed(
+        &mut self,
+        now: Time,
+        router: u32,
+        of: Member,
+        healthy: bool,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), Broken> {
+        match self {
+            Self::Pools(pools) => pools.probed(now, router, of, healthy, orders),
+            Self::Service(_) => Ok(()),
+        }
+    }
+
     /// A job wants an engine.
     pub(super) fn arrived(
         &mut self,

@@ -8,7 +8,9 @@ mod agenda;
 mod arrivals;
 mod flights;
 mod front;
+mod life;
 mod pools;
+mod probes;
 mod run;
 mod scrapes;
 mod servers;
@@ -23,7 +25,7 @@ use run::Run;
 
 use crate::job::Jobs;
 use crate::outcome::Outcome;
-use crate::scenario::{Routing, Scenario};
+use crate::scenario::{Change, Routing, Scenario};
 
 /// Why a run has no outcome.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -97,9 +99,19 @@ fn validate(scenario: &Scenario) -> Result<(), SimulationError> {
         return Err(SimulationError::EmptyFleet);
     }
     for (member, engine) in scenario.fleet.iter().enumerate() {
-        let slowness = engine.slowness;
-        if !(slowness.is_finite() && slowness > 0.0) {
-            return Err(SimulationError::Slowness { member, slowness });
+        let later = engine.changes.iter().filter_map(|(_, change)| match change {
+            Change::Slowness(slowness) => Some(*slowness),
+            Change::Dies
+            | Change::Restarts
+            | Change::Hangs
+            | Change::Resumes
+            | Change::Drains
+            | Change::Lies => None,
+        });
+        for slowness in std::iter::once(engine.slowness).chain(later) {
+            if !(slowness.is_finite() && slowness > 0.0) {
+                return Err(SimulationError::Slowness { member, slowness });
+            }
         }
     }
     Ok(())
@@ -116,6 +128,8 @@ enum Order {
     Fail { request: RequestId },
     /// Wake this router's core then.
     WakeAt { router: u32, at: Time },
+    /// Probe the engine as long as it is ejected.
+    Probe { router: u32, of: Member, ejected: bool },
 }
 
 /// An invariant that did not hold.

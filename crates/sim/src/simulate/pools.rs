@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_core::{
-    BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, InvariantBroken,
+    BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, Health, InvariantBroken,
     LoadReport, Policy, PolicyId, PolicySet, Pool, PoolConfig, RequestFacts, Time, Usage,
 };
 
@@ -84,6 +84,36 @@ impl Pools {
         Ok(())
     }
 
+    /// It takes nothing new.
+    pub(super) fn draining(&mut self, now: Time, of: Member, orders: &mut Vec<Order>) -> Result<(), Broken> {
+        for router in 0..self.count() {
+            self.tell(now, router, Event::EndpointDraining { endpoint: EndpointId(of) }, orders)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of this router's is there any more, and it is gone.
+    pub(super) fn left(
+        &mut self,
+        now: Time,
+        router: u32,
+        of: Member,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), Broken> {
+        self.tell(now, router, Event::EndpointDown { endpoint: EndpointId(of) }, orders)
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        now: Time,
+        router: u32,
+        of: Member,
+        healthy: bool,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), Broken> {
+        self.tell(now, router, Event::Probed { endpoint: EndpointId(of), healthy }, orders)
+    }
+
     pub(super) fn arrived(
         &mut self,
         now: Time,
@@ -145,7 +175,8 @@ impl Pools {
                 Event::AttemptFailed { request, endpoint: EndpointId(member), cause, repeat: true }
             }
             Some(_) | None => {
-                let completion = Completion::Broken(cause);
+                let broken = if cause == FailureCause::Lost { FailureCause::Truncated } else { cause };
+                let completion = Completion::Broken(broken);
                 Event::Finished { request, completion, usage: Usage::default() }
             }
         }
@@ -178,7 +209,14 @@ fn order(router: u32, effect: &Effect) -> Option<Order> {
         Effect::Dispatch { request, endpoint, .. } => Some(Order::Send { request, to: endpoint.0 }),
         Effect::Reject { request, rejection } => Some(Order::Reject { request, rejection }),
         Effect::WakeAt(at) => Some(Order::WakeAt { router, at }),
-        Effect::HealthChanged { .. } | Effect::Evict { .. } => None,
+        Effect::HealthChanged { endpoint, health } => {
+            let ejected = match health {
+                Health::Ejected(_) => true,
+                Health::Ready | Health::Draining | Health::OnTrial => false,
+            };
+            Some(Order::Probe { router, of: endpoint.0, ejected })
+        }
+        Effect::Evict { .. } => None,
     }
 }
 

@@ -6,6 +6,8 @@ use super::agenda::{Agenda, Attempt, Delivery, Member, News, Next, Notice, Occas
 use super::arrivals::Arrivals;
 use super::flights::Flights;
 use super::front::Front;
+use super::life::first_change;
+use super::probes::Probes;
 use super::scrapes::Scrapes;
 use super::servers::{Servers, draw};
 use super::tally::{Tally, answered};
@@ -20,38 +22,49 @@ const ROUTER_SALT: u64 = 0x726f_7574_6572;
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     seed: u64,
-    now: Time,
+    pub(super) scenario: &'a Scenario,
+    pub(super) now: Time,
     end: Time,
-    agenda: Agenda,
+    pub(super) agenda: Agenda,
     arrivals: Arrivals<'a>,
-    flights: Flights,
-    front: Front,
-    servers: Servers,
-    scrapes: Scrapes,
+    pub(super) flights: Flights,
+    pub(super) front: Front,
+    pub(super) servers: Servers,
+    pub(super) scrapes: Scrapes,
+    pub(super) probes: Probes,
+    /// Engines that take nothing new.
+    pub(super) draining: Vec<Member>,
     tally: Tally,
     /// Reused from event to event.
-    orders: Vec<Order>,
+    pub(super) orders: Vec<Order>,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &Scenario, front: Front, jobs: &'a mut dyn Jobs, seed: u64) -> Self {
+    pub(super) fn new(scenario: &'a Scenario, front: Front, jobs: &'a mut dyn Jobs, seed: u64) -> Self {
         let information = &scenario.information;
         let mut agenda = Agenda::new(information.network_delay, information.scrape_delay);
         for (member, of) in scenario.fleet.iter().zip(0..) {
             agenda.plan(member.joins, Occasion::Join(of));
+            if let Some(at) = first_change(&member.changes) {
+                agenda.plan(at, Occasion::Change { of, number: 0 });
+            }
         }
         agenda.plan(Time::ZERO, Occasion::Sample);
         let sees_progress = front.readers() > 0 && information.tokens_seen;
         let arrivals_end = Time::ZERO + scenario.duration;
+        let (readers, members) = (front.readers(), scenario.fleet.len());
         Self {
             seed,
+            scenario,
             now: Time::ZERO,
             end: arrivals_end + scenario.drain,
             agenda,
             arrivals: Arrivals::new(jobs, arrivals_end),
             flights: Flights::default(),
             servers: Servers::new(&scenario.fleet, sees_progress.then_some(information.progress_every)),
-            scrapes: Scrapes::new(information, front.readers(), scenario.fleet.len(), seed),
+            scrapes: Scrapes::new(information, readers, members, seed),
+            probes: Probes::new(readers, members, seed),
+            draining: Vec::new(),
             front,
             tally: Tally::new(scenario),
             orders: Vec::new(),
@@ -96,16 +109,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A request reaches its engine.
-    fn deliver(&mut self, Delivery { attempt, to }: Delivery) {
-        if let Some(flight) = self.flights.on(attempt) {
-            self.servers.submit(self.now, to, flight, &mut self.agenda);
+    /// Something reaches its engine.
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Request { attempt, to } => {
+                if let Some(flight) = self.flights.on(attempt) {
+                    self.servers.submit(self.now, to, flight, &mut self.agenda);
+                }
+            }
+            Delivery::Hangup { sequence, attempt, at } => self.servers.hang_up(at, sequence, attempt),
         }
     }
 
     /// Something of an answer reaches the router, and the client behind it.
-    fn notice(&mut self, Notice { attempt, news }: Notice) -> Result<(), Broken> {
+    pub(super) fn notice(&mut self, Notice { attempt, news }: Notice) -> Result<(), Broken> {
         let Some(flight) = self.flights.on(attempt) else { return Ok(()) };
+        flight.seen = self.now;
+        let (router, member) = (flight.router, flight.member);
         if news == News::FirstToken {
             flight.first_token = Some(self.now);
         }
@@ -114,6 +134,16 @@ impl<'a> Run<'a> {
             News::FirstToken | News::Progress(_) => {}
             News::Finished { cached } => self.answered(attempt, cached),
             News::Failed(_) => self.attempt_failed(attempt),
+        }
+        if let Some(member) = member {
+            match news {
+                News::FirstToken | News::Progress(_) => self.probes.heard(self.now, router, member),
+                News::Finished { .. } => {
+                    self.probes.heard(self.now, router, member);
+                    self.leave_if_done(router, member)?;
+                }
+                News::Failed(_) => self.leave_if_done(router, member)?,
+            }
         }
         self.carry_out();
         Ok(())
@@ -158,31 +188,17 @@ impl<'a> Run<'a> {
                 self.front.wake(self.now, router, &mut self.orders)?;
                 self.carry_out();
             }
+            Occasion::Change { of, number } => self.change(of, number)?,
+            Occasion::Probe { router, of } => self.probe(router, of),
+            Occasion::Probed { router, of, healthy } => self.probed(router, of, healthy)?,
+            Occasion::Patience { router, of } => self.lose_patience(router, of)?,
+            Occasion::Readiness(of) => self.look_whether_ready(of),
         }
         Ok(())
-    }
-
-    fn join(&mut self, of: Member) -> Result<(), Broken> {
-        self.front.joined(self.now, of, &mut self.orders)?;
-        for router in 0..self.front.readers() {
-            self.scrapes.joined(self.now, router, of, &mut self.agenda);
-        }
-        self.carry_out();
-        Ok(())
-    }
-
-    fn scrape(&mut self, router: u32, of: Member) {
-        let adapters = self.front.pools().is_some_and(|pools| pools.has_adapters());
-        if self.scrapes.due(self.now, router, of, &mut self.agenda)
-            && let Some(server) = self.servers.all().get(of as usize)
-        {
-            let report = server.report(self.now, adapters);
-            self.agenda.report(self.now, super::agenda::Reading { router, of, report });
-        }
     }
 
     /// Does what the routing wants done.
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         let mut orders = std::mem::take(&mut self.orders);
         for order in orders.drain(..) {
             match order {
@@ -190,6 +206,9 @@ impl<'a> Run<'a> {
                 Order::Reject { request, rejection } => self.end(request, end_of(rejection)),
                 Order::Fail { request } => self.end(request, End::Failed),
                 Order::WakeAt { router, at } => self.agenda.plan(at.max(self.now), Occasion::Wake { router }),
+                Order::Probe { router, of, ejected } => {
+                    self.probes.set_ejected(self.now, router, of, ejected, &mut self.agenda);
+                }
             }
         }
         self.orders = orders;
@@ -199,9 +218,10 @@ impl<'a> Run<'a> {
         let Some(flight) = self.flights.get_mut(request) else { return };
         flight.attempt += 1;
         (flight.member, flight.sequence, flight.first_token) = (Some(to), None, None);
+        flight.seen = self.now;
         let (attempt, router) = (flight.attempt(), flight.router);
         self.scrapes.sent(self.now, router, to, &mut self.agenda);
-        self.agenda.send(self.now, Delivery { attempt, to });
+        self.agenda.send(self.now, Delivery::Request { attempt, to });
     }
 }
 

@@ -75,7 +75,7 @@ impl Scrapes {
 
     /// A request was sent there.
     pub(super) fn sent(&mut self, now: Time, router: u32, to: Member, agenda: &mut Agenda) {
-        let Some(PaceBounds { shortest, .. }) = self.bounds else { return };
+        let shortest = self.bounds.map_or(Duration::ZERO, |bounds| bounds.shortest);
         let Some(watch) = self.watch(router, to) else { return };
         watch.dispatched += 1;
         watch.in_flight += 1;
@@ -89,6 +89,19 @@ impl Scrapes {
     pub(super) fn ended(&mut self, router: u32, at: Member) {
         if let Some(watch) = self.watch(router, at) {
             watch.in_flight = watch.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Requests there from this router.
+    pub(super) fn in_flight(&self, router: u32, of: Member) -> u32 {
+        let place = router as usize * self.members + of as usize;
+        self.watches.get(place).map_or(0, |watch| watch.in_flight)
+    }
+
+    /// An engine left: it is not read any more.
+    pub(super) fn left(&mut self, router: u32, of: Member) {
+        if let Some(watch) = self.watch(router, of) {
+            (watch.due, watch.idle) = (None, false);
         }
     }
 

@@ -8,16 +8,21 @@ use pointsman_core::{AdapterReport, EngineTotals, FailureCause, LoadReport, Mode
 
 use super::agenda::{Agenda, Attempt, Member, News, Notice};
 use super::flights::Flight;
-use crate::engine::{AdapterId, Detail, Engine, Request, SequenceId};
-use crate::scenario;
+use crate::engine::{AdapterId, Detail, Engine, Request, SequenceId, Totals};
+use crate::scenario::{self, Change};
 
 /// One engine.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) engine: Engine,
+    state: State,
+    /// Its gauges claim that it is idle.
+    lies: bool,
     slowness: f64,
     /// When the step under way ends.
     step_ends: Option<Time>,
+    /// What is left of the step that it hangs in.
+    paused: Option<Duration>,
     step_began: Time,
     /// By index of sequence.
     seats: Vec<Option<Seat>>,
@@ -25,6 +30,18 @@ pub(super) struct Server {
     /// first is the next that is due.
     streams: VecDeque<(Time, SequenceId)>,
     totals: Observed,
+    /// Counted before its last death.
+    past: Totals,
+}
+
+/// Whether an engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Up,
+    /// Connections are refused.
+    Dead,
+    /// Connections are taken, and nothing comes.
+    Hung,
 }
 
 /// What a sequence is to the other end of its connection.
@@ -55,8 +72,12 @@ impl Servers {
     pub(super) fn new(fleet: &[scenario::Member], progress_every: Option<Duration>) -> Self {
         let server = |member: &scenario::Member| Server {
             engine: Engine::new(Arc::clone(&member.profile), Detail::Milestones),
+            state: State::Up,
+            lies: false,
             slowness: member.slowness,
             step_ends: None,
+            paused: None,
+            past: Totals::default(),
             step_began: Time::ZERO,
             seats: Vec::new(),
             streams: VecDeque::new(),
@@ -80,14 +101,50 @@ impl Servers {
             adapter: job.adapter.map(AdapterId),
         };
         let attempt = flight.attempt();
+        let failed = |cause| Notice { attempt, news: News::Failed(cause) };
+        if server.state == State::Dead {
+            agenda.tell(now, failed(FailureCause::Connect));
+            return;
+        }
         match server.engine.submit(request) {
             Ok(id) => {
                 flight.sequence = Some(id);
                 server.seat(Seat { id, attempt, streamed: job.streamed });
             }
-            Err(_) => agenda.tell(now, Notice { attempt, news: News::Failed(FailureCause::EngineError) }),
+            Err(_) => agenda.tell(now, failed(FailureCause::EngineError)),
         }
         server.start_step(now, to, agenda);
+    }
+
+    /// Nobody waits for a sequence any more.
+    pub(super) fn hang_up(&mut self, at: Member, sequence: SequenceId, attempt: Attempt) {
+        let Some(server) = self.all.get_mut(at as usize) else { return };
+        let Some(place) = server.seats.get_mut(sequence.index()) else { return };
+        if place.is_some_and(|seat| seat.attempt == attempt) {
+            *place = None;
+            server.engine.abort(sequence);
+        }
+    }
+
+    /// Something happens to an engine.
+    pub(super) fn change(&mut self, now: Time, of: Member, change: Change, agenda: &mut Agenda) {
+        let Some(server) = self.all.get_mut(of as usize) else { return };
+        match change {
+            Change::Slowness(slowness) => server.slowness = slowness,
+            Change::Dies => server.die(now, agenda),
+            Change::Restarts => {
+                server.die(now, agenda);
+                server.state = State::Up;
+            }
+            Change::Hangs if server.state == State::Up => {
+                server.state = State::Hung;
+                server.paused = server.step_ends.take().map(|ends| ends.since(now));
+            }
+            Change::Resumes if server.state == State::Hung => server.resume(now, of, agenda),
+            Change::Lies => server.lies = true,
+            // What is dead cannot hang, and what is drained is the routers' affair.
+            Change::Hangs | Change::Resumes | Change::Drains => {}
+        }
     }
 
     /// The end of an engine's step, unless the engine has left it behind.
@@ -102,6 +159,42 @@ impl Servers {
 }
 
 impl Server {
+    pub(super) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Counted since the start, over all its lives.
+    pub(super) fn lifetime_totals(&self) -> (u64, u64) {
+        let now = self.engine.totals();
+        (self.past.preemptions + now.preemptions, self.past.adapter_loads + now.adapter_loads)
+    }
+
+    /// All that it runs fails, and its cache is gone.
+    fn die(&mut self, now: Time, agenda: &mut Agenda) {
+        for seat in self.seats.drain(..).flatten() {
+            let news = News::Failed(FailureCause::Lost);
+            agenda.tell(now, Notice { attempt: seat.attempt, news });
+        }
+        let totals = self.engine.totals();
+        self.past.preemptions += totals.preemptions;
+        self.past.adapter_loads += totals.adapter_loads;
+        self.engine = Engine::new(Arc::new(self.engine.profile().clone()), Detail::Milestones);
+        self.streams.clear();
+        self.totals = Observed::default();
+        (self.state, self.step_ends, self.paused) = (State::Dead, None, None);
+    }
+
+    fn resume(&mut self, now: Time, member: Member, agenda: &mut Agenda) {
+        self.state = State::Up;
+        match self.paused.take() {
+            Some(left) => {
+                self.step_ends = Some(now + left);
+                agenda.step(now + left, member);
+            }
+            None => self.start_step(now, member, agenda),
+        }
+    }
+
     fn seat(&mut self, seat: Seat) {
         let index = seat.id.index();
         if self.seats.len() <= index {
@@ -111,7 +204,9 @@ impl Server {
     }
 
     fn start_step(&mut self, now: Time, member: Member, agenda: &mut Agenda) {
-        if let Some(step) = self.engine.start_step(now) {
+        if self.state == State::Up
+            && let Some(step) = self.engine.start_step(now)
+        {
             let ends = now + step.ends_at.since(now).mul_f64(self.slowness);
             (self.step_began, self.step_ends) = (now, Some(ends));
             agenda.step(ends, member);
@@ -178,12 +273,13 @@ impl Server {
         let profile = self.engine.profile();
         let totals = gauges.totals;
         let active = gauges.adapters.iter().map(|adapter| adapter_key(adapter.0)).collect();
+        let truth = |gauge| if self.lies { 0 } else { gauge };
         LoadReport {
             taken: now,
-            running: Some(gauges.running),
-            waiting: Some(gauges.waiting),
-            deferred: Some(gauges.deferred),
-            kv_use: Some(gauges.kv_usage),
+            running: Some(truth(gauges.running)),
+            waiting: Some(truth(gauges.waiting)),
+            deferred: Some(truth(gauges.deferred)),
+            kv_use: Some(if self.lies { 0.0 } else { gauges.kv_usage }),
             kv_blocks: Some(profile.blocks),
             block_size: Some(profile.block_size),
             max_running: None,

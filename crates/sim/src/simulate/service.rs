@@ -39,6 +39,13 @@ impl Service {
         }
     }
 
+    /// It is taken out of the Service; connections to it are not used again.
+    pub(super) fn left(&mut self, of: Member) {
+        if let Ok(place) = self.endpoints.binary_search(&of) {
+            self.endpoints.remove(place);
+        }
+    }
+
     pub(super) fn arrived(&mut self, flight: &Flight, orders: &mut Vec<Order>) {
         let request = flight.id;
         let to = match self.pin {

@@ -76,9 +76,9 @@ impl Tally {
             self.ended(now, flight, End::Unfinished, 0);
         }
         for server in servers {
-            let totals = server.engine.totals();
-            self.outcome.preemptions += totals.preemptions;
-            self.outcome.adapter_loads += totals.adapter_loads;
+            let (preemptions, adapter_loads) = server.lifetime_totals();
+            self.outcome.preemptions += preemptions;
+            self.outcome.adapter_loads += adapter_loads;
         }
         self.outcome.seconds = seconds(self.last_end.since(self.warm_up));
         self.outcome

@@ -106,10 +106,11 @@ pub(crate) fn mixed(number: u64, rng: &mut Rng) -> Job {
     }
 }
 
-/// Runs with the core's invariants looked at after every event.
+/// Runs with the core's invariants looked at after every event, of long runs after every so many.
 #[track_caller]
 pub(crate) fn run(scenario: &Scenario, routing: &Routing, jobs: &mut impl Jobs, seed: u64) -> Outcome {
-    match simulate_checked(scenario, routing, jobs, seed, 1) {
+    let every = if scenario.duration <= Duration::from_secs(5) { 1 } else { 17 };
+    match simulate_checked(scenario, routing, jobs, seed, every) {
         Ok(outcome) => outcome,
         Err(error) => panic!("{error}"),
     }
