@@ -10,7 +10,7 @@ mod text;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub(crate) use fields::Fields;
+pub use fields::Fields;
 pub(crate) use text::{is_dns_label, is_dns_name, is_label_key, is_label_value, nearest};
 
 use crate::manifest::ObjectId;
@@ -51,11 +51,7 @@ impl Report {
         if self.problems.borrow().len() >= MOST_PER_OBJECT {
             return;
         }
-        let path = match (self.label.is_empty(), path.is_empty()) {
-            (true, _) => path.to_owned(),
-            (false, true) => self.label.clone(),
-            (false, false) => format!("{}: {path}", self.label),
-        };
+        let path = self.path_in_file(path);
         self.problems.borrow_mut().push(Problem {
             severity,
             file: Arc::clone(&self.file),
@@ -68,6 +64,15 @@ impl Report {
         });
     }
 
+    /// A path behind the object's name.
+    fn path_in_file(&self, path: &str) -> String {
+        match (self.label.is_empty(), path.is_empty()) {
+            (true, _) => path.to_owned(),
+            (false, true) => self.label.clone(),
+            (false, false) => format!("{}: {path}", self.label),
+        }
+    }
+
     /// The namespace of the object.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.object.as_ref().map(|object| &*object.name.namespace)
@@ -75,7 +80,7 @@ impl Report {
 
     /// Whether no error was found at a path or below it.
     pub(crate) fn is_sound(&self, path: &str) -> bool {
-        let at = format!("{}: {path}", self.label);
+        let at = self.path_in_file(path);
         let below = |problem: &Problem| {
             let rest = problem.path.strip_prefix(&at)?;
             (rest.is_empty() || rest.starts_with(['.', '['])).then_some(())
@@ -93,9 +98,22 @@ impl Report {
     }
 }
 
+/// The kinds of values, as far as a format lets one stand for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A number without quotes.
+    Number,
+    /// Any other scalar.
+    Text,
+    /// A list.
+    List,
+    /// A mapping.
+    Map,
+}
+
 /// A value with its path.
 #[derive(Clone, Debug)]
-pub(crate) struct Field<'a> {
+pub struct Field<'a> {
     pub(crate) node: &'a Node,
     pub(crate) path: String,
     pub(crate) report: &'a Report,
@@ -111,11 +129,12 @@ impl<'a> Field<'a> {
     }
 
     /// Whether nothing was found wrong in it so far.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         self.report.is_sound(&self.path)
     }
 
-    pub(crate) fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
+    /// Reports a mistake at the value: what is wrong, and what to do about it.
+    pub fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
         self.report.error(self.node.mark, &self.path, message, fix);
     }
 

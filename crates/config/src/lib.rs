@@ -4,6 +4,7 @@
 
 mod assemble;
 mod decode;
+pub mod document;
 mod load;
 mod manifest;
 pub mod models;

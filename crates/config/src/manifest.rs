@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub use kind::{Kind, ObjectId, SupportedKind, supported_kinds};
 pub(crate) use metadata::Metadata;
+pub use placement::read_parameters;
 
 use crate::decode::{Field, Fields, Report, nearest};
 use crate::problem::{Mark, Problem};

@@ -7,7 +7,7 @@ use crate::source::{Key, Node, Value, quoted};
 
 /// A mapping being read. Every name is asked for once; [`Field::fields`] reports the rest.
 #[derive(Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
     refused: Vec<&'static str>,
@@ -19,7 +19,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Field<'a> {
     /// Reads a mapping; names that `read` did not ask for are errors.
-    pub(crate) fn fields<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> T) -> Option<T> {
+    pub fn fields<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> T) -> Option<T> {
         let Value::Map(entries) = &self.node.value else {
             self.wrong_type("a mapping");
             return None;
@@ -39,7 +39,7 @@ impl<'a> Field<'a> {
     }
 
     /// Reads a list; items for which `read` gives nothing are left out, and have reported why.
-    pub(crate) fn list<T>(&self, most: usize, mut read: impl FnMut(&Field<'a>) -> Option<T>) -> Vec<T> {
+    pub fn list<T>(&self, most: usize, mut read: impl FnMut(&Field<'a>) -> Option<T>) -> Vec<T> {
         let Value::List(items) = &self.node.value else {
             self.wrong_type("a list");
             return Vec::new();
@@ -54,6 +54,18 @@ impl<'a> Field<'a> {
         fields
             .filter_map(|(i, node)| read(&Field::new(node, format!("{}[{i}]", self.path), self.report)))
             .collect()
+    }
+
+    /// Reads a mapping whose names the writer chooses.
+    pub fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Value::Map(entries) = &self.node.value else {
+            self.wrong_type("a mapping");
+            return Vec::new();
+        };
+        let field = |(key, node): &'a (Key, Node)| {
+            (&*key.name, Self::new(node, format!("{}.{}", self.path, key.name), self.report))
+        };
+        entries.iter().map(field).collect()
     }
 
     /// Reads a mapping of texts.
@@ -72,19 +84,19 @@ impl<'a> Field<'a> {
 
 impl<'a> Fields<'a> {
     /// The field of that name, unless it is absent or null.
-    pub(crate) fn get(&mut self, name: &'static str) -> Option<Field<'a>> {
+    pub fn get(&mut self, name: &'static str) -> Option<Field<'a>> {
         self.known.push(name);
         let (_, node) = self.entries.iter().find(|(key, node)| &*key.name == name && !node.is_null())?;
         Some(Field::new(node, self.path_of(name), self.report))
     }
 
     /// Whether there is a field of that name.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, node)| &*key.name == name && !node.is_null())
     }
 
     /// The field of that name; its absence is an error.
-    pub(crate) fn required(&mut self, name: &'static str, fix: &str) -> Option<Field<'a>> {
+    pub fn required(&mut self, name: &'static str, fix: &str) -> Option<Field<'a>> {
         let field = self.get(name);
         if field.is_none() {
             self.report.error(self.mark, &self.path_of(name), "is missing", fix);
@@ -93,7 +105,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field of the API that we do not support: its presence is an error that says so.
-    pub(crate) fn refuse(&mut self, name: &'static str, why: &str, fix: &str) {
+    pub fn refuse(&mut self, name: &'static str, why: &str, fix: &str) {
         self.refused.push(name);
         let entry = self.entries.iter().find(|(key, node)| &*key.name == name && !node.is_null());
         if let Some((key, _)) = entry {
@@ -107,13 +119,18 @@ impl<'a> Fields<'a> {
     }
 
     /// Passes over all names not asked for: a mistake that was reported leaves open what they should be.
-    pub(crate) fn ignore_rest(&mut self) {
+    pub fn ignore_rest(&mut self) {
         self.open = true;
     }
 
     /// Where the mapping starts.
     pub(crate) fn spot(&self) -> Spot {
         Spot { mark: self.mark, path: self.path.as_str().into() }
+    }
+
+    /// Reports a mistake of the mapping as a whole.
+    pub fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
+        self.report.error(self.mark, &self.path, message, fix);
     }
 
     fn path_of(&self, name: &str) -> String {

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Field;
 use super::text::nearest;
+use super::{Field, Shape};
 use crate::source::{Scalar, ScalarType, Value, quoted};
 
 impl<'a> Field<'a> {
@@ -18,8 +18,26 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// What kind of value it is.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        match &self.node.value {
+            Value::List(_) => Shape::List,
+            Value::Map(_) => Shape::Map,
+            Value::Scalar(scalar) => match scalar.scalar_type() {
+                ScalarType::Number => Shape::Number,
+                ScalarType::Null | ScalarType::Bool | ScalarType::Text => Shape::Text,
+            },
+        }
+    }
+
+    /// A scalar as it is written, whatever its type; a list or mapping is a mistake, with what was `wanted`.
+    pub fn written(&self, wanted: &str) -> Option<&'a str> {
+        self.scalar(wanted).map(|scalar| &*scalar.text)
+    }
+
     /// A text. What an API server would read as a number or a boolean is refused.
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         let scalar = self.scalar("a text")?;
         if scalar.scalar_type() == ScalarType::Text {
             return Some(&scalar.text);
@@ -29,7 +47,7 @@ impl<'a> Field<'a> {
     }
 
     /// A text of at least one and at most `most` bytes.
-    pub(crate) fn text_up_to(&self, most: usize) -> Option<&'a str> {
+    pub fn text_up_to(&self, most: usize) -> Option<&'a str> {
         let text = self.text()?;
         if text.is_empty() {
             self.error("is empty", "write a value");
@@ -43,7 +61,7 @@ impl<'a> Field<'a> {
     }
 
     /// A text that `valid` accepts.
-    pub(crate) fn text_where(&self, valid: impl FnOnce(&str) -> bool, rule: &str) -> Option<&'a str> {
+    pub fn text_where(&self, valid: impl FnOnce(&str) -> bool, rule: &str) -> Option<&'a str> {
         let text = self.text()?;
         if valid(text) {
             return Some(text);
@@ -53,7 +71,7 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number in a range.
-    pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
         let scalar = self.scalar("a whole number")?;
         let number = if scalar.plain { scalar.text.parse::<i64>().ok() } else { None };
         let Some(number) = number else {
@@ -77,17 +95,17 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number from `low` to the most that 32 bits hold.
-    pub(crate) fn u32_from(&self, low: u32) -> Option<u32> {
+    pub fn u32_from(&self, low: u32) -> Option<u32> {
         self.integer(i64::from(low)..=i64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok())
     }
 
     /// A number from 0 to 1.
-    pub(crate) fn share(&self) -> Option<f64> {
+    pub fn share(&self) -> Option<f64> {
         self.number_within(0.0..=1.0, "write a share from 0 to 1".to_owned())
     }
 
     /// A number in a range.
-    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+    pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let (low, high) = (*range.start(), *range.end());
         self.number_within(range, format!("write a number from {low} to {high}"))
     }
@@ -110,7 +128,7 @@ impl<'a> Field<'a> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Option<bool> {
         let scalar = self.scalar("true or false")?;
         match (scalar.plain, &*scalar.text) {
             (true, "true" | "True" | "TRUE") => Some(true),
@@ -123,7 +141,7 @@ impl<'a> Field<'a> {
     }
 
     /// One of a closed set of words.
-    pub(crate) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
         let text = self.text()?;
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*value);
@@ -139,7 +157,7 @@ impl<'a> Field<'a> {
     }
 
     /// A duration as the Gateway API writes them (GEP-2257), such as `30s` or `1m30s`.
-    pub(crate) fn duration(&self) -> Option<Duration> {
+    pub fn duration(&self) -> Option<Duration> {
         let scalar = self.scalar("a duration")?;
         let duration = parse_duration(&scalar.text);
         if duration.is_none() {
@@ -152,7 +170,7 @@ impl<'a> Field<'a> {
     }
 
     /// A number of bytes or requests: a whole number, or a quantity such as `32Mi` or `20k`.
-    pub(crate) fn quantity(&self) -> Option<u64> {
+    pub fn quantity(&self) -> Option<u64> {
         let scalar = self.scalar("a number")?;
         let quantity = parse_quantity(&scalar.text).filter(|quantity| *quantity > 0);
         if quantity.is_none() {

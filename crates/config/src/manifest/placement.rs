@@ -35,7 +35,12 @@ fn read_with_parameters(fields: &mut Fields<'_>) -> Option<Placement> {
             return None;
         }
     };
-    Some(match placement {
+    Some(read_parameters(placement, fields))
+}
+
+/// The parameters of a policy, which stand beside its name; what is not said has its published value.
+pub fn read_parameters(placement: Placement, fields: &mut Fields<'_>) -> Placement {
+    match placement {
         Placement::Pointsman
         | Placement::RoundRobin
         | Placement::Random
@@ -55,7 +60,7 @@ fn read_with_parameters(fields: &mut Fields<'_>) -> Option<Placement> {
             })
         }
         Placement::BoundedLoadHash(_) => Placement::BoundedLoadHash(read_bounded_load(fields)),
-    })
+    }
 }
 
 fn read_cache_aware(fields: &mut Fields<'_>) -> CacheAware {
