@@ -10,11 +10,13 @@
 //! What this crate must not know: sockets, threads, wall-clock time, HTTP, the text of prompts.
 
 pub mod engine;
+pub mod experiment;
 pub mod fit;
 mod job;
 mod outcome;
 mod scenario;
 mod simulate;
+pub mod workload;
 
 pub use job::{Job, Jobs, Turn};
 pub use outcome::{End, LoadPoint, Outcome};

@@ -1,0 +1,179 @@
+//! `fleet`: which engines there are, and what becomes of them.
+
+use std::time::Duration;
+
+use pointsman_config::document::{Field, Fields};
+use pointsman_core::Time;
+
+use super::profiles::Profiles;
+use super::values::{above_zero, duration};
+use crate::scenario::{Change, Member};
+
+/// More engines than a run is fast with.
+const MOST_MEMBERS: usize = 2_000;
+
+const EVENTS: [(&str, Change); 6] = [
+    ("dies", Change::Dies),
+    ("restarts", Change::Restarts),
+    ("hangs", Change::Hangs),
+    ("resumes", Change::Resumes),
+    ("drains", Change::Drains),
+    ("lies", Change::Lies),
+];
+
+/// The longest request that every engine takes, and the profile that takes no longer one.
+pub(super) fn limit(fleet: &[Member]) -> Option<(u32, &str)> {
+    let of = |member: &Member| {
+        let profile = &member.profile;
+        profile.max_model_len.min(profile.blocks.saturating_mul(profile.block_size))
+    };
+    fleet.iter().map(|member| (of(member), &*member.profile.name)).min()
+}
+
+pub(super) fn read(field: &Field<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<Member> {
+    let mut fleet = Vec::new();
+    let mut complete = true;
+    field.list(200, |item| {
+        let members = item.fields(|fields| read_members(fields, profiles, end)).flatten();
+        complete &= members.is_some();
+        fleet.extend(members.into_iter().flatten());
+        Some(())
+    });
+    if fleet.len() > MOST_MEMBERS {
+        let message = format!("has {} engines, the most is {MOST_MEMBERS}", fleet.len());
+        field.error(message, "lower the counts");
+        return Vec::new();
+    }
+    if complete && field.is_sound() {
+        check_whole(field, &fleet);
+    }
+    fleet
+}
+
+fn read_members(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Option<Vec<Member>> {
+    let profile =
+        fields.required("profile", "write profile: llama-3-8b-h100").and_then(|f| profiles.find(&f));
+    let count = fields.get("count").map_or(Some(1), |f| f.u32_from(1));
+    let slowness = fields.get("slowness").map_or(Some(1.0), |f| above_zero(&f, 1e3));
+    let joins = fields.get("joins").and_then(|field| {
+        let joins = duration(&field)?;
+        if end.is_some_and(|end| joins >= end) {
+            field.error(
+                "is not before the end of the experiment",
+                "let it join earlier, or write a longer duration",
+            );
+            return None;
+        }
+        Some(joins)
+    });
+    let joins = Time::ZERO + joins.unwrap_or_default();
+    let changes = fields.get("changes").map(|field| read_changes(&field, joins, end)).unwrap_or_default();
+    let member = Member { profile: profile?, slowness: slowness?, joins, changes };
+    Some(vec![member; count? as usize])
+}
+
+/// What an engine is doing between its changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Serves,
+    Hangs,
+    IsDead,
+    HasLeft,
+}
+
+fn read_changes(field: &Field<'_>, joins: Time, end: Option<Duration>) -> Vec<(Time, Change)> {
+    let mut state = State::Serves;
+    let mut before = joins;
+    let mut lies = false;
+    field.list(100, |item| {
+        let (at, change) = item.fields(|fields| read_change(fields, end)).flatten()?;
+        if at < before {
+            let message = "comes before what stands above it, or before the engine joins";
+            item.error(message, "write the changes in order of time");
+            return None;
+        }
+        before = at;
+        let next = match (state, change) {
+            (State::Serves | State::Hangs, Change::Slowness(_)) => Some(state),
+            (State::Serves | State::Hangs, Change::Dies) => Some(State::IsDead),
+            (State::IsDead, Change::Restarts) => {
+                lies = false;
+                Some(State::Serves)
+            }
+            (State::Serves, Change::Hangs) => Some(State::Hangs),
+            (State::Hangs, Change::Resumes) => Some(State::Serves),
+            (State::Serves, Change::Drains) => Some(State::HasLeft),
+            (State::Serves | State::Hangs, Change::Lies) if !lies => {
+                lies = true;
+                Some(state)
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            state = next;
+            return Some((at, change));
+        }
+        let why = match state {
+            State::Serves => "it serves already, or lies already",
+            State::Hangs => "it hangs then",
+            State::IsDead => "it is dead then",
+            State::HasLeft => "it has left then",
+        };
+        item.error(format!("has no effect: {why}"), "remove it, or correct the changes above it");
+        None
+    })
+}
+
+fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, Change)> {
+    let at = fields.required("at", "write when, such as at: 60s").and_then(|field| {
+        let at = duration(&field)?;
+        if end.is_some_and(|end| at >= end) {
+            field.error(
+                "is not before the end of the experiment",
+                "write an earlier time, or a longer duration",
+            );
+            return None;
+        }
+        Some(at)
+    });
+    let slowness = fields.get("slowness");
+    let event = fields.get("event");
+    let change = match (slowness, event) {
+        (Some(slowness), None) => above_zero(&slowness, 1e3).map(Change::Slowness),
+        (None, Some(event)) => event.choice(&EVENTS),
+        (Some(_), Some(event)) => {
+            event.error("stands beside slowness", "write two changes");
+            None
+        }
+        (None, None) => {
+            fields.error("says not what changes", "write slowness: 3, or event: dies");
+            None
+        }
+    };
+    Some((Time::ZERO + at?, change?))
+}
+
+/// Mistakes of the fleet as a whole.
+fn check_whole(field: &Field<'_>, fleet: &[Member]) {
+    let Some(first) = fleet.first() else {
+        field.error("has no engine", "write at least one, such as {profile: llama-3-8b-h100, count: 10}");
+        return;
+    };
+    let size = first.profile.block_size;
+    if let Some(other) = fleet.iter().find(|member| member.profile.block_size != size) {
+        let message = format!(
+            "{} has KV blocks of {} tokens, {} of {size}: prompts are cut into blocks of one size",
+            other.profile.name, other.profile.block_size, first.profile.name
+        );
+        field.error(message, "take profiles of one block_size");
+    }
+    let is_gone = |member: &Member| {
+        let last = member.changes.iter().rev().map(|(_, change)| change);
+        let mut last = last.filter(|change| !matches!(change, Change::Slowness(_) | Change::Lies));
+        matches!(last.next(), Some(Change::Dies | Change::Drains | Change::Hangs))
+    };
+    if fleet.iter().all(is_gone) {
+        let message = "in the end every engine has died, hangs or has left";
+        field.error(message, "leave at least one, or let one restart");
+    }
+}

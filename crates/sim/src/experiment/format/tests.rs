@@ -1,0 +1,72 @@
+//! The table and the readers know the same fields.
+
+use std::sync::Arc;
+
+use pointsman_config::SourceText;
+
+use super::super::load;
+use super::table::SECTIONS;
+
+/// Names that a reader knows at the mapping where `zzzzzzzzzzzz: 1` stands in `text`, by what it says of that name.
+fn known(text: &str) -> Vec<String> {
+    let files = |_: &str| Err::<Arc<str>, String>("no files".to_owned());
+    let problems = load(&SourceText::new("test.yaml", text), &files).unwrap_err();
+    let unknown = problems.iter().find(|problem| problem.path.ends_with("zzzzzzzzzzzz"));
+    let unknown = unknown.unwrap_or_else(|| panic!("{text}: {problems:?}"));
+    let names =
+        unknown.fix.strip_prefix("remove it; known here: ").unwrap_or_else(|| panic!("{}", unknown.fix));
+    names.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_names_the_fields_that_the_readers_ask_for() {
+    #[track_caller]
+    fn check(path: &str, texts: &[&str]) {
+        let section = SECTIONS.iter().find(|section| section.path == path).unwrap();
+        let mut documented: Vec<&str> = section.fields.iter().map(|field| field.name).collect();
+        let mut read: Vec<String> = texts.iter().flat_map(|text| known(text)).collect();
+        documented.sort_unstable();
+        read.sort_unstable();
+        read.dedup();
+        assert_eq!(read, documented, "{path}");
+    }
+    const Z: &str = "zzzzzzzzzzzz: 1";
+    check("", &[Z]);
+    check("fleet[]", &["fleet: [{zzzzzzzzzzzz: 1}]"]);
+    check("fleet[].changes[]", &["fleet: [{changes: [{zzzzzzzzzzzz: 1}]}]"]);
+    check("profiles.NAME", &["profiles: {mine: {zzzzzzzzzzzz: 1}}"]);
+    check("workload", &["workload: {zzzzzzzzzzzz: 1}"]);
+    let kinds =
+        ["gamma", "bursts"].map(|kind| format!("workload: {{arrivals: {{kind: {kind}, zzzzzzzzzzzz: 1}}}}"));
+    check("workload.arrivals", &kinds.each_ref().map(String::as_str));
+    check("workload.trace", &["workload: {trace: {zzzzzzzzzzzz: 1}}"]);
+    check("workload.classes[]", &["workload: {classes: [{zzzzzzzzzzzz: 1}]}"]);
+    let lengths =
+        ["workload: {lengths: {zzzzzzzzzzzz: 1}}", "workload: {lengths: {sharegpt: x, zzzzzzzzzzzz: 1}}"];
+    check("lengths", &lengths);
+    let kinds = ["fixed", "uniform", "exponential", "lognormal", "quantiles"];
+    let texts =
+        kinds.map(|kind| format!("workload: {{lengths: {{prompt: {{kind: {kind}, zzzzzzzzzzzz: 1}}}}}}"));
+    check("distribution", &texts.each_ref().map(String::as_str));
+    check("prefixes", &["workload: {prefixes: {zzzzzzzzzzzz: 1}}"]);
+    check("sessions", &["workload: {sessions: {zzzzzzzzzzzz: 1}}"]);
+    check("adapters", &["workload: {adapters: {zzzzzzzzzzzz: 1}}"]);
+    check("criticality", &["workload: {criticality: {zzzzzzzzzzzz: 1}}"]);
+    check("maxTokens", &["workload: {maxTokens: {zzzzzzzzzzzz: 1}}"]);
+    check("information", &["information: {zzzzzzzzzzzz: 1}"]);
+    check("information.blackouts[]", &["information: {blackouts: [{zzzzzzzzzzzz: 1}]}"]);
+    check("policies[]", &["policies: [{name: pointsman, zzzzzzzzzzzz: 1}]"]);
+    assert_eq!(SECTIONS.len(), 18);
+}
+
+#[test]
+fn every_field_says_what_it_takes_and_the_tables_are_whole() {
+    for section in SECTIONS {
+        for field in section.fields {
+            assert!(!field.takes.is_empty() && !field.default.is_empty(), "{}.{}", section.path, field.name);
+            for text in [field.takes, field.default, field.about] {
+                assert!(!text.contains('|') && !text.contains('\n'), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The experiment as a whole.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use pointsman_config::document::{self, Field, Fields};
+use pointsman_config::{Options, Problem, SourceText};
+use pointsman_core::seconds;
+
+use super::profiles::Profiles;
+use super::schedule::{self, Times};
+use super::workload::Sources;
+use super::{Entrant, Experiment, Files, fleet, information, policies, profiles, workload};
+use crate::scenario::{Information, Prefixes};
+use crate::workload::{Arrivals, Workload};
+
+pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Problem>> {
+    let sources = Sources { files, problems: RefCell::default() };
+    let name = stem(&source.name);
+    let options = Options::default();
+    let read = document::read(source, &options, |root| {
+        root.fields(|fields| read_experiment(fields, name, &sources)).flatten()
+    });
+    read.map_err(|mut problems| {
+        problems.extend(sources.problems.take());
+        problems
+    })
+}
+
+/// A file's name without folder and ending.
+fn stem(name: &str) -> &str {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml")).unwrap_or(file)
+}
+
+fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -> Option<Experiment> {
+    let text =
+        |field: Option<Field<'_>>, most| field.map_or(Some(""), |f| f.text_up_to(most)).map(str::to_owned);
+    let title = text(fields.get("title"), 200);
+    let description = text(fields.get("description"), 10_000);
+    let times = schedule::read_times(fields);
+    let end = times.map(|times| times.duration);
+    let profiles = fields.get("profiles").map(|f| profiles::read(&f, sources.files)).unwrap_or_default();
+    let fleet = read_fleet(fields, &profiles, times);
+    let block_size = fleet.first().map(|member| member.profile.block_size);
+    let information = match fields.get("information") {
+        Some(field) => information::read(&field, &Information::default(), block_size),
+        None => Some(Information::default()),
+    };
+    let known = information.unwrap_or_default();
+    let (policies, baseline) = read_policies(fields, &known, block_size);
+    let bounds = fields.get("bounds").map(|f| policies::read_bounds(&f, &known)).unwrap_or_default();
+    let limit = fleet::limit(&fleet).map(|(limit, profile)| (limit, profile.to_owned()));
+    let load = fields.required("workload", "write workload: {lengths: sharegpt}");
+    let workload = load.as_ref().and_then(|f| workload::read(f, sources, limit));
+    let rates = fields.get("rates");
+    let rates = read_rates(fields, rates, workload.as_ref(), end);
+    let seeds_field = fields.get("seeds");
+    let seeds = schedule::read_seeds(seeds_field.as_ref());
+    if let (Some(workload), Some(field)) = (&workload, &load) {
+        check_blocks(field, workload, &policies, block_size);
+    }
+    let times = times?;
+    let title = title?;
+    Some(Experiment {
+        name: name.into(),
+        title: if title.is_empty() { name.to_owned() } else { title },
+        description: description?,
+        fleet: Some(fleet).filter(|fleet| !fleet.is_empty())?,
+        workload: Arc::new(workload?),
+        entrants: policies.into_iter().chain(bounds).collect(),
+        baseline: baseline?,
+        rates: rates?,
+        seeds: seeds?,
+        warm_up: times.warm_up,
+        duration: times.duration,
+        drain: times.drain,
+    })
+}
+
+fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, times: Option<Times>) -> Vec<crate::Member> {
+    let field = fields.required("fleet", "write fleet: [{profile: llama-3-8b-h100, count: 10}]");
+    field.map(|f| fleet::read(&f, profiles, times.map(|times| times.duration))).unwrap_or_default()
+}
+
+/// The policies, and the baseline's place among them.
+fn read_policies(
+    fields: &mut Fields<'_>,
+    information: &Information,
+    block_size: Option<u32>,
+) -> (Vec<Entrant>, Option<usize>) {
+    let policies = match fields.get("policies") {
+        Some(field) => {
+            let policies = policies::read(&field, information, block_size);
+            // A baseline is looked for among those that could be read: it may be one that could not.
+            if !field.is_sound() {
+                fields.get("baseline");
+                return (policies, None);
+            }
+            policies
+        }
+        None => policies::default(information),
+    };
+    let baseline = match fields.get("baseline") {
+        Some(field) => policies::read_baseline(&field, &policies),
+        None => Some(0),
+    };
+    (policies, baseline)
+}
+
+/// The rates, which a trace may have of its own.
+fn read_rates(
+    fields: &mut Fields<'_>,
+    given: Option<Field<'_>>,
+    workload: Option<&Workload>,
+    length: Option<std::time::Duration>,
+) -> Option<Vec<f64>> {
+    let trace = workload.and_then(Workload::trace);
+    let Some(field) = given else {
+        if let (Some(trace), Some(Arrivals::Recorded)) = (trace, workload.map(|workload| workload.arrivals)) {
+            return Some(vec![trace.rate()]);
+        }
+        // Without a workload nobody knows whether rates are needed.
+        if workload.is_some() {
+            fields.required("rates", "write rates: [100, 200], in requests per second");
+        }
+        return None;
+    };
+    let rates = schedule::read_rates(&field, length)?;
+    if let (Some(trace), Some(length)) = (trace, length) {
+        let most = rates.iter().copied().fold(0.0, f64::max) * seconds(length);
+        let count = trace.len() as f64;
+        // Bursts may bring a few more than the mean.
+        if most > count * 1.05 {
+            let message =
+                format!("a run at the highest rate takes {most:.0} requests, the trace has {count}");
+            field.error(message, "lower the rates or the duration");
+            return None;
+        }
+    }
+    Some(rates)
+}
+
+/// Blocks that routers hash must be made of engines' blocks, the default's too.
+fn check_blocks(field: &Field<'_>, workload: &Workload, entrants: &[Entrant], block_size: Option<u32>) {
+    let Some(size) = block_size else { return };
+    let is_odd = |entrant: &&Entrant| {
+        entrant.information.prefixes != Prefixes::Unknown
+            && !entrant.information.block_tokens.is_multiple_of(size)
+    };
+    if let Some(entrant) = entrants.iter().find(is_odd) {
+        let tokens = entrant.information.block_tokens;
+        let message =
+            format!("routers would hash blocks of {tokens} tokens, no multiple of the engines' {size}");
+        field.error(message, format!("write information.blockTokens: {}", tokens.next_multiple_of(size)));
+    }
+    let trace = workload.trace().map_or(0, |trace| trace.block_tokens());
+    if trace > 0 && !trace.is_multiple_of(size) {
+        let message = format!("the trace's blocks have {trace} tokens, no multiple of the engines' {size}");
+        field.error(message, format!("take a profile whose block_size divides {trace}"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The files at the root of the repository.
+
+use std::time::Duration;
+
+use pointsman_sim::{Jobs, Routing, simulate};
+
+use super::{folder, load_text};
+
+fn shipped() -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(folder()).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml"));
+    files.sort();
+    let read = |file: &std::path::PathBuf| {
+        (file.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(file).unwrap())
+    };
+    files.iter().map(read).collect()
+}
+
+#[test]
+fn every_shipped_experiment_loads_and_says_what_it_asks() {
+    for (name, text) in shipped() {
+        let experiment = load_text(&name, &text).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        assert!(experiment.description.len() > 40 && experiment.description.contains('?'), "{name}");
+        assert_ne!(experiment.title, *experiment.name, "{name}");
+        assert!(experiment.seeds.len() >= 5, "{name}");
+        assert!(experiment.entrants.iter().any(|entrant| *entrant.name == *"pointsman"), "{name}");
+        assert!(!matches!(experiment.entrants[experiment.baseline].routing, Routing::Bound(_)), "{name}");
+    }
+}
+
+#[test]
+fn every_shipped_workload_brings_about_as_many_jobs_as_its_rate_says() {
+    for (name, text) in shipped() {
+        let experiment = load_text(&name, &text).unwrap();
+        let sessions = experiment.workload.classes.iter().any(|class| class.sessions.is_some());
+        let rate = experiment.rates[0];
+        let mut jobs = experiment.jobs(rate, 1);
+        let mut count = 0;
+        while let Some(job) = jobs.next_job() {
+            count += 1;
+            assert!(job.prompt_tokens > 0, "{name}");
+        }
+        let expected = rate * experiment.duration.as_secs_f64() / experiment.workload.jobs_per_start();
+        assert!(
+            f64::from(count) > 0.5 * expected && f64::from(count) < 1.6 * expected,
+            "{name}: {count}, not {expected}"
+        );
+        assert!(sessions || (experiment.workload.jobs_per_start() - 1.0).abs() < 1e-9, "{name}");
+    }
+}
+
+#[test]
+fn a_run_of_the_published_benchmark_answers_its_requests() {
+    let (name, text) = shipped().into_iter().find(|(name, _)| name == "gie-blog.yaml").unwrap();
+    let mut experiment = load_text(&name, &text).unwrap();
+    experiment.duration = Duration::from_secs(5);
+    for entrant in &experiment.entrants {
+        let outcome =
+            simulate(&experiment.scenario(entrant), &entrant.routing, &mut experiment.jobs(50.0, 1), 1)
+                .unwrap();
+        assert!((150..350).contains(&outcome.jobs.len()), "{}", outcome.jobs.len());
+    }
+}
