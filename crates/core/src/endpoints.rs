@@ -6,6 +6,7 @@ use crate::gauge::{Counts, EngineLoad, Gauge, History};
 use crate::health::{HealthState, Standing};
 use crate::ids::{EndpointId, RequestId};
 use crate::prefill::PrefillLine;
+use crate::prefix::Cache;
 use crate::rates::Speed;
 use crate::requests::Placed;
 use crate::time::Time;
@@ -36,6 +37,7 @@ pub(crate) struct Endpoint {
     /// The most requests in flight at which its gauges were seen below saturation.
     pub(crate) carried: Option<u32>,
     pub(crate) adapters: Slots,
+    pub(crate) cache: Cache,
     pub(crate) health: HealthState,
 }
 
@@ -53,6 +55,7 @@ impl Endpoint {
             history: History::default(),
             carried: None,
             adapters: Slots::default(),
+            cache: Cache::default(),
             health: HealthState::default(),
         }
     }

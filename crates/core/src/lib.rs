@@ -21,6 +21,7 @@ mod placement;
 mod policy;
 mod pool;
 mod prefill;
+mod prefix;
 mod rates;
 mod request;
 mod requests;
@@ -41,7 +42,7 @@ pub use policy::{
 };
 pub use pool::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,
-    PoolSnapshot, ReadingSnapshot,
+    PoolSnapshot, PrefixCacheSnapshot, ReadingSnapshot,
 };
 pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};

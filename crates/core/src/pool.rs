@@ -1,5 +1,6 @@
 //! The pool's state machine: events in, effects out.
 
+mod cache;
 mod endpoints;
 #[cfg(test)]
 mod failures;
@@ -10,9 +11,11 @@ mod snapshot;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cache::Held;
 pub use invariants::InvariantBroken;
 pub use snapshot::{
-    EndpointSnapshot, Estimate, FleetSnapshot, PolicySnapshot, PoolGauges, PoolSnapshot, ReadingSnapshot,
+    EndpointSnapshot, Estimate, FleetSnapshot, PolicySnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,
+    ReadingSnapshot,
 };
 
 use crate::adapters::KnownAdapters;
@@ -50,6 +53,7 @@ pub struct Pool {
     policies: Vec<PolicyState>,
     rates: Rates,
     known_adapters: KnownAdapters,
+    prefixes: cache::Prefixes,
     /// Reused from decision to decision.
     candidates: Vec<Candidate>,
     /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
@@ -77,6 +81,7 @@ impl Pool {
             policies: Vec::new(),
             rates: Rates::default(),
             known_adapters: KnownAdapters::default(),
+            prefixes: cache::Prefixes::new(config.seed),
             candidates: Vec::new(),
             cached: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::adapters::Residency;
 use crate::ids::{EndpointId, ModelKey, RequestId};
+use crate::pool::Held;
 use crate::request::RequestFacts;
 use crate::time::Time;
 
@@ -39,6 +40,8 @@ pub(crate) struct Placed {
     pub(crate) adapter: Option<ModelKey>,
     /// Whether that had to be loaded first.
     pub(crate) residency: Residency,
+    /// Its blocks in the prefix index.
+    pub(crate) held: Option<Held>,
     /// The latest sight of its output.
     pub(crate) pace: PaceMark,
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{
-    AdapterReport, Completion, Effect, EndpointId, EndpointSpec, EngineTotals, Event, FailureCause,
-    LoadReport, ModelKey, Placement, Policy, PolicyId, PolicySet, Pool, PoolConfig, RequestFacts, RequestId,
-    RetryBudget, Time, Usage,
+    AdapterReport, BlockHash, Completion, Effect, EndpointId, EndpointSpec, EngineTotals, Event,
+    FailureCause, LoadReport, ModelKey, Placement, Policy, PolicyId, PolicySet, Pool, PoolConfig,
+    RequestFacts, RequestId, RetryBudget, Time, Usage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,15 +88,30 @@ prop_compose! {
     }
 }
 
+/// Prompts that share heads, now and then one that is no chain.
+fn blocks() -> impl Strategy<Value = Arc<[BlockHash]>> {
+    let chained = |words: Vec<u64>| -> Vec<u64> {
+        let extend = |hash: &mut u64, word: u64| {
+            *hash = (*hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+            Some(*hash)
+        };
+        words.into_iter().scan(1, extend).collect()
+    };
+    let words = || vec(0..3_u64, 0..8);
+    prop_oneof![2 => Just(Vec::new()), 6 => words().prop_map(chained), 1 => words()]
+        .prop_map(|hashes| hashes.into_iter().map(BlockHash).collect())
+}
+
 prop_compose! {
     fn facts()(
         policy in policy(), target in proptest::option::of(adapter()), priority in -1..2_i32,
         prompt_tokens in prop_oneof![0..2_000_u32, Just(u32::MAX)],
+        blocks in blocks(), block_tokens in prop_oneof![8 => Just(64_u32), 1 => Just(0), 1 => Just(u32::MAX)],
         max_output_tokens in proptest::option::of(0..500_u32), observes_tokens in any::<bool>(),
         subset in proptest::option::weighted(0.2, vec(endpoint(), 0..3)),
     ) -> RequestFacts {
         RequestFacts {
-            target, priority, prompt_tokens, max_output_tokens, observes_tokens,
+            target, priority, prompt_tokens, blocks, block_tokens, max_output_tokens, observes_tokens,
             subset: subset.map(Arc::from), ..RequestFacts::unknown(policy)
         }
     }

@@ -29,8 +29,9 @@ impl Pool {
     }
 
     pub(super) fn endpoint_down(&mut self, id: EndpointId) {
-        if let Some(endpoint) = self.endpoints.get_mut(id) {
-            endpoint.life = Life::Gone;
+        if let Some(at) = self.endpoints.index(id) {
+            self.forget_cache(at);
+            self.endpoints.all_mut()[at].life = Life::Gone;
             self.endpoints.forget_if_done(id);
         }
     }
@@ -82,6 +83,9 @@ impl Pool {
             .all(|limits| !saturation::endpoint_saturated(endpoint, limits, now));
         if told && unsaturated {
             endpoint.carried = endpoint.carried.max(Some(then.in_flight));
+        }
+        if let Some(at) = self.endpoints.index(id) {
+            self.read_cache_totals(at, before.as_ref().map(|before| &before.report.totals));
         }
         if let Some(before) = before {
             self.learn_from_scrapes(now, id, &before.report);

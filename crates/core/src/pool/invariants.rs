@@ -27,6 +27,9 @@ pub enum InvariantBroken {
     /// A policy remembers a request at an endpoint where it is not.
     #[error("request {0:?} is remembered at endpoint {1:?} and is not there")]
     Remembered(RequestId, EndpointId),
+    /// The prefix index contradicts itself, or the endpoints that it is about.
+    #[error("prefix index: {0}")]
+    PrefixIndex(&'static str),
 }
 
 #[derive(Default)]
@@ -34,11 +37,18 @@ struct Sums {
     requests: u64,
     context: u64,
     adapters: u64,
+    indexed: u64,
     prefilling: u64,
     prefilling_tokens: u64,
 }
 
 impl Pool {
+    fn check_prefix_index(&self) -> Result<(), InvariantBroken> {
+        let holders: Vec<_> =
+            self.endpoints.all().iter().filter_map(|endpoint| endpoint.cache.holder).collect();
+        self.prefixes.index.check(&holders).map_err(InvariantBroken::PrefixIndex)
+    }
+
     /// Compares every count with the sum over the requests. For tests and simulations: its time is proportional to
     /// all requests.
     ///
@@ -57,6 +67,7 @@ impl Pool {
             sum.requests += 1;
             sum.context += placed.context;
             sum.adapters += u64::from(placed.adapter.is_some());
+            sum.indexed += placed.held.map_or(0, |held| held.tokens);
         }
         for endpoint in self.endpoints.all() {
             let sum = sums.entry(endpoint.id).or_default();
@@ -69,6 +80,7 @@ impl Pool {
                 }
             }
         }
+        self.check_prefix_index()?;
         let prices = self.rates.prices(crate::time::Time::ZERO);
         let mut last = None;
         for endpoint in self.endpoints.all() {
@@ -81,6 +93,7 @@ impl Pool {
             for (name, count, expected) in [
                 ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
                 ("tokens of context", endpoint.context, sum.context),
+                ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
                 ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
                 ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
                 ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),

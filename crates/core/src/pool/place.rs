@@ -53,10 +53,9 @@ impl Pool {
         let endpoint = &self.endpoints.all()[chosen.index];
         let (endpoint_id, decision) = (endpoint.id, chosen.decision);
         let cached = self.cached[chosen.index];
-        let placed = self.reservation(now, &request.facts, endpoint, cached, &prices);
+        let mut placed = self.reservation(now, &request.facts, endpoint, cached, &prices);
         self.rates.sent_with(placed.uncached);
         request.attempts += 1;
-        request.placed = Some(placed);
         let state = self.policy(request.facts.policy);
         state.memory.chosen(&state.policy.placement, endpoint_id, placed.uncached);
         state.memory.begin(&state.policy.placement, id, endpoint_id, &request.facts);
@@ -64,6 +63,8 @@ impl Pool {
         endpoint.begin(id, &placed);
         let changed = endpoint.health.sent(now, id);
         announce(changed, endpoint, effects);
+        placed.held = self.hold_prefix(chosen.index, &request.facts);
+        request.placed = Some(placed);
         self.requests.insert(id, request);
         effects.push(Effect::Dispatch {
             request: id,
@@ -71,12 +72,6 @@ impl Pool {
             fallbacks: chosen.fallbacks,
             decision,
         });
-    }
-
-    /// Finds how much of the prompt each endpoint is held to have cached. While there is no prefix index, none.
-    pub(super) fn match_prefix(&mut self, _facts: &RequestFacts) {
-        self.cached.clear();
-        self.cached.resize(self.endpoints.all().len(), 0);
     }
 
     /// What a request takes of an endpoint that is about to get it and has `cached` tokens of its prompt.
@@ -101,6 +96,7 @@ impl Pool {
             company: endpoint.in_flight + 1,
             adapter,
             residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
+            held: None,
             pace: PaceMark::default(),
         }
     }

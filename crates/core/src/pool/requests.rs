@@ -128,7 +128,7 @@ impl Pool {
         // A gateway in front may have tried a fallback: then nothing is known of when.
         let sent = placed.filter(|placed| placed.endpoint == failed).map_or(now, |placed| placed.dispatched);
         self.endpoint_failed(now, failed, (id, sent), cause, effects);
-        self.release(now, id, placed, effects);
+        self.release(now, id, placed, (&request.facts, None), effects);
         if !repeat {
             return;
         }
@@ -158,14 +158,13 @@ impl Pool {
         }
         let from = request.placed.take();
         let facts = request.facts.clone();
-        self.release(now, id, from, effects);
+        self.release(now, id, from, (&facts, None), effects);
         self.match_prefix(&facts);
         let Some(index) = self.endpoints.index(to) else { return };
         let endpoint = &self.endpoints.all()[index];
-        let placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));
-        if let Some(endpoint) = self.endpoints.get_mut(to) {
-            endpoint.begin(id, &placed);
-        }
+        let mut placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));
+        self.endpoints.all_mut()[index].begin(id, &placed);
+        placed.held = self.hold_prefix(index, &facts);
         let state = self.policy(facts.policy);
         state.memory.begin(&state.policy.placement, id, to, &facts);
         if let Some(request) = self.requests.get_mut(&id) {
@@ -191,6 +190,7 @@ impl Pool {
                         self.learn_pace(now, placed, output);
                     }
                     self.learn_from_reply(now, &request.facts, placed, usage);
+                    self.compare_cached(placed, &request.facts, &usage);
                     self.endpoint_served(now, placed.endpoint, sent, effects);
                 }
                 Completion::Broken(cause) => {
@@ -199,12 +199,12 @@ impl Pool {
                 Completion::ClientGone => {}
             }
         }
-        self.release(now, id, request.placed, effects);
+        self.release(now, id, request.placed, (&request.facts, usage.output_tokens), effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.release(now, id, request.placed, effects);
+            self.release(now, id, request.placed, (&request.facts, None), effects);
         }
     }
 
@@ -260,8 +260,15 @@ impl Pool {
         }
     }
 
-    /// Counts a request out of its endpoint.
-    fn release(&mut self, now: Time, id: RequestId, placed: Option<Placed>, effects: &mut Vec<Effect>) {
+    /// Counts a request out of its endpoint. `output` are its output tokens, where the engine told.
+    fn release(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        placed: Option<Placed>,
+        (facts, output): (&RequestFacts, Option<u32>),
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(placed) = placed else { return };
         for state in &mut self.policies {
             state.memory.end(id);
@@ -270,6 +277,7 @@ impl Pool {
         endpoint.end(now, id, &placed);
         let changed = endpoint.health.inconclusive(now, id);
         announce(changed, endpoint, effects);
+        self.release_prefix(&placed, facts, output);
         self.endpoints.forget_if_done(placed.endpoint);
     }
 }

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Pool;
+use super::cache::Prefixes;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
+use crate::gauge::Gauge;
 use crate::ids::{EndpointId, ModelKey, PolicyId, PolicySet};
 use crate::policy::Policy;
+use crate::prefix::Cache;
 use crate::rates::{Factor, Prices, Source};
 use crate::saturation;
 use crate::time::{Time, seconds};
@@ -67,6 +70,8 @@ pub struct PoolGauges {
     pub average_waiting: Option<f64>,
     /// Whether all ready endpoints are saturated.
     pub saturated: bool,
+    /// Bytes of the prefix index, which all InferencePools of the pool share.
+    pub prefix_index_bytes: usize,
 }
 
 /// An endpoint.
@@ -88,6 +93,8 @@ pub struct EndpointSnapshot {
     pub prefill_rate: Estimate,
     /// Seconds per output token at its present load: *s*.
     pub step_seconds: Estimate,
+    /// Its prefix cache.
+    pub prefix_cache: PrefixCacheSnapshot,
     /// The latest reading of its gauges.
     pub reading: Option<ReadingSnapshot>,
     /// The most requests at which it was seen unsaturated.
@@ -96,6 +103,21 @@ pub struct EndpointSnapshot {
     pub adapter_slots: usize,
     /// Adapters held to be resident, most recently used last.
     pub adapters: Vec<ModelKey>,
+}
+
+/// What is believed of an endpoint's prefix cache.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrefixCacheSnapshot {
+    /// Blocks held to be there, those of answers included.
+    pub blocks: u32,
+    /// Tokens that are taken to fit, requests in flight included.
+    pub capacity_tokens: f64,
+    /// What an expected cached token counts, 0 to 1, after what the engine reported.
+    pub trust: f64,
+    /// Mean share of a prompt that was expected to be cached, over the latest requests that could be compared.
+    pub expected_share: Option<f64>,
+    /// Mean share of it that the engine reported to be cached.
+    pub reported_share: Option<f64>,
 }
 
 /// A learned figure.
@@ -141,7 +163,8 @@ impl Pool {
     #[must_use]
     pub fn snapshot(&self, now: Time) -> PoolSnapshot {
         let prices = self.rates.prices(now);
-        let endpoints = self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &prices));
+        let endpoints =
+            self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &prices, &self.prefixes));
         let policies = self.policies.iter().map(|state| PolicySnapshot {
             id: state.id,
             policy: state.policy.clone(),
@@ -181,11 +204,12 @@ impl Pool {
             average_kv_use: kv_use.value(),
             average_waiting: waiting.value(),
             saturated: saturation::pool_saturated(&self.endpoints, policy, &limits, now),
+            prefix_index_bytes: self.prefixes.index.bytes(),
         }
     }
 }
 
-fn snapshot(endpoint: &Endpoint, prices: &Prices) -> EndpointSnapshot {
+fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> EndpointSnapshot {
     let now = prices.now;
     #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
     let context = endpoint.context as f64;
@@ -205,21 +229,37 @@ fn snapshot(endpoint: &Endpoint, prices: &Prices) -> EndpointSnapshot {
             prices.slowness_of_prefill(&endpoint.speed),
         ),
         step_seconds: estimate(now, step, &endpoint.speed.decode, prices.slowness_of_decode(&endpoint.speed)),
-        reading: endpoint.gauge.as_ref().map(|gauge| ReadingSnapshot {
-            age_seconds: seconds(now.since(gauge.report.taken)),
-            fresh: gauge.is_fresh(now),
-            running: gauge.report.running,
-            waiting: gauge.report.waiting,
-            deferred: gauge.report.deferred,
-            kv_use: gauge.report.kv_use,
-            kv_blocks: gauge.report.kv_blocks,
-            block_size: gauge.report.block_size,
-            max_running: gauge.report.max_running,
-            foreign: gauge.foreign,
-        }),
+        prefix_cache: prefix_cache(&endpoint.cache, prefixes),
+        reading: endpoint.gauge.as_ref().map(|gauge| reading(now, gauge)),
         carried_unsaturated: endpoint.carried,
         adapter_slots: endpoint.adapters.capacity(),
         adapters: endpoint.adapters.resident().collect(),
+    }
+}
+
+fn prefix_cache(cache: &Cache, prefixes: &Prefixes) -> PrefixCacheSnapshot {
+    let means = cache.agreement.means();
+    PrefixCacheSnapshot {
+        blocks: cache.holder.map_or(0, |holder| prefixes.index.blocks(holder)),
+        capacity_tokens: cache.capacity(),
+        trust: cache.trust(&prefixes.agreement),
+        expected_share: means.map(|(expected, _)| expected),
+        reported_share: means.map(|(_, reported)| reported),
+    }
+}
+
+fn reading(now: Time, gauge: &Gauge) -> ReadingSnapshot {
+    ReadingSnapshot {
+        age_seconds: seconds(now.since(gauge.report.taken)),
+        fresh: gauge.is_fresh(now),
+        running: gauge.report.running,
+        waiting: gauge.report.waiting,
+        deferred: gauge.report.deferred,
+        kv_use: gauge.report.kv_use,
+        kv_blocks: gauge.report.kv_blocks,
+        block_size: gauge.report.block_size,
+        max_running: gauge.report.max_running,
+        foreign: gauge.foreign,
     }
 }
 

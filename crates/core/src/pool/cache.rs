@@ -1,0 +1,189 @@
+//! What the endpoints' prefix caches hold: asked before each decision, told by dispatches, ends and reports.
+
+use super::Pool;
+use super::place::whole;
+use crate::endpoint::EngineTotals;
+use crate::endpoints::Life;
+use crate::prefix::{Agreement, BUDGET, Holder, PrefixIndex};
+use crate::request::{RequestFacts, Usage};
+use crate::requests::Placed;
+
+/// Holds of endpoints that left which are removed per request.
+const SWEPT: usize = 32;
+/// Pieces that an endpoint gives up per request at most; what is over then goes with the next.
+const GIVEN_UP: usize = 64;
+/// Blocks of one request that nobody can ask for, at most.
+const MOST_UNNAMED: u32 = 1 << 14;
+/// What a prompt leaves of the mean size of a block.
+const KEPT: f64 = 0.98;
+
+/// The prefix index of a pool with what it takes to read it.
+#[derive(Clone, Debug)]
+pub(super) struct Prefixes {
+    pub(super) index: PrefixIndex,
+    /// Running mean of the tokens that a block stands for; 0 until a prompt with blocks came.
+    block_tokens: f64,
+    /// How often what was expected was there, over all endpoints.
+    pub(super) agreement: Agreement,
+    /// Blocks found for the request at hand, by slot of holder. Reused.
+    found: Vec<u32>,
+}
+
+impl Prefixes {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            index: PrefixIndex::new(BUDGET, seed),
+            block_tokens: 0.0,
+            agreement: Agreement::default(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Tokens of the prompt's head that the holder has.
+    fn found_tokens(&self, holder: Option<Holder>, facts: &RequestFacts) -> u32 {
+        let blocks = holder.and_then(|holder| self.found.get(holder.slot())).copied().unwrap_or(0);
+        blocks.saturating_mul(facts.block_tokens).min(facts.prompt_tokens)
+    }
+}
+
+/// A request's blocks at its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) holder: Holder,
+    /// How many of its blocks, from the first.
+    pub(crate) blocks: u32,
+    /// Tokens they stand for.
+    pub(crate) tokens: u64,
+    pub(crate) pinned: bool,
+    /// Tokens that were expected to be cached when it was sent.
+    pub(crate) expected: u32,
+}
+
+fn has_blocks(facts: &RequestFacts) -> bool {
+    !facts.blocks.is_empty() && facts.block_tokens > 0
+}
+
+impl Pool {
+    /// Finds how much of the prompt each endpoint is held to have cached: one walk for all of them.
+    pub(super) fn match_prefix(&mut self, facts: &RequestFacts) {
+        let endpoints = self.endpoints.all();
+        self.cached.clear();
+        self.cached.resize(endpoints.len(), 0);
+        let prefixes = &mut self.prefixes;
+        prefixes.found.clear();
+        if !has_blocks(facts) {
+            return;
+        }
+        prefixes.index.find_holders(&facts.blocks, &mut prefixes.found);
+        for (cached, endpoint) in self.cached.iter_mut().zip(endpoints) {
+            let found = prefixes.found_tokens(endpoint.cache.holder, facts);
+            if found > 0 {
+                *cached = whole(f64::from(found) * endpoint.cache.trust(&prefixes.agreement));
+            }
+        }
+    }
+
+    /// The request's prompt is about to be cached where it was sent.
+    pub(super) fn hold_prefix(&mut self, at: usize, facts: &RequestFacts) -> Option<Held> {
+        self.prefixes.index.sweep(SWEPT);
+        let endpoint = &mut self.endpoints.all_mut()[at];
+        let prefixes = &mut self.prefixes;
+        if !has_blocks(facts) || endpoint.life == Life::Gone {
+            self.shrink_cache(at);
+            return None;
+        }
+        let block_tokens = f64::from(facts.block_tokens);
+        let mean = if prefixes.block_tokens > 0.0 { prefixes.block_tokens } else { block_tokens };
+        prefixes.block_tokens = mean * KEPT + block_tokens * (1.0 - KEPT);
+        let expected = prefixes.found_tokens(endpoint.cache.holder, facts);
+        endpoint.cache.expect(expected, facts.prompt_tokens);
+        let holder = match endpoint.cache.holder {
+            Some(holder) => holder,
+            None => *endpoint.cache.holder.insert(prefixes.index.join()?),
+        };
+        // More than fits is never there at the same time.
+        let fits = whole(endpoint.cache.capacity() / block_tokens) as usize;
+        let chain = &facts.blocks[..facts.blocks.len().min(fits)];
+        let inserted = prefixes.index.insert(holder, chain, true);
+        let tokens = u64::from(inserted.blocks) * u64::from(facts.block_tokens);
+        endpoint.cache.indexed += tokens;
+        self.shrink_cache(at);
+        Some(Held { holder, blocks: inserted.blocks, tokens, pinned: inserted.pinned, expected })
+    }
+
+    /// The request ended, or left the endpoint. What it used becomes free from the end to the start: first its answer
+    /// and what filled no block, then its prompt.
+    pub(super) fn release_prefix(&mut self, placed: &Placed, facts: &RequestFacts, output: Option<u32>) {
+        let Some(at) = self.endpoints.index(placed.endpoint) else { return };
+        let endpoint = &mut self.endpoints.all_mut()[at];
+        let prefixes = &mut self.prefixes;
+        let tokens = placed.held.map_or(0, |held| held.tokens);
+        endpoint.cache.indexed = endpoint.cache.indexed.saturating_sub(tokens);
+        let Some(holder) = endpoint.cache.holder else { return };
+        if !placed.prefilling {
+            let output = output.unwrap_or(placed.pace.output);
+            let unnamed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
+            let blocks = unnamed as f64 / prefixes.block_tokens.max(1.0);
+            prefixes.index.add_unnamed(holder, whole(blocks).min(MOST_UNNAMED));
+        }
+        if let Some(held) = placed.held.filter(|held| held.holder == holder) {
+            let chain = &facts.blocks[..facts.blocks.len().min(held.blocks as usize)];
+            if held.pinned {
+                prefixes.index.release(holder, chain);
+            } else {
+                prefixes.index.insert(holder, chain, false);
+            }
+        }
+        self.shrink_cache(at);
+    }
+
+    /// Lets the endpoint give up what does not fit beside the requests in flight.
+    fn shrink_cache(&mut self, at: usize) {
+        let endpoint = &self.endpoints.all()[at];
+        let Some(holder) = endpoint.cache.holder else { return };
+        // Of the requests in flight, what is not in the index: answers so far, and prompts without hashes.
+        let besides = endpoint.context.saturating_sub(endpoint.cache.indexed);
+        let room = endpoint.cache.capacity() - besides as f64;
+        let blocks = whole(room / self.prefixes.block_tokens.max(1.0));
+        self.prefixes.index.shrink(holder, blocks, GIVEN_UP);
+    }
+
+    /// An answer that came to its end, as the engine counted it.
+    pub(super) fn compare_cached(&mut self, placed: &Placed, facts: &RequestFacts, usage: &Usage) {
+        let (Some(held), Some(cached)) = (placed.held, usage.cached_tokens) else { return };
+        let prompt = usage.prompt_tokens.unwrap_or(facts.prompt_tokens);
+        if prompt == 0 || facts.prompt_tokens == 0 {
+            return;
+        }
+        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
+        if endpoint.cache.holder != Some(held.holder) {
+            return;
+        }
+        let expected = f64::from(held.expected) / f64::from(facts.prompt_tokens);
+        let reported = (f64::from(cached) / f64::from(prompt)).min(1.0);
+        endpoint.cache.answer_told(expected, reported, &mut self.prefixes.agreement);
+    }
+
+    /// An engine's page was read: `before` are the sums of the page before, where there was one.
+    pub(super) fn read_cache_totals(&mut self, at: usize, before: Option<&EngineTotals>) {
+        let endpoint = &mut self.endpoints.all_mut()[at];
+        let Some(gauge) = &endpoint.gauge else { return };
+        let totals = gauge.report.totals;
+        let fell = |before: Option<f64>, after: Option<f64>| {
+            before.zip(after).is_some_and(|(before, after)| after < before)
+        };
+        // An engine that restarted in place has an empty cache.
+        if before.is_some_and(|before| fell(before.prompt_tokens, totals.prompt_tokens)) {
+            endpoint.cache.forget(&mut self.prefixes.index);
+        }
+        endpoint.cache.capacity_told(gauge.kv_tokens());
+        if let (Some(prompt), Some(cached)) = (totals.prompt_tokens, totals.cached_tokens) {
+            endpoint.cache.totals_told(prompt, cached, &mut self.prefixes.agreement);
+        }
+    }
+
+    /// An endpoint left: nothing it held can be asked for any more.
+    pub(super) fn forget_cache(&mut self, at: usize) {
+        self.endpoints.all_mut()[at].cache.forget(&mut self.prefixes.index);
+    }
+}

@@ -1,0 +1,51 @@
+//! The order in which one holder's blocks are given up.
+
+use super::cells::Hold;
+use super::slab::{NONE, Slab};
+
+/// A doubly linked list through the holds of one holder, the most recently used at the one end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) newest: u32,
+    pub(super) oldest: u32,
+}
+
+impl Order {
+    pub(super) const EMPTY: Self = Self { newest: NONE, oldest: NONE };
+
+    /// Links a hold that is in no list.
+    pub(super) fn push_newest(&mut self, holds: &mut Slab<Hold>, id: u32) {
+        holds[id].older = self.newest;
+        holds[id].newer = NONE;
+        match self.newest {
+            NONE => self.oldest = id,
+            newest => holds[newest].newer = id,
+        }
+        self.newest = id;
+    }
+
+    /// Links a hold that is in no list right behind one of this list, as the next older.
+    pub(super) fn push_behind(&mut self, holds: &mut Slab<Hold>, id: u32, newer: u32) {
+        let older = holds[newer].older;
+        holds[id].older = older;
+        holds[id].newer = newer;
+        holds[newer].older = id;
+        match older {
+            NONE => self.oldest = id,
+            older => holds[older].newer = id,
+        }
+    }
+
+    /// Takes a hold out of this list.
+    pub(super) fn unlink(&mut self, holds: &mut Slab<Hold>, id: u32) {
+        let Hold { newer, older, .. } = holds[id];
+        match newer {
+            NONE => self.newest = older,
+            newer => holds[newer].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => holds[older].newer = newer,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the pool believes of its engines' prefix caches: from its own dispatches, corrected by what engines report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use pointsman_core::{
+    BlockHash, Completion, EndpointId, EngineTotals, Event, FailureCause, LoadReport, Placement,
+    PrefixCacheSnapshot, RequestFacts, RequestId, Rng, Usage,
+};
+use support::{Driver, stream};
+
+const BLOCK: u32 = 64;
+
+/// A prompt of so many blocks, of which the first `shared` belong to `stem`.
+fn prompt(stem: u64, shared: u32, own: u64, blocks: u32) -> RequestFacts {
+    let hash = |seed: u64, block: u32| BlockHash(Rng::seeded(seed << 24 | u64::from(block)).next_u64());
+    let seed = |block: u32| if block < shared { 2 * stem } else { 2 * own + 1 };
+    let blocks: Arc<[BlockHash]> = (0..blocks).map(|block| hash(seed(block), block)).collect();
+    let prompt_tokens = u32::try_from(blocks.len()).unwrap() * BLOCK;
+    RequestFacts { blocks, block_tokens: BLOCK, ..stream(prompt_tokens) }
+}
+
+fn finish(driver: &mut Driver, request: RequestId, cached_tokens: Option<u32>, prompt: u32, output: u32) {
+    let usage = Usage { prompt_tokens: Some(prompt), cached_tokens, output_tokens: Some(output) };
+    driver.tell(Event::FirstToken { request });
+    driver.tell(Event::Finished { request, completion: Completion::Complete, usage });
+}
+
+fn cache(driver: &Driver, endpoint: u32) -> PrefixCacheSnapshot {
+    let snapshot = driver.pool.snapshot(driver.now);
+    snapshot.endpoints.iter().find(|known| known.endpoint.0 == endpoint).expect("known").prefix_cache
+}
+
+/// Prompt tokens that are to be prefilled at an endpoint.
+fn pending(driver: &Driver, endpoint: u32) -> u64 {
+    driver.pool.snapshot(driver.now).endpoints[endpoint as usize].pending_tokens
+}
+
+fn told_capacity(driver: &mut Driver, endpoint: u32, tokens: u32) {
+    let report = LoadReport { kv_blocks: Some(tokens / 16), block_size: Some(16), ..LoadReport::default() };
+    driver.load(endpoint, report);
+}
+
+#[test]
+fn a_burst_with_one_prefix_sees_itself() {
+    let mut driver = Driver::new(4, Placement::Pointsman);
+    let (_, first) = driver.dispatch(prompt(1, 90, 0, 100));
+    for own in 1..5 {
+        let (_, endpoint) = driver.dispatch(prompt(1, 90, own, 100));
+        assert_eq!(endpoint, first);
+    }
+    assert_eq!(pending(&driver, first), u64::from(100 * BLOCK + 4 * 10 * BLOCK));
+    assert_eq!(cache(&driver, first).blocks, 90 + 5 * 10);
+    let (_, other) = driver.dispatch(prompt(2, 90, 9, 100));
+    assert_ne!(other, first, "another prefix is free to go");
+}
+
+#[test]
+fn what_does_not_fit_the_engine_is_given_up_tails_and_answers_first() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    told_capacity(&mut driver, 0, 200 * BLOCK);
+    let (request, _) = driver.dispatch(prompt(1, 100, 0, 110));
+    finish(&mut driver, request, None, 110 * BLOCK, 5 * BLOCK);
+    assert_eq!(cache(&driver, 0).blocks, 115);
+    let (request, _) = driver.dispatch(prompt(2, 0, 1, 110));
+    finish(&mut driver, request, None, 110 * BLOCK, 0);
+    assert_eq!(cache(&driver, 0).blocks, 200);
+    driver.dispatch(prompt(1, 100, 2, 110));
+    assert_eq!(pending(&driver, 0), u64::from(20 * BLOCK), "90 of the first prompt's 100 are left");
+}
+
+#[test]
+fn answers_displace_prompts() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    told_capacity(&mut driver, 0, 200 * BLOCK);
+    let (request, _) = driver.dispatch(prompt(1, 50, 0, 50));
+    finish(&mut driver, request, None, 50 * BLOCK, 0);
+    // No hashes: the engine caches it all the same, and nobody will ask for it.
+    for _ in 0..4 {
+        let (request, _) = driver.dispatch(stream(10 * BLOCK));
+        finish(&mut driver, request, None, 10 * BLOCK, 40 * BLOCK);
+    }
+    driver.dispatch(prompt(1, 50, 1, 50));
+    assert_eq!(pending(&driver, 0), u64::from(50 * BLOCK));
+}
+
+#[test]
+fn an_endpoint_that_left_or_restarted_has_nothing() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    let (request, _) = driver.dispatch(prompt(1, 50, 0, 50));
+    finish(&mut driver, request, None, 50 * BLOCK, 0);
+    driver.tell(Event::EndpointDown { endpoint: EndpointId(0) });
+    driver.up(1);
+    let (request, _) = driver.dispatch(prompt(1, 50, 0, 50));
+    assert_eq!(pending(&driver, 0), u64::from(50 * BLOCK));
+    finish(&mut driver, request, None, 50 * BLOCK, 0);
+    let totals =
+        |prompt_tokens| EngineTotals { prompt_tokens: Some(prompt_tokens), ..EngineTotals::default() };
+    driver.load(1, LoadReport { totals: totals(50_000.0), ..LoadReport::default() });
+    driver.load(1, LoadReport { totals: totals(60_000.0), ..LoadReport::default() });
+    assert_eq!(cache(&driver, 1).blocks, 50);
+    driver.load(1, LoadReport { totals: totals(100.0), ..LoadReport::default() });
+    assert_eq!(cache(&driver, 1).blocks, 0, "its counters fell");
+}
+
+#[test]
+fn requests_that_end_after_a_restart_do_no_harm() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    let facts = || prompt(1, 50, 0, 50);
+    let (request, endpoint) = driver.dispatch(facts());
+    let (moved, _) = driver.dispatch(facts());
+    driver.tell(Event::EndpointDown { endpoint: EndpointId(endpoint) });
+    driver.up(endpoint);
+    driver.tell(Event::ServedElsewhere { request: moved, endpoint: EndpointId(1 - endpoint) });
+    let (failed, at) = driver.dispatch(facts());
+    driver.fail(failed, at, FailureCause::Lost);
+    for request in [request, moved, failed] {
+        finish(&mut driver, request, Some(0), 50 * BLOCK, 7);
+    }
+    assert_eq!(driver.in_flight(), [0, 0]);
+}
+
+/// Sends prompts with the same head, whose hits the engine reports as `cached`, to one endpoint.
+fn report_hits(driver: &mut Driver, requests: u64, cached: impl Fn(u64) -> Option<u32>) {
+    for own in 0..requests {
+        driver.pass(500);
+        let (request, _) = driver.dispatch(prompt(1, 90, own, 100));
+        finish(driver, request, cached(own), 100 * BLOCK, 10);
+    }
+}
+
+#[test]
+fn an_engine_that_always_reports_no_hit_is_treated_as_one_that_caches_nothing() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    report_hits(&mut driver, 80, |_| Some(0));
+    assert_eq!(cache(&driver, 0).trust, 0.0);
+    driver.dispatch(prompt(1, 90, 1_000, 100));
+    assert_eq!(pending(&driver, 0), u64::from(100 * BLOCK));
+    // A new endpoint of such a fleet starts with little trust.
+    driver.up(1);
+    assert!(cache(&driver, 1).trust < 0.2);
+    driver.tell(Event::EndpointDown { endpoint: EndpointId(1) });
+    // It comes back when hits are reported.
+    report_hits(&mut driver, 200, |_| Some(90 * BLOCK));
+    assert!(cache(&driver, 0).trust > 0.9);
+}
+
+#[test]
+fn engines_that_report_what_was_expected_or_nothing_are_trusted() {
+    for told in [None, Some(90 * BLOCK)] {
+        let mut driver = Driver::new(1, Placement::Pointsman);
+        report_hits(&mut driver, 50, |own| if own == 0 { told.map(|_| 0) } else { told });
+        assert_eq!(cache(&driver, 0).trust, 1.0);
+        assert_eq!(cache(&driver, 0).reported_share.is_some(), told.is_some());
+    }
+}
+
+#[test]
+fn an_engine_that_loses_more_than_expected_is_taken_to_hold_less() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    told_capacity(&mut driver, 0, 2_000 * BLOCK);
+    let before = cache(&driver, 0).capacity_tokens;
+    report_hits(&mut driver, 40, |own| Some(if own % 2 == 0 { 0 } else { 90 * BLOCK }));
+    let after = cache(&driver, 0).capacity_tokens;
+    assert!(after < before / 2.0, "{before} {after}");
+    report_hits(&mut driver, 400, |_| Some(90 * BLOCK));
+    assert_eq!(cache(&driver, 0).capacity_tokens, before, "and no more than it told");
+}
+
+#[test]
+fn the_engines_own_sums_stand_in_where_answers_do_not_tell() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    for round in 0..40_u32 {
+        report_hits(&mut driver, 8, |_| None);
+        let totals = EngineTotals {
+            prompt_tokens: Some(f64::from(round) * 8.0 * f64::from(100 * BLOCK)),
+            cached_tokens: Some(0.0),
+            ..EngineTotals::default()
+        };
+        driver.load(0, LoadReport { totals, ..LoadReport::default() });
+    }
+    assert!(cache(&driver, 0).trust < 0.1, "{:?}", cache(&driver, 0));
+}
