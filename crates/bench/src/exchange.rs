@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
-use pointsman_protocol::{Api, SseScanner, StreamEnd, UsageReader};
+use pointsman_protocol::{Api, SseScanner, StreamEnd, Usage, UsageReader};
 use pointsman_report::Timing;
 
 use crate::client::{Answer, Client};
@@ -44,6 +44,10 @@ pub struct RequestRecord {
     pub end: Duration,
     /// Generated tokens as the answer's usage says, else the events that carried text.
     pub output_tokens: u32,
+    /// Prompt tokens as the answer's usage says; 0 when it does not.
+    pub prompt_tokens: u64,
+    /// Those of them that a prefix cache held; `None` when the answer does not say.
+    pub cached_tokens: Option<u64>,
     /// Gaps between tokens, if they were asked for.
     pub gaps: Vec<Duration>,
     /// How it ended.
@@ -52,7 +56,17 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     pub(crate) fn failed(intended: Duration, sent: Duration, end: Duration, outcome: Outcome) -> Self {
-        Self { intended, sent, first_token: None, end, output_tokens: 0, gaps: Vec::new(), outcome }
+        Self {
+            intended,
+            sent,
+            first_token: None,
+            end,
+            output_tokens: 0,
+            prompt_tokens: 0,
+            cached_tokens: None,
+            gaps: Vec::new(),
+            outcome,
+        }
     }
 
     /// The times as reports take them: from the intended send time, failures infinite.
@@ -98,6 +112,8 @@ pub(crate) async fn perform(client: Arc<Client>, call: Call) -> RequestRecord {
             first_token: read.first_token,
             end: start.elapsed(),
             output_tokens: read.output_tokens,
+            prompt_tokens: read.prompt_tokens,
+            cached_tokens: read.cached_tokens,
             gaps: read.gaps,
             outcome: Outcome::Ok,
         },
@@ -110,7 +126,20 @@ pub(crate) async fn perform(client: Arc<Client>, call: Call) -> RequestRecord {
 struct Read {
     first_token: Option<Duration>,
     output_tokens: u32,
+    prompt_tokens: u64,
+    cached_tokens: Option<u64>,
     gaps: Vec<Duration>,
+}
+
+impl Read {
+    /// What the answer itself says counts more than what was counted.
+    fn believe(&mut self, usage: Option<Usage>) {
+        if let Some(usage) = usage {
+            self.output_tokens = u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX);
+            self.prompt_tokens = usage.prompt_tokens;
+            self.cached_tokens = usage.cached_tokens;
+        }
+    }
 }
 
 async fn exchange(client: &Arc<Client>, call: Call) -> Result<Read, Outcome> {
@@ -164,9 +193,7 @@ async fn read_stream(
     if end != StreamEnd::Complete {
         return Err(Outcome::BrokenAnswer);
     }
-    if let Some(usage) = scanner.usage() {
-        read.output_tokens = u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX);
-    }
+    read.believe(scanner.usage());
     Ok(read)
 }
 
@@ -179,7 +206,7 @@ async fn read_whole(answer: &mut Answer) -> Result<Read, Outcome> {
     if facts.failure.is_some() || !facts.complete {
         return Err(Outcome::BrokenAnswer);
     }
-    let output_tokens =
-        facts.usage.map_or(0, |usage| u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX));
-    Ok(Read { output_tokens, ..Read::default() })
+    let mut read = Read::default();
+    read.believe(facts.usage);
+    Ok(read)
 }

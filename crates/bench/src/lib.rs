@@ -9,6 +9,7 @@ pub mod client;
 mod exchange;
 pub mod overhead;
 pub mod run;
+mod seed;
 pub mod slices;
 pub mod stub;
 mod summary;

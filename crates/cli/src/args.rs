@@ -200,6 +200,7 @@ Requests leave when the plan says, whatever became of the ones before; latencies
 Examples:
   pointsman bench --target http://127.0.0.1:8080 --model llama --arrivals poisson:20 --duration 30s
   pointsman bench --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 --pinned 64 --model llama
+  pointsman bench --target http://127.0.0.1:8080 --model llama --rate 5,10,20 --seeds 5 --report load/
   pointsman bench overhead --quick")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -219,9 +220,9 @@ pub(crate) struct LoadArgs {
     /// When requests arrive: poisson:RATE or constant:RATE, in requests per second
     #[arg(long, value_name = "ARRIVALS", default_value = "poisson:10", conflicts_with = "rate")]
     pub(crate) arrivals: Arrivals,
-    /// Short for --arrivals poisson:RATE
-    #[arg(long, value_name = "RATE")]
-    pub(crate) rate: Option<f64>,
+    /// Short for --arrivals poisson:RATE; with several, as 5,10,20, each is run after the other
+    #[arg(long, value_name = "RATE", value_delimiter = ',')]
+    pub(crate) rate: Vec<f64>,
     /// For how long requests arrive
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
@@ -255,15 +256,34 @@ pub(crate) struct LoadArgs {
     /// Fixes arrivals, lengths and prompts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Runs of each rate, with seeds from --seed upwards; five or more give intervals over runs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = seeds)]
+    pub(crate) seeds: usize,
+    /// Write a report: a page if it ends in .html, else a folder with page, plots and figures; runs of
+    /// other names that the folder holds stay in it, so several targets can meet in one report
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
+    /// What the report calls this target, such as kubernetes-service [default: the first target]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The report's headline
+    #[arg(long, value_name = "TEXT", requires = "report")]
+    pub(crate) title: Option<String>,
     /// Requests in flight beyond this number are not sent and count as errors
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_in_flight: usize,
     /// From a request's intended send time to its last byte
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Print the result as JSON
+    /// Print the result as JSON: {"runs": …} of one run, {"rows": …} of several
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// More runs than these would take weeks.
+fn seeds(text: &str) -> Result<usize, String> {
+    let found = text.parse().ok().filter(|seeds| (1..=1_000).contains(seeds));
+    found.ok_or_else(|| "expected a number from 1 to 1000".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use pointsman_report::Random;
@@ -156,6 +157,29 @@ impl FromStr for Lengths {
         })?;
         lengths.validate()?;
         Ok(lengths)
+    }
+}
+
+impl fmt::Display for Lengths {
+    /// Writes what [`FromStr`] reads.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(length) => write!(formatter, "constant:{length}"),
+            Self::Uniform { low, high } => write!(formatter, "uniform:{low}:{high}"),
+            Self::Exponential { mean, max } => write!(formatter, "exponential:{mean}:{max}"),
+            Self::LogNormal { median, sigma, max } => write!(formatter, "lognormal:{median}:{sigma}:{max}"),
+            Self::Quantiles(points) if points.as_ref() == SHAREGPT_PROMPT => {
+                formatter.write_str("sharegpt-prompt")
+            }
+            Self::Quantiles(points) if points.as_ref() == SHAREGPT_OUTPUT => {
+                formatter.write_str("sharegpt-output")
+            }
+            Self::Quantiles(points) => {
+                let points: Vec<String> =
+                    points.iter().map(|(share, length)| format!("{share}={length}")).collect();
+                write!(formatter, "quantiles:{}", points.join(","))
+            }
+        }
     }
 }
 

@@ -209,3 +209,19 @@ fn debug_output_holds_no_prompt() {
     let prompt = Prompt::Recorded { text: "SECRET".into() };
     assert_eq!(format!("{prompt:?}"), "Recorded(6 bytes)");
 }
+
+#[test]
+fn lengths_are_written_as_they_are_read() {
+    for text in [
+        "constant:5",
+        "uniform:1:9",
+        "exponential:12.5:100",
+        "lognormal:100:1.5:4000",
+        "quantiles:0=4,0.5=109,1=1024",
+        "sharegpt-prompt",
+        "sharegpt-output",
+    ] {
+        let lengths: Lengths = text.parse().unwrap();
+        assert_eq!(lengths.to_string(), text);
+    }
+}

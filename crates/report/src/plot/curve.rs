@@ -148,7 +148,7 @@ impl Curves {
                 };
                 let band: Vec<(f64, f64)> =
                     ends(|interval| interval.low).chain(ends(|interval| interval.high).rev()).collect();
-                if part.len() > 1 {
+                if part.len() > 1 && part.iter().any(|point| point.interval.is_some()) {
                     scene.area(band, Fill { opacity: 0.16, ..Fill::new(mark.ink) });
                 }
             }

@@ -78,7 +78,9 @@ impl Canvas {
 
     fn path(&mut self, path: Option<Path>, fill: Option<Fill>, stroke: Option<Stroke>) {
         let Some(path) = path else { return };
-        if let Some(fill) = fill {
+        // A flat path has no inside, and filling one is reported as a mistake.
+        let flat = path.bounds().width() <= 0.0 || path.bounds().height() <= 0.0;
+        if let Some(fill) = fill.filter(|_| !flat) {
             let paint = paint(fill.ink, fill.opacity);
             self.pixmap.fill_path(&path, &paint, FillRule::Winding, self.scale, None);
         }

@@ -1,0 +1,254 @@
+//! Load against a target: one run, or a run for each rate and seed.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use pointsman_bench::Outcome;
+use pointsman_bench::client::{Client, Connections, Target};
+use pointsman_bench::run::{LoadOptions, LoadResult, Progress, run_plan};
+use pointsman_bench::workload::{
+    Arrivals, GenerationApi, Plan, SharedPrefix, Source, WeightedModel, Workload, parse_sharegpt,
+};
+use pointsman_report::sweep::{sweep_json, sweep_table};
+use pointsman_report::{Experiment, Random, Runs, SeedResult, Sweep, per_second, run_table};
+
+use crate::args::{BenchApi, LoadArgs};
+use crate::{progress, reports, shutdown};
+
+/// What one combination of rate and seed is.
+struct Cell {
+    rate: f64,
+    seed: u64,
+    plan: Arc<Plan>,
+}
+
+pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
+    let cells = cells(&args)?;
+    let first = args.target.first().map_or("", |target| target.authority());
+    let name = args.name.clone().unwrap_or_else(|| first.to_owned());
+    let mut runs = match &args.report {
+        Some(report) => reports::earlier_runs(report)?,
+        None => Vec::new(),
+    };
+    let several = cells.len() > 1;
+    // One run ends by a signal as it always did; of several, those that are done are kept.
+    let stop = if several { Some(shutdown::on_signal()?) } else { None };
+    let mut answered = false;
+    for cell in &cells {
+        if several {
+            announce(cell);
+        }
+        let result = match &stop {
+            None => perform(&args, &name, cell).await?,
+            Some(stop) => tokio::select! {
+                result = perform(&args, &name, cell) => result?,
+                () = stop.cancelled() => break,
+            },
+        };
+        answered |= result.tally().contains_key(&Outcome::Ok);
+        if !several {
+            print_one(&args, &result)?;
+        }
+        for warning in result.warnings(&cell.plan) {
+            eprintln!("warning: {warning}");
+        }
+        let mut run = result.seed_result(&name, cell.rate, cell.seed, &cell.plan);
+        if args.prefix_groups.is_none() && args.dataset.is_none() {
+            // Random prompts have nothing in common: a hit rate of 0 would say something about the cache.
+            run.hit_tokens = None;
+        }
+        runs.retain(|other| (&other.policy, other.rate, other.seed) != (&run.policy, run.rate, run.seed));
+        runs.push(run);
+    }
+    if several || args.report.is_some() {
+        print_all(&args, &runs, several)?;
+    }
+    Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every plan is made before the first is run, so that a mistake costs no time.
+fn cells(args: &LoadArgs) -> Result<Vec<Cell>> {
+    let rates: Vec<Arrivals> = if args.rate.is_empty() {
+        vec![args.arrivals]
+    } else {
+        args.rate.iter().map(|&rate| Arrivals::Poisson { rate }).collect()
+    };
+    let mut workload = workload(args)?;
+    let mut cells = Vec::new();
+    for seed in (args.seed..).take(args.seeds) {
+        for &arrivals in &rates {
+            workload.arrivals = arrivals;
+            cells.push(Cell { rate: arrivals.rate(), seed, plan: Arc::new(workload.plan(seed)?) });
+        }
+    }
+    Ok(cells)
+}
+
+fn announce(cell: &Cell) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{} for {:?}, seed {}", per_second(Some(cell.rate)), cell.plan.duration, cell.seed);
+    }
+}
+
+async fn perform(args: &LoadArgs, name: &str, cell: &Cell) -> Result<LoadResult> {
+    let connections =
+        args.pinned.map_or(Connections::Pool, |count| Connections::Pinned { count, seed: cell.seed });
+    let client = Client::new(&Target { endpoints: args.target.clone(), connections });
+    let options = LoadOptions {
+        max_in_flight: args.max_in_flight,
+        timeout: args.timeout,
+        record_gaps: args.report.is_some(),
+        salt: salt(args, name, cell),
+    };
+    let progress = Arc::new(Progress::default());
+    let bar = progress::bar(&progress, cell.plan.requests.len() as u64);
+    let result = run_plan(&cell.plan, &client, options, &progress).await;
+    bar.finish();
+    Ok(result?)
+}
+
+/// Runs that stand beside each other in a report must not find each other's prompts in a prefix cache.
+fn salt(args: &LoadArgs, name: &str, cell: &Cell) -> u64 {
+    if args.report.is_none() && args.rate.len() < 2 {
+        return 0;
+    }
+    let of_name =
+        name.bytes().fold(cell.seed, |salt, byte| Random::for_part(salt, u64::from(byte)).next_u64());
+    Random::for_part(of_name, cell.rate.to_bits()).next_u64()
+}
+
+fn print_one(args: &LoadArgs, result: &LoadResult) -> Result<()> {
+    let report = result.report("load");
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&Runs { runs: vec![report] })?);
+    } else {
+        print!("{}", run_table(&report).render(crate::width()));
+        print!("{}", result.outcome_table().render(crate::width()));
+    }
+    Ok(())
+}
+
+fn print_all(args: &LoadArgs, runs: &[SeedResult], several: bool) -> Result<()> {
+    let first = runs.first().map(|run| run.policy.clone());
+    let baseline = first.filter(|first| runs.iter().any(|run| run.policy != *first));
+    let sweep = Sweep::new(experiment(args, baseline), runs, &mut Random::new(args.seed));
+    if several && args.json {
+        println!("{:#}", sweep_json(&sweep));
+    } else if several {
+        print!("{}", sweep_table(&sweep, crate::width()));
+    }
+    let Some(report) = &args.report else { return Ok(()) };
+    reports::keep_runs(report, runs)?;
+    reports::write(report, &sweep)
+}
+
+fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
+    let models: Vec<&str> = args.model.iter().map(String::as_str).collect();
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    let prompts = match &args.dataset {
+        Some(file) => fact("conversations", file.display().to_string()),
+        None => {
+            fact("prompt and output tokens", format!("{} and {}", args.prompt_tokens, args.output_tokens))
+        }
+    };
+    let prefixes = args.prefix_groups.zip(args.prefix_tokens);
+    let prefixes =
+        prefixes.map(|(groups, tokens)| fact("shared prefixes", format!("{groups} of {tokens} tokens")));
+    let connections = args
+        .pinned
+        .map_or_else(|| "pooled".to_owned(), |count| format!("{count}, each bound to a target for life"));
+    let mut facts = vec![
+        fact("model", models.join(", ")),
+        fact("arrivals", format!("open loop, {:?} for each rate", args.duration)),
+        prompts,
+        fact("connections", connections),
+    ];
+    facts.extend(prefixes);
+    Experiment {
+        title: args.title.clone().unwrap_or_else(|| "Load test".to_owned()),
+        description:
+            "Real traffic, sent by an open loop: requests leave when their plan says, whatever became of \
+                      the ones before, and latencies count from then."
+                .to_owned(),
+        model: args
+            .model
+            .first()
+            .map(|model| model.split('=').next().unwrap_or(model).to_owned())
+            .unwrap_or_default(),
+        baseline,
+        facts,
+        source: None,
+        command: command_line(std::env::args()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The arguments as a shell takes them.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
+    let quoted = |argument: String| {
+        if !argument.is_empty() && argument.chars().all(plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let rest: Vec<String> = arguments.skip(1).map(quoted).collect();
+    format!("pointsman {}", rest.join(" "))
+}
+
+fn workload(args: &LoadArgs) -> Result<Workload> {
+    let source = match &args.dataset {
+        Some(file) => {
+            let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+            Source::Conversations(parse_sharegpt(&text).with_context(|| file.display().to_string())?)
+        }
+        None => Source::Generated {
+            prompt: args.prompt_tokens.clone(),
+            output: args.output_tokens.clone(),
+            shared_prefix: args
+                .prefix_groups
+                .zip(args.prefix_tokens)
+                .map(|(groups, tokens)| SharedPrefix { groups, tokens }),
+        },
+    };
+    Ok(Workload {
+        arrivals: args.arrivals,
+        duration: args.duration,
+        source,
+        models: args.model.iter().map(|text| weighted_model(text)).collect::<Result<_>>()?,
+        stream_share: args.stream_share,
+        api: match args.api {
+            BenchApi::Chat => GenerationApi::ChatCompletions,
+            BenchApi::Completions => GenerationApi::Completions,
+        },
+        ignore_eos: !args.natural_lengths,
+    })
+}
+
+fn weighted_model(text: &str) -> Result<WeightedModel> {
+    let (name, weight) = match text.rsplit_once('=') {
+        Some((name, weight)) => {
+            (name, weight.parse().with_context(|| format!("--model {text}: `{weight}` is no weight"))?)
+        }
+        None => (text, 1.0),
+    };
+    if name.is_empty() {
+        bail!("--model {text}: the name is missing");
+    }
+    Ok(WeightedModel { name: name.into(), weight })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted_into_a_shell() {
+        let arguments = ["/usr/bin/pointsman", "bench", "--rate", "5,10", "--title", "Bob's load", ""];
+        let line = command_line(arguments.into_iter().map(str::to_owned));
+        assert_eq!(line, r"pointsman bench --rate 5,10 --title 'Bob'\''s load' ''");
+    }
+}
