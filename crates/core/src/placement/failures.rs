@@ -1,7 +1,9 @@
 //! Ways in which other routers failed, to be brought back in tests: with one of them switched on, a check must fail
 //! that holds without. This code is compiled for this crate's own tests only.
 
-use super::{Candidate, Memory, View, count, least_cost, scraped};
+use super::cache_aware::is_out_of_balance;
+use super::{Candidate, Memory, View, count, least_cost, least_request, scraped};
+use crate::policy::CacheAware;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -10,6 +12,8 @@ pub(crate) enum Failure {
     NoLoadBetweenRequests,
     /// A health probe sets the endpoint's load counters to zero (vllm-project/router issue 197).
     ProbesZeroLoad,
+    /// One endpoint out of balance turns affinity off for all (vllm-project/router pull request 238).
+    FleetWideGate,
     /// A prompt that nobody holds goes where the least was ever sent (sglang pull request 14305).
     SmallestTreeOnMiss,
     /// Load is what the engines' gauges last said, so that all routers choose the same endpoint until the next reading
@@ -29,6 +33,8 @@ impl Failure {
             }
             // It is in the accounting.
             Self::ProbesZeroLoad => least_cost::weigh(view, candidates),
+            Self::FleetWideGate if is_out_of_balance(&TIGHT, candidates) => least_request::weigh(candidates),
+            Self::FleetWideGate => least_cost::weigh(view, candidates),
             Self::SmallestTreeOnMiss => {
                 memory.trees.keep(view);
                 if candidates.iter().any(|candidate| view.cached_tokens(candidate) > 0) {
@@ -46,6 +52,10 @@ impl Failure {
         }
     }
 }
+
+/// The thresholds of the report.
+const TIGHT: CacheAware =
+    CacheAware { cache_threshold: 0.5, balance_abs_threshold: 4, balance_rel_threshold: 1.1 };
 
 fn first_of_least(candidates: &mut [Candidate], cost: impl Fn(&Candidate) -> f64) -> usize {
     for candidate in candidates.iter_mut() {

@@ -134,3 +134,25 @@ fn several_routers_do_not_herd() {
         *p90 < 1.1 * alone && *most < 2 * least
     });
 }
+
+#[test]
+fn one_endpoint_out_of_balance_leaves_the_others_their_prefixes() {
+    // Long answers keep the first endpoint busy; each of the others has room for half of the prefixes.
+    let hit_rate = |failure| {
+        let mut fleet = Fleet::new(1, &[1.0; 4], 4_000, failure);
+        let long = (0..20).map(|number| {
+            let subset = Some([EndpointId(0)].into());
+            Arrival {
+                at: Duration::ZERO,
+                facts: RequestFacts { subset, ..prompt(0, 0, 10, 1_000_000 + number) },
+                output: 3_000,
+            }
+        });
+        let grouped = poisson(12.0, 30.0, |number, rng| {
+            (prompt(u64::try_from(rng.below(40)).unwrap(), 200, 10, number), 100)
+        });
+        fleet.run(&long.chain(grouped).collect::<Vec<_>>());
+        (fleet.hit_rate(), fleet.p90(), fleet.served())
+    };
+    check(Failure::FleetWideGate, hit_rate, |(hit_rate, ..)| *hit_rate > 0.7);
+}

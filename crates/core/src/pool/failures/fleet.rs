@@ -34,6 +34,8 @@ pub(super) struct Arrival {
 pub(super) struct Done {
     pub(super) endpoint: u32,
     pub(super) seconds: f64,
+    pub(super) prompt: u32,
+    pub(super) cached: u32,
 }
 
 struct Job {
@@ -222,6 +224,8 @@ impl Fleet {
             self.done.push(Done {
                 endpoint: u32::try_from(index).unwrap(),
                 seconds: seconds(self.now.since(job.arrived)),
+                prompt: job.facts.prompt_tokens,
+                cached: job.cached,
             });
             false
         });
@@ -258,5 +262,12 @@ impl Fleet {
     pub(super) fn served(&self) -> Vec<usize> {
         let by = |endpoint| self.done.iter().filter(|done| done.endpoint == endpoint).count();
         (0..u32::try_from(self.engines.len()).unwrap()).map(by).collect()
+    }
+
+    /// The share of prompt tokens that were cached.
+    pub(super) fn hit_rate(&self) -> f64 {
+        let sum =
+            |tokens: fn(&Done) -> u32| self.done.iter().map(|done| f64::from(tokens(done))).sum::<f64>();
+        sum(|done| done.cached) / sum(|done| done.prompt)
     }
 }
