@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
-use crate::record::PoolLog;
+use crate::record::{PoolLog, Scramble};
 use crate::serving::Serving;
 use crate::ticket::{Answer, Held, Ticket};
 use crate::vitals::Vitals;
@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Clock,
     requests: Arc<RequestCounts>,
     timer: Arc<Timer>,
+    /// Where there is an event log, its key.
+    scramble: Option<Arc<Scramble>>,
     inner: Mutex<Inner>,
     /// Who serves what in each pool. Never locked together with `inner`.
     serving: Mutex<BTreeMap<PolicyId, Arc<Serving>>>,
@@ -108,6 +110,7 @@ impl Machine {
         requests: Arc<RequestCounts>,
         log: Option<PoolLog>,
     ) -> Arc<Self> {
+        let scramble = log.as_ref().map(|log| Arc::clone(log.scramble()));
         let inner = Inner {
             pool: Pool::new(config),
             effects: Vec::new(),
@@ -118,7 +121,7 @@ impl Machine {
             log,
         };
         let (timer, serving) = (Arc::default(), Mutex::default());
-        Arc::new(Self { number, clock, requests, timer, inner: Mutex::new(inner), serving })
+        Arc::new(Self { number, clock, requests, timer, scramble, inner: Mutex::new(inner), serving })
     }
 
     pub(crate) fn timer(&self) -> &Arc<Timer> {
@@ -133,6 +136,10 @@ impl Machine {
 
     /// Asks for an endpoint; `narrowed` as in [`Asker`].
     pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts, narrowed: bool) -> Ticket {
+        let facts = match &self.scramble {
+            Some(scramble) => scramble.facts(facts),
+            None => facts,
+        };
         let request = self.requests.next();
         let asker = Asker { request, policy: facts.policy, narrowed };
         let own = Own { asker, since: self.clock.now() };

@@ -25,6 +25,7 @@ pub use line::{FORMAT, Line, RecordedEffect};
 pub use read::{LogLines, ReplayError, read_log};
 pub use replay::{Divergence, PoolReplay, ReplayReport, replay};
 
+pub(crate) use scramble::Scramble;
 use writer::{Entry, Writer};
 
 /// So many events may wait for the writer.
@@ -51,6 +52,7 @@ pub enum RecordError {
 pub(crate) struct Recorder {
     sender: SyncSender<Entry>,
     writer: Writer,
+    scramble: Arc<Scramble>,
 }
 
 impl Recorder {
@@ -60,12 +62,13 @@ impl Recorder {
             .map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
         let (sender, receiver) = std::sync::mpsc::sync_channel(QUEUE);
         let writer = Writer::start(file, receiver).map_err(RecordError::Thread)?;
-        Ok(Self { sender, writer })
+        Ok(Self { sender, writer, scramble: Arc::new(Scramble::new()) })
     }
 
     /// The log of a new state machine.
     pub(crate) fn pool(&self, pool: u32, config: &PoolConfig) -> PoolLog {
-        let mut log = PoolLog { pool, seq: 0, lost: Arc::default(), sender: self.sender.clone() };
+        let (sender, scramble) = (self.sender.clone(), Arc::clone(&self.scramble));
+        let mut log = PoolLog { pool, seq: 0, lost: Arc::default(), sender, scramble };
         self.writer.watch(pool, &log.lost);
         log.send(Entry::Header { pool, seed: config.seed, decisions: config.decisions });
         log
@@ -90,9 +93,15 @@ pub(crate) struct PoolLog {
     seq: u64,
     lost: Arc<AtomicBool>,
     sender: SyncSender<Entry>,
+    scramble: Arc<Scramble>,
 }
 
 impl PoolLog {
+    /// What arriving requests go through before the machine sees them.
+    pub(crate) const fn scramble(&self) -> &Arc<Scramble> {
+        &self.scramble
+    }
+
     pub(crate) fn event(&mut self, now: Time, event: &Event) {
         if !self.lost.load(Ordering::Relaxed) {
             self.seq += 1;

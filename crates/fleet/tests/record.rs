@@ -3,21 +3,28 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 
-use pointsman_core::{BlockHash, Completion, FailureCause, ModelKey, RequestFacts, Rng, Usage};
-use pointsman_fleet::{Fleet, FleetOptions, replay};
+use pointsman_core::{BlockHash, Completion, FailureCause, ModelKey, Placement, RequestFacts, Rng, Usage};
+use pointsman_fleet::{Fleet, FleetOptions, arrivals, replay};
 use support::engine::Engine;
 use support::{facts, fast, metrics, until, world};
+
+/// No block hash is smaller, and none is in a log.
+const HEAD: u64 = 777_000_000;
 
 async fn traffic(fleet: Fleet, seed: u64) {
     let mut rng = Rng::seeded(seed);
     for _ in 0..200 {
         let pool = rng.below(2);
+        let head = HEAD + 100 * rng.below(6) as u64;
         let facts = RequestFacts {
-            blocks: (0..rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
+            blocks: (head..head + rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
+            block_tokens: 64,
             // Listed by one engine of two that are known.
             target: (rng.below(2) == 0).then(|| ModelKey::of("lora")),
             prompt_tokens: u32::try_from(rng.below(5_000)).unwrap(),
@@ -42,15 +49,18 @@ async fn traffic(fleet: Fleet, seed: u64) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_recorded_run_decides_the_same_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("events.jsonl");
+/// Records traffic to two pools with this policy while endpoints come and go.
+async fn record(placement: Placement, path: &Path) {
     let engine = Engine::start("/metrics", include_str!("fixtures/vllm-0.32-loaded.txt")).await;
     engine.set_models(r#"{"data":[{"id":"tiny"},{"id":"lora","parent":"tiny"}]}"#);
     let base = Engine::start("/metrics", "").await;
     base.set_models(r#"{"data":[{"id":"tiny"}]}"#);
-    let options = FleetOptions { seed: 99, decisions: true, record: Some(path.clone()), keeper: fast() };
+    let world = |pools: &[(&str, &[u16])]| {
+        let mut world = world(pools);
+        world.pools.iter_mut().for_each(|pool| pool.policy.placement = placement);
+        world
+    };
+    let options = FleetOptions { seed: 99, decisions: true, record: Some(path.to_owned()), keeper: fast() };
     let fleet = Fleet::start(options, metrics()).unwrap();
     fleet.apply(world(&[("a", &[1, 2, engine.port, base.port]), ("b", &[3])]), 0).unwrap();
     let listed =
@@ -58,20 +68,39 @@ async fn a_recorded_run_decides_the_same_again() {
     until("the lists", || listed() == 2).await;
     let tasks: Vec<_> = (0..4).map(|seed| tokio::spawn(traffic(fleet.clone(), seed))).collect();
     until("a scrape", || engine.state.scrapes.load(std::sync::atomic::Ordering::Relaxed) > 0).await;
-    // Endpoints come and go meanwhile.
     fleet.apply(world(&[("a", &[2, engine.port, base.port]), ("b", &[3, 4])]), 0).unwrap();
     for task in tasks {
         task.await.unwrap();
     }
     fleet.stop().await;
-    let log = std::fs::read_to_string(&path).unwrap();
-    assert!(log.contains("\"subset\":["), "some requests are limited to the engines that list their model");
-    let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
-    assert!(report.is_identical(), "{report:?}");
-    let events: u64 = report.pools.iter().map(|pool| pool.events).sum();
-    assert_eq!(report.pools.len(), 2);
-    assert!(events > 1_600, "{events} events");
-    assert!(report.pools.iter().all(|pool| pool.effects > 100), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_recorded_run_decides_the_same_again_under_every_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    for placement in Placement::ALL {
+        let name = placement.as_str();
+        let path = folder.path().join(name);
+        record(placement, &path).await;
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            log.contains(name) && log.contains("\"subset\":["),
+            "some are limited to who lists their model"
+        );
+        let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
+        assert!(report.is_identical(), "{name}: {report:?}");
+        let events: u64 = report.pools.iter().map(|pool| pool.events).sum();
+        assert_eq!(report.pools.len(), 2);
+        assert!(events > 1_600, "{name}: {events} events");
+        assert!(report.pools.iter().all(|pool| pool.effects > 100), "{name}: {report:?}");
+        let hashes: BTreeSet<u64> = arrivals(log.as_bytes())
+            .unwrap()
+            .iter()
+            .flat_map(|arrival| arrival.facts.blocks.iter().map(|block| block.0).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(hashes.len(), 24, "six heads, up to four blocks each");
+        assert!(hashes.iter().all(|hash| !(HEAD..HEAD + 1_000).contains(hash)), "{name}: {hashes:?}");
+    }
 }
 
 #[tokio::test]

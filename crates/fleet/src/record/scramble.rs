@@ -1,13 +1,16 @@
-//! Block hashes as an event log shows them: equal where they are equal, and nothing else.
+//! Block hashes as a recorded fleet sees them: equal where they are equal, and nothing else.
+//!
+//! They are scrambled before the core gets them, not on their way to the log: a policy may look at what a hash is
+//! (consistent hashing does), and must see the same in a replay.
 
 use std::hash::{BuildHasher, RandomState};
 
-use pointsman_core::BlockHash;
+use pointsman_core::{BlockHash, RequestFacts};
 
 /// A keyed permutation of 64-bit numbers: a Feistel network of four rounds (Luby and Rackoff 1988) over SipHash. The
 /// key is drawn for each file and kept nowhere, so that a log cannot be searched for a known prompt.
 #[derive(Debug)]
-pub(super) struct Scramble {
+pub(crate) struct Scramble {
     key: RandomState,
 }
 
@@ -16,8 +19,14 @@ impl Scramble {
         Self { key: RandomState::new() }
     }
 
+    /// The same request with other block hashes. Takes time in proportion to the prompt: not for under a lock.
+    pub(crate) fn facts(&self, facts: RequestFacts) -> RequestFacts {
+        let blocks = facts.blocks.iter().map(|block| self.apply(*block)).collect();
+        RequestFacts { blocks, ..facts }
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "halves are taken on purpose")]
-    pub(super) fn apply(&self, block: BlockHash) -> BlockHash {
+    fn apply(&self, block: BlockHash) -> BlockHash {
         let (mut left, mut right) = ((block.0 >> 32) as u32, block.0 as u32);
         for round in 0..4_u8 {
             (left, right) = (right, left ^ self.key.hash_one((round, right)) as u32);

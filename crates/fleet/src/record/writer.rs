@@ -8,10 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pointsman_core::{Effect, Event, RequestFacts, Time};
+use pointsman_core::{Effect, Event, Time};
 
 use super::line::{FORMAT, Line, RecordedEffect};
-use super::scramble::Scramble;
 
 /// A log that is looked at while it grows is at most this old.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -52,7 +51,6 @@ impl Writer {
         let losses = Losses::default();
         let mut thread = Thread {
             out: BufWriter::with_capacity(256 << 10, file),
-            scramble: Scramble::new(),
             losses: Arc::clone(&losses),
             closed: BTreeSet::new(),
         };
@@ -72,7 +70,6 @@ impl Writer {
 
 struct Thread {
     out: BufWriter<File>,
-    scramble: Scramble,
     losses: Losses,
     /// Machines whose gap mark is written: what may still come of them is left out.
     closed: BTreeSet<u32>,
@@ -110,9 +107,7 @@ impl Thread {
                 seed,
                 decisions,
             },
-            Entry::Event { pool, seq, now, event } => {
-                Line::Event { pool, seq, now, event: Box::new(self.without_hashes(*event)) }
-            }
+            Entry::Event { pool, seq, now, event } => Line::Event { pool, seq, now, event },
             Entry::Effects { pool, seq, effects } => {
                 let effects = effects.iter().map(|effect| serde_json::to_value(RecordedEffect::from(effect)));
                 Line::Effects { pool, seq, effects: effects.collect::<Result<_, _>>()? }
@@ -142,28 +137,5 @@ impl Thread {
         });
         self.closed.extend(&lost);
         lost.into_iter().try_for_each(|pool| self.line(&Line::Gap { pool, gap: true }))
-    }
-
-    fn without_hashes(&self, event: Event) -> Event {
-        match event {
-            Event::Arrived { request, facts } => {
-                let blocks = facts.blocks.iter().map(|block| self.scramble.apply(*block)).collect();
-                Event::Arrived { request, facts: RequestFacts { blocks, ..facts } }
-            }
-            other @ (Event::EndpointUp { .. }
-            | Event::EndpointDraining { .. }
-            | Event::EndpointDown { .. }
-            | Event::Load { .. }
-            | Event::Probed { .. }
-            | Event::PolicyChanged { .. }
-            | Event::AdaptersDeclared { .. }
-            | Event::FirstToken { .. }
-            | Event::Progress { .. }
-            | Event::AttemptFailed { .. }
-            | Event::ServedElsewhere { .. }
-            | Event::Finished { .. }
-            | Event::Aborted { .. }
-            | Event::Timer) => other,
-        }
     }
 }
