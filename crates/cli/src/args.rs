@@ -1,6 +1,7 @@
 //! What may be typed. Nothing here touches the world.
 
 pub(crate) mod epp;
+pub(crate) mod simulate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Send load and report latencies, or measure what the gateway itself costs
     Bench(Box<BenchArgs>),
+    /// Try policies, fleets and loads in virtual time, or fit an engine profile
+    Simulate(Box<simulate::SimulateArgs>),
     /// Validate manifests without running: every mistake, with file, line and fix
     Check(CheckArgs),
     /// Make the decisions of a recorded run again, and compare
@@ -124,7 +127,7 @@ pub(crate) struct EngineArgs {
     /// The name of the model it serves
     #[arg(long, value_name = "NAME", default_value = "llama")]
     pub(crate) model: String,
-    /// The accelerator and model to imitate, or `list`
+    /// The accelerator and model to imitate: a name, a file in JSON, or `list`
     #[arg(long, value_name = "PROFILE", default_value = "llama-3-8b-h100")]
     pub(crate) profile: String,
     /// How much faster than real time it runs; 0.5 is half as fast

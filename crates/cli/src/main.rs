@@ -20,6 +20,9 @@ use crate::args::{Cli, Command, LogArgs, LogFormat};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The version in files that outlast the process.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 fn main() -> ExitCode {
     let cli = Cli::parse_from(args::epp::newer_spelling(std::env::args_os()));
     match run(cli) {
@@ -40,6 +43,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Engine(args) => block_on(commands::engine::run(args)),
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Bench(args) => commands::bench::run(*args),
+        Command::Simulate(args) => commands::simulate::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Completions { shell } => {

@@ -1,5 +1,6 @@
 //! `pointsman engine`: one simulated model server.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +15,7 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         print_profiles()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let profile = EngineProfile::named(&args.profile).context("--profile")?;
+    let profile = profile(&args.profile).context("--profile")?;
     let config = EngineConfig {
         speed: args.speed,
         seed: args.seed,
@@ -28,6 +29,15 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
     println!("pointsman engine: ready, serving {} on http://{}", args.model, server.local_addr());
     server.serve(async move { stop.cancelled().await }).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The profile of that name, or in that file where it ends in `.json`.
+pub(crate) fn profile(name_or_file: &str) -> Result<EngineProfile> {
+    if Path::new(name_or_file).extension().is_none_or(|extension| extension != "json") {
+        return Ok(EngineProfile::named(name_or_file)?);
+    }
+    let text = std::fs::read_to_string(name_or_file).with_context(|| name_or_file.to_owned())?;
+    EngineProfile::from_json(&text).with_context(|| name_or_file.to_owned())
 }
 
 fn print_profiles() -> Result<()> {

@@ -8,3 +8,4 @@ pub(crate) mod epp;
 pub(crate) mod gateway;
 pub(crate) mod overhead;
 pub(crate) mod replay;
+pub(crate) mod simulate;

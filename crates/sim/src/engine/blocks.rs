@@ -6,13 +6,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 use pointsman_core::BlockHash;
 
 /// Index of a block.
-pub(super) type BlockIndex = u32;
+pub(crate) type BlockIndex = u32;
 
 const NONE: BlockIndex = BlockIndex::MAX;
 
 /// Block hashes are uniform already: the map takes them as they are, and so behaves alike in every run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AsIs(u64);
+pub(crate) struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {
@@ -47,7 +47,7 @@ struct Block {
 /// All blocks of an engine. A block that nobody holds is free, keeps its content until it is handed out again,
 /// and is handed out in the order of release (vLLM's `FreeKVCacheBlockQueue`).
 #[derive(Clone, Debug)]
-pub(super) struct BlockPool {
+pub(crate) struct BlockPool {
     blocks: Vec<Block>,
     /// Free blocks, the longest unused first.
     head: BlockIndex,
@@ -57,7 +57,7 @@ pub(super) struct BlockPool {
 }
 
 impl BlockPool {
-    pub(super) fn new(count: u32) -> Self {
+    pub(crate) fn new(count: u32) -> Self {
         let block = |index: u32| Block {
             references: 0,
             previous: if index == 0 { NONE } else { index - 1 },
@@ -84,7 +84,7 @@ impl BlockPool {
 
     /// The leading blocks of `hashes` that are in the cache, appended to `found`; returns how many of them are
     /// free and would be taken off the free list.
-    pub(super) fn find_prefix(&self, hashes: &[BlockHash], found: &mut Vec<BlockIndex>) -> u32 {
+    pub(crate) fn find_prefix(&self, hashes: &[BlockHash], found: &mut Vec<BlockIndex>) -> u32 {
         let mut idle = 0;
         for hash in hashes {
             let Some(&index) = self.by_hash.get(hash) else { break };
@@ -94,8 +94,13 @@ impl BlockPool {
         idle
     }
 
+    /// How many of the leading blocks of `hashes` are in the cache.
+    pub(super) fn count_prefix(&self, hashes: &[BlockHash]) -> usize {
+        hashes.iter().take_while(|hash| self.by_hash.contains_key(hash)).count()
+    }
+
     /// One more sequence holds this block.
-    pub(super) fn share(&mut self, index: BlockIndex) {
+    pub(crate) fn share(&mut self, index: BlockIndex) {
         if self.blocks[index as usize].references == 0 {
             self.unlink(index);
         }
@@ -109,7 +114,7 @@ impl BlockPool {
     }
 
     /// Takes the longest unused free block, forgetting what it held.
-    pub(super) fn allocate(&mut self) -> Option<BlockIndex> {
+    pub(crate) fn allocate(&mut self) -> Option<BlockIndex> {
         let index = self.head;
         if index == NONE {
             return None;
@@ -124,7 +129,7 @@ impl BlockPool {
     }
 
     /// Names what a full block holds. Where another block holds the same, that one stays the one that is found.
-    pub(super) fn name(&mut self, index: BlockIndex, hash: BlockHash) {
+    pub(crate) fn name(&mut self, index: BlockIndex, hash: BlockHash) {
         if let std::collections::hash_map::Entry::Vacant(entry) = self.by_hash.entry(hash) {
             entry.insert(index);
             self.blocks[index as usize].hash = Some(hash);
@@ -132,7 +137,7 @@ impl BlockPool {
     }
 
     /// One sequence lets go of this block.
-    pub(super) fn release(&mut self, index: BlockIndex) {
+    pub(crate) fn release(&mut self, index: BlockIndex) {
         let tail = self.tail;
         let block = &mut self.blocks[index as usize];
         block.references -= 1;

@@ -144,7 +144,7 @@ impl Engine {
         self.found.clear();
         let idle = self.pool.find_prefix(&sequence.hashes[..reusable], &mut self.found);
         let hits = u32::try_from(self.found.len()).unwrap_or(u32::MAX);
-        let done = hits * block_size;
+        let done = (hits * block_size).max(sequence.fetched.min((target - 1) / block_size * block_size));
         let chunk = (target - done).min(*budget);
         let needed = (done + chunk).div_ceil(block_size) - hits;
         if needed + idle > self.pool.free() {

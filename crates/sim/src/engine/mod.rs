@@ -12,6 +12,7 @@ mod adapters;
 mod blocks;
 mod compose;
 mod gauges;
+mod outlook;
 mod profile;
 mod progress;
 mod request;
@@ -22,7 +23,9 @@ mod step;
 mod tests;
 
 pub use adapters::AdapterId;
+pub(crate) use blocks::{AsIs, BlockPool};
 pub use gauges::{Gauges, Totals};
+pub use outlook::Outlook;
 pub use profile::{BuiltinProfile, EngineProfile, ProfileError};
 pub use request::{Detail, Request, Step, StepOutput, SubmitError};
 pub use scheduler::Engine;

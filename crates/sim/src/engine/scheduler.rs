@@ -93,6 +93,15 @@ impl Engine {
     /// # Errors
     /// What could never be served is refused at once.
     pub fn submit(&mut self, request: Request) -> Result<SequenceId, SubmitError> {
+        self.submit_fetched(request, 0)
+    }
+
+    /// [`Engine::submit`] of a prompt whose first `fetched` tokens need not be computed, because their KV comes from
+    /// elsewhere at no cost. It takes up blocks all the same.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub fn submit_fetched(&mut self, request: Request, fetched: u32) -> Result<SequenceId, SubmitError> {
         if request.prompt_tokens == 0 {
             return Err(SubmitError::EmptyPrompt);
         }
@@ -108,6 +117,7 @@ impl Engine {
         let sequence = self.sequences.at_mut(id);
         sequence.prompt = request.prompt_tokens;
         sequence.output = request.output_tokens;
+        sequence.fetched = fetched;
         sequence.adapter = request.adapter;
         sequence.hashes = request.hashes;
         self.waiting.push_back(id);

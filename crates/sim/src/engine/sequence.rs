@@ -51,6 +51,8 @@ pub(super) struct Sequence {
     pub(super) computed: u32,
     /// Prompt tokens found in the cache at its first admission.
     pub(super) cached: u32,
+    /// Prompt tokens whose KV comes from elsewhere at no cost.
+    pub(super) fetched: u32,
     /// The step count when it began to decode.
     pub(super) since_step: u64,
     /// The step count at which it will have all its tokens; tells a stale entry of the finish heap.
@@ -81,6 +83,7 @@ impl Sequence {
             generated: 0,
             computed: 0,
             cached: 0,
+            fetched: 0,
             since_step: 0,
             finish_step: 0,
             residue: 0,

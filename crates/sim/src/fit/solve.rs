@@ -59,18 +59,15 @@ fn lawson_hanson<const N: usize>(products: &[[f64; N]; N], targets: &[f64; N]) -
 /// The unconstrained solution in the free constants, the others being zero: Gauss with pivots on the diagonal, which
 /// the ridge keeps above zero.
 fn solve_free<const N: usize>(products: &[[f64; N]; N], targets: &[f64; N], free: &[bool; N]) -> [f64; N] {
-    let (mut matrix, mut right) = (*products, *targets);
-    for i in 0..N {
-        matrix[i][i] += RIDGE;
-        if !free[i] {
-            right[i] = 0.0;
-            for j in 0..N {
-                matrix[i][j] = 0.0;
-                matrix[j][i] = 0.0;
-            }
-            matrix[i][i] = 1.0;
-        }
-    }
+    // A constant that is not free has a row and a column of its own.
+    let cell = |i: usize, j: usize| match (i == j, free[i] && free[j]) {
+        (true, true) => products[i][j] + RIDGE,
+        (true, false) => 1.0,
+        (false, true) => products[i][j],
+        (false, false) => 0.0,
+    };
+    let mut matrix: [[f64; N]; N] = std::array::from_fn(|i| std::array::from_fn(|j| cell(i, j)));
+    let mut right: [f64; N] = std::array::from_fn(|i| if free[i] { targets[i] } else { 0.0 });
     for pivot in 0..N {
         let (pivot_row, pivot_right) = (matrix[pivot], right[pivot]);
         for row in pivot + 1..N {

@@ -6,6 +6,7 @@
 
 mod agenda;
 mod arrivals;
+mod bounds;
 mod flights;
 mod front;
 mod life;
@@ -20,12 +21,13 @@ mod tally;
 use pointsman_core::{InvariantBroken, Rejection, RequestId, Time, seconds};
 
 use agenda::Member;
+use bounds::pooled_server;
 use front::Front;
 use run::Run;
 
 use crate::job::Jobs;
 use crate::outcome::Outcome;
-use crate::scenario::{Change, Routing, Scenario};
+use crate::scenario::{Bound, Change, Routing, Scenario};
 
 /// Why a run has no outcome.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -41,9 +43,6 @@ pub enum SimulationError {
         /// What was asked for.
         slowness: f64,
     },
-    /// This routing is not simulated.
-    #[error("{0} cannot be simulated")]
-    Unsupported(&'static str),
     /// A fault of the core: what it counts is not so.
     #[error("with {routing} and seed {seed}, after {events} events ({seconds:.6} s): {broken}")]
     Invariant {
@@ -86,8 +85,14 @@ pub fn simulate_checked(
     check_every: u64,
 ) -> Result<Outcome, SimulationError> {
     validate(scenario)?;
-    let front = Front::new(scenario, routing, seed, check_every)
-        .ok_or(SimulationError::Unsupported(routing.name()))?;
+    let pooled = match routing {
+        Routing::Bound(Bound::PooledServer) => pooled_server(scenario),
+        Routing::Bound(_) | Routing::Pool(_) | Routing::ServicePerConnection | Routing::ServicePerRequest => {
+            None
+        }
+    };
+    let scenario = pooled.as_ref().unwrap_or(scenario);
+    let front = Front::new(scenario, routing, seed, check_every);
     Run::new(scenario, front, jobs, seed).finish().map_err(|Broken { at, events, broken }| {
         let seconds = seconds(at.since(Time::ZERO));
         SimulationError::Invariant { routing: routing.name(), seed, events, seconds, broken }

@@ -1,5 +1,7 @@
 //! The loop: one thing after the other, in order of time.
 
+use std::time::Duration;
+
 use pointsman_core::{Rejection, RequestId, Time};
 
 use super::agenda::{Agenda, Attempt, Delivery, Member, News, Next, Notice, Occasion};
@@ -42,7 +44,8 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, front: Front, jobs: &'a mut dyn Jobs, seed: u64) -> Self {
         let information = &scenario.information;
-        let mut agenda = Agenda::new(information.network_delay, information.scrape_delay);
+        let network_delay = if front.is_bound() { Duration::ZERO } else { information.network_delay };
+        let mut agenda = Agenda::new(network_delay, information.scrape_delay);
         for (member, of) in scenario.fleet.iter().zip(0..) {
             agenda.plan(member.joins, Occasion::Join(of));
             if let Some(at) = first_change(&member.changes) {
@@ -81,7 +84,10 @@ impl<'a> Run<'a> {
             self.now = self.now.max(at);
             match next {
                 Next::Notice(notice) => self.notice(notice)?,
-                Next::StepEnd(of) => self.servers.end_step(self.now, of, &mut self.agenda),
+                Next::StepEnd(of) => {
+                    self.servers.end_step(self.now, of, &mut self.agenda);
+                    self.moved(false);
+                }
                 Next::Arrival => self.arrive()?,
                 Next::Delivery(delivery) => self.deliver(delivery),
                 Next::Reading(reading) => {
@@ -103,7 +109,7 @@ impl<'a> Run<'a> {
             if routers > 1 { draw(self.seed, ROUTER_SALT, job.number) % u64::from(routers) } else { 0 };
         let id = self.flights.open(job, u32::try_from(router).unwrap_or(0));
         if let Some(flight) = self.flights.get(id) {
-            self.front.arrived(self.now, flight, &mut self.orders)?;
+            self.front.arrived(self.now, flight, self.servers.all(), &mut self.orders)?;
         }
         self.carry_out();
         Ok(())
@@ -114,10 +120,20 @@ impl<'a> Run<'a> {
         match delivery {
             Delivery::Request { attempt, to } => {
                 if let Some(flight) = self.flights.on(attempt) {
-                    self.servers.submit(self.now, to, flight, &mut self.agenda);
+                    let fetched = self.front.fetched(&flight.job);
+                    self.servers.submit(self.now, to, flight, fetched, &mut self.agenda);
                 }
+                self.moved(true);
             }
             Delivery::Hangup { sequence, attempt, at } => self.servers.hang_up(at, sequence, attempt),
+        }
+    }
+
+    /// Engines have moved: requests that wait before them may be bound.
+    fn moved(&mut self, delivered: bool) {
+        self.front.moved(delivered, self.servers.all(), &mut self.orders);
+        if !self.orders.is_empty() {
+            self.carry_out();
         }
     }
 

@@ -90,8 +90,15 @@ impl Servers {
         &self.all
     }
 
-    /// A request reaches an engine.
-    pub(super) fn submit(&mut self, now: Time, to: Member, flight: &mut Flight, agenda: &mut Agenda) {
+    /// A request reaches an engine, with the KV of so many tokens of its prompt.
+    pub(super) fn submit(
+        &mut self,
+        now: Time,
+        to: Member,
+        flight: &mut Flight,
+        fetched: u32,
+        agenda: &mut Agenda,
+    ) {
         let Some(server) = self.all.get_mut(to as usize) else { return };
         let job = &flight.job;
         let request = Request {
@@ -106,7 +113,7 @@ impl Servers {
             agenda.tell(now, failed(FailureCause::Connect));
             return;
         }
-        match server.engine.submit(request) {
+        match server.engine.submit_fetched(request, fetched) {
             Ok(id) => {
                 flight.sequence = Some(id);
                 server.seat(Seat { id, attempt, streamed: job.streamed });
@@ -161,6 +168,11 @@ impl Servers {
 impl Server {
     pub(super) const fn state(&self) -> State {
         self.state
+    }
+
+    /// Factor on the time of its steps.
+    pub(super) const fn slowness(&self) -> f64 {
+        self.slowness
     }
 
     /// Counted since the start, over all its lives.

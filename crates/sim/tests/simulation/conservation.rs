@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pointsman_sim::{Outcome, Routing};
 
-use crate::support::{Poisson, ends, mixed, profile, routings, run, scenario};
+use crate::support::{Poisson, ends, mixed, profile, routings_and_bounds, run, scenario};
 
 /// A mixed workload at half of what four tiny engines can take, and some at twice of it.
 fn outcome(routing: &Routing, rate: f64, seed: u64) -> (u64, Outcome) {
@@ -19,7 +19,7 @@ fn outcome(routing: &Routing, rate: f64, seed: u64) -> (u64, Outcome) {
 
 #[test]
 fn every_job_ends_exactly_once_under_every_policy() {
-    for routing in routings() {
+    for routing in routings_and_bounds() {
         for rate in [100.0, 700.0] {
             let (made, outcome) = outcome(&routing, rate, 3);
             // The last one that was made came too late.
@@ -33,7 +33,7 @@ fn every_job_ends_exactly_once_under_every_policy() {
 
 #[test]
 fn equal_seeds_give_equal_runs_bit_for_bit() {
-    for routing in routings() {
+    for routing in routings_and_bounds() {
         let [first, again] = [3, 3].map(|seed| format!("{:?}", outcome(&routing, 300.0, seed)));
         assert_eq!(first, again, "{}", routing.name());
     }
@@ -41,7 +41,7 @@ fn equal_seeds_give_equal_runs_bit_for_bit() {
 
 #[test]
 fn jobs_that_cannot_end_in_time_are_unfinished() {
-    for routing in routings() {
+    for routing in routings_and_bounds() {
         let mut jobs = Poisson::new(2_000.0, 5, mixed);
         let mut scenario = scenario(1, profile("tiny"), 1);
         scenario.drain = Duration::from_millis(100);
@@ -52,7 +52,7 @@ fn jobs_that_cannot_end_in_time_are_unfinished() {
 
 #[test]
 fn what_comes_in_the_warm_up_is_simulated_and_not_counted() {
-    for routing in routings() {
+    for routing in routings_and_bounds() {
         let mut scenario = scenario(2, profile("tiny"), 2);
         scenario.warm_up = Duration::from_secs(1);
         let outcome = run(&scenario, &routing, &mut Poisson::new(100.0, 5, mixed), 1);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use pointsman_core::{Placement, Time};
 use pointsman_sim::{Change, End, Information, Outcome, Prefixes, Routing, Scenario};
 
-use crate::support::{Poisson, at, e2e, ends, grouped, job, mixed, pool, profile, routings, run, scenario};
+use crate::support::{
+    Poisson, at, e2e, ends, grouped, job, mixed, pool, profile, routings, routings_and_bounds, run, scenario,
+};
 
 /// Four tiny engines at a load that three can take; the first one changes.
 fn changing(changes: &[(f64, Change)]) -> Scenario {
@@ -36,7 +38,7 @@ fn every_routing_gets_through_every_change() {
         &[(1.0, Change::Lies)],
         &[(1.0, Change::Hangs), (1.5, Change::Dies), (2.0, Change::Resumes), (2.5, Change::Restarts)],
     ];
-    for routing in routings() {
+    for routing in routings_and_bounds() {
         for changes in changes {
             let mut scenario = changing(changes);
             scenario.duration = Duration::from_secs(4);

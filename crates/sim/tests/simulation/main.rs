@@ -1,6 +1,7 @@
 //! Runs in virtual time, seen from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod bounds;
 mod conservation;
 mod life;
 mod queueing;

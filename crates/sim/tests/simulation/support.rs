@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use pointsman_core::{BlockHash, Placement, Policy, Rng, Time};
 use pointsman_sim::engine::EngineProfile;
-use pointsman_sim::{End, Information, Job, Jobs, Member, Outcome, Routing, Scenario, simulate_checked};
+use pointsman_sim::{
+    Bound, End, Information, Job, Jobs, Member, Outcome, Routing, Scenario, simulate_checked,
+};
 
 pub(crate) fn at(seconds: f64) -> Time {
     Time::ZERO + Duration::from_secs_f64(seconds)
@@ -36,6 +38,11 @@ pub(crate) fn pool(placement: Placement) -> Routing {
 pub(crate) fn routings() -> Vec<Routing> {
     let services = [Routing::ServicePerConnection, Routing::ServicePerRequest];
     Placement::ALL.map(pool).into_iter().chain(services).collect()
+}
+
+/// Those, and the bounds.
+pub(crate) fn routings_and_bounds() -> Vec<Routing> {
+    routings().into_iter().chain(Bound::ALL.map(Routing::Bound)).collect()
 }
 
 /// Random arrivals of jobs that a function makes from their number and a generator.

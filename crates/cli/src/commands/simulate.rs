@@ -1,0 +1,33 @@
+//! `pointsman simulate`: experiments in virtual time.
+
+mod cells;
+mod command;
+mod fit;
+mod output;
+mod recorded;
+mod setup;
+mod state;
+mod summary;
+mod sweep;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::args::simulate::{SimulateArgs, SimulateCommand};
+use command::CommandLine;
+
+pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
+    if let Some(SimulateCommand::Fit(args)) = &args.command {
+        return fit::run(args);
+    }
+    let Some(file) = &args.file else {
+        print!("{}", pointsman_sim::experiment::explain_format());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let command = CommandLine::new(args);
+    match setup::of(file, args, &command)? {
+        Some(setup) => crate::block_on(sweep::run(setup, args, &command)),
+        None => Ok(ExitCode::FAILURE),
+    }
+}

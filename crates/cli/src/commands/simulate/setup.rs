@@ -1,0 +1,204 @@
+//! From an experiment's file to the runs of its sweep.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use pointsman_config::SourceText;
+use pointsman_report as report;
+use pointsman_report::sweep::Role;
+use pointsman_sim::experiment::{Entrant, Experiment, Files, load};
+use pointsman_sim::workload::{Lengths, RecordedRequest, Workload};
+use pointsman_sim::{Job, Jobs, Routing, simulate_checked};
+
+use super::cells::{Cell, Progress};
+use super::command::CommandLine;
+use super::recorded;
+use super::summary::{RunOf, summarise};
+use super::sweep::Setup;
+use crate::args::simulate::SimulateArgs;
+
+/// Events between two comparisons of the core's counts with its requests: often enough to name the seed of a fault,
+/// seldom enough to cost nothing.
+const CHECK_EVERY: u64 = 100_000;
+
+/// Reads the experiment, as the arguments change it. None where it has mistakes, which are printed.
+pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Result<Option<Setup>> {
+    let name = file.display().to_string();
+    let text: Arc<str> = std::fs::read_to_string(file).with_context(|| name.clone())?.into();
+    let folder = Folder(file.parent().unwrap_or(Path::new("")).to_owned());
+    let mut experiment = match load(&SourceText::new(name, Arc::clone(&text)), &folder) {
+        Ok(experiment) => experiment,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            return Ok(None);
+        }
+    };
+    change(&mut experiment, args)?;
+    let about = about(&experiment, &text, command);
+    let cells = cells(&experiment);
+    let names: Vec<(String, Role)> = experiment.entrants.iter().map(named).collect();
+    Ok(Some(Setup { about, text, arms: names.into(), cells, run: Arc::new(runner(experiment)) }))
+}
+
+/// The files beside an experiment.
+struct Folder(PathBuf);
+
+impl Files for Folder {
+    fn text(&self, path: &str) -> Result<Arc<str>, String> {
+        let text = std::fs::read_to_string(self.0.join(path)).map_err(|error| error.to_string())?;
+        Ok(text.into())
+    }
+
+    fn recorded(&self, path: &str) -> Result<Vec<RecordedRequest>, String> {
+        recorded::read(&self.0, path).map_err(|error| crate::one_line(&error))
+    }
+}
+
+fn change(experiment: &mut Experiment, args: &SimulateArgs) -> Result<()> {
+    if !args.policy.is_empty() {
+        experiment.select(&args.policy).context("--policy")?;
+    }
+    if !args.rate.is_empty() {
+        for rate in &args.rate {
+            ensure!(rate.is_finite() && *rate > 0.0, "--rate {rate}: a rate is above 0 requests per second");
+        }
+        experiment.rates.clone_from(&args.rate);
+        experiment.rates.sort_by(f64::total_cmp);
+        experiment.rates.dedup();
+    }
+    if let Some(seeds) = args.seeds {
+        experiment.set_seeds(usize::try_from(seeds.get())?);
+    }
+    if !args.seed.is_empty() {
+        experiment.seeds.clone_from(&args.seed);
+        experiment.seeds.sort_unstable();
+        experiment.seeds.dedup();
+    }
+    Ok(())
+}
+
+fn named(entrant: &Entrant) -> (String, Role) {
+    let role = match entrant.routing {
+        Routing::Bound(_) => Role::Bound,
+        Routing::Pool(_) | Routing::ServicePerConnection | Routing::ServicePerRequest => Role::Policy,
+    };
+    (entrant.name.to_string(), role)
+}
+
+/// Every entrant at every rate with every seed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates; about as many will do"
+)]
+fn cells(experiment: &Experiment) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for arm in 0..experiment.entrants.len() {
+        for &rate in &experiment.rates {
+            let requests = (rate * experiment.duration.as_secs_f64()).round() as u64;
+            cells.extend(experiment.seeds.iter().map(|&seed| Cell { arm, rate, seed, requests }));
+        }
+    }
+    cells
+}
+
+fn runner(experiment: Experiment) -> impl Fn(&Cell, &Progress) -> Result<report::SeedResult> + Send + Sync {
+    let endpoints = endpoints(&experiment);
+    let shares_prefixes = shares_prefixes(&experiment.workload);
+    move |cell, progress| {
+        let entrant = &experiment.entrants[cell.arm];
+        let mut jobs = Counted { jobs: experiment.jobs(cell.rate, cell.seed), left: cell.requests, progress };
+        let scenario = experiment.scenario(entrant);
+        let outcome = simulate_checked(&scenario, &entrant.routing, &mut jobs, cell.seed, CHECK_EVERY)?;
+        progress.add(jobs.left);
+        let (policy, role) = named(entrant);
+        let of = RunOf {
+            policy: &policy,
+            role,
+            rate: cell.rate,
+            seed: cell.seed,
+            warm_up: experiment.warm_up,
+            duration: experiment.duration,
+            shares_prefixes,
+            endpoints: &endpoints,
+        };
+        Ok(summarise(&of, &outcome))
+    }
+}
+
+/// Jobs that are counted as they come, up to as many as were expected.
+struct Counted<'a, J> {
+    jobs: J,
+    left: u64,
+    progress: &'a Progress,
+}
+
+impl<J: Jobs> Jobs for Counted<'_, J> {
+    fn next_job(&mut self) -> Option<Job> {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            self.progress.add(1);
+        }
+        self.jobs.next_job()
+    }
+
+    fn follow_up(&mut self, ended: &Job, at: pointsman_core::Time) -> Option<Job> {
+        self.jobs.follow_up(ended, at)
+    }
+}
+
+/// Whether any prompt may begin like another.
+fn shares_prefixes(workload: &Workload) -> bool {
+    workload.classes.iter().any(|class| {
+        let recorded = match &class.lengths {
+            Lengths::Rows(trace) => trace.block_tokens() > 0,
+            Lengths::Drawn { .. } | Lengths::Pairs(_) => false,
+        };
+        recorded || class.prefixes.is_some() || class.sessions.is_some()
+    })
+}
+
+fn endpoints(experiment: &Experiment) -> Vec<String> {
+    let name = |(place, member): (usize, &pointsman_sim::Member)| match member.slowness {
+        slowness if slowness > 1.0 => format!("engine {} ({slowness}x slower)", place + 1),
+        _ => format!("engine {}", place + 1),
+    };
+    experiment.fleet.iter().enumerate().map(name).collect()
+}
+
+fn about(experiment: &Experiment, text: &str, command: &CommandLine) -> report::Experiment {
+    let mut profiles: Vec<(&str, usize)> = Vec::new();
+    for member in &experiment.fleet {
+        match profiles.iter_mut().find(|(name, _)| *name == member.profile.name) {
+            Some((_, count)) => *count += 1,
+            None => profiles.push((&member.profile.name, 1)),
+        }
+    }
+    let engines: Vec<String> = profiles.iter().map(|(name, count)| format!("{count} x {name}")).collect();
+    let seconds = |span: std::time::Duration| format!("{} s", span.as_secs_f64());
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    report::Experiment {
+        title: experiment.title.clone(),
+        description: experiment.description.clone(),
+        model: profiles.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        baseline: experiment.entrants.get(experiment.baseline).map(|entrant| entrant.name.to_string()),
+        facts: vec![
+            fact("engines", engines.join(", ")),
+            fact(
+                "arrivals",
+                format!(
+                    "{}, of which {} not counted",
+                    seconds(experiment.duration),
+                    seconds(experiment.warm_up)
+                ),
+            ),
+            fact("seeds", experiment.seeds.len().to_string()),
+        ],
+        source: Some(text.to_owned()),
+        command: command.of_sweep(),
+        version: crate::VERSION.to_owned(),
+    }
+}

@@ -1,0 +1,150 @@
+//! From what happened in a run to what a sweep keeps of it.
+
+use std::time::Duration;
+
+use pointsman_core::Time;
+use pointsman_report::sweep::{
+    EndpointPoint, EndpointSeries, LatencySummary, Role, completed_rate, latency_growth,
+};
+use pointsman_report::{Latencies, SeedResult, Timing};
+use pointsman_sim::{End, LoadPoint, Outcome};
+
+/// What a run was of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunOf<'a> {
+    pub(super) policy: &'a str,
+    pub(super) role: Role,
+    pub(super) rate: f64,
+    pub(super) seed: u64,
+    /// Jobs before this time are not counted.
+    pub(super) warm_up: Duration,
+    /// For how long jobs came.
+    pub(super) duration: Duration,
+    /// Whether prompts have anything in common.
+    pub(super) shares_prefixes: bool,
+    /// The names of the engines.
+    pub(super) endpoints: &'a [String],
+}
+
+/// Sums up a run. Requests that were not answered are infinitely late.
+pub(super) fn summarise(of: &RunOf<'_>, outcome: &Outcome) -> SeedResult {
+    let count =
+        |counted: fn(&End) -> bool| outcome.jobs.iter().filter(|(_, end)| counted(end)).count() as u64;
+    let warm_up = Time::ZERO + of.warm_up;
+    let arrival_seconds = of.duration.saturating_sub(of.warm_up).as_secs_f64();
+    let answered = || outcome.jobs.iter().filter_map(|(arrival, end)| answer(warm_up, *arrival, end));
+    let ends = answered().map(|(arrival, e2e)| arrival + e2e).collect();
+    SeedResult {
+        policy: of.policy.to_owned(),
+        role: of.role,
+        rate: of.rate,
+        seed: of.seed,
+        offered: outcome.jobs.len() as u64,
+        completed: count(|end| matches!(end, End::Answered { .. })),
+        rejected: count(|end| matches!(end, End::Rejected)),
+        failed: count(|end| matches!(end, End::Failed)),
+        unfinished: count(|end| matches!(end, End::Unfinished)),
+        arrival_seconds,
+        seconds: outcome.seconds,
+        completed_rps: completed_rate(ends, arrival_seconds),
+        latency_growth: latency_growth(answered().collect()),
+        hit_tokens: of.shares_prefixes.then_some(outcome.cached_tokens),
+        prompt_tokens: outcome.prompt_tokens,
+        output_tokens: outcome.jobs.iter().map(|(_, end)| output_tokens(end)).sum(),
+        latencies: LatencySummary::new(&Latencies::from_timings(
+            outcome.jobs.iter().map(|(_, end)| timing(end)),
+        )),
+        endpoints: series(of, &outcome.engines),
+    }
+}
+
+/// Seconds from the end of the warm-up to the arrival, and from there to the end.
+fn answer(warm_up: Time, arrival: Time, end: &End) -> Option<(f64, f64)> {
+    match end {
+        End::Answered { e2e_ms, .. } => {
+            Some((arrival.since(warm_up).as_secs_f64(), f64::from(*e2e_ms) / 1e3))
+        }
+        End::Rejected | End::Failed | End::Unfinished => None,
+    }
+}
+
+fn output_tokens(end: &End) -> u64 {
+    match end {
+        End::Answered { output_tokens, .. } => u64::from(*output_tokens),
+        End::Rejected | End::Failed | End::Unfinished => 0,
+    }
+}
+
+fn timing(end: &End) -> Timing {
+    match *end {
+        End::Answered { ttft_ms, e2e_ms, output_tokens } => {
+            Timing::Answered { ttft: Some(milliseconds(ttft_ms)), e2e: milliseconds(e2e_ms), output_tokens }
+        }
+        End::Rejected | End::Failed | End::Unfinished => Timing::Failed,
+    }
+}
+
+fn milliseconds(value: f32) -> Duration {
+    Duration::from_secs_f64(f64::from(value).max(0.0) / 1e3)
+}
+
+fn series(of: &RunOf<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
+    let point = |point: &LoadPoint| EndpointPoint {
+        seconds: f64::from(point.at),
+        in_flight: f64::from(point.requests),
+        kv_use: f64::from(point.kv_use),
+    };
+    let named = of.endpoints.iter().zip(engines);
+    named
+        .map(|(name, points)| EndpointSeries {
+            name: name.clone(),
+            points: points.iter().map(point).collect(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pointsman_report::{Level, Measure};
+
+    #[test]
+    fn each_end_is_counted_once_and_what_was_not_answered_is_infinitely_late() {
+        let second = |second: u64| Time::ZERO + Duration::from_secs(second);
+        let answered = |e2e_ms| End::Answered { ttft_ms: 10.0, e2e_ms, output_tokens: 11 };
+        let outcome = Outcome {
+            jobs: vec![
+                (second(10), answered(110.0)),
+                (second(11), answered(210.0)),
+                (second(12), End::Rejected),
+                (second(13), End::Failed),
+                (second(14), End::Unfinished),
+            ],
+            seconds: 12.0,
+            prompt_tokens: 100,
+            cached_tokens: 40,
+            ..Outcome::default()
+        };
+        let of = RunOf {
+            policy: "random",
+            role: Role::Policy,
+            rate: 1.0,
+            seed: 7,
+            warm_up: Duration::from_secs(10),
+            duration: Duration::from_secs(20),
+            shares_prefixes: true,
+            endpoints: &[],
+        };
+        let result = summarise(&of, &outcome);
+        assert_eq!((result.offered, result.completed, result.rejected), (5, 2, 1));
+        assert_eq!((result.failed, result.unfinished, result.output_tokens), (1, 1, 22));
+        assert!((result.arrival_seconds - 10.0).abs() < 1e-9);
+        assert_eq!(result.hit_tokens, Some(40));
+        let e2e = result.latencies.of(Measure::E2e);
+        assert_eq!(e2e.quantile(Level::P90), Some(f64::INFINITY));
+        assert_eq!(e2e.answered, 2);
+        let tpot = result.latencies.of(Measure::Tpot);
+        assert!((tpot.min - 10.0).abs() < 1e-4, "{tpot:?}");
+        assert_eq!(summarise(&RunOf { shares_prefixes: false, ..of }, &outcome).hit_tokens, None);
+    }
+}

@@ -1,0 +1,74 @@
+//! What can be known of an engine's work by who sees all of it: for bounds, which may.
+
+use pointsman_core::BlockHash;
+
+use super::scheduler::Engine;
+use super::sequence::{Phase, Sequence, SequenceId};
+
+/// A sequence's work ahead, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Tokens whose KV is there.
+    pub context: u32,
+    /// Tokens of the prompt, after a preemption of the answer too, that are to be computed.
+    pub to_prefill: u32,
+    /// Tokens to generate.
+    pub to_generate: u32,
+}
+
+impl Engine {
+    /// Requests in the engine, waiting or running.
+    #[must_use]
+    pub const fn requests(&self) -> u32 {
+        self.running + self.waiting_count
+    }
+
+    /// KV blocks that no sequence holds.
+    #[must_use]
+    pub fn free_blocks(&self) -> u32 {
+        self.pool.free()
+    }
+
+    /// The tokens of each sequence that waits, as many as its first batch has to hold.
+    pub fn waiting_prefills(&self) -> impl Iterator<Item = u32> {
+        self.waiting_sequences().map(Sequence::prefill_target)
+    }
+
+    /// Tokens of a prompt that are in the prefix cache.
+    #[must_use]
+    pub fn cached_tokens(&self, hashes: &[BlockHash], prompt_tokens: u32) -> u32 {
+        let block_size = self.profile.block_size;
+        let reusable = hashes.len().min((prompt_tokens.saturating_sub(1) / block_size) as usize);
+        u32::try_from(self.pool.count_prefix(&hashes[..reusable]))
+            .unwrap_or(u32::MAX)
+            .saturating_mul(block_size)
+    }
+
+    /// The work ahead of each sequence in the batch.
+    pub fn outlook_running(&self) -> impl Iterator<Item = Outlook> {
+        self.sequences.batch().map(|(_, sequence)| self.outlook(sequence))
+    }
+
+    /// The work ahead of each sequence that waits, in order.
+    pub fn outlook_waiting(&self) -> impl Iterator<Item = Outlook> {
+        self.waiting_sequences().map(|sequence| self.outlook(sequence))
+    }
+
+    fn outlook(&self, sequence: &Sequence) -> Outlook {
+        let generated = sequence.generated_at(self.steps);
+        let context = match sequence.phase {
+            Phase::Decoding => sequence.prompt + generated,
+            Phase::Gone | Phase::Waiting | Phase::Deferred | Phase::Prefilling => sequence.computed,
+        };
+        Outlook {
+            context,
+            to_prefill: (sequence.prompt + generated).saturating_sub(context),
+            to_generate: sequence.output.saturating_sub(generated),
+        }
+    }
+
+    fn waiting_sequences(&self) -> impl Iterator<Item = &Sequence> {
+        let waits = |id: &SequenceId| self.sequences.get(*id);
+        self.deferred.iter().chain(&self.waiting).filter_map(waits)
+    }
+}
