@@ -5,4 +5,5 @@ mod bounds;
 mod conservation;
 mod life;
 mod queueing;
+mod routers;
 mod support;
