@@ -11,9 +11,11 @@ mod mark;
 mod raster;
 pub(crate) mod scene;
 pub(crate) mod svg;
+mod tail;
 
 pub use raster::RasterError;
 
+use crate::Measure;
 use crate::sweep::{EndpointSeries, State, Sweep, SweepRow};
 use curve::{CurvePoint, Curves};
 use dots::{Dot, Dots};
@@ -60,7 +62,7 @@ impl Plot {
 }
 
 /// All plots that a sweep has data for: the figures against the rate, or by policy where there is one
-/// rate only, then the endpoints' load over time.
+/// rate only, then latencies' distributions and the endpoints' load over time at a telling rate.
 ///
 /// A point is hollow where its row was not stable: there the figure depends on how long the run was.
 /// A triangle on the axis marks where a policy's knee lies.
@@ -69,11 +71,16 @@ pub fn plots(sweep: &Sweep) -> Vec<Plot> {
     let marks = marks(sweep);
     let several = sweep.rates().len() > 1;
     let mut plots = Vec::new();
-    for figure in Figure::all(sweep) {
+    // One row has nothing beside it; its figures stand in the table, its percentiles follow.
+    let alone = sweep.rows.len() + sweep.bounds.len() == 1;
+    for figure in Figure::all(sweep).filter(|_| !alone) {
         let plot =
             if several { over_rates(sweep, &marks, figure) } else { of_one_rate(sweep, &marks, figure) };
         plots.extend(plot);
     }
+    plots.extend(
+        [Measure::E2e, Measure::Ttft].into_iter().filter_map(|measure| tails(sweep, &marks, measure)),
+    );
     plots.extend(load(sweep, &marks, load::Figure::InFlight));
     plots.extend(load(sweep, &marks, load::Figure::KvUse));
     plots
@@ -110,7 +117,7 @@ fn over_rates(sweep: &Sweep, marks: &[Mark], figure: Figure) -> Option<Plot> {
         bounds: figure.bounds(&lines),
         lines,
         rates: sweep.rates(),
-        reference: figure.reference(),
+        reference: figure.reference(sweep),
         past_knees: all_found.then_some(last),
         knees,
     };
@@ -155,7 +162,7 @@ fn note(sweep: &Sweep, figure: Figure) -> String {
     let runs = sweep.rows.iter().map(|row| row.seeds).max().unwrap_or(0);
     let intervals = sweep.rows.iter().any(|row| figure.has_interval(row));
     let hollow = sweep.rows.iter().any(|row| row.state != State::Stable);
-    let mut parts = vec![if runs == 1 { "one run".to_owned() } else { format!("mean of {runs} seeds") }];
+    let mut parts = vec![of_runs(runs)];
     if intervals {
         parts.push("bars: 95 % interval".to_owned());
     }
@@ -163,6 +170,10 @@ fn note(sweep: &Sweep, figure: Figure) -> String {
         parts.push("hollow: did not keep up".to_owned());
     }
     parts.join(" · ")
+}
+
+fn of_runs(runs: usize) -> String {
+    if runs == 1 { "one run".to_owned() } else { format!("mean of {runs} seeds") }
 }
 
 /// The middle of each knee's bracket.
@@ -175,19 +186,52 @@ fn knees(sweep: &Sweep, marks: &[Mark]) -> Vec<(Mark, f64)> {
     marks.iter().filter_map(place).collect()
 }
 
-/// The rate whose runs show how load was spread: the highest that every policy with series could
-/// keep up with, or else the lowest.
-fn load_rate(sweep: &Sweep) -> Option<f64> {
-    let with_series = || sweep.rows.iter().filter(|row| !row.endpoints().is_empty());
-    let mut rates: Vec<f64> = with_series().map(|row| row.rate).collect();
+/// The rate that stands for a sweep where one has to: the highest at which all of these rows were
+/// stable, or else the lowest.
+fn telling_rate<'a>(rows: impl Iterator<Item = &'a SweepRow>) -> Option<f64> {
+    let rows: Vec<&SweepRow> = rows.collect();
+    let mut rates: Vec<f64> = rows.iter().map(|row| row.rate).collect();
     rates.sort_by(f64::total_cmp);
     let kept_up =
-        |rate: f64| with_series().filter(|row| row.rate == rate).all(|row| row.state == State::Stable);
+        |rate: f64| rows.iter().filter(|row| row.rate == rate).all(|row| row.state == State::Stable);
     rates.iter().rev().copied().find(|&rate| kept_up(rate)).or_else(|| rates.first().copied())
 }
 
+/// A measure's distribution over the answered requests, at one rate.
+fn tails(sweep: &Sweep, marks: &[Mark], measure: Measure) -> Option<Plot> {
+    let rate = telling_rate(sweep.rows.iter())?;
+    let rows: Vec<&SweepRow> =
+        sweep.rows.iter().chain(&sweep.bounds).filter(|row| row.rate == rate).collect();
+    let percentiles = |row: &SweepRow| tail::percentiles(row, measure);
+    let most = rows.iter().flat_map(|row| percentiles(row)).map(|(_, value)| value).fold(0.0, f64::max);
+    let (factor, unit) = if most >= figure::SECONDS_FROM { (1e-3, "s") } else { (1.0, "ms") };
+    let line = |mark: &Mark| {
+        let row = rows.iter().find(|row| row.policy == mark.name)?;
+        let points: tail::Line =
+            percentiles(row).into_iter().map(|(percent, value)| (percent, value * factor)).collect();
+        (!points.is_empty()).then(|| (mark.clone(), points))
+    };
+    let lines: Vec<(Mark, tail::Line)> = marks.iter().filter_map(line).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let title = format!(
+        "{}, all percentiles, at {} requests per second",
+        figure::words(measure),
+        axis::tick_label(rate)
+    );
+    let summary =
+        format!("The distribution for {} policies, from the least to the 99.9th percentile.", lines.len());
+    let axis = format!("{} ({unit})", measure.label());
+    let runs = rows.iter().map(|row| row.seeds).max().unwrap_or(0);
+    let note = format!("answered requests only · {}", of_runs(runs));
+    let scene = tail::Tails { title: title.clone(), note, axis, lines, factor }.draw();
+    let name = format!("{}-percentiles", measure.label().to_lowercase());
+    Some(Plot { name, title, summary, scene })
+}
+
 fn load(sweep: &Sweep, marks: &[Mark], figure: load::Figure) -> Option<Plot> {
-    let rate = load_rate(sweep)?;
+    let rate = telling_rate(sweep.rows.iter().filter(|row| !row.endpoints().is_empty()))?;
     let (name, what) = match figure {
         load::Figure::InFlight => ("load", "Requests in flight"),
         load::Figure::KvUse => ("kv-use", "KV cache in use"),

@@ -71,7 +71,7 @@ fn against(sweep: &Sweep, subject: &str, baseline: &str) -> Option<(Vec<String>,
         })
         .collect();
     cards.extend(knee_card(sweep, subject, baseline));
-    let rate = per_second(Some(own.offered_rps));
+    let rate = per_second(Some(own.rate));
     let note = if kept_up.is_some() {
         let only =
             if shared.len() > 1 { ", the highest rate of this sweep at which both kept up" } else { "" };
@@ -115,7 +115,7 @@ fn alone(sweep: &Sweep, subject: &str) -> Option<(Vec<String>, String)> {
     let offered = format!("of {} offered", per_second(Some(row.offered_rps)));
     cards.push(card("Completed", "", &per_second(Some(row.completed_rps)), &offered));
     let kept_up = if row.state == State::Stable { "" } else { "; it did not keep up" };
-    Some((cards, format!("{subject} at {}{kept_up}.", per_second(Some(row.offered_rps)))))
+    Some((cards, format!("{subject} at {}{kept_up}.", per_second(Some(row.rate)))))
 }
 
 fn card(name: &str, class: &str, value: &str, detail: &str) -> String {

@@ -106,11 +106,8 @@ fn rows(page: &mut String, sweep: &Sweep) {
     for rate in sweep.rates() {
         let of_rate = |row: &&SweepRow| row.rate == rate;
         let all: Vec<&SweepRow> = sweep.rows.iter().chain(&sweep.bounds).filter(of_rate).collect();
-        let offered = per_second(all.first().map(|row| row.offered_rps));
-        let _ = writeln!(
-            page,
-            "<tbody>\n<tr class=\"rate\"><th colspan=\"{columns}\">{offered} offered</th></tr>"
-        );
+        let offered = all.first().map(|row| row.offered_label()).unwrap_or_default();
+        let _ = writeln!(page, "<tbody>\n<tr class=\"rate\"><th colspan=\"{columns}\">{offered}</th></tr>");
         for row in sweep.rows.iter().filter(of_rate) {
             write_row(page, row, own_class(&row.policy), [several, baseline, hits]);
         }

@@ -53,10 +53,6 @@ impl Scale {
         Self::between(least - room, most + room, from, to)
     }
 
-    pub(crate) const fn low(&self) -> f64 {
-        self.low
-    }
-
     pub(crate) const fn high(&self) -> f64 {
         self.high
     }

@@ -24,11 +24,11 @@ pub(crate) struct CurvePoint {
 }
 
 /// A line to compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reference {
     None,
-    /// What is offered: the diagonal.
-    Offered,
+    /// What arrived at each rate.
+    Offered(Vec<(f64, f64)>),
     /// One: no difference.
     One,
 }
@@ -100,17 +100,16 @@ impl Curves {
 
     fn refer(&self, scene: &mut Scene, area: Area, across: &Scale, up: &Scale) {
         let stroke = Stroke { dash: Some([4.0, 4.0]), ..Stroke::new(Ink::Axis, 1.2) };
-        match self.reference {
+        match &self.reference {
             Reference::None => {}
             Reference::One => scene.line(vec![(area.left, up.at(1.0)), (area.right, up.at(1.0))], stroke),
-            Reference::Offered => {
-                let low = across.low().max(up.low());
-                let high = across.high().min(up.high());
-                if low < high {
-                    scene.line(vec![(across.at(low), up.at(low)), (across.at(high), up.at(high))], stroke);
-                    let middle = low + 0.55 * (high - low);
-                    let at = (across.at(middle) - 10.0, up.at(middle) - 4.0);
-                    scene.text(at, "as offered", TEXT, Ink::Muted, Anchor::End);
+            Reference::Offered(arrived) => {
+                let below = arrived.iter().take_while(|(_, offered)| *offered <= up.high());
+                let points: Vec<(f64, f64)> =
+                    below.map(|&(rate, offered)| (across.at(rate), up.at(offered))).collect();
+                if let [.., (x, y)] = points.as_slice() {
+                    scene.text((x - 18.0, y + 14.0), "as offered", TEXT, Ink::Muted, Anchor::End);
+                    scene.line(points, stroke);
                 }
             }
         }

@@ -24,7 +24,7 @@ pub(crate) struct Unit {
 }
 
 /// From so many milliseconds on an axis is in seconds.
-const SECONDS_FROM: f64 = 2_000.0;
+pub(crate) const SECONDS_FROM: f64 = 2_000.0;
 
 const fn latency(measure: Measure, level: Level) -> Figure {
     Figure::Latency(Statistic { measure, level })
@@ -152,9 +152,14 @@ impl Figure {
         }
     }
 
-    pub(crate) const fn reference(self) -> Reference {
+    pub(crate) fn reference(self, sweep: &Sweep) -> Reference {
         match self {
-            Self::Completed => Reference::Offered,
+            Self::Completed => {
+                let mut arrived: Vec<(f64, f64)> =
+                    sweep.rows.iter().map(|row| (row.rate, row.offered_rps)).collect();
+                arrived.dedup_by_key(|(rate, _)| *rate);
+                Reference::Offered(arrived)
+            }
             Self::AgainstBaseline(_) => Reference::One,
             Self::Latency(_) | Self::HitRate | Self::Lost => Reference::None,
         }
@@ -195,7 +200,7 @@ impl Figure {
             let [low, high] = [interval.low, interval.high].map(|end| self.written(Some(end)));
             format!(", 95 % interval {low} to {high}")
         });
-        let (policy, rate) = (&row.policy, per_second(Some(row.offered_rps)));
+        let (policy, rate) = (&row.policy, per_second(Some(row.rate)));
         format!("{policy} at {rate}: {}{interval} ({})", self.label(row), row.state.label())
     }
 
@@ -218,12 +223,16 @@ impl Figure {
 }
 
 fn what(statistic: Statistic) -> String {
-    let measure = match statistic.measure {
+    format!("{}, {}", words(statistic.measure), statistic.level.key())
+}
+
+/// A measure's name in full.
+pub(crate) const fn words(measure: Measure) -> &'static str {
+    match measure {
         Measure::Ttft => "Time to first token",
         Measure::Tpot => "Time per output token after the first",
         Measure::Ntpot => "Normalised time per output token",
         Measure::E2e => "End-to-end latency",
         Measure::Itl => "Inter-token latency",
-    };
-    format!("{measure}, {}", statistic.level.key())
+    }
 }

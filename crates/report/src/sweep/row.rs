@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::estimate::{interval, ratio};
 use super::knee::State;
 use super::seed::{EndpointSeries, Role, SeedResult};
-use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Random, Statistic};
+use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Random, Statistic, per_second};
 
 /// One policy at one rate, over all its seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +88,15 @@ impl SweepRow {
     /// Every latency statistic's ratio to the best policy at the same rate.
     pub fn ratios_to_best(&self) -> impl Iterator<Item = (Statistic, f64)> {
         Statistic::all().filter_map(|statistic| Some((statistic, self.ratio_to_best(statistic)?)))
+    }
+
+    /// The rate as a heading: the nominal one, and what arrived where that differs visibly.
+    pub(crate) fn offered_label(&self) -> String {
+        let (nominal, arrived) = (per_second(Some(self.rate)), per_second(Some(self.offered_rps)));
+        if (self.offered_rps - self.rate).abs() <= 0.01 * self.rate {
+            return format!("{nominal} offered");
+        }
+        format!("{nominal} offered, {arrived} arrived")
     }
 
     /// The share of the requests that got no whole answer.

@@ -53,9 +53,10 @@ pub fn sweep_table(sweep: &Sweep, width: usize) -> String {
     let chosen = found.unwrap_or_else(|| DETAILS.last().copied().map(tables).unwrap_or_default());
     let mut text = String::new();
     for (&rate, table) in rates.iter().zip(&chosen) {
-        let offered = RateRows::new(sweep, rate).all().next().map(|row| row.offered_rps);
+        let offered =
+            RateRows::new(sweep, rate).all().next().map(SweepRow::offered_label).unwrap_or_default();
         let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}{} offered\n\n{}", per_second(offered), table.render(width));
+        let _ = write!(text, "{gap}{offered}\n\n{}", table.render(width));
     }
     if sweep.policies().len() > 1 {
         let _ = write!(text, "\n{}", overview(sweep).render(width));
