@@ -1,6 +1,6 @@
 //! LPWL, the least prefill work left: `argmin P + u`, nothing to tune.
 //!
-//! Source: the agentic-kvc repository, `scripts/cache_aware_proxy.py` (policy `lpwl`, May 2026): pending prefill tokens
+//! Source: the agentic-kvc repository (gitea.gahow.org), `scripts/` at `d9046322` (2026): pending prefill tokens
 //! of the instance and the request's own uncached tokens there; ties go to the fewest requests, then in turn.
 
 use super::{Candidate, View, affinity};

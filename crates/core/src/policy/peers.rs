@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// SGLang's `cache_aware`: defaults of `RouterArgs` in sglang-router 0.2 and 0.3 (2025).
+/// SGLang's `cache_aware`, with the defaults of its `RouterArgs` in 2025.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CacheAware {
