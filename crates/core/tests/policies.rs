@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use pointsman_core::{
-    AdapterReport, Effect, EndpointId, LoadReport, ModelKey, Placement, Rejection, RequestFacts,
+    AdapterReport, BlockHash, Effect, EndpointId, LoadReport, ModelKey, Placement, Rejection, RequestFacts,
+    Rng,
 };
 use support::{Driver, stream};
 
@@ -78,6 +79,50 @@ fn two_choices_never_takes_the_worst_of_all_and_is_random_among_equals() {
     let shares = shares(&mut driver, 3_000, &stream(10));
     assert_eq!(shares.get(&loaded), None, "of any two, the other one has fewer");
     assert!(shares.values().all(|share| (1_350..1_650).contains(share)), "{shares:?}");
+}
+
+/// A prompt of twenty blocks of a group and one of its own.
+fn grouped(group: u64, own: u64) -> RequestFacts {
+    let block = |number: u64| BlockHash(Rng::seeded(number).next_u64());
+    let blocks = (0..20).map(|index| block(group << 32 | index)).chain([block(1 << 60 | group << 32 | own)]);
+    RequestFacts { blocks: blocks.collect(), block_tokens: 64, ..stream(21 * 64) }
+}
+
+/// How many of a hundred requests in ten groups, one after the other, go where their group went first.
+fn returns(placement: Placement) -> u32 {
+    let mut driver = Driver::new(4, placement);
+    let mut homes = BTreeMap::new();
+    let mut returned = 0;
+    for number in 0..100 {
+        let group = number % 10;
+        let (request, endpoint) = driver.dispatch(grouped(group, number));
+        driver.tell(pointsman_core::Event::FirstToken { request });
+        driver.finish(request);
+        returned += u32::from(*homes.entry(group).or_insert(endpoint) == endpoint);
+    }
+    returned
+}
+
+#[test]
+fn rules_that_look_at_prompts_return_to_the_holder_and_others_do_not() {
+    for placement in Placement::ALL {
+        let looks = match placement {
+            Placement::Pointsman
+            | Placement::Blend(_)
+            | Placement::StickyUntilSaturated(_)
+            | Placement::SglangCacheAware(_)
+            | Placement::DynamoCost(_)
+            | Placement::Lpwl
+            | Placement::Lmetric
+            | Placement::BoundedLoadHash(_) => true,
+            Placement::RoundRobin
+            | Placement::Random
+            | Placement::LeastRequest
+            | Placement::TwoChoices
+            | Placement::FilterTree => false,
+        };
+        assert_eq!(returns(placement) == 100, looks, "{}: {}", placement.as_str(), returns(placement));
+    }
 }
 
 #[test]
