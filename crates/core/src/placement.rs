@@ -41,9 +41,14 @@ use crate::rng::Rng;
 /// Costs this close to each other, relative to the least, are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;
 
-/// Costs in learned seconds are equal where they lie within what the learning can tell apart. A finer comparison would
-/// send everything to one of several idle endpoints for an estimate's noise, and leave the others' estimates to age.
-const EQUAL_SECONDS: f64 = 0.1;
+/// Costs in learned seconds are equal where they are this close, relative to the least. It is little, because it adds up:
+/// at a high load, two percent of the cost are several requests.
+const EQUAL_SECONDS: f64 = 0.02;
+
+/// They are equal, too, where they lie within this share of what the request costs on an idle endpoint: that much the
+/// learning cannot tell apart, and a finer comparison would send everything to one of several idle endpoints, and
+/// leave the others' estimates to age.
+const EQUAL_IDLE: f64 = 0.1;
 
 /// What a policy sees.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +132,8 @@ pub(crate) fn weigh(
 pub(crate) struct Ties {
     /// How far above the least a cost may lie, relative to it, and still be equal.
     tolerance: f64,
+    /// The same, in the cost's own unit.
+    slack: f64,
     /// Whether equals go to the fewest requests in flight before anything else.
     fewest: bool,
     /// Who wins of those that are left.
@@ -145,14 +152,17 @@ impl Ties {
     /// Of the last resort, whose costs are times.
     pub(crate) const LAST_RESORT: Self = Self::FEWEST;
 
-    const LOT: Self = Self { tolerance: EQUAL, fewest: false, then: Then::Lot };
-    const FIRST: Self = Self { tolerance: EQUAL, fewest: false, then: Then::First };
-    const FEWEST: Self = Self { tolerance: EQUAL, fewest: true, then: Then::Lot };
+    const LOT: Self = Self { tolerance: EQUAL, slack: 0.0, fewest: false, then: Then::Lot };
+    const FIRST: Self = Self { tolerance: EQUAL, slack: 0.0, fewest: false, then: Then::First };
+    const FEWEST: Self = Self { tolerance: EQUAL, slack: 0.0, fewest: true, then: Then::Lot };
 
     /// As the policy's authors break them.
-    pub(crate) const fn of(placement: &Placement) -> Self {
+    pub(crate) fn of(placement: &Placement, prices: &Prices) -> Self {
         match placement {
-            Placement::Pointsman => Self { tolerance: EQUAL_SECONDS, ..Self::FEWEST },
+            Placement::Pointsman => {
+                let idle = prices.output * prices.empty_step_of_fleet();
+                Self { tolerance: EQUAL_SECONDS, slack: EQUAL_IDLE * idle, ..Self::FEWEST }
+            }
             Placement::Lmetric => Self::FEWEST,
             Placement::Lpwl => Self { then: Then::First, ..Self::FEWEST },
             Placement::SglangCacheAware(_) => Self::FIRST,
@@ -172,7 +182,7 @@ impl Ties {
 /// The least cost, with ties broken.
 pub(crate) fn least(candidates: &[Candidate], ties: Ties, rng: &mut Rng) -> Option<usize> {
     let least = candidates.iter().map(|candidate| candidate.cost).min_by(f64::total_cmp)?;
-    let limit = least + ties.tolerance * least.abs();
+    let limit = least + ties.tolerance * least.abs() + ties.slack;
     let (mut best, mut fewest, mut equals) = (None, u32::MAX, 0);
     for (position, candidate) in
         candidates.iter().enumerate().filter(|(_, candidate)| candidate.cost <= limit)

@@ -204,6 +204,11 @@ impl Prices {
         self.base * speed.decode.value(self.now, self.decode)
     }
 
+    /// The same, on an endpoint as fast as the fleet.
+    pub(crate) fn empty_step_of_fleet(&self) -> f64 {
+        self.base * self.decode
+    }
+
     fn line(&self, requests: f64, context: f64) -> f64 {
         self.base + requests * self.per_request + context * self.per_context
     }

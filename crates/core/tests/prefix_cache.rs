@@ -45,16 +45,29 @@ fn told_capacity(driver: &mut Driver, endpoint: u32, tokens: u32) {
 
 #[test]
 fn a_burst_with_one_prefix_sees_itself() {
-    let mut driver = Driver::new(4, Placement::Pointsman);
-    let (_, first) = driver.dispatch(prompt(1, 90, 0, 100));
-    for own in 1..5 {
-        let (_, endpoint) = driver.dispatch(prompt(1, 90, own, 100));
-        assert_eq!(endpoint, first);
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    for own in 0..5 {
+        driver.dispatch(prompt(1, 90, own, 100));
     }
-    assert_eq!(pending(&driver, first), u64::from(100 * BLOCK + 4 * 10 * BLOCK));
-    assert_eq!(cache(&driver, first).blocks, 90 + 5 * 10);
-    let (_, other) = driver.dispatch(prompt(2, 90, 9, 100));
-    assert_ne!(other, first, "another prefix is free to go");
+    assert_eq!(pending(&driver, 0), u64::from(100 * BLOCK + 4 * 10 * BLOCK));
+    assert_eq!(cache(&driver, 0).blocks, 90 + 5 * 10);
+}
+
+#[test]
+fn requests_go_where_their_prefix_is_and_spread_it_where_that_waits_and_caches_have_room() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    let served = |driver: &mut Driver, own| {
+        let (request, endpoint) = driver.dispatch(prompt(1, 90, own, 100));
+        finish(driver, request, None, 100 * BLOCK, BLOCK);
+        endpoint
+    };
+    let first = served(&mut driver, 0);
+    for own in 1..9 {
+        assert_eq!(served(&mut driver, own), first, "one at a time, all go to the one copy");
+    }
+    let mut burst: Vec<u32> = (9..13).map(|own| driver.dispatch(prompt(1, 90, own, 100)).1).collect();
+    burst.dedup();
+    assert!(burst.len() > 1, "{burst:?}: idle engines with room in their caches get a copy each");
 }
 
 #[test]

@@ -1,23 +1,31 @@
-//! The default: the least cost in seconds. Nothing to tune.
+//! The default: the least total delay in seconds. Nothing to tune.
 //!
-//! `cost = P/R + 10·u/R + 0.25·Ô·(s + s′)`, with, for each endpoint: *P* the prompt tokens dispatched there and not
-//! yet prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *Ô* the expected output length,
-//! *s* the seconds per output token at its load, this request and all reservations included, so that a burst sees
-//! itself, and *s′* the part of *s* that load makes.
+//! `cost = 32·P/R + (12 + n + 60·f)·u/R + Ô·(s + s′)`, with, for each endpoint: *P* the prompt tokens dispatched there and
+//! not yet prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *n* the requests in flight
+//! there, *f* whether its prefix cache is full (1 or 0), *Ô* the expected output length, *s* the seconds per output token
+//! at its load, this request and all reservations included, so that a burst sees itself, and *s′* the part of *s* that
+//! load makes.
 //!
-//! 10 prices uncached work above its own duration, for the requests it stalls and the cache it displaces. The decode
-//! term is the request's own time and, in *s′*, the time it adds to those beside it: on a line each of *n* requests
-//! slows the *n* others by as much as they slow it. Among equal endpoints that decides like `0.5·Ô·s`; a slow endpoint
-//! gets its share sooner, where its own time alone would keep it idle until the fast ones were as slow.
+//! Each term is a delay, to this request or to others. Decoding costs the request `Ô·s` and, since on a line each of *n*
+//! requests slows the *n* others by as much as they slow it, those beside it `Ô·s′`. Prefill costs `u/R` to the request
+//! itself and to each of the *n* that stand still meanwhile; loading an adapter does the same. Three prices are above the
+//! delay at hand, because they stand for delays to come. Tokens that wait (32) are the first sign of an engine at its
+//! limit, where every further second of work delays all that follow, and they are most of the time to a first token. The
+//! request's own prefill (12) will be such waiting to those that come next. And a miss where the cache is full (60 more)
+//! puts out as many blocks of other prompts, which then miss in their turn. Where the cache has room a copy displaces
+//! nothing, and hot prefixes spread by themselves. All three lie on a wide plateau: `docs/placement.md` has the evidence,
+//! and what was rejected.
 
 use super::{Candidate, View, to_front};
 use crate::adapters::Residency;
 use crate::endpoints::Endpoint;
 
-/// The price of a second of uncached prefill.
-const UNCACHED: f64 = 10.0;
-/// The price of a second of decoding, be it the request's own or one that it adds to those beside it.
-const DECODE: f64 = 0.25;
+/// The price of a second of prefill that is ahead of the request.
+const WAITING: f64 = 32.0;
+/// The price of a second of the request's own prefill, apart from the requests that it holds up.
+const OWN: f64 = 12.0;
+/// What is added to that where new blocks displace others.
+const DISPLACING: f64 = 60.0;
 
 pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     let limit = view.facts.max_output_tokens.map_or(f64::MAX, f64::from);
@@ -40,17 +48,25 @@ fn cost(view: &View<'_>, candidate: &Candidate, output: f64) -> f64 {
     let step = prices.step(&endpoint.speed, requests, context);
     let decode = output * step;
     let added = decode - output * prices.empty_step(&endpoint.speed);
-    let adapter = match view.adapter.map(|adapter| endpoint.adapters.residency(adapter)) {
-        None | Some(Residency::Resident) => 0.0,
-        Some(Residency::Missing) => prices.adapter_load,
+    let (load, wait) = match view.adapter.map(|adapter| endpoint.adapters.residency(adapter)) {
+        None | Some(Residency::Resident) => (0.0, 0.0),
+        Some(Residency::Missing) => (prices.adapter_load, 0.0),
         // The one that gives its slot will likely have to be loaded again.
-        Some(Residency::MissingAndFull) => 2.0 * prices.adapter_load,
+        Some(Residency::MissingAndFull) => (2.0 * prices.adapter_load, 0.0),
         // A slot is free again when the requests of one adapter have ended.
-        Some(Residency::MissingAndBusy) => prices.adapter_load + decode,
+        Some(Residency::MissingAndBusy) => (prices.adapter_load, decode),
     };
-    (count(endpoint.prefill.tokens()) + UNCACHED * uncached) * per_prompt_token
-        + DECODE * (decode + added)
-        + adapter
+    // `requests` counts this one too. An engine loads an adapter in the step that first needs it, so that the others
+    // stand still as they do for a prefill.
+    let stalls = OWN + requests - 1.0;
+    let displaces = if endpoint.cache.is_full() { DISPLACING } else { 0.0 };
+    let ahead = count(endpoint.prefill.tokens()) * per_prompt_token;
+    WAITING * ahead
+        + (stalls + displaces) * uncached * per_prompt_token
+        + stalls * load
+        + OWN * wait
+        + decode
+        + added
 }
 
 /// Requests and tokens of context at the endpoint if this request were there too. Requests that others sent there

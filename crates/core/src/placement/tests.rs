@@ -56,7 +56,7 @@ impl Case {
             panic!("dropped")
         };
         let weighed = &mut candidates[..weighed];
-        let winner = least(weighed, Ties::of(&placement), &mut self.rng)
+        let winner = least(weighed, Ties::of(&placement, &prices), &mut self.rng)
             .map(|position| view.endpoint(&weighed[position]).id);
         weighed.sort_unstable_by_key(|candidate| candidate.index);
         (weighed.iter().map(|candidate| candidate.cost).collect(), winner.map_or(u32::MAX, |id| id.0))
@@ -429,7 +429,7 @@ mod bounded_load_hash {
 mod ties {
     use super::*;
 
-    const SECONDS: Ties = Ties { tolerance: EQUAL_SECONDS, ..Ties::FEWEST };
+    const SECONDS: Ties = Ties { tolerance: EQUAL_SECONDS, slack: 0.1, ..Ties::FEWEST };
 
     /// Costs and requests in flight, and the positions that may win.
     #[track_caller]
@@ -455,12 +455,17 @@ mod ties {
         check(Ties::LOT, &[(1.0, 3), (1.0, 2), (2.0, 0)], &[0, 1]);
         check(Ties::LOT, &[(-7.0, 3), (-7.0, 2), (-6.9, 0)], &[0, 1]);
         check(Ties::FIRST, &[(2.0, 0), (1.0, 3), (1.0, 2)], &[1]);
-        check(Ties::of(&Placement::Lpwl), &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1]);
+        check(
+            Ties::of(&Placement::Lpwl, &Rates::default().prices(Time::ZERO)),
+            &[(1.0, 3), (1.0, 2), (1.0, 2)],
+            &[1],
+        );
     }
 
     #[test]
     fn what_learning_cannot_tell_apart_is_equal() {
         check(SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
         check(SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
+        check(SECONDS, &[(100.0, 2), (101.9, 1), (108.0, 0)], &[1]);
     }
 }

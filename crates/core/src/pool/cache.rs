@@ -146,6 +146,8 @@ impl Pool {
         let room = endpoint.cache.capacity() - besides as f64;
         let blocks = whole(room / self.prefixes.block_tokens.max(1.0));
         self.prefixes.index.shrink(holder, blocks, GIVEN_UP);
+        let held = self.prefixes.index.blocks(holder);
+        self.endpoints.all_mut()[at].cache.holds(held, blocks);
     }
 
     /// An answer that came to its end, as the engine counted it.

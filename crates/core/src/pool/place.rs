@@ -132,7 +132,7 @@ impl Pool {
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
-        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(placement) };
+        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(placement, prices) };
         let best = placement::least(&self.candidates[..weighed], ties, &mut self.rng)
             .ok_or(Rejection::NoReadyEndpoint)?;
         let decision = self

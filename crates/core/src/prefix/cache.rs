@@ -23,6 +23,9 @@ const LEAST_USABLE: f64 = 1.0 / 32.0;
 /// Below this share of confirmed expectations an engine is treated as one that caches nothing.
 const NOT_CACHING: f64 = 0.1;
 
+/// A cache with this share of what fits is full: the next prompt puts something out.
+const FULL: f64 = 0.98;
+
 /// Requests between two comparisons with the engine's own sums.
 const PER_SCRAPE: u32 = 8;
 
@@ -84,6 +87,7 @@ pub(crate) struct Cache {
     /// Whether answers say what was cached: then the engine's sums are not needed.
     answers_tell: bool,
     unscraped: Unscraped,
+    full: bool,
 }
 
 impl Default for Cache {
@@ -96,6 +100,7 @@ impl Default for Cache {
             agreement: Agreement::default(),
             answers_tell: false,
             unscraped: Unscraped::default(),
+            full: false,
         }
     }
 }
@@ -116,6 +121,16 @@ impl Cache {
             self.told = Some(tokens);
             self.usable = self.usable.min(1.0);
         }
+    }
+
+    /// It holds so many blocks, of so many that fit beside the requests in flight.
+    pub(crate) fn holds(&mut self, blocks: u32, fit: u32) {
+        self.full = f64::from(blocks) >= FULL * f64::from(fit);
+    }
+
+    /// Whether whatever comes in puts something out.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Tokens that are taken to fit.
