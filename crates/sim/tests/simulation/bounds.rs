@@ -29,12 +29,11 @@ fn lengths(scenario: &Scenario, rate: f64, routing: &Routing) -> Outcome {
 #[test]
 fn in_overload_binding_late_beats_every_choice_at_arrival() {
     let late = Routing::Bound(Bound::CentralLateBinding);
-    let late = lengths(&llama(4, 20), 60.0, &late);
+    let late = lengths(&llama(4, 20), 150.0, &late);
     for placement in [Placement::Random, Placement::RoundRobin, Placement::LeastRequest] {
-        let early = lengths(&llama(4, 20), 60.0, &pool(placement));
+        let early = lengths(&llama(4, 20), 150.0, &pool(placement));
         assert!(mean(&late) < mean(&early), "{placement:?} {} {}", mean(&late), mean(&early));
-        assert!(late.preemptions <= early.preemptions, "{} {}", late.preemptions, early.preemptions);
-        assert!(late.preemptions < early.preemptions, "{placement:?}");
+        assert!(late.preemptions * 3 < early.preemptions, "{} {}", late.preemptions, early.preemptions);
     }
 }
 
