@@ -21,7 +21,7 @@ pub use snapshot::{
 use crate::adapters::KnownAdapters;
 use crate::endpoints::Endpoints;
 use crate::event::{Effect, Event};
-use crate::ids::PolicyId;
+use crate::ids::{EndpointId, PolicyId, RequestId};
 use crate::placement::{Candidate, Memory};
 use crate::policy::Policy;
 use crate::rates::Rates;
@@ -54,6 +54,8 @@ pub struct Pool {
     rates: Rates,
     known_adapters: KnownAdapters,
     prefixes: cache::Prefixes,
+    /// What the endpoints' caches hold of a request's prompt, where it was told.
+    caches_read: Option<(RequestId, Vec<(EndpointId, u32)>)>,
     /// Reused from decision to decision.
     candidates: Vec<Candidate>,
     /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
@@ -82,6 +84,7 @@ impl Pool {
             rates: Rates::default(),
             known_adapters: KnownAdapters::default(),
             prefixes: cache::Prefixes::new(config.seed),
+            caches_read: None,
             candidates: Vec::new(),
             cached: Vec::new(),
         }
@@ -104,6 +107,7 @@ impl Pool {
             }
             Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
+            Event::CachesRead { request, cached } => self.caches_read = Some((request, cached)),
             Event::FirstToken { request } => self.first_token(now, request),
             Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
             Event::AttemptFailed { request, endpoint, cause, repeat } => {

@@ -4,6 +4,7 @@ use super::Pool;
 use super::place::whole;
 use crate::endpoint::EngineTotals;
 use crate::endpoints::Life;
+use crate::ids::RequestId;
 use crate::prefix::{Agreement, BUDGET, Holder, PrefixIndex};
 use crate::request::{RequestFacts, Usage};
 use crate::requests::Placed;
@@ -65,7 +66,7 @@ fn has_blocks(facts: &RequestFacts) -> bool {
 
 impl Pool {
     /// Finds how much of the prompt each endpoint is held to have cached: one walk for all of them.
-    pub(super) fn match_prefix(&mut self, facts: &RequestFacts) {
+    pub(super) fn match_prefix(&mut self, request: RequestId, facts: &RequestFacts) {
         let endpoints = self.endpoints.all();
         self.cached.clear();
         self.cached.resize(endpoints.len(), 0);
@@ -79,6 +80,18 @@ impl Pool {
             let found = prefixes.found_tokens(endpoint.cache.holder, facts);
             if found > 0 {
                 *cached = whole(f64::from(found) * endpoint.cache.trust(&prefixes.agreement));
+            }
+        }
+        self.prefer_read(request, facts);
+    }
+
+    /// What was read of the caches for this request stands in for what the index holds to be there.
+    fn prefer_read(&mut self, request: RequestId, facts: &RequestFacts) {
+        let Some((_, read)) = self.caches_read.as_ref().filter(|(of, _)| *of == request) else { return };
+        self.cached.fill(0);
+        for (endpoint, tokens) in read {
+            if let Some(index) = self.endpoints.index(*endpoint) {
+                self.cached[index] = (*tokens).min(facts.prompt_tokens);
             }
         }
     }

@@ -42,7 +42,7 @@ impl Pool {
         effects: &mut Vec<Effect>,
     ) {
         let prices = self.rates.prices(now);
-        self.match_prefix(&request.facts);
+        self.match_prefix(id, &request.facts);
         let chosen = match self.choose(now, &request, &prices) {
             Ok(chosen) => chosen,
             Err(rejection) => {

@@ -159,7 +159,7 @@ impl Pool {
         let from = request.placed.take();
         let facts = request.facts.clone();
         self.release(now, id, from, (&facts, None), effects);
-        self.match_prefix(&facts);
+        self.match_prefix(id, &facts);
         let Some(index) = self.endpoints.index(to) else { return };
         let endpoint = &self.endpoints.all()[index];
         let mut placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));

@@ -168,7 +168,7 @@ impl Front {
         orders: &mut Vec<Order>,
     ) -> Result<(), Broken> {
         match self {
-            Self::Pools(pools) => pools.arrived(now, flight, orders)?,
+            Self::Pools(pools) => pools.arrived(now, flight, servers, orders)?,
             Self::Service(service) => service.arrived(flight, orders),
             Self::Central(central) => central.arrived(flight, servers, orders),
             Self::Clairvoyant(clairvoyant) => clairvoyant.arrived(flight, servers, orders),

@@ -9,7 +9,7 @@ use pointsman_core::{
 
 use super::agenda::{Member, News};
 use super::flights::Flight;
-use super::servers::{adapter_key, draw};
+use super::servers::{Server, adapter_key, draw};
 use super::{Broken, Order};
 use crate::scenario::{Prefixes, Scenario};
 
@@ -118,12 +118,17 @@ impl Pools {
         &mut self,
         now: Time,
         flight: &Flight,
+        servers: &[Server],
         orders: &mut Vec<Order>,
     ) -> Result<(), Broken> {
         if let Some(adapter) = flight.job.adapter {
             self.declare(now, adapter, orders)?;
         }
         let facts = self.facts.of(flight);
+        if self.facts.exact && !facts.blocks.is_empty() {
+            let event = Event::CachesRead { request: flight.id, cached: caches(flight, servers) };
+            self.tell(now, flight.router, event, orders)?;
+        }
         self.tell(now, flight.router, Event::Arrived { request: flight.id, facts }, orders)
     }
 
@@ -198,6 +203,14 @@ impl Pools {
     }
 }
 
+/// What each engine's cache holds of a prompt.
+fn caches(flight: &Flight, servers: &[Server]) -> Vec<(EndpointId, u32)> {
+    let job = &flight.job;
+    let cached = |server: &Server| server.engine.cached_tokens(&job.hashes, job.prompt_tokens);
+    let all = servers.iter().map(cached).zip(0..);
+    all.filter(|(tokens, _)| *tokens > 0).map(|(tokens, of)| (EndpointId(of), tokens)).collect()
+}
+
 impl Checks {
     fn broken(&self, at: Time, broken: InvariantBroken) -> Broken {
         Broken { at, events: self.events, broken }
@@ -226,6 +239,8 @@ struct FactsOf {
     tokens_seen: bool,
     usage_seen: bool,
     hashed: bool,
+    /// Whether the true content of the caches is told.
+    exact: bool,
     block_tokens: u32,
     /// Tokens in a block of the engines.
     engine_block: u32,
@@ -238,6 +253,7 @@ impl FactsOf {
         Self {
             tokens_seen: information.tokens_seen,
             usage_seen: information.usage_seen,
+            exact: information.prefixes == Prefixes::Exact,
             hashed: information.prefixes != Prefixes::Unknown,
             block_tokens: information.block_tokens,
             engine_block: scenario.fleet.first().map_or(0, |member| member.profile.block_size),

@@ -4,6 +4,7 @@
 mod bounds;
 mod conservation;
 mod life;
+mod prefixes;
 mod queueing;
 mod routers;
 mod support;
