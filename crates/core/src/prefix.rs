@@ -52,25 +52,26 @@ const BATCHES: usize = 16;
 
 /// One cache, from its start or last reset to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub struct Holder {
     slot: u16,
     generation: u32,
 }
 
 impl Holder {
     /// Where [`PrefixIndex::find_holders`] writes its match.
-    pub(crate) const fn slot(self) -> usize {
+    #[must_use]
+    pub const fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Inserted {
+pub struct Inserted {
     /// Blocks, from the chain's first, that the holder now has.
-    pub(crate) blocks: u32,
+    pub blocks: u32,
     /// Whether they are pinned, and have to be released.
-    pub(crate) pinned: bool,
+    pub pinned: bool,
 }
 
 /// A holder's state.
@@ -112,7 +113,7 @@ impl Limits {
 
 /// The index of one pool.
 #[derive(Clone, Debug)]
-pub(crate) struct PrefixIndex {
+pub struct PrefixIndex {
     limits: Limits,
     table: tree::Table,
     nodes: Slab<Node>,
@@ -134,7 +135,8 @@ pub(crate) struct PrefixIndex {
 impl PrefixIndex {
     /// An index that takes at most `budget` bytes. `key` decides where in the table a hash goes, so that nobody can make
     /// prompts that all go to one place.
-    pub(crate) fn new(budget: usize, key: u64) -> Self {
+    #[must_use]
+    pub fn new(budget: usize, key: u64) -> Self {
         Self {
             limits: Limits::of(budget),
             table: tree::Table::new(key),
@@ -152,7 +154,7 @@ impl PrefixIndex {
     }
 
     /// A new holder with nothing; `None` where there are too many.
-    pub(crate) fn join(&mut self) -> Option<Holder> {
+    pub fn join(&mut self) -> Option<Holder> {
         let slot = match self.free_slots.pop() {
             Some(slot) => slot,
             None => {
@@ -174,7 +176,7 @@ impl PrefixIndex {
     }
 
     /// Forgets a holder at once; its holds are removed by [`PrefixIndex::sweep`].
-    pub(crate) fn leave(&mut self, holder: Holder) {
+    pub fn leave(&mut self, holder: Holder) {
         if self.slot(holder).is_some() {
             self.slots[holder.slot()].live = false;
             self.leaving.push_back(holder.slot);
@@ -182,7 +184,7 @@ impl PrefixIndex {
     }
 
     /// Removes up to `steps` holds of holders that left.
-    pub(crate) fn sweep(&mut self, steps: usize) {
+    pub fn sweep(&mut self, steps: usize) {
         for _ in 0..steps {
             let Some(slot) = self.leaving.front().copied() else { return };
             let state = &mut self.slots[usize::from(slot)];
@@ -200,7 +202,7 @@ impl PrefixIndex {
     }
 
     /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has.
-    pub(crate) fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) {
+    pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) {
         lengths.clear();
         lengths.resize(self.slots.len(), 0);
         self.walk(chain);
@@ -223,7 +225,7 @@ impl PrefixIndex {
     }
 
     /// The holder has this chain now, and uses it if it is to be pinned, until [`PrefixIndex::release`].
-    pub(crate) fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
+    pub fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
         let nothing = Inserted { blocks: 0, pinned: false };
         if self.slot(holder).is_none() {
             return nothing;
@@ -247,7 +249,7 @@ impl PrefixIndex {
     }
 
     /// A request that pinned this chain ended. To be called once per pin, with as many blocks as were inserted.
-    pub(crate) fn release(&mut self, holder: Holder, chain: &[BlockHash]) {
+    pub fn release(&mut self, holder: Holder, chain: &[BlockHash]) {
         if self.slot(holder).is_none() {
             return;
         }
@@ -269,7 +271,7 @@ impl PrefixIndex {
 
     /// The holder has blocks that no prompt will ask for (answers, tails that fill no block): they displace others
     /// until they are given up in their turn.
-    pub(crate) fn add_unnamed(&mut self, holder: Holder, blocks: u32) {
+    pub fn add_unnamed(&mut self, holder: Holder, blocks: u32) {
         let mut left = blocks;
         while left > 0 && self.slot(holder).is_some() {
             let newest = self.slots[holder.slot()].idle.newest;
@@ -294,12 +296,13 @@ impl PrefixIndex {
     }
 
     /// Blocks that the holder has, unnamed ones included.
-    pub(crate) fn blocks(&self, holder: Holder) -> u32 {
+    #[must_use]
+    pub fn blocks(&self, holder: Holder) -> u32 {
         self.slot(holder).map_or(0, |slot| slot.blocks)
     }
 
     /// The holder gives up what it has beyond `blocks`, as far as nobody uses it, in at most `steps` pieces.
-    pub(crate) fn shrink(&mut self, holder: Holder, blocks: u32, steps: usize) {
+    pub fn shrink(&mut self, holder: Holder, blocks: u32, steps: usize) {
         for _ in 0..steps {
             let over = self.blocks(holder).saturating_sub(blocks);
             if over == 0 || !self.give_up(holder.slot, over) {
@@ -309,7 +312,8 @@ impl PrefixIndex {
     }
 
     /// Bytes allocated.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.table.bytes()
             + self.nodes.bytes()
             + self.runs.bytes()
