@@ -109,9 +109,16 @@ fn a_stored_response_goes_to_its_holder_or_nowhere() {
 
 #[test]
 fn every_way_of_cutting_the_body_gives_the_same_request() {
-    let body = br#"{"model":"llama","messages":[{"role":"user","content":"four words and more"}],"stream":true,"max_tokens":7,"n":2}"#;
+    let content = "four words and more ".repeat(30);
+    let body = format!(
+        r#"{{"model":"llama","messages":[{{"role":"user","content":"{content}"}}],"stream":true,"max_tokens":7,"n":2}}"#
+    );
+    let body = body.as_bytes();
+    let whole = read_in(CHAT, &[], body, body.len()).and_then(resolve).unwrap();
+    assert_eq!((whole.placement().blocks.len(), whole.placement().block_tokens), (2, 64));
     for size in 1..=body.len() {
         let outgoing = read_in(CHAT, &[], body, size).and_then(resolve).unwrap();
+        assert_eq!(outgoing.placement(), whole.placement());
         let placement = outgoing.placement();
         assert_eq!(placement.target, Some(ModelKey::of("llama")));
         assert_eq!((placement.max_output_tokens, placement.observes_tokens), (Some(14), true));

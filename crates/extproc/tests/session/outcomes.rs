@@ -1,9 +1,10 @@
 //! What becomes of requests: refusals and accounting.
 
-use pointsman_core::{EndpointId, Rejection};
+use pointsman_core::{BlockHash, EndpointId, Rejection};
 use pointsman_exchange::{Limits, Refusal};
 use pointsman_extproc::wire::{ProcessingRequest, Reply};
 use pointsman_extproc::{Next, Patience, SessionOptions};
+use pointsman_protocol::{BodyFacts, prompt_blocks};
 use pointsman_telemetry::Outcome;
 
 use crate::support::*;
@@ -134,6 +135,26 @@ fn tokens_are_promised_only_where_they_will_be_seen() {
     assert!(observes(BUFFERED, STREAMED));
     assert!(!observes(DUPLEX, BUFFERED));
     assert!(!observes(DUPLEX, NONE));
+}
+
+#[test]
+fn the_question_holds_the_prompts_blocks_however_the_body_comes() {
+    let ask = format!(r#"{{"model":"m","prompt":"{}"}}"#, "What does a pointsman do? ".repeat(40));
+    let facts = BodyFacts::scan(ask.as_bytes()).unwrap();
+    let blocks: Vec<BlockHash> =
+        prompt_blocks(ask.as_bytes(), &facts, Some("m")).into_iter().map(BlockHash).collect();
+    assert_eq!(blocks.len(), 4);
+    let (start, end) = ask.split_at(ask.len() / 3);
+    for (mode, pieces) in [(DUPLEX, vec![&*ask]), (DUPLEX, vec![start, end]), (BUFFERED, vec![&*ask])] {
+        let mut rig = Rig::new(SessionOptions::default());
+        let (last, before) = pieces.split_last().unwrap();
+        rig.run([with_modes(completions(), mode, DUPLEX)]);
+        rig.run(before.iter().map(|piece| body(piece, false)));
+        let Next::Ask(asking) = rig.session.message(body(last, true), &mut Vec::new()) else {
+            panic!("no question")
+        };
+        assert_eq!((&*asking.facts.blocks, asking.facts.block_tokens), (&*blocks, 64));
+    }
 }
 
 #[test]
