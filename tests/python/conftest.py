@@ -158,8 +158,8 @@ def sse(response: httpx.Response) -> list[str]:
     return [line[5:].strip() for line in response.text.splitlines() if line.startswith("data:")]
 
 
-def run(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess:
-    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=timeout)
+def run(*arguments: str, timeout: float = 120.0, cwd=None) -> subprocess.CompletedProcess:
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=cwd)
 
 
 __all__ = ["ROOT", "Server", "eventually", "fault", "json", "read_metrics", "run", "sse", "total"]

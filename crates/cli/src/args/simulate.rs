@@ -28,17 +28,17 @@ pub(crate) struct SimulateArgs {
     /// Describe an experiment's fields, and stop
     #[arg(long, group = "what")]
     pub(crate) explain_format: bool,
-    /// A policy to run, instead of the experiment's; may be repeated
-    #[arg(long, value_name = "NAME")]
+    /// A policy to run, instead of the experiment's; may be repeated, or several as random,pointsman
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) policy: Vec<String>,
-    /// A rate in requests per second, instead of the experiment's; may be repeated
-    #[arg(long, value_name = "RATE")]
+    /// A rate in requests per second, instead of the experiment's; may be repeated, or several as 10,20
+    #[arg(long, value_name = "RATE", value_delimiter = ',')]
     pub(crate) rate: Vec<f64>,
     /// How many seeds, from the experiment's first
     #[arg(long, value_name = "N", conflicts_with = "seed")]
     pub(crate) seeds: Option<NonZeroU32>,
-    /// A seed, instead of the experiment's; may be repeated
-    #[arg(long, value_name = "N")]
+    /// A seed, instead of the experiment's; may be repeated, or several as 1,2
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seed: Vec<u64>,
     /// Print the result as JSON
     #[arg(long)]

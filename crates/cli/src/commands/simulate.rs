@@ -3,7 +3,6 @@
 mod cells;
 mod command;
 mod fit;
-mod output;
 mod recorded;
 mod setup;
 mod state;

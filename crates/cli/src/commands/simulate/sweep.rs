@@ -12,10 +12,10 @@ use pointsman_report::{Experiment, Random, SeedResult, Sweep};
 
 use super::cells::{self, Cell, Done, Progress, Working};
 use super::command::CommandLine;
-use super::output;
+
 use super::state::State;
 use crate::args::simulate::SimulateArgs;
-use crate::shutdown;
+use crate::{reports, shutdown};
 
 /// Fixes the resamples of the intervals: equal results print equal reports.
 const RESAMPLES: u64 = 1;
@@ -128,7 +128,7 @@ fn finish(
     match ending {
         Ending::Complete => {
             if let Some(report) = &args.report {
-                output::write(report, &sweep)?;
+                reports::write(report, &sweep)?;
             }
             keeping.finished();
             Ok(ExitCode::SUCCESS)
@@ -196,7 +196,7 @@ impl Keeping {
 fn place(given: Option<&Path>, report: Option<&Path>, file: &Path) -> PathBuf {
     match (given, report) {
         (Some(given), _) => given.to_owned(),
-        (None, Some(page)) if output::is_page(page) => page.with_extension("sweep.jsonl"),
+        (None, Some(page)) if reports::is_page(page) => page.with_extension("sweep.jsonl"),
         (None, Some(folder)) => folder.join("sweep.jsonl"),
         (None, None) => Path::new(file.file_name().unwrap_or_default()).with_extension("sweep.jsonl"),
     }
