@@ -36,6 +36,9 @@ class Picker(shared.Server):
     def admin(self) -> str:
         return self.urls[0]
 
+    def pools(self) -> dict:
+        return httpx.get(f"{self.admin}/debug/pools").json()
+
     def in_flight(self) -> float:
         return shared.total(self.metrics(), "pointsman_endpoint_in_flight")
 

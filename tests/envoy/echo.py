@@ -1,4 +1,4 @@
-"""A model server that answers with what it was sent."""
+"""A model server that answers with what it was sent, and says of its load whatever a test wants."""
 
 import json
 import threading
@@ -20,13 +20,21 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(body)
 
     def do_GET(self):
-        self.reply(b"")
+        if self.path == "/metrics":
+            self.send(self.server.metrics_page(), "text/plain")
+        elif self.path == "/v1/models":
+            self.send(b'{"object": "list", "data": [{"id": "llama", "object": "model"}]}', "application/json")
+        else:
+            self.reply(b"")
 
     def reply(self, body: bytes):
+        self.server.requests += 1
         sent = {"headers": [list(field) for field in self.headers.items()], "body": body.decode()}
-        answer = json.dumps(sent).encode()
+        self.send(json.dumps(sent).encode(), "application/json")
+
+    def send(self, answer: bytes, content_type: str):
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(answer)))
         self.send_header("set-cookie", "a=1")
         self.send_header("set-cookie", "b=2")
@@ -37,7 +45,28 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def serve() -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    requests = 0
+    waiting = 0
+    kv_use = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def metrics_page(self) -> bytes:
+        return (
+            "# TYPE vllm:num_requests_waiting gauge\n"
+            f'vllm:num_requests_waiting{{model_name="llama"}} {self.waiting}.0\n'
+            "# TYPE vllm:num_requests_running gauge\n"
+            'vllm:num_requests_running{model_name="llama"} 0.0\n'
+            "# TYPE vllm:kv_cache_usage_perc gauge\n"
+            f'vllm:kv_cache_usage_perc{{model_name="llama"}} {self.kv_use}\n'
+        ).encode()
+
+
+def serve() -> Server:
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

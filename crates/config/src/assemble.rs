@@ -9,22 +9,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pointsman_core::Policy;
+
 use crate::manifest::inference_pool::InferencePool;
 use crate::manifest::model::PoolRef;
 use crate::manifest::policy::PoolPolicy;
 use crate::manifest::{Kind, Object, ObjectId, Spec};
 use crate::models::ModelRules;
 use crate::problem::{Problem, Severity, Spot};
+use crate::source::Door;
 use crate::world::{EngineAccess, GatewayPolicy, ObjectName, PoolIndex, PoolSpec, Timeouts, World};
 
 /// The objects of a set, by identity.
 pub(crate) type Objects = BTreeMap<ObjectId, Arc<Object>>;
 
 /// The world, and the problems found on the way. What is wrong is left out, the rest stands.
-pub(crate) fn assemble(objects: &Objects, broken: &BTreeSet<ObjectId>) -> (World, Vec<Problem>) {
+pub(crate) fn assemble(objects: &Objects, broken: &BTreeSet<ObjectId>, door: Door) -> (World, Vec<Problem>) {
     let pools = objects.keys().filter(|id| id.kind == Kind::InferencePool).map(|id| &id.name);
     let pool_indices = pools.enumerate().map(|(i, name)| (name, PoolIndex(i))).collect();
-    let mut assembly = Assembly { objects, broken, pool_indices, problems: Vec::new() };
+    let mut assembly = Assembly { objects, broken, door, pool_indices, problems: Vec::new() };
     let mut world = World { gateway: assembly.gateway_policy(), ..World::default() };
     world.pools = assembly.pools();
     world.listeners = assembly.listeners();
@@ -36,6 +39,8 @@ struct Assembly<'a> {
     objects: &'a Objects,
     /// Objects that have mistakes of their own; what others miss in them is not reported again.
     broken: &'a BTreeSet<ObjectId>,
+    /// Who reads.
+    door: Door,
     /// Positions in [`World::pools`].
     pool_indices: BTreeMap<&'a ObjectName, PoolIndex>,
     problems: Vec<Problem>,
@@ -125,7 +130,7 @@ impl<'a> Assembly<'a> {
             }
             specs.push(PoolSpec {
                 endpoints: endpoints.remove(&name).unwrap_or_default(),
-                policy: policy.map(|(_, policy)| policy.policy.clone()).unwrap_or_default(),
+                policy: self.core_policy(policy),
                 timeouts: policy.map_or_else(Timeouts::default, |(_, policy)| policy.timeouts),
                 access: policy.map(|(object, policy)| access(object, policy)).unwrap_or_default(),
                 models: Arc::new(rules),
@@ -133,6 +138,19 @@ impl<'a> Assembly<'a> {
             });
         }
         specs
+    }
+
+    /// How endpoints are chosen: by the picker's configuration file, where there is one, else by the pool's policy.
+    fn core_policy(&mut self, policy: Option<(&Object, &PoolPolicy)>) -> Policy {
+        let mut core = policy.map(|(_, policy)| policy.policy.clone()).unwrap_or_default();
+        let Door::Picker { config: Some(config) } = self.door else { return core };
+        if let Some((object, spot)) =
+            policy.and_then(|(object, own)| Some((object, own.picker_config.as_ref()?)))
+        {
+            self.error(object, spot, "the picker's --config-file says it too", "say it in one of them only");
+        }
+        config.apply(&mut core);
+        core
     }
 
     fn warn_if_nothing_is_served(&mut self, object: &Object, policy: &PoolPolicy, rules: &ModelRules) {

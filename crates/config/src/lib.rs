@@ -8,6 +8,7 @@ pub mod document;
 mod load;
 mod manifest;
 pub mod models;
+mod picker_config;
 mod problem;
 mod quick;
 pub mod route;
@@ -17,9 +18,10 @@ mod world;
 
 pub use load::{Inventory, Loaded, load, load_with_previous};
 pub use manifest::{Kind, ObjectId, SupportedKind, supported_kinds};
+pub use picker_config::{PickerConfig, read_picker_config};
 pub use problem::{Problem, Severity};
 pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
-pub use source::{Options, SourceText};
+pub use source::{Door, Options, SourceText};
 pub use world::{
     AppProtocol, EndpointAddress, EngineAccess, EngineKind, GatewayPolicy, IpNet, Listener, ObjectName,
     PoolIndex, PoolSpec, Timeouts, TlsFiles, World,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::assemble::{Objects, assemble};
 use crate::manifest::{Decoded, Kind, ObjectId, decode};
 use crate::problem::{Mark, Problem, Severity};
-use crate::source::{Options, SourceText, parse};
+use crate::source::{Door, Options, SourceText, parse};
 use crate::world::World;
 
 /// What a set of texts came to.
@@ -72,12 +72,13 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         reading.problems.push(whole_set(sources, NOTHING, NOTHING_FIX));
     }
     let Reading { all, bad, unnamed, mut problems, documents, .. } = reading;
-    let has_gateway = all.keys().chain(&bad).any(|id| id.kind == Kind::Gateway);
-    if documents > 0 && unnamed.is_empty() && !has_gateway {
-        problems.push(whole_set(sources, NO_GATEWAY, "write a Gateway with a listener"));
+    let (needed, message, fix) = needed(options.door);
+    let has_it = all.keys().chain(&bad).any(|id| id.kind == needed);
+    if documents > 0 && unnamed.is_empty() && !has_it {
+        problems.push(whole_set(sources, message, fix));
     }
     // The whole set first, mistakes included, so that one run names what is wrong between objects too.
-    let (mut world, found) = assemble(&all, &bad);
+    let (mut world, found) = assemble(&all, &bad, options.door);
     let mut wrong: BTreeSet<ObjectId> = bad.clone();
     wrong.extend(found.iter().filter(|p| p.severity == Severity::Error).filter_map(|p| p.object.clone()));
     problems.extend(found);
@@ -89,7 +90,8 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
     let kept: Objects = kept.map(|(id, old)| (id.clone(), Arc::clone(old))).collect();
     if !wrong.is_empty() || !kept.is_empty() {
         objects.extend(kept);
-        world = replace_wrong(&mut objects, wrong, &bad, previous, &mut problems);
+        let before = Before { previous, bad: &bad, door: options.door };
+        world = replace_wrong(&mut objects, wrong, before, &mut problems);
     }
     order(&mut problems, options.max_problems);
     Loaded { world, problems, objects: Inventory { objects } }
@@ -98,7 +100,19 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
 const NOTHING: &str = "there is no object";
 const NOTHING_FIX: &str = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
 
-const NO_GATEWAY: &str = "there is no Gateway: nothing would listen";
+/// The kind without which a door does nothing, what is wrong where there is none, and what mends that.
+const fn needed(door: Door) -> (Kind, &'static str, &'static str) {
+    match door {
+        Door::Gateway => {
+            (Kind::Gateway, "there is no Gateway: nothing would listen", "write a Gateway with a listener")
+        }
+        Door::Picker { .. } => (
+            Kind::InferencePool,
+            "there is no InferencePool: there would be nothing to pick from",
+            "write an InferencePool",
+        ),
+    }
+}
 
 /// A problem of the whole set, at its start.
 fn whole_set(sources: &[SourceText], message: &str, fix: &str) -> Problem {
@@ -123,14 +137,22 @@ fn problem(file: &Arc<str>, mark: Mark, message: &str, fix: &str) -> Problem {
 /// More rounds of replacement than mistakes depend on each other in practice.
 const MOST_ROUNDS: usize = 8;
 
+/// What wrong objects are replaced from.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    previous: &'a Inventory,
+    /// Objects with errors of their own.
+    bad: &'a BTreeSet<ObjectId>,
+    door: Door,
+}
+
 /// Puts the previous versions in the place of wrong objects until nothing changes any more. What is wrong by itself
 /// and had no version before is left out; what merely refers to something that is missing stays, as a route does
 /// that answers 500.
 fn replace_wrong(
     objects: &mut Objects,
     mut wrong: BTreeSet<ObjectId>,
-    bad: &BTreeSet<ObjectId>,
-    previous: &Inventory,
+    Before { previous, bad, door }: Before<'_>,
     problems: &mut Vec<Problem>,
 ) -> World {
     let mut replaced = BTreeSet::new();
@@ -150,7 +172,7 @@ fn replace_wrong(
         }
         // Nothing counts as broken now: what refers to an object that was left out is wrong itself, and keeps the
         // version that referred to something else.
-        let (world, found) = assemble(objects, &BTreeSet::new());
+        let (world, found) = assemble(objects, &BTreeSet::new(), door);
         let errors = found.into_iter().filter(|p| p.severity == Severity::Error);
         let errors: Vec<Problem> = errors.collect();
         wrong = errors.iter().filter_map(|p| p.object.clone()).collect();
@@ -163,6 +185,11 @@ fn replace_wrong(
         }
     }
     World::default()
+}
+
+/// Whether only the gateway in front of the picker reads it.
+const fn belongs_to_another(kind: Kind, door: Door) -> bool {
+    matches!(door, Door::Picker { .. }) && matches!(kind, Kind::Gateway | Kind::HttpRoute)
 }
 
 fn order(problems: &mut Vec<Problem>, most: usize) {
@@ -221,6 +248,9 @@ impl Reading {
 
     fn add(&mut self, file: &Arc<str>, decoded: Decoded, options: &Options) {
         let Decoded { object, id, mark, problems, sound } = decoded;
+        if id.as_ref().is_some_and(|id| belongs_to_another(id.kind, options.door)) {
+            return;
+        }
         self.problems.extend(problems);
         let Some(id) = id else {
             self.unnamed.insert(Arc::clone(file));

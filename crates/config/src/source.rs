@@ -5,6 +5,8 @@ mod tree;
 
 use std::sync::Arc;
 
+use crate::picker_config::PickerConfig;
+
 pub(crate) use documents::parse;
 pub(crate) use tree::{Key, Node, Scalar, ScalarType, Value, quoted, shortened};
 
@@ -24,9 +26,24 @@ impl SourceText {
     }
 }
 
-/// Bounds on what is read. Texts come from files that others may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The front door that a set of manifests is read for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Door {
+    /// The gateway, which listens as the Gateways say.
+    #[default]
+    Gateway,
+    /// The endpoint picker. Gateways and routes are for the gateway in front of it and are passed over.
+    Picker {
+        /// What its configuration file says, for all pools; a PoolPolicy then says nothing of that.
+        config: Option<PickerConfig>,
+    },
+}
+
+/// What a set is read for, and bounds on it: texts come from files that others may write.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
+    /// Who reads.
+    pub door: Door,
     /// The longest text, in bytes.
     pub max_file_bytes: usize,
     /// The most nodes (values and keys) in one document, aliases counted with all they stand for.
@@ -42,6 +59,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            door: Door::Gateway,
             max_file_bytes: 4 << 20,
             max_nodes: 200_000,
             max_depth: 64,

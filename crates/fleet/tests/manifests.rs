@@ -6,6 +6,7 @@ mod support;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use pointsman_config::Options;
 use pointsman_fleet::manifests::Watch;
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -141,7 +142,7 @@ async fn a_change_of_the_manifests_is_put_in_force_and_mistakes_keep_the_last_go
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.yaml", &MANIFESTS.replace("ADDRESS", "127.0.0.1"));
     let (sources, watch) = Watch::start(vec![folder.path().to_owned()]).unwrap();
-    let loaded = pointsman_config::load(&sources, &pointsman_config::Options::default());
+    let loaded = pointsman_config::load(&sources, &Options::default());
     let fleet = support::start();
     fleet.apply(loaded.world, 0).unwrap();
     let hosts = || {
@@ -154,7 +155,7 @@ async fn a_change_of_the_manifests_is_put_in_force_and_mistakes_keep_the_last_go
     };
     assert_eq!(hosts(), ["127.0.0.1"], "{:?}", loaded.problems);
     let (sender, told) = std::sync::mpsc::channel();
-    fleet.follow(watch, loaded.objects, move |problems| sender.send(problems).unwrap());
+    fleet.follow(watch, loaded.objects, Options::default(), move |problems| sender.send(problems).unwrap());
 
     write(folder.path(), "a.yaml", &MANIFESTS.replace("ADDRESS", "127.0.0.2, 127.0.0.3"));
     support::until("the change", || hosts() == ["127.0.0.2", "127.0.0.3"]).await;

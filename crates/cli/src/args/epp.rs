@@ -29,6 +29,12 @@ pub(crate) struct EppArgs {
     /// The pool's namespace
     #[arg(long, value_name = "NAME", env = "NAMESPACE", default_value = "default")]
     pub(crate) pool_namespace: String,
+    /// How endpoints are chosen, as an EndpointPickerConfig of either API group; without it, by the pool's PoolPolicy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// The same, as text
+    #[arg(long, value_name = "YAML", conflicts_with = "config_file")]
+    pub(crate) config_text: Option<String>,
     /// The address of all ports
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     pub(crate) bind: IpAddr,
@@ -133,8 +139,6 @@ macro_rules! upstream {
 }
 
 upstream! {
-    config_file: "write a PoolPolicy instead; EndpointPickerConfig is not read yet",
-    config_text: "write a PoolPolicy instead; EndpointPickerConfig is not read yet",
     endpoint_selector: "name the endpoints by --endpoint, or in manifests",
     endpoint_target_ports: "name the endpoints by --endpoint, or in manifests",
     ha_enable_leader_election: "every picker counts what it sends; run one per gateway, or several without a leader",

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use pointsman_admin::AdminServer;
-use pointsman_config::{ObjectName, PoolSpec, QuickOptions, World};
+use pointsman_config::{
+    Door, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, World, read_picker_config,
+};
 use pointsman_extproc::{
     EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, SessionOptions, envoy_config,
 };
@@ -27,7 +29,14 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     if !complaints.is_empty() {
         bail!("{}", complaints.join("\n       "));
     }
-    let (world, files) = first_world(&args.manifests, &args.endpoint, &QuickOptions::default())?;
+    let config = picker_config(&args)?;
+    let options = Options { door: Door::Picker { config }, ..Options::default() };
+    let (mut world, files) =
+        first_world(&args.manifests, &args.endpoint, &QuickOptions::default(), &options)?;
+    if let (None, Some(config)) = (&files, config) {
+        // The quick form knows of no file.
+        world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));
+    }
     if args.envoy.print_envoy_config {
         print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args))?);
         return Ok(ExitCode::SUCCESS);
@@ -46,7 +55,7 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     let sources = serving::admin_sources(&fleet, metrics, &problems, &stop);
     let admin = tokio::spawn(admin.serve(sources, admin_stop.clone().cancelled_owned()));
     if let Some(Files { watch, objects }) = files {
-        fleet.follow(watch, objects, move |found| problems.store(Arc::new(found)));
+        fleet.follow(watch, objects, options, move |found| problems.store(Arc::new(found)));
     }
     println!(
         "pointsman epp: ready, picks from {}, ext_proc on {}, health on {}, admin on http://{admin_address}",
@@ -61,6 +70,28 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     // A task that panicked has been logged.
     let _ = admin.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `--config-file` or `--config-text` says. It is read once: upstream's picker reads it at its start only, too.
+fn picker_config(args: &EppArgs) -> Result<Option<PickerConfig>> {
+    let source = match (&args.config_file, &args.config_text) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            SourceText::new(path.display().to_string(), text)
+        }
+        (None, Some(text)) => SourceText::new("--config-text", text.as_str()),
+        (None, None) => return Ok(None),
+    };
+    match read_picker_config(&source, &Options::default()) {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|problem| eprintln!("{problem}"));
+            Ok(Some(config))
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            bail!("{} has errors", source.name);
+        }
+    }
 }
 
 fn picker_options(args: &EppArgs) -> PickerOptions {

@@ -29,7 +29,8 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let metrics = serving::metrics();
     let (tracer, exporter) = start_tracing(&args, &metrics)?;
-    let (world, files) = first_world(&args.manifests, &args.endpoint, &quick_options(&args)?)?;
+    let (world, files) =
+        first_world(&args.manifests, &args.endpoint, &quick_options(&args)?, &Options::default())?;
     let quick_listen = files.is_none().then_some(QUICK_LISTEN);
     let plan = Plan {
         listen: args.listen.or(quick_listen),
@@ -41,7 +42,9 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     let serving = Serving::start(plan, metrics, tracer).await?;
     if let Some(Files { watch, objects }) = files {
         let problems = Arc::clone(serving.problems());
-        serving.fleet().follow(watch, objects, move |found| problems.store(Arc::new(found)));
+        serving
+            .fleet()
+            .follow(watch, objects, Options::default(), move |found| problems.store(Arc::new(found)));
     }
     println!("{}", ready_line(&serving));
     stop.cancelled().await;
@@ -73,12 +76,13 @@ pub(crate) fn first_world(
     manifests: &[PathBuf],
     endpoints: &[String],
     quick: &QuickOptions,
+    options: &Options,
 ) -> Result<(World, Option<Files>)> {
     if manifests.is_empty() {
         return Ok((quick_form(endpoints, quick)?, None));
     }
     let (sources, watch) = Watch::start(manifests.to_vec())?;
-    let loaded = load(&sources, &Options::default());
+    let loaded = load(&sources, options);
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }

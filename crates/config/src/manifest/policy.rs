@@ -8,6 +8,7 @@ use pointsman_core::{Policy, RetryBudget, SaturationLimits};
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
 use crate::decode::{Field, Fields};
+use crate::problem::Spot;
 use crate::source::quoted;
 use crate::world::{GatewayPolicy, IpNet, Timeouts};
 
@@ -15,6 +16,8 @@ use crate::world::{GatewayPolicy, IpNet, Timeouts};
 pub(crate) struct PoolPolicy {
     pub(crate) pool: PoolRef,
     pub(crate) policy: Policy,
+    /// Where it says what a picker's configuration file says too.
+    pub(crate) picker_config: Option<Spot>,
     pub(crate) reject_undeclared: bool,
     pub(crate) timeouts: Timeouts,
     /// Paths as written: relative to the folder of the manifest.
@@ -29,10 +32,12 @@ pub(crate) struct GatewayLimits(pub(crate) GatewayPolicy);
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicy> {
     let pool = read_pool_ref(spec);
     let mut policy = Policy::default();
-    if let Some(placement) = spec.get("placement").and_then(|f| placement::read(&f)) {
+    let (placement, saturation) = (spec.get("placement"), spec.get("saturation"));
+    let picker_config = placement.as_ref().or(saturation.as_ref()).map(Field::spot);
+    if let Some(placement) = placement.and_then(|f| placement::read(&f)) {
         policy.placement = placement;
     }
-    if let Some(limits) = spec.get("saturation").and_then(|f| f.fields(read_saturation)) {
+    if let Some(limits) = saturation.and_then(|f| f.fields(read_saturation)) {
         policy.saturation = limits;
     }
     if let Some(budget) = spec.get("retryBudget").and_then(|f| f.fields(read_retry_budget)) {
@@ -49,7 +54,15 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicy> {
     });
     let (ca_file, api_key_file) = engine.unwrap_or_default();
     let reject_undeclared = undeclared.unwrap_or(false);
-    Some(PoolPolicy { pool: pool?, policy, reject_undeclared, timeouts, ca_file, api_key_file })
+    Some(PoolPolicy {
+        pool: pool?,
+        policy,
+        picker_config,
+        reject_undeclared,
+        timeouts,
+        ca_file,
+        api_key_file,
+    })
 }
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {

@@ -7,9 +7,15 @@ use crate::manifests::{Reload, Watch};
 
 impl Fleet {
     /// Puts every change of the manifests in force, until the fleet stops. `objects` are those of the configuration in
-    /// force: what has a mistake now keeps its version from there. `told` gets, for each change, what is wrong with it,
+    /// force: what has a mistake now keeps its version from there. `options` are those it was read with. `told` gets, for each change, what is wrong with it,
     /// a line each and none where all is well.
-    pub fn follow(&self, watch: Watch, objects: Inventory, told: impl Fn(Vec<String>) + Send + 'static) {
+    pub fn follow(
+        &self,
+        watch: Watch,
+        objects: Inventory,
+        options: Options,
+        told: impl Fn(Vec<String>) + Send + 'static,
+    ) {
         // The task must not keep the fleet that it belongs to.
         let fleet = std::sync::Arc::downgrade(&self.shared);
         let tasks = self.shared.tasks.clone();
@@ -20,7 +26,7 @@ impl Fleet {
                 let Some(shared) = fleet.upgrade() else { return };
                 let before = objects.clone();
                 // Parsing takes a while, and files of certificates may be read.
-                let work = move || Self { shared }.reload(reload, before);
+                let work = move || Self { shared }.reload(reload, before, &options);
                 match tokio::task::spawn_blocking(work).await {
                     Ok((problems, inventory)) => {
                         objects = inventory;
@@ -33,12 +39,12 @@ impl Fleet {
         tasks.spawn(tasks.token(), follow);
     }
 
-    fn reload(&self, reload: Reload, before: Inventory) -> (Vec<String>, Inventory) {
+    fn reload(&self, reload: Reload, before: Inventory, options: &Options) -> (Vec<String>, Inventory) {
         let sources = match reload.sources {
             Ok(sources) => sources,
             Err(error) => return (vec![self.refused(&error.to_string())], before),
         };
-        let loaded = load_with_previous(&sources, &Options::default(), &before);
+        let loaded = load_with_previous(&sources, options, &before);
         let errors = loaded.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         loaded.problems.iter().for_each(log);
         let mut problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();

@@ -1,0 +1,158 @@
+//! `schedulingProfiles`: the one profile, as a blend.
+
+use pointsman_core::{Blend, BlendWeights, Picker};
+
+use super::misplaced;
+use super::plugins::{Plugin, Plugins, Role, Scorer};
+use crate::decode::{Field, Fields};
+use crate::source::quoted;
+
+/// Weights beyond this are nobody's meaning.
+const MOST: f64 = 1e6;
+
+/// A profile that is being put together.
+#[derive(Default)]
+struct Profile {
+    blend: Option<Blend>,
+    picker: Option<Picker>,
+    scorers: Vec<&'static str>,
+}
+
+/// The blend of the one profile. Without profiles, one of all plugins is meant, each scorer with weight 1.
+pub(super) fn read(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend> {
+    let Some(list) = fields.get("schedulingProfiles") else {
+        let mut profile = Profile::default();
+        for plugin in plugins.all() {
+            match profile.add(plugin, 1.0) {
+                Ok(()) => plugin.used.set(true),
+                Err(Mistake::Misplaced) => {} // Not a part of any profile.
+                Err(twice @ Mistake::Twice) => twice.report(&plugin.field, plugin),
+            }
+        }
+        return Some(profile.finish());
+    };
+    let mut profiles = list.list(16, |profile| profile.fields(|fields| read_profile(fields, plugins)));
+    if profiles.len() > 1 {
+        list.error("there is more than one profile", "keep one: prefill and decode are not split here");
+    }
+    profiles.pop().flatten().or_else(|| list.is_sound().then_some(Blend::LLM_D))
+}
+
+fn read_profile(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend> {
+    if let Some(name) = fields.required("name", "write the profile's name") {
+        name.text_up_to(253);
+    }
+    let list = fields.required("plugins", "list the profile's plugins")?;
+    let mut profile = Profile::default();
+    list.list(256, |item| {
+        item.fields(|fields| {
+            let reference = fields.required("pluginRef", "name a plugin");
+            let weight = fields.get("weight");
+            let value = weight.as_ref().map_or(Some(1.0), |field| field.number(0.0..=MOST));
+            let (reference, value) = (reference?, value?);
+            let plugin = plugins.get(&reference)?;
+            if let (Some(weight), false) = (&weight, matches!(plugin.role, Role::Scorer(_))) {
+                weight.error("only scorers have a weight", "remove it");
+            }
+            profile.add(plugin, value).unwrap_or_else(|mistake| mistake.report(&reference, plugin));
+            Some(())
+        })
+        .flatten()
+    });
+    let chosen = profile.finish();
+    if chosen.picker == Picker::Random && chosen.weights != BlendWeights::NONE {
+        list.error("scorers have no effect beside random-picker", "remove them, or take max-score-picker");
+    }
+    Some(chosen)
+}
+
+/// Why a plugin cannot be part of a profile.
+enum Mistake {
+    /// It has another place.
+    Misplaced,
+    /// One of its type is there already.
+    Twice,
+}
+
+impl Mistake {
+    fn report(&self, reference: &Field<'_>, plugin: &Plugin<'_>) {
+        match self {
+            Self::Misplaced => misplaced(reference, plugin),
+            Self::Twice => {
+                let message = format!("a second {} stands in the profile", quoted(plugin.type_name));
+                reference.error(message, "keep one");
+            }
+        }
+    }
+}
+
+impl Profile {
+    fn add(&mut self, plugin: &Plugin<'_>, weight: f64) -> Result<(), Mistake> {
+        let blend = self.blend.get_or_insert(Blend::EMPTY);
+        match plugin.role {
+            Role::Scorer(scorer) => {
+                let name = set(blend, scorer, weight);
+                if self.scorers.contains(&name) {
+                    return Err(Mistake::Twice);
+                }
+                self.scorers.push(name);
+            }
+            Role::Affinity(affinity) => {
+                if blend.affinity.replace(affinity).is_some() {
+                    return Err(Mistake::Twice);
+                }
+            }
+            Role::Picker(picker) => {
+                if self.picker.replace(picker).is_some() {
+                    return Err(Mistake::Twice);
+                }
+            }
+            // Upstream takes them in profiles, where they do nothing else than outside.
+            Role::SingleProfile | Role::Producer => {}
+            Role::Detector(_) | Role::MetricsSource | Role::MetricsExtractor | Role::Parser => {
+                return Err(Mistake::Misplaced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where nothing scores, all are equal, and one is drawn.
+    fn finish(self) -> Blend {
+        let mut blend = self.blend.unwrap_or(Blend::EMPTY);
+        let silent = if blend.weights == BlendWeights::NONE { Picker::Random } else { Picker::MaxScore };
+        blend.picker = match self.picker {
+            None | Some(Picker::MaxScore) => silent,
+            Some(picker) => picker,
+        };
+        blend
+    }
+}
+
+/// Gives a scorer its weight and parameters, and says which it is.
+const fn set(blend: &mut Blend, scorer: Scorer, weight: f64) -> &'static str {
+    let weights = &mut blend.weights;
+    let (slot, name) = match scorer {
+        Scorer::Queue => (&mut weights.queue, "queue"),
+        Scorer::RunningRequests => (&mut weights.running_requests, "running requests"),
+        Scorer::KvCacheUtilization => (&mut weights.kv_cache_utilization, "KV cache"),
+        Scorer::PrefixCache(score) => {
+            blend.prefix = score;
+            (&mut weights.prefix_cache, "prefix cache")
+        }
+        Scorer::LoraAffinity => (&mut weights.lora_affinity, "adapter"),
+        Scorer::LoadAware(threshold) => {
+            blend.load_aware_threshold = threshold;
+            (&mut weights.load_aware, "load")
+        }
+        Scorer::ActiveRequest(score) => {
+            blend.active_request = score;
+            (&mut weights.active_request, "active requests")
+        }
+        Scorer::TokenLoad(threshold) => {
+            blend.token_load_threshold = threshold;
+            (&mut weights.token_load, "token load")
+        }
+    };
+    *slot = weight;
+    name
+}
