@@ -8,6 +8,7 @@ pub mod bare_proxy;
 pub mod client;
 mod exchange;
 pub mod overhead;
+pub mod picker;
 pub mod run;
 mod seed;
 pub mod slices;

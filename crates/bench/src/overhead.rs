@@ -8,8 +8,8 @@
 mod arms;
 mod collected;
 mod figure;
-mod load;
-mod process;
+pub(crate) mod load;
+pub(crate) mod process;
 mod report;
 
 use std::ffi::OsString;

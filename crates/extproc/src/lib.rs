@@ -13,6 +13,7 @@
 //! What this crate must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
 
 mod address;
+mod bare;
 mod bootstrap;
 mod connection;
 mod grpc;
@@ -28,6 +29,7 @@ mod tls;
 pub mod wire;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
+pub use bare::serve_bare_picker;
 pub use bootstrap::{BootstrapError, EnvoyOptions, ResponseBodies, envoy_config};
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{

@@ -126,7 +126,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    pub(super) fn of(values: &[f64]) -> Option<Self> {
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Some(Self { median: median(values)?, least, greatest })

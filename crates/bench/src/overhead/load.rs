@@ -23,15 +23,15 @@ const STREAMS: f64 = 15.0;
 
 /// What one arm's slice of load did.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Observed {
+pub(crate) struct Observed {
     /// Requests that were answered whole.
-    pub(super) completed: u64,
+    pub(crate) completed: u64,
     /// Requests that were not.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// How long the slice took.
-    pub(super) elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// End-to-end latencies in milliseconds; none in the closed loop.
-    pub(super) e2e: Samples,
+    pub(crate) e2e: Samples,
 }
 
 /// The plan of one slice, the same for every arm; none for the closed loop.
@@ -78,7 +78,7 @@ fn source(prompt: u32, output: u32) -> Source {
 }
 
 /// Sends a plan in an open loop.
-pub(super) async fn open_loop(client: &Arc<Client>, plan: &Arc<Plan>) -> Result<Observed, OverheadError> {
+pub(crate) async fn open_loop(client: &Arc<Client>, plan: &Arc<Plan>) -> Result<Observed, OverheadError> {
     let options = LoadOptions { timeout: Duration::from_secs(30), ..LoadOptions::default() };
     let result = run_plan(plan, client, options, &Arc::default()).await?;
     let slice = result.slice();
@@ -91,7 +91,7 @@ pub(super) async fn open_loop(client: &Arc<Client>, plan: &Arc<Plan>) -> Result<
 }
 
 /// Keeps 64 small requests in flight for `length`.
-pub(super) async fn closed_loop(client: &Arc<Client>, length: Duration) -> Result<Observed, OverheadError> {
+pub(crate) async fn closed_loop(client: &Arc<Client>, length: Duration) -> Result<Observed, OverheadError> {
     let plan =
         workload(Arrivals::Constant { rate: 1.0 }, Duration::from_millis(1_001), SMALL_PROMPT).plan(1)?;
     let body = plan.requests.first().map(|request| plan.body(request, 0)).unwrap_or_default();
@@ -123,7 +123,7 @@ async fn repeat(client: Arc<Client>, body: Bytes, until: Instant) -> (u64, u64) 
 }
 
 /// Sends one request and reads the answer; whether it was a whole one.
-pub(super) async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
+pub(crate) async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
     let Ok(mut answer) = client.post(GenerationApi::ChatCompletions.path(), body).await else {
         return false;
     };

@@ -17,7 +17,7 @@ const START_BUDGET: Duration = Duration::from_secs(15);
 
 /// A measured process. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     name: &'static str,
     child: Child,
     last_line: Arc<Mutex<String>>,
@@ -25,7 +25,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts a server and waits until it accepts connections at `listen`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         name: &'static str,
         command: &[OsString],
         arguments: impl IntoIterator<Item = OsString>,
@@ -70,12 +70,12 @@ impl Server {
     }
 
     /// CPU time per thread so far.
-    pub(super) fn cpu(&self) -> Result<CpuTime, OverheadError> {
+    pub(crate) fn cpu(&self) -> Result<CpuTime, OverheadError> {
         self.pid().and_then(CpuTime::of).map_err(|cause| self.unreadable(cause))
     }
 
     /// Resident memory in bytes.
-    pub(super) fn resident(&self) -> Result<u64, OverheadError> {
+    pub(crate) fn resident(&self) -> Result<u64, OverheadError> {
         self.pid().and_then(resident).map_err(|cause| self.unreadable(cause))
     }
 
@@ -102,7 +102,7 @@ async fn keep_last_line(stderr: tokio::process::ChildStderr, last_line: Arc<Mute
 /// From `/proc/PID/task/*/schedstat`, because the ticks of `/proc/PID/stat` are 10 ms long, more than
 /// a slice of large prompts uses. What a thread used that ended in between is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CpuTime(BTreeMap<u32, u64>);
+pub(crate) struct CpuTime(BTreeMap<u32, u64>);
 
 impl CpuTime {
     fn of(pid: u32) -> io::Result<Self> {
@@ -125,7 +125,7 @@ impl CpuTime {
     }
 
     /// What was used since `before`.
-    pub(super) fn since(&self, before: &Self) -> Duration {
+    pub(crate) fn since(&self, before: &Self) -> Duration {
         let used =
             |(thread, now): (&u32, &u64)| now.saturating_sub(before.0.get(thread).copied().unwrap_or(0));
         Duration::from_nanos(self.0.iter().map(used).sum())
@@ -141,7 +141,7 @@ fn resident(pid: u32) -> io::Result<u64> {
 }
 
 /// The first of `count` consecutive loopback ports that are free now.
-pub(super) fn free_ports(count: u16) -> io::Result<SocketAddr> {
+pub(crate) fn free_ports(count: u16) -> io::Result<SocketAddr> {
     const ATTEMPTS: usize = 100;
     let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..ATTEMPTS {

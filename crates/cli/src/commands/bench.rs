@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pointsman_bench::{bare_proxy, stub};
+use pointsman_extproc::serve_bare_picker;
 use tokio::net::TcpListener;
 
 use crate::args::{BenchArgs, BenchCommand};
-use crate::commands::overhead;
+use crate::commands::{overhead, picker_bench};
 
 /// Events of a stub's stream come this far apart.
 const STUB_EVENT_INTERVAL: Duration = Duration::from_millis(10);
@@ -19,6 +20,13 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     match args.command {
         None => crate::block_on(load::run(args.load)),
         Some(BenchCommand::Overhead { quick, json }) => overhead::run(quick, json),
+        Some(BenchCommand::Epp { quick, json, envoy }) => picker_bench::run(quick, json, &envoy),
+        Some(BenchCommand::BarePicker { listen, endpoint }) => crate::block_on_one_thread(async move {
+            let listener =
+                TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            serve_bare_picker(listener, endpoint).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
         Some(BenchCommand::Stub { listen, count }) => crate::block_on_one_thread(async move {
             let stubs = stub::Stubs::bind(listen, count, STUB_EVENT_INTERVAL).await?;
             for address in stubs.addresses()? {

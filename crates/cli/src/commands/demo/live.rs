@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::fleet::Engines;
-use crate::serving::Serving;
+use super::front::Front;
 
 /// The live view.
 pub(super) struct View {
@@ -23,7 +23,7 @@ pub(super) struct View {
 const REFRESH: Duration = Duration::from_millis(250);
 
 impl View {
-    pub(super) fn start(engines: &Engines, serving: &Serving, progress: &Arc<Progress>) -> Self {
+    pub(super) fn start(engines: &Engines, serving: &Front, progress: &Arc<Progress>) -> Self {
         let area = MultiProgress::new();
         let line = || {
             let bar = area.add(ProgressBar::new_spinner());

@@ -1,6 +1,7 @@
 //! `pointsman demo`: engines, gateway and load in one process, and a comparison with a Kubernetes Service.
 
 mod fleet;
+mod front;
 mod live;
 
 use std::process::ExitCode;
@@ -15,8 +16,8 @@ use pointsman_bench::workload::{Arrivals, GenerationApi, Lengths, Source, Weight
 use pointsman_report::{Runs, comparison_table, per_second};
 
 use self::fleet::Engines;
+use self::front::Front;
 use crate::args::DemoArgs;
-use crate::serving::Serving;
 use crate::shutdown;
 
 /// The public name of the demo's model.
@@ -33,10 +34,10 @@ const CONNECTIONS: usize = 64;
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let engines = Engines::start(MODEL, args.seed).await?;
-    let serving = Serving::quick(engines.urls(), args.listen, args.admin).await?;
+    let serving = Front::start(engines.urls(), &args).await?;
     let rate = LOAD * engines.capacity(&lengths());
     if !args.json {
-        introduce(&engines, rate);
+        introduce(&engines, &serving, rate);
     }
     let compare = compare(&engines, &serving, rate, &args);
     let result = tokio::select! {
@@ -64,7 +65,7 @@ fn lengths() -> (Lengths, Lengths) {
     (prompt, output)
 }
 
-async fn compare(engines: &Engines, serving: &Serving, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
+async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
     let (prompt, output) = lengths();
     let workload = Workload {
         arrivals: Arrivals::Poisson { rate },
@@ -98,13 +99,14 @@ async fn compare(engines: &Engines, serving: &Serving, rate: f64, args: &DemoArg
     Ok(result?)
 }
 
-fn introduce(engines: &Engines, rate: f64) {
+fn introduce(engines: &Engines, front: &Front, rate: f64) {
     eprintln!("{}", engines.describe());
     eprintln!(
         "The load: {} (80 % of what they can do), the same arrivals in turns through\n\
          \x20 kubernetes-service  {CONNECTIONS} keep-alive connections, each bound to a random engine for life, as kube-proxy does\n\
-         \x20 pointsman           one gateway, which places each request\n",
-        per_second(Some(rate))
+         \x20 pointsman           {}\n",
+        per_second(Some(rate)),
+        front.describe()
     );
 }
 
@@ -118,10 +120,10 @@ fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
-fn try_it(serving: &Serving) -> String {
+fn try_it(serving: &Front) -> String {
     let (gateway, admin) = (serving.address(), serving.admin_address());
     format!(
-        "\nThe gateway runs on. Try it:\n\n\
+        "\nIt runs on. Try it:\n\n\
          curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\": \"{MODEL}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}], \"stream\": true}}'\n\n\
          from openai import OpenAI\n\

@@ -1,0 +1,203 @@
+//! What an endpoint picker costs: the same load through Envoy alone, through Envoy with a bare picker, and through Envoy
+//! with the picker, with and without response bodies, in alternating slices of one run.
+//!
+//! Engine stubs, Envoys and pickers are processes of their own, the Envoys with one worker each, so that each one's CPU
+//! time can be told apart; the load runs in this process, on one thread. All share the machine's cores: compare columns
+//! of one run, not runs of two machines.
+
+mod arms;
+mod collected;
+mod figure;
+mod load;
+mod report;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::overhead::OverheadError;
+
+pub use figure::{PickerFigure, Target};
+pub use report::{PickerReport, PickerRow};
+
+use arms::Arms;
+
+/// How to start each server; the runner adds the addresses.
+#[derive(Debug, Clone)]
+pub struct PickerCommands {
+    /// Instant engines: gets `--listen ADDR --count N`.
+    pub stub: Vec<OsString>,
+    /// The bare picker: gets `--listen ADDR` and `--endpoint ADDR` per engine.
+    pub bare_picker: Vec<OsString>,
+    /// The picker: gets ports, `--endpoint URL` per engine and, to print Envoy's bootstrap, `--print-envoy-config`.
+    pub picker: Vec<OsString>,
+    /// Envoy's binary.
+    pub envoy: PathBuf,
+    /// An empty folder for Envoys' bootstraps.
+    pub folder: PathBuf,
+}
+
+/// How long and how often to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PickerOptions {
+    /// Instant engines behind each Envoy.
+    pub engines: u16,
+    /// Instant engines of the picker that idles.
+    pub idle_engines: u16,
+    /// Slices per arm and phase; a figure is the median over them.
+    pub slices: usize,
+    /// The length of a slice of small requests.
+    pub paced_slice: Duration,
+    /// The length of a slice of the closed loop.
+    pub saturated_slice: Duration,
+    /// The length of a slice of large prompts.
+    pub large_slice: Duration,
+    /// Events of each stream, 10 ms apart.
+    pub stream_events: u32,
+    /// How long the idle picker is watched.
+    pub idle: Duration,
+}
+
+impl PickerOptions {
+    /// About six minutes.
+    #[must_use]
+    pub const fn full() -> Self {
+        Self {
+            engines: 10,
+            idle_engines: 100,
+            slices: 7,
+            paced_slice: Duration::from_millis(1_500),
+            saturated_slice: Duration::from_millis(1_000),
+            large_slice: Duration::from_millis(1_500),
+            stream_events: 500,
+            idle: Duration::from_secs(20),
+        }
+    }
+
+    /// About one minute: a first look, with wider spreads.
+    #[must_use]
+    pub const fn quick() -> Self {
+        Self {
+            slices: 3,
+            paced_slice: Duration::from_millis(600),
+            saturated_slice: Duration::from_millis(300),
+            large_slice: Duration::from_millis(600),
+            stream_events: 100,
+            idle: Duration::from_secs(5),
+            ..Self::full()
+        }
+    }
+}
+
+/// What is being measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PickerPhase {
+    /// 1 KB prompts, 100 per second, Poisson.
+    Paced100,
+    /// The same, 300 per second.
+    Paced300,
+    /// The same, 1,000 per second.
+    Paced1000,
+    /// 1 KB prompts in a closed loop, 64 in flight.
+    Saturated,
+    /// 10 KB prompts, 20 per second.
+    Prompts10Kb,
+    /// 100 KB prompts, 20 per second.
+    Prompts100Kb,
+    /// 400 KB prompts, 10 per second.
+    Prompts400Kb,
+    /// 1 MB prompts, 5 per second.
+    Prompts1Mb,
+    /// 15 streams at once, 100 events per second each.
+    Streams,
+}
+
+impl PickerPhase {
+    /// All phases, in the order in which they run.
+    pub const ALL: [Self; 9] = [
+        Self::Paced100,
+        Self::Paced300,
+        Self::Paced1000,
+        Self::Saturated,
+        Self::Prompts10Kb,
+        Self::Prompts100Kb,
+        Self::Prompts400Kb,
+        Self::Prompts1Mb,
+        Self::Streams,
+    ];
+
+    /// What a progress bar and the table say.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Paced100 => "1 KB, 100 req/s",
+            Self::Paced300 => "1 KB, 300 req/s",
+            Self::Paced1000 => "1 KB, 1,000 req/s",
+            Self::Saturated => "1 KB, 64 in flight",
+            Self::Prompts10Kb => "10 KB, 20 req/s",
+            Self::Prompts100Kb => "100 KB, 20 req/s",
+            Self::Prompts400Kb => "400 KB, 10 req/s",
+            Self::Prompts1Mb => "1 MB, 5 req/s",
+            Self::Streams => "streams, 1,500 chunks/s",
+        }
+    }
+}
+
+/// A step of the run, told as it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PickerStep {
+    /// What is measured; nothing is sent while it is `None`.
+    pub phase: Option<PickerPhase>,
+    /// Steps done so far.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+}
+
+/// Starts the servers, measures all phases and stops the servers. Blocks; it brings its own runtime of one thread.
+///
+/// # Errors
+/// See [`OverheadError`]. Servers that were started are stopped in any case.
+pub fn run_picker(
+    commands: &PickerCommands,
+    options: PickerOptions,
+    on_step: impl FnMut(PickerStep),
+) -> Result<PickerReport, OverheadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure_unless_stopped(commands, options, on_step))
+}
+
+async fn measure_unless_stopped(
+    commands: &PickerCommands,
+    options: PickerOptions,
+    on_step: impl FnMut(PickerStep),
+) -> Result<PickerReport, OverheadError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Dropping the measurement drops its servers, which stops them.
+    tokio::select! {
+        report = measure(commands, options, on_step) => report,
+        _ = interrupt.recv() => Err(OverheadError::Interrupted),
+        _ = terminate.recv() => Err(OverheadError::Interrupted),
+    }
+}
+
+async fn measure(
+    commands: &PickerCommands,
+    options: PickerOptions,
+    mut on_step: impl FnMut(PickerStep),
+) -> Result<PickerReport, OverheadError> {
+    let total = PickerPhase::ALL.len() * options.slices + 1;
+    on_step(PickerStep { phase: None, done: 0, total });
+    let idle = arms::idle_cores(commands, options).await?;
+    let mut arms = Arms::start(commands, options.engines).await?;
+    arms.wait_until_ready().await?;
+    for (position, phase) in PickerPhase::ALL.into_iter().enumerate() {
+        for slice in 0..options.slices {
+            on_step(PickerStep { phase: Some(phase), done: 1 + position * options.slices + slice, total });
+            arms.run_slice(phase, slice, options).await?;
+        }
+    }
+    arms.report(options, idle)
+}

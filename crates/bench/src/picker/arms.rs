@@ -1,0 +1,268 @@
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::collected::{Collected, Column, Used};
+use super::load::plan;
+use super::report::PickerReport;
+use super::{PickerCommands, PickerOptions, PickerPhase};
+use crate::client::{Client, Connections, Endpoint, Target};
+use crate::overhead::OverheadError;
+use crate::overhead::load::{answered, closed_loop, open_loop};
+use crate::overhead::process::{Server, free_ports};
+
+/// How long an Envoy may take from listening until it passes requests on.
+const READY_BUDGET: Duration = Duration::from_secs(15);
+
+/// One way to the engines.
+struct Arm {
+    column: Column,
+    client: Arc<Client>,
+    envoy: Server,
+}
+
+/// The four ways, and what was seen on them.
+pub(super) struct Arms {
+    arms: Vec<Arm>,
+    bare: Server,
+    picker: Server,
+    /// Keeps the engines alive.
+    _stubs: Server,
+    collected: Collected,
+}
+
+/// The ports of one picker.
+#[derive(Clone, Copy)]
+struct Ports {
+    grpc: SocketAddr,
+    health: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Ports {
+    fn free() -> std::io::Result<Self> {
+        let grpc = free_ports(3)?;
+        let next = |offset| SocketAddr::new(grpc.ip(), grpc.port().saturating_add(offset));
+        Ok(Self { grpc, health: next(1), metrics: next(2) })
+    }
+
+    fn arguments(self) -> Vec<OsString> {
+        let ports = [
+            ("--grpc-port", self.grpc.port()),
+            ("--grpc-health-port", self.health.port()),
+            ("--metrics-port", self.metrics.port()),
+        ];
+        let ports = ports.into_iter().flat_map(|(name, port)| argument(name, &port));
+        ["--secure-serving=false".into(), "--bind".into(), self.grpc.ip().to_string().into()]
+            .into_iter()
+            .chain(ports)
+            .collect()
+    }
+}
+
+impl Arms {
+    pub(super) async fn start(commands: &PickerCommands, engines: u16) -> Result<Self, OverheadError> {
+        let (stubs, addresses) = stubs(commands, engines).await?;
+        let (picker, ports) = picker(commands, &addresses).await?;
+        let bare_listen = free_ports(1)?;
+        let endpoints = addresses.iter().flat_map(|address| argument("--endpoint", address));
+        let arguments = argument("--listen", &bare_listen).into_iter().chain(endpoints);
+        let bare = Server::start("the bare picker", &commands.bare_picker, arguments, bare_listen).await?;
+        let mut arms = Vec::new();
+        for column in Column::ALL {
+            let (listen, admin) = (free_ports(1)?, free_ports(1)?);
+            let bootstrap = match column {
+                Column::Envoy => round_robin(listen, admin, &addresses),
+                Column::Bare => {
+                    let ports = Ports { grpc: bare_listen, ..ports };
+                    printed(commands, ports, &addresses, listen, admin, "usage").await?
+                }
+                Column::Picker => printed(commands, ports, &addresses, listen, admin, "usage").await?,
+                Column::WithoutBodies => printed(commands, ports, &addresses, listen, admin, "never").await?,
+            };
+            let file = commands.folder.join(format!("{}.yaml", listen.port()));
+            std::fs::write(&file, bootstrap)?;
+            let arguments = ["-c".into(), file.into(), "--concurrency".into(), "1".into(), "-l".into()];
+            let more = ["error".into(), "--use-dynamic-base-id".into()];
+            let command = [commands.envoy.clone().into_os_string()];
+            let arguments = arguments.into_iter().chain(more);
+            let envoy = Server::start("Envoy", &command, arguments, listen).await?;
+            let endpoints = vec![Endpoint::from(listen)];
+            let client = Client::new(&Target { endpoints, connections: Connections::Pool });
+            arms.push(Arm { column, client, envoy });
+        }
+        Ok(Self { arms, bare, picker, _stubs: stubs, collected: Collected::default() })
+    }
+
+    /// Waits until every arm answers.
+    pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
+        let body = bytes::Bytes::from_static(
+            br#"{"model":"stub","messages":[{"role":"user","content":"hi"}],"max_tokens":1,"stream":false}"#,
+        );
+        for arm in &self.arms {
+            let deadline = tokio::time::Instant::now() + READY_BUDGET;
+            while !answered(&arm.client, body.clone()).await {
+                if tokio::time::Instant::now() > deadline {
+                    let cause = "it listens but answers no request".to_owned();
+                    return Err(OverheadError::Start { server: arm.column.label(), cause });
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one slice of a phase on every arm, each time with another arm first.
+    pub(super) async fn run_slice(
+        &mut self,
+        phase: PickerPhase,
+        slice: usize,
+        options: PickerOptions,
+    ) -> Result<(), OverheadError> {
+        let plan = plan(phase, slice, options)?.map(Arc::new);
+        for turn in 0..self.arms.len() {
+            let Some(arm) = self.arms.get((slice + turn) % self.arms.len()) else { continue };
+            let picker = match arm.column {
+                Column::Envoy => None,
+                Column::Bare => Some(&self.bare),
+                Column::Picker | Column::WithoutBodies => Some(&self.picker),
+            };
+            let before = (arm.envoy.cpu()?, picker.map(Server::cpu).transpose()?);
+            let observed = match &plan {
+                Some(plan) => open_loop(&arm.client, plan).await?,
+                None => closed_loop(&arm.client, options.saturated_slice).await?,
+            };
+            let after = (arm.envoy.cpu()?, picker.map(Server::cpu).transpose()?);
+            let used = Used {
+                envoy: after.0.since(&before.0),
+                picker: after.1.zip(before.1).map(|(after, before)| after.since(&before)),
+                events: match phase {
+                    PickerPhase::Streams => observed.completed * u64::from(options.stream_events),
+                    _ => observed.completed,
+                },
+            };
+            self.collected.note(phase, arm.column, &observed, used);
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(
+        mut self,
+        options: PickerOptions,
+        idle_cores: f64,
+    ) -> Result<PickerReport, OverheadError> {
+        self.collected.resident(Column::Bare, self.bare.resident()?);
+        self.collected.resident(Column::Picker, self.picker.resident()?);
+        self.collected.idle(idle_cores);
+        Ok(self.collected.report(options.slices))
+    }
+}
+
+/// The cores that a picker of many endpoints uses while nothing is asked.
+pub(super) async fn idle_cores(
+    commands: &PickerCommands,
+    options: PickerOptions,
+) -> Result<f64, OverheadError> {
+    let (_stubs, addresses) = stubs(commands, options.idle_engines).await?;
+    let (picker, _) = picker(commands, &addresses).await?;
+    // What starting takes is not idling.
+    tokio::time::sleep(options.idle / 4).await;
+    let before = picker.cpu()?;
+    tokio::time::sleep(options.idle).await;
+    Ok(picker.cpu()?.since(&before).as_secs_f64() / options.idle.as_secs_f64())
+}
+
+async fn stubs(commands: &PickerCommands, engines: u16) -> Result<(Server, Vec<SocketAddr>), OverheadError> {
+    let first = free_ports(engines)?;
+    let arguments = [argument("--listen", &first), argument("--count", &engines)];
+    let arguments = arguments.into_iter().flatten();
+    let stubs = Server::start("the engine stubs", &commands.stub, arguments, first).await?;
+    let at = |offset| SocketAddr::new(first.ip(), first.port().saturating_add(offset));
+    Ok((stubs, (0..engines).map(at).collect()))
+}
+
+async fn picker(
+    commands: &PickerCommands,
+    addresses: &[SocketAddr],
+) -> Result<(Server, Ports), OverheadError> {
+    let ports = Ports::free()?;
+    let arguments = ports.arguments().into_iter().chain(endpoints(addresses));
+    Ok((Server::start("the picker", &commands.picker, arguments, ports.grpc).await?, ports))
+}
+
+/// The bootstrap that the picker prints for its ports.
+async fn printed(
+    commands: &PickerCommands,
+    ports: Ports,
+    addresses: &[SocketAddr],
+    listen: SocketAddr,
+    admin: SocketAddr,
+    bodies: &str,
+) -> Result<String, OverheadError> {
+    let failed = |cause: String| OverheadError::Start { server: "the picker's bootstrap", cause };
+    let (program, first) = commands.picker.split_first().ok_or_else(|| failed("no command".to_owned()))?;
+    let envoy = [argument("--envoy-listen", &listen), argument("--envoy-admin", &admin)];
+    let output = tokio::process::Command::new(program)
+        .args(first)
+        .args(["--print-envoy-config", "--response-bodies", bodies])
+        .args(envoy.iter().flatten())
+        .args(ports.arguments())
+        .args(endpoints(addresses))
+        .output()
+        .await?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    String::from_utf8(output.stdout).map_err(|error| failed(error.to_string()))
+}
+
+/// Envoy alone: the engines in turn.
+fn round_robin(listen: SocketAddr, admin: SocketAddr, addresses: &[SocketAddr]) -> String {
+    let place = |address: &SocketAddr| {
+        format!("{{socket_address: {{address: \"{}\", port_value: {}}}}}", address.ip(), address.port())
+    };
+    let endpoints: String = addresses
+        .iter()
+        .map(|address| format!("        - endpoint: {{address: {}}}\n", place(address)))
+        .collect();
+    format!(
+        r#"admin: {{address: {admin}}}
+static_resources:
+  listeners:
+  - address: {listen}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: inference
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: engines, timeout: 0s}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+  - name: engines
+    type: STATIC
+    circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
+    load_assignment:
+      cluster_name: engines
+      endpoints:
+      - lb_endpoints:
+{endpoints}"#,
+        admin = place(&admin),
+        listen = place(&listen),
+    )
+}
+
+fn endpoints(addresses: &[SocketAddr]) -> impl Iterator<Item = OsString> {
+    addresses.iter().flat_map(|address| argument("--endpoint", &format!("http://{address}")))
+}
+
+fn argument(name: &str, value: &impl ToString) -> [OsString; 2] {
+    [name.into(), value.to_string().into()]
+}
