@@ -44,13 +44,14 @@ pub(super) enum Scorer {
     KvCacheUtilization,
     PrefixCache(PrefixScore),
     LoraAffinity,
+    NoHitLru,
     LoadAware(u32),
     ActiveRequest(ActiveRequestScore),
     TokenLoad(u64),
 }
 
 /// Types that have a counterpart, in alphabetical order. `docs/endpoint-picker.md` has the same list.
-const SUPPORTED: [&str; 21] = [
+const SUPPORTED: [&str; 22] = [
     "active-request-scorer",
     "anthropic-parser",
     "approx-prefix-cache-producer",
@@ -62,6 +63,7 @@ const SUPPORTED: [&str; 21] = [
     "lora-affinity-scorer",
     "max-score-picker",
     "metrics-data-source",
+    "no-hit-lru-scorer",
     "openai-parser",
     "prefix-cache-affinity-filter",
     "prefix-cache-scorer",
@@ -190,6 +192,7 @@ fn role(type_name: &str, parameters: Option<&Field<'_>>) -> Option<Role> {
         "kv-cache-utilization-scorer" | "kv-cache-scorer" => {
             without(parameters, Role::Scorer(Scorer::KvCacheUtilization))
         }
+        "no-hit-lru-scorer" => without(parameters, Role::Scorer(Scorer::NoHitLru)),
         "lora-affinity-scorer" => without(parameters, Role::Scorer(Scorer::LoraAffinity)),
         "prefix-cache-scorer" => {
             with(parameters, PrefixScore::default(), read_prefix).map(Scorer::PrefixCache).map(Role::Scorer)
@@ -362,7 +365,6 @@ fn instead(type_name: &str) -> String {
         | "sheddable-capacity-filter" => "write a PoolPolicy with placement filter-tree instead of this file",
         "precise-prefix-cache-scorer"
         | "precise-prefix-cache-producer"
-        | "no-hit-lru-scorer"
         | "session-affinity-scorer"
         | "session-affinity-filter" => "use prefix-cache-scorer, which follows what was sent where",
         "latency-scorer"

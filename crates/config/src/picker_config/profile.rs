@@ -140,6 +140,7 @@ const fn set(blend: &mut Blend, scorer: Scorer, weight: f64) -> &'static str {
             (&mut weights.prefix_cache, "prefix cache")
         }
         Scorer::LoraAffinity => (&mut weights.lora_affinity, "adapter"),
+        Scorer::NoHitLru => (&mut weights.no_hit_lru, "no hit"),
         Scorer::LoadAware(threshold) => {
             blend.load_aware_threshold = threshold;
             (&mut weights.load_aware, "load")
