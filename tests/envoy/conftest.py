@@ -39,6 +39,11 @@ class Picker(shared.Server):
     def pools(self) -> dict:
         return httpx.get(f"{self.admin}/debug/pools").json()
 
+    def log(self) -> str:
+        """What it has said until it is ended, which this does."""
+        self.process.terminate()
+        return self.process.communicate(timeout=shared.PATIENCE)[1]
+
     def in_flight(self) -> float:
         return shared.total(self.metrics(), "pointsman_endpoint_in_flight")
 
@@ -73,7 +78,7 @@ class Envoy:
 class Front:
     """Envoy with the picker behind it."""
 
-    def __init__(self, endpoints: list[str], folder: Path, *, envoy_arguments=(), picker_arguments=()):
+    def __init__(self, endpoints: list[str], folder: Path, *, envoy_arguments=(), picker_arguments=(), edits=()):
         self.endpoints, self.more = endpoints, list(picker_arguments)
         self.picker = Picker(endpoints, *self.more)
         printed = shared.run(
@@ -82,12 +87,18 @@ class Front:
             *self.picker.arguments, *self.more, *envoy_arguments,
         )
         assert printed.returncode == 0, printed.stderr
-        self.envoy = Envoy(printed.stdout, folder)
+        bootstrap = printed.stdout
+        for before, after in edits:
+            assert before in bootstrap, before
+            bootstrap = bootstrap.replace(before, after)
+        self.bootstrap = bootstrap
+        self.envoy = Envoy(bootstrap, folder)
         self.url = self.envoy.url
 
-    def ask(self, **more) -> httpx.Response:
+    def ask(self, headers=None, **more) -> httpx.Response:
         body = {"model": "llama", "prompt": "hello", "max_tokens": 4, **more}
-        return httpx.post(f"{self.url}/v1/completions", json=body, timeout=shared.PATIENCE)
+        url = f"{self.url}/v1/completions"
+        return httpx.post(url, json=body, headers=headers, timeout=shared.PATIENCE)
 
     def restart_picker(self) -> None:
         self.picker = Picker(self.endpoints, *self.more, ports=self.picker.ports)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -9,6 +10,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
+        if self.server.cuts:
+            self.close_connection = True
+            self.connection.close()
+            return
         if "chunked" in self.headers.get("transfer-encoding", ""):
             body = b""
             while size := int(self.rfile.readline().strip(), 16):
@@ -29,8 +34,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, body: bytes):
         self.server.requests += 1
+        time.sleep(self.server.delay)
         sent = {"headers": [list(field) for field in self.headers.items()], "body": body.decode()}
-        self.send(json.dumps(sent).encode(), "application/json")
+        self.send(json.dumps(sent).encode(), self.server.content_type)
 
     def send(self, answer: bytes, content_type: str):
         self.send_response(200)
@@ -48,6 +54,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     requests = 0
+    delay = 0.0
+    # Connections are closed without an answer.
+    cuts = False
+    content_type = "application/json"
+    request_queue_size = 128
     waiting = 0
     kv_use = 0.0
 

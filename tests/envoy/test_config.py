@@ -8,6 +8,7 @@ import pytest
 from conftest import shared
 
 DEFAULTS = Path(__file__).parent / "configs/default-plugins.yaml"
+LONG = "the same beginning of everything that is asked here " * 200
 NUMBERS = itertools.count()
 
 
@@ -46,7 +47,7 @@ def unknown() -> str:
     return f"{next(NUMBERS)} is unlike the others"
 
 
-# By queue and KV cache, 2 each, these score 1.8, 2.4 and 3.2; by the queue alone 0, 2 and 1.2.
+# By queue and KV cache, 2 each, these score 1.8, 2.4 and 3.2; by the queue alone 0, 2 and 1.2. A prefix adds up to 3.
 MIXED = [(5, 0.1), (0, 0.8), (2, 0.0)]
 
 
@@ -59,6 +60,21 @@ def test_scorers_weigh_as_the_file_says(front, loads, tmp_path, config, expected
     one = front([server.url for server in loads], picker_arguments=["--config-file", str(file)])
     say(one, loads, MIXED)
     assert [chosen(one, loads, unknown()) for _ in range(5)] == [expected] * 5
+    assert "llm-d-blend" in one.picker.pools()["pools"][0]["policy"]["placement"]
+
+
+@pytest.mark.parametrize(("prefix_weight", "follows_prefix"), [(3, True), (0.1, False)])
+def test_the_defaults_of_upstream_weigh_queue_cache_and_prefix(front, loads, tmp_path, prefix_weight, follows_prefix):
+    config = tmp_path / "config.yaml"
+    config.write_text(DEFAULTS.read_text().replace("weight: 3", f"weight: {prefix_weight}"))
+    if prefix_weight == 3:
+        config = DEFAULTS  # Unchanged.
+    one = front([server.url for server in loads], picker_arguments=["--config-file", str(config)])
+    say(one, loads, [(5, 0.9), (0, 0.0), (5, 0.9)])
+    assert chosen(one, loads, LONG) == 1
+    say(one, loads, MIXED)
+    assert [chosen(one, loads, unknown()) for _ in range(5)] == [2] * 5
+    assert chosen(one, loads, LONG) == (1 if follows_prefix else 2)
     assert "llm-d-blend" in one.picker.pools()["pools"][0]["policy"]["placement"]
 
 

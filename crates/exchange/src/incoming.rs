@@ -76,6 +76,13 @@ impl Incoming {
         Ok(Self { route, objective, length, has_body: head.has_body, limits, body: HeldBody::Empty })
     }
 
+    /// The same request for a door that is not given its body: the model stays unknown, and load alone decides.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        let route = if self.holds_body() { Route::Unknown } else { self.route };
+        Self { route, ..self }
+    }
+
     /// Whether the body is held whole before an endpoint is chosen; else it streams through.
     #[must_use]
     pub const fn holds_body(&self) -> bool {

@@ -137,9 +137,10 @@ impl Arms {
             let used = Used {
                 envoy: after.0.since(&before.0),
                 picker: after.1.zip(before.1).map(|(after, before)| after.since(&before)),
-                events: match phase {
-                    PickerPhase::Streams => observed.completed * u64::from(options.stream_events),
-                    _ => observed.completed,
+                events: if phase == PickerPhase::Streams {
+                    observed.completed * u64::from(options.stream_events)
+                } else {
+                    observed.completed
                 },
             };
             self.collected.note(phase, arm.column, &observed, used);

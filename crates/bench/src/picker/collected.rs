@@ -38,6 +38,7 @@ impl Column {
 }
 
 /// CPU time of one slice, and the requests or chunks that it was used for.
+#[derive(Clone, Copy)]
 pub(super) struct Used {
     pub(super) envoy: Duration,
     pub(super) picker: Option<Duration>,

@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, Bytes};
 use http::HeaderName;
-use pointsman_exchange::Refusal;
+use pointsman_exchange::{MODEL_NAME, Refusal};
 use pointsman_protocol::{ErrorShape, SplicedBody};
 
 use crate::address::{DESTINATION, destination_metadata};
@@ -92,19 +92,21 @@ impl Decision {
         ProcessingResponse { response: Some(reply), dynamic_metadata: Some(metadata) }
     }
 
-    /// The route is cleared, so that rules which look at the destination see it. A header is either set or removed,
-    /// never both: setting replaces a client's copies.
+    /// The route is cleared, so that rules which look at the destination see it; not where the route was chosen by the
+    /// model's name, which is removed here and would be missed. A header is either set or removed, never both: setting
+    /// replaces a client's copies.
     fn common(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
         let mut set_headers = vec![HeaderValueOption::set(DESTINATION, self.destinations.into())];
         if let Some(length) = self.content_length {
             set_headers.push(HeaderValueOption::set("content-length", length.to_string().into()));
         }
+        let clear_route_cache = !self.removed.contains(&MODEL_NAME);
         let removed = self.removed.iter().map(HeaderName::as_str).filter(|name| *name != DESTINATION);
         let remove_headers = removed.map(str::to_owned).collect();
         CommonResponse {
             header_mutation: Some(HeaderMutation { set_headers, remove_headers }),
             body_mutation,
-            clear_route_cache: true,
+            clear_route_cache,
         }
     }
 }

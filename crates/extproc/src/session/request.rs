@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pointsman_core::Rejection;
-use pointsman_exchange::{
-    Head, Incoming, MODEL_NAME, Outgoing, Refusal, Request, Resolving, strip_control_headers,
-};
+use pointsman_exchange::{Head, Incoming, Outgoing, Refusal, Request, Resolving, strip_control_headers};
 
 use crate::address::SubsetHint;
 use crate::wire::{Event, HttpBody, HttpHeaders, ProcessingResponse};
@@ -106,16 +104,13 @@ impl<P: Pool> Session<P> {
         Next::Read
     }
 
-    /// A body that cannot be held is not read, so its request is classified as one of an unknown path.
     fn begin(&self, parts: &Parts, has_body: bool) -> Result<Incoming, Refusal> {
         let Parts { method, path, headers } = parts;
         let trusted = self.options.trust_request_headers;
         let head = Head { method, path, headers, has_body, trusted };
         let incoming = Incoming::begin(&head, self.options.limits)?;
-        if !has_body || !incoming.holds_body() || self.modes().request.can_hold() {
-            return Ok(incoming);
-        }
-        Incoming::begin(&Head { path: "/", ..head }, self.options.limits)
+        let unread = has_body && !self.modes().request.can_hold();
+        Ok(if unread { incoming.without_body() } else { incoming })
     }
 
     pub(super) fn request_body(&mut self, message: HttpBody, out: &mut Vec<ProcessingResponse>) -> Next {
@@ -305,10 +300,9 @@ fn parts(message: HttpHeaders) -> Option<Parts> {
     Some(parts)
 }
 
-/// The control headers of a request. The model's name stays: the gateway set it for its routes, and the route is
-/// chosen once more after this filter.
+/// The control headers of a request.
 fn removed(mut headers: HeaderMap) -> Vec<HeaderName> {
     let before: Vec<HeaderName> = headers.keys().cloned().collect();
     strip_control_headers(&mut headers);
-    before.into_iter().filter(|name| !headers.contains_key(name) && name != MODEL_NAME).collect()
+    before.into_iter().filter(|name| !headers.contains_key(name)).collect()
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod bodies;
+mod fuzz;
 mod order;
 mod outcomes;
 mod picks;
