@@ -167,6 +167,10 @@ fn check_whole(field: &Field<'_>, fleet: &[Member]) {
         );
         field.error(message, "take profiles of one block_size");
     }
+    let joins = fleet.iter().map(|member| member.joins).min().unwrap_or_default();
+    if joins > Time::ZERO {
+        field.error("has no engine that is ready at the start", "let one join at 0s");
+    }
     let is_gone = |member: &Member| {
         let last = member.changes.iter().rev().map(|(_, change)| change);
         let mut last = last.filter(|change| !matches!(change, Change::Slowness(_) | Change::Lies));

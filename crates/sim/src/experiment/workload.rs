@@ -33,8 +33,7 @@ impl Sources<'_> {
         match read(&SourceText::new(name, text)) {
             Ok(value) => Some(value),
             Err(problems) => {
-                let message = format!("has {} mistakes, each named with its line", problems.len());
-                field.error(message, "mend the file, or name another");
+                field.error("cannot be used: its own lines say why", "mend the file, or name another");
                 self.problems.borrow_mut().extend(problems);
                 None
             }
@@ -63,7 +62,8 @@ fn read_workload(
     sources: &Sources<'_>,
     limit: Option<(u32, String)>,
 ) -> Option<Workload> {
-    let cut_at = fields.get("cutAt").and_then(|field| {
+    let cut_field = fields.get("cutAt");
+    let cut_at = cut_field.as_ref().and_then(|field| {
         let cut_at = field.u32_from(2)?;
         if let Some((most, profile)) = limit.as_ref().filter(|(most, _)| cut_at > *most) {
             let message = format!("is {cut_at}, and {profile} takes {most} tokens at most");
@@ -94,6 +94,13 @@ fn read_workload(
     };
     let classes: Option<Vec<Class>> = classes.into_iter().collect();
     let mut classes = classes.filter(|classes| !classes.is_empty())?;
+    if let Some(most) = cut_at.filter(|_| classes.iter().all(|class| class.sessions.is_none()))
+        && let Some(longest) =
+            classes.iter().map(Class::longest).max().filter(|longest| *longest <= u64::from(most))
+        && let Some(field) = cut_field
+    {
+        field.error(format!("has no effect: requests come to {longest} tokens at most"), "remove it");
+    }
     number_adapters(&mut classes);
     Some(Workload { arrivals: arrivals?, classes, mix, connections: connections.flatten(), cut_at })
 }

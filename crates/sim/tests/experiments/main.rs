@@ -1,6 +1,8 @@
 //! Experiments as files: those that ship load, broken ones name every mistake.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
+mod broken;
+mod mistakes;
 mod shipped;
 
 use std::path::{Path, PathBuf};

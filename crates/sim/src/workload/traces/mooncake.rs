@@ -39,7 +39,7 @@ pub(super) fn read(text: &str, collector: &mut Collector) {
 
 fn take(row: &Line, line: u32, collector: &mut Collector) {
     let Some(at) = stamp::from_seconds(row.timestamp / 1e3) else {
-        let message = format!("{} is not a time in milliseconds", row.timestamp);
+        let message = format!("{:?} is not a time in milliseconds", row.timestamp);
         collector.problem((line, 1), "timestamp", message, "correct it, or remove the row");
         return;
     };

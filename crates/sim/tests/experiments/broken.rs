@@ -1,0 +1,41 @@
+//! The broken files beside the shipped ones: every mistake in one run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pointsman_config::SourceText;
+use pointsman_sim::experiment::load;
+
+use super::folder;
+use super::mistakes::BROKEN;
+
+fn problems(folder: &Path, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let files = |path: &str| match std::fs::read_to_string(folder.join(path)) {
+        Ok(text) => Ok(Arc::from(text)),
+        Err(_) => Err("there is no such file".to_owned()),
+    };
+    let problems = load(&SourceText::new(name, text), &files).unwrap_err();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_broken_file_names_every_mistake() {
+    let folder = folder().join("broken");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut files: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+    files.retain(|name| Path::new(name).extension().is_some_and(|ending| ending == "yaml"));
+    files.sort();
+    assert_eq!(files, BROKEN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (name, expected) in BROKEN {
+        let found = problems(&folder, name);
+        let told = found.iter().map(|line| line.strip_prefix(&format!("{name}:")).unwrap_or(line));
+        for (found, expected) in told.zip(*expected) {
+            match expected.strip_suffix('…') {
+                Some(beginning) => assert!(found.starts_with(beginning), "{found}"),
+                None => assert_eq!(found, *expected, "{name}"),
+            }
+        }
+        assert_eq!(found.len(), expected.len(), "{name}");
+    }
+}
