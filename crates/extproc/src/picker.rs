@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pointsman_config::ObjectName;
 use pointsman_fleet::{Fleet, Generation};
+use pointsman_telemetry::trace::Tracer;
 use pointsman_telemetry::{GatewaySample, Metrics};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,8 @@ pub struct PickerOptions {
     pub pick_patience: Duration,
     /// How long a request's body may pause.
     pub body_patience: Duration,
+    /// Where spans of requests go.
+    pub tracer: Tracer,
     /// Threads that serve connections; 0 for as many as the machine has processors.
     pub threads: usize,
 }
@@ -57,6 +60,7 @@ impl Default for PickerOptions {
             session: SessionOptions::default(),
             pick_patience: Duration::from_secs(30),
             body_patience: Duration::from_secs(30),
+            tracer: Tracer::disabled(),
             threads: 0,
         }
     }
@@ -129,7 +133,7 @@ impl Picker {
         };
         let lanes = Arc::new(Lanes::start(threads).map_err(PickerError::Thread)?);
         let patience = (options.pick_patience, options.body_patience);
-        let shared = Arc::new(Shared::new(fleet, metrics, pool, session, patience));
+        let shared = Arc::new(Shared::new(fleet, (metrics, options.tracer), pool, session, patience));
         let (streams, held) = (Arc::clone(&shared.streams), Arc::clone(&shared.held));
         shared.metrics.register_gateway(Box::new(move || GatewaySample {
             requests: streams.used(),

@@ -20,9 +20,12 @@ use crate::live::{LiveGuard, LivePool};
 use crate::record::Record;
 use crate::session::{Next, Patience, Session, SessionOptions};
 use crate::shared::Shared;
-use crate::wire::{ProcessingRequest, ProcessingResponse};
+use crate::wire::{Event, HttpHeaders, ProcessingRequest, ProcessingResponse};
 use pointsman_fleet::Share;
+use pointsman_telemetry::trace::{SpanName, TraceContext};
 
+/// The header that carries a trace (W3C Trace Context).
+const TRACEPARENT: &str = "traceparent";
 /// When a request that the pool held too long may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -113,6 +116,8 @@ impl Call {
             && let Poll::Ready(placed) = placement.as_mut().poll(cx)
         {
             self.placement = None;
+            let endpoint = placed.as_ref().ok().map(|placed| placed.endpoint().authority());
+            self.record.answered(endpoint);
             let next = self.session.placed(placed.map(LiveGuard), &mut self.out);
             self.follow(next);
             return Poll::Ready(());
@@ -140,6 +145,9 @@ impl Call {
         if let Some(config) = &message.protocol_config {
             self.shared.tell_modes(config);
         }
+        if let Some(Event::RequestHeaders(head)) = &message.request {
+            self.record.traced(self.shared.tracer.start(parent(head), SpanName::Request));
+        }
         let most = u64::from(self.shared.fleet.load().world.gateway.max_requests);
         if !self.slot.grow_to(1, most) {
             return self.refuse(&Refusal::Busy);
@@ -164,7 +172,7 @@ impl Call {
         match next {
             Next::Read => {}
             Next::Ask(asking) => {
-                self.record.asked(&self.pool, &asking);
+                self.record.asked(&self.pool, &asking, self.session.held_bytes() > 0);
                 self.placement = Some(Box::pin(self.pool.place(asking.facts).placed()));
             }
             Next::Withdraw => self.placement = None,
@@ -216,6 +224,13 @@ impl Call {
         self.refuse(&refusal);
         Poll::Ready(())
     }
+}
+
+/// The trace that the client, or the gateway, goes on with.
+fn parent(head: &HttpHeaders) -> Option<TraceContext> {
+    let fields = &head.headers.as_ref()?.headers;
+    let field = fields.iter().find(|field| field.key == TRACEPARENT)?;
+    TraceContext::parse(field.bytes())
 }
 
 impl Drop for Call {

@@ -10,6 +10,7 @@ use pointsman_core::Rng;
 use pointsman_exchange::{Limits, StoredResponses};
 use pointsman_fleet::Fleet;
 use pointsman_telemetry::Metrics;
+use pointsman_telemetry::trace::Tracer;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::LivePool;
@@ -27,6 +28,7 @@ const STORED_FOR: Duration = Duration::from_hours(24);
 pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
     pub(crate) pool: ObjectName,
     pub(crate) session: SessionOptions,
     pub(crate) pick_patience: Duration,
@@ -48,7 +50,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         fleet: Fleet,
-        metrics: Metrics,
+        (metrics, tracer): (Metrics, Tracer),
         pool: ObjectName,
         session: SessionOptions,
         (pick_patience, body_patience): (Duration, Duration),
@@ -56,6 +58,7 @@ impl Shared {
         Self {
             fleet,
             metrics,
+            tracer,
             pool,
             session,
             pick_patience,

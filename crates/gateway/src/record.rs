@@ -28,6 +28,7 @@ pub(crate) struct Record {
     pub(crate) response_bytes: u64,
     /// Attempts made.
     pub(crate) attempts: u32,
+    body_wait: Option<Duration>,
     first_token: Option<Duration>,
     finished: bool,
 }
@@ -45,6 +46,7 @@ impl Record {
             request_bytes: 0,
             response_bytes: 0,
             attempts: 0,
+            body_wait: None,
             first_token: None,
             finished: false,
         }
@@ -73,6 +75,11 @@ impl Record {
             self.span.set(Attribute::TargetModel(series.target_model().into()));
         }
         self.series = Some((series, running));
+    }
+
+    /// The body, which was held, is whole.
+    pub(crate) fn body_complete(&mut self) {
+        self.body_wait = Some(self.arrived.elapsed());
     }
 
     /// The request's span.
@@ -114,6 +121,7 @@ impl Record {
                 outcome,
                 status: self.status,
                 duration,
+                body_wait: self.body_wait,
                 first_token: self.first_token,
                 request_bytes: self.request_bytes,
                 response_bytes: self.response_bytes,

@@ -131,6 +131,7 @@ async fn read(
         incoming.finish()
     };
     let request = hold.await.map_err(|refusal| (refusal, shape))?;
+    record.body_complete();
     if let Some(api) = request.route().api() {
         record.set_api(api.name());
     }

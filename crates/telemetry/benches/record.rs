@@ -27,6 +27,7 @@ fn record(outcome: Outcome, status: u16) -> RequestRecord {
         outcome,
         status,
         duration: Duration::from_secs(12),
+        body_wait: Some(Duration::from_millis(3)),
         first_token: Some(Duration::from_millis(300)),
         request_bytes: 4000,
         response_bytes: 60_000,

@@ -217,6 +217,7 @@ mod tests {
             outcome: Outcome::Served(Completion::Broken(FailureCause::Silent)),
             status: 200,
             duration: Duration::from_millis(1500),
+            body_wait: Some(Duration::from_millis(3)),
             first_token: Some(Duration::from_millis(250)),
             request_bytes: 10,
             response_bytes: 20,

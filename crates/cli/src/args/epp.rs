@@ -75,6 +75,9 @@ pub(crate) struct EppArgs {
     /// Write the event log, from which decisions can be repeated, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// Send traces to this OTLP/HTTP collector [env: OTEL_EXPORTER_OTLP_ENDPOINT and its companions]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     #[command(flatten)]
     pub(crate) envoy: EnvoyArgs,
     #[command(flatten)]
@@ -161,6 +164,15 @@ upstream! {
     disable_endpoint_subset_filter: "a gateway's subset is always obeyed",
     enable_cert_reload: "certificates are always read again when they change",
     health_checking: "health is always served on the ext_proc port too",
+    pool_group: "pools of both groups are read; one name serves both",
+    tracing: "traces are sent where --otlp-endpoint says, and else not made",
+    enable_grpc_stream_metrics: "streams are always counted",
+    grpc_max_recv_msg_size: "a body may be as long as GatewayPolicy's maxBodyBytes",
+    grpc_max_send_msg_size: "bodies go back in pieces that gateways take",
+    tls_min_version: "TLS 1.2 and 1.3 are spoken",
+    tls_cipher_suites: "rustls' own are spoken",
+    metrics_client_ca_file: "bind metrics to an address that only the scraper reaches",
+    metrics_cert_dir: "metrics are served in clear text",
     v: "choose what is logged by --log",
     zap_log_level: "choose what is logged by --log",
     zap_encoder: "choose how it is logged by --log-format",

@@ -17,7 +17,7 @@ use pointsman_fleet::{Fleet, FleetOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::epp::{Bodies, EppArgs};
-use crate::commands::gateway::{Files, first_world};
+use crate::commands::gateway::{Files, first_world, start_tracing};
 use crate::serving::{self, Problems};
 use crate::shutdown;
 
@@ -43,13 +43,15 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     }
     let stop = shutdown::on_signal()?;
     let metrics = serving::metrics();
+    let (tracer, exporter) = start_tracing(args.otlp_endpoint.clone(), &metrics)?;
     let admin = SocketAddr::new(args.bind, args.metrics_port);
     let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
     let admin_address = admin.local_addr()?;
     let record = args.record.clone();
     let fleet = Fleet::start(FleetOptions { record, ..FleetOptions::default() }, metrics.clone())?;
     fleet.apply(world, 0)?;
-    let picker = Picker::bind(picker_options(&args), fleet.clone(), metrics.clone())?;
+    let picker =
+        Picker::bind(PickerOptions { tracer, ..picker_options(&args) }, fleet.clone(), metrics.clone())?;
     let problems = Problems::default();
     let admin_stop = CancellationToken::new();
     let sources = serving::admin_sources(&fleet, metrics, &problems, &stop);
@@ -65,6 +67,9 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     );
     picker.run(stop.cancelled_owned(), args.drain_timeout).await;
     fleet.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     tokio::time::sleep(ADMIN_LINGERS).await;
     admin_stop.cancel();
     // A task that panicked has been logged.

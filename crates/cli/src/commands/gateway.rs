@@ -28,7 +28,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     }
     let stop = shutdown::on_signal()?;
     let metrics = serving::metrics();
-    let (tracer, exporter) = start_tracing(&args, &metrics)?;
+    let (tracer, exporter) = start_tracing(args.otlp_endpoint.clone(), &metrics)?;
     let (world, files) =
         first_world(&args.manifests, &args.endpoint, &quick_options(&args)?, &Options::default())?;
     let quick_listen = files.is_none().then_some(QUICK_LISTEN);
@@ -109,22 +109,26 @@ fn quick_options(args: &GatewayArgs) -> Result<QuickOptions> {
 }
 
 /// The exporter of traces, which goes on until what was traced last is sent.
-struct Exporting {
+pub(crate) struct Exporting {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Exporting {
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         self.stop.cancel();
         // A task that panicked has been logged, and there is nothing left to do about it.
         let _ = self.task.await;
     }
 }
 
-fn start_tracing(args: &GatewayArgs, metrics: &Metrics) -> Result<(Tracer, Option<Exporting>)> {
+/// A tracer, and what sends its spans where `endpoint` or the environment says.
+pub(crate) fn start_tracing(
+    endpoint: Option<String>,
+    metrics: &Metrics,
+) -> Result<(Tracer, Option<Exporting>)> {
     let lookup = |name: &str| std::env::var(name).ok();
-    let options = OtlpOptions::from_env(args.otlp_endpoint.clone(), env!("CARGO_PKG_VERSION"), lookup);
+    let options = OtlpOptions::from_env(endpoint, env!("CARGO_PKG_VERSION"), lookup);
     let Some(options) = options.context("traces")? else { return Ok((Tracer::disabled(), None)) };
     let (tracer, exporter) = Tracer::otlp(options, metrics.dropped_spans()).context("traces")?;
     let stop = CancellationToken::new();

@@ -70,6 +70,11 @@ pub(super) fn tpot() -> Histogram {
     Histogram::new(TPOT)
 }
 
+/// A body arrives in a millisecond from nearby, and in minutes over a slow line.
+pub(super) fn body_wait() -> Histogram {
+    Histogram::new(TTFT)
+}
+
 pub(super) fn decision() -> Histogram {
     Histogram::new(DECISION)
 }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::labels::{Model, ModelError, ModelRunning};
+use super::labels::{Model, ModelError, ModelRunning, Pool};
 use super::tables::Tables;
 
 /// How a request of a pool ended.
@@ -52,6 +52,8 @@ pub struct RequestRecord {
     pub status: u16,
     /// To the end of the answer.
     pub duration: Duration,
+    /// To the end of the request's body, where it was held.
+    pub body_wait: Option<Duration>,
     /// To the first output token, where one was seen.
     pub first_token: Option<Duration>,
     /// Length of the request body in bytes.
@@ -71,6 +73,7 @@ pub struct RequestSeries {
     complete: Counter,
     duration: Histogram,
     request_bytes: Histogram,
+    body_wait: Histogram,
     response_bytes: Histogram,
     input_tokens: Histogram,
     output_tokens: Histogram,
@@ -108,6 +111,7 @@ impl RequestSeries {
             complete: tables.outcome(&model.pool, Outcome::Served(Completion::Complete).as_str(), ""),
             duration: tables.duration.get(&model),
             request_bytes: tables.request_bytes.get(&model),
+            body_wait: tables.body_wait.get(&Pool { pool: Arc::clone(&model.pool) }),
             response_bytes: tables.response_bytes.get(&model),
             input_tokens: tables.input_tokens.get(&model),
             output_tokens: tables.output_tokens.get(&model),
@@ -155,6 +159,9 @@ impl RequestSeries {
                 .inc();
         }
         self.request_bytes.observe(float(record.request_bytes));
+        if let Some(wait) = record.body_wait {
+            self.body_wait.observe(wait.as_secs_f64());
+        }
         if let Outcome::Rejected(_) = record.outcome {
             return; // A flood of fast refusals would hide how slow the served ones are; the extension does the same.
         }

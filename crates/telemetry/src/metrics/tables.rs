@@ -34,6 +34,7 @@ pub(super) struct Tables {
     pub(super) cached_tokens: Family<Model, Counter>,
     // Per pool and endpoint.
     pub(super) decision: Family<Pool, Histogram>,
+    pub(super) body_wait: Family<Pool, Histogram>,
     pub(super) attempts: Family<Pool, Counter>,
     pub(super) retries: Family<Cause, Counter>,
     pub(super) retries_denied: Family<Pool, Counter>,
@@ -69,6 +70,7 @@ impl Default for Tables {
             tpot: Family::new(buckets::tpot),
             cached_tokens: Family::default(),
             decision: Family::new(buckets::decision),
+            body_wait: Family::new(buckets::body_wait),
             attempts: Family::default(),
             retries: Family::default(),
             retries_denied: Family::default(),
@@ -170,6 +172,11 @@ impl Tables {
             self.decision.clone(),
         );
         registry.register(
+            "pointsman_request_body_wait_seconds",
+            "Time from a request's head to the end of its body, where the body is held",
+            self.body_wait.clone(),
+        );
+        registry.register(
             "pointsman_attempts",
             "Requests sent to endpoints, repeats included",
             self.attempts.clone(),
@@ -264,6 +271,7 @@ impl Tables {
         self.remove_models(&|labels_pool, _, _| labels_pool != pool);
         drop_pool(&self.outcomes, pool);
         drop_pool(&self.decision, pool);
+        drop_pool(&self.body_wait, pool);
         drop_pool(&self.attempts, pool);
         drop_pool(&self.retries, pool);
         drop_pool(&self.retries_denied, pool);
