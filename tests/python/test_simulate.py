@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import httpx
 import pytest
 
 from conftest import BINARY, PATIENCE, ROOT, run
@@ -171,6 +172,27 @@ def test_a_profile_is_fitted_and_used(tmp_path):
     done = run("simulate", "fit", str(tmp_path / "bad.csv"))
     assert done.returncode == 1 and done.stdout == ""
     assert "line 12: sequences" in done.stderr and "line 13: 2 values for 4 columns" in done.stderr
+
+
+def test_a_log_of_a_live_gateway_is_a_workload_under_other_policies(start, engine, tmp_path):
+    engines = [engine("--speed", "20", "--profile", "tiny") for _ in range(2)]
+    endpoints = [word for server in engines for word in ("--endpoint", server.url)]
+    log = tmp_path / "events.jsonl"
+    gateway = start(
+        "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--record", str(log), *endpoints
+    )
+    for number in range(30):
+        body = {"model": "llama", "prompt": f"Tell me about {number}. " * 20, "max_tokens": 8, "stream": number % 2 == 0}
+        httpx.post(f"{gateway.url}/v1/completions", json=body).raise_for_status()
+    assert gateway.stop() == 0
+    (tmp_path / "again.yaml").write_text(
+        "fleet: [{profile: tiny, count: 2}]\n"
+        "workload: {trace: {format: event-log, file: events.jsonl}}\n"
+        "policies: [round-robin, pointsman]\nseeds: 2\nduration: 60s\nwarmUp: 0s\n"
+    )
+    found = rows(str(tmp_path / "again.yaml"))
+    assert [row["policy"] for row in found] == ["round-robin", "pointsman"]
+    assert all(row["completed"] == row["offered"] > 0 for row in found), found
 
 
 def test_every_experiment_that_ships_runs():
