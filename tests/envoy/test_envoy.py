@@ -140,3 +140,4 @@ def test_flags_of_the_extension_are_understood_or_refused():
     assert refused.returncode != 0 and "--refresh-metrics-interval has no effect here" in refused.stderr
     printed = shared.run("epp", "--endpoint", "http://127.0.0.1:1", "-poolName=pointsman", "--print-envoy-config")
     assert printed.returncode == 0 and "override_host" in printed.stdout, printed.stderr
+    assert "numerator: 5, denominator: HUNDRED" in printed.stdout, "a sample of response bodies is the default"

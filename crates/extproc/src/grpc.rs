@@ -10,7 +10,7 @@ use futures_util::Stream;
 use hyper::body::Incoming;
 use prost::Message;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,6 +25,12 @@ const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// Room for a message's own fields, besides the body that it carries.
 const MESSAGE_MARGIN: usize = 1 << 20;
+
+/// What a stream keeps for its next message each way. Thousands of streams wait for tokens most of the time, and what a
+/// long body needs more it gets while it is there.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(1 << 10, 32 << 10)
+}
 
 /// Which services a port offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +131,10 @@ impl<E: Message> Encoder for Writer<E> {
     type Item = E;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+
     fn encode(&mut self, item: E, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
     }
@@ -135,6 +145,10 @@ pub(crate) struct Reader<D>(PhantomData<D>);
 impl<D: Message + Default> Decoder for Reader<D> {
     type Item = D;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
         D::decode(buffer).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))

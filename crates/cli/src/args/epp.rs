@@ -97,7 +97,7 @@ pub(crate) struct EnvoyArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", requires = "print_envoy_config")]
     pub(crate) envoy_admin: SocketAddr,
     /// In the bootstrap: which response bodies come to the picker
-    #[arg(long, value_enum, default_value_t = Bodies::Usage, requires = "print_envoy_config")]
+    #[arg(long, value_enum, default_value_t = Bodies::Sample, requires = "print_envoy_config")]
     pub(crate) response_bodies: Bodies,
     /// In the bootstrap: the percentage of requests that `--response-bodies sample` means
     #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100),
