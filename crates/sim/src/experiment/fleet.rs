@@ -53,7 +53,7 @@ pub(super) fn read(field: &Field<'_>, profiles: &Profiles, end: Option<Duration>
 fn read_members(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Option<Vec<Member>> {
     let profile =
         fields.required("profile", "write profile: llama-3-8b-h100").and_then(|f| profiles.find(&f));
-    let count = fields.get("count").map_or(Some(1), |f| f.u32_from(1));
+    let count = fields.get("count").map_or(Some(1), |f| f.integer(1..=2_000));
     let slowness = fields.get("slowness").map_or(Some(1.0), |f| above_zero(&f, 1e3));
     let joins = fields.get("joins").and_then(|field| {
         let joins = duration(&field)?;
@@ -69,7 +69,7 @@ fn read_members(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Durati
     let joins = Time::ZERO + joins.unwrap_or_default();
     let changes = fields.get("changes").map(|field| read_changes(&field, joins, end)).unwrap_or_default();
     let member = Member { profile: profile?, slowness: slowness?, joins, changes };
-    Some(vec![member; count? as usize])
+    Some(vec![member; usize::try_from(count?).unwrap_or(0)])
 }
 
 /// What an engine is doing between its changes.

@@ -47,8 +47,16 @@ pub(super) fn read_times(fields: &mut Fields<'_>) -> Option<Times> {
 
 /// Reads the rates: a list, or `{from, to, by}`.
 pub(super) fn read_rates(field: &Field<'_>, length: Option<Duration>) -> Option<Vec<f64>> {
+    let is_too_many = |rate: f64| length.is_some_and(|length| rate * seconds(length) > MOST_REQUESTS);
+    let too_many = || format!("makes more than {MOST_REQUESTS:.0} requests a run");
     let rates = match field.shape() {
-        Shape::Map => field.fields(read_range).flatten()?,
+        Shape::Map => {
+            let rates = field.fields(read_range).flatten()?;
+            if rates.iter().any(|rate| is_too_many(*rate)) {
+                field.error(too_many(), "lower the rates, or the duration");
+            }
+            rates
+        }
         Shape::Number | Shape::Text | Shape::List => {
             let mut known: Vec<f64> = Vec::new();
             let rates = field.list(200, |item| {
@@ -57,9 +65,8 @@ pub(super) fn read_rates(field: &Field<'_>, length: Option<Duration>) -> Option<
                     item.error("stands there twice", "remove it");
                     return None;
                 }
-                if length.is_some_and(|length| rate * seconds(length) > MOST_REQUESTS) {
-                    let message = format!("makes more than {MOST_REQUESTS:.0} requests a run");
-                    item.error(message, "lower it, or the duration");
+                if is_too_many(rate) {
+                    item.error(too_many(), "lower it, or the duration");
                     return None;
                 }
                 known.push(rate);

@@ -1,6 +1,7 @@
 //! Experiments as files: those that ship load, broken ones name every mistake.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
+mod arbitrary;
 mod broken;
 mod documentation;
 mod jobs;

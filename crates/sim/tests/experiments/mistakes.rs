@@ -17,7 +17,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
         "fleets.yaml",
         &[
             "3:15: error: fleet[0].profile: there is no engine profile \"llama-9\" (fix: write one of …",
-            "4:39: error: fleet[1].count: is 0, outside 1 to 4294967295 (fix: write a number from 1 to 4294967295)",
+            "4:39: error: fleet[1].count: is 0, outside 1 to 2000 (fix: write a number from 1 to 2000)",
             "4:52: error: fleet[1].slowness: is 0: it must be above 0 (fix: write a number above 0)",
             "5:5: error: fleet[2].profile: is missing (fix: write profile: llama-3-8b-h100)",
             "5:23: error: fleet[2].joins: is not before the end of the experiment (fix: let it join earlier, or write a longer duration)",

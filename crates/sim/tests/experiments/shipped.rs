@@ -6,7 +6,7 @@ use pointsman_sim::{Jobs, Routing, simulate};
 
 use super::{folder, load_text};
 
-fn shipped() -> Vec<(String, String)> {
+pub(super) fn shipped() -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder()).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml"));

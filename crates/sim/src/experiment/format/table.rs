@@ -82,7 +82,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "required",
                 "A profile of `profiles`, or one that ships (`docs/engine-model.md`).",
             ),
-            field("count", "1 and up", "1", "How many of them."),
+            field("count", "1 to 2,000", "1", "How many of them; 2,000 in a fleet."),
             field("slowness", "above 0", "1", "Factor on the time of every step."),
             field("joins", "duration", "0s", "When they become ready, with empty caches."),
             field("changes", "list", "none", "What happens to each of them, in order of time."),

@@ -1,0 +1,64 @@
+//! `workload.trace`: recorded requests.
+
+use std::sync::Arc;
+
+use pointsman_config::document::{Field, Fields};
+
+use super::Reading;
+use crate::workload::Trace;
+use crate::workload::traces::TraceFormat;
+
+/// Formats of traces: others' publications, or a gateway's own log.
+const EVENT_LOG: &str = "event-log";
+
+/// The trace, and whether it is a gateway's event log.
+pub(super) fn read(fields: &mut Fields<'_>, reading: &Reading<'_, '_>) -> (Option<Arc<Trace>>, bool) {
+    let formats = TraceFormat::ALL.map(|format| (format.name(), Some(format)));
+    let formats: Vec<(&'static str, Option<TraceFormat>)> =
+        formats.into_iter().chain([(EVENT_LOG, None)]).collect();
+    let format = fields.required("format", "write format: azure, mooncake, burstgpt or event-log");
+    let format = format.and_then(|field| field.choice(&formats));
+    let file = fields.required("file", "write the trace's path");
+    let holes = fields.get("holes");
+    if let (Some(None), Some(field)) = (format, &holes) {
+        field.error("has no effect: an event log says itself where something is missing", "remove it");
+    }
+    let keep_holes = holes.and_then(|f| f.choice(&[("keep", true), ("refuse", false)])).unwrap_or(false);
+    let is_log = format == Some(None);
+    let trace = format.zip(file).and_then(|(format, file)| read_rows(format, &file, keep_holes, reading));
+    (trace, is_log)
+}
+
+fn read_rows(
+    format: Option<TraceFormat>,
+    file: &Field<'_>,
+    keep_holes: bool,
+    reading: &Reading<'_, '_>,
+) -> Option<Arc<Trace>> {
+    let trace = match format {
+        Some(format) => reading.sources.read(file, |source| format.read(source, keep_holes))?,
+        None => match reading.sources.files.recorded(file.text_up_to(4_096)?) {
+            Ok(requests) => {
+                let trace = Trace::recorded(requests);
+                if trace.is_none() {
+                    file.error("the log has no request", "name another log");
+                }
+                trace?
+            }
+            Err(why) => {
+                file.error(format!("cannot be read: {why}"), "write a path from the experiment's folder on");
+                return None;
+            }
+        },
+    };
+    if let (Some((most, profile)), None) = (&reading.limit, reading.cut_at) {
+        let (longest, row) = trace.longest();
+        if longest > u64::from(*most) {
+            let message =
+                format!("request {} has {longest} tokens, and {profile} takes {most} at most", row + 1);
+            file.error(message, format!("write workload.cutAt: {most}, or a profile with more"));
+            return None;
+        }
+    }
+    Some(Arc::new(trace))
+}
