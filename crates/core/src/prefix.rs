@@ -11,7 +11,7 @@
 //! hashes are chained and holdings are prefixes, so comparing a node's last hash may settle all of it, and a node
 //! whose holders were all found deeper down need not be looked at.
 //!
-//! Costs, with *n* nodes along a chain (blocks ÷ 255, and one for each point where chains parted): a match takes
+//! Costs, with *n* nodes along a chain (blocks ÷ 255, and one for each point where chains parted; 256 at most): a match takes
 //! O(n + holders found), an insert O(n·log holders) and one copy of what is new; parting a node that is held takes
 //! O(its holders). Memory is 16 bytes per node and holder, 22 per node, 16 + 8 per block for a node of several blocks and
 //! 16 + 4 per holder where there are several: at most 39 per block and holder, near 10 for usual prompts.
@@ -40,6 +40,10 @@ pub(crate) const BUDGET: usize = 64 << 20;
 
 /// The most blocks in a node: their number fits a byte, and copying them is quick.
 const LONGEST_RUN: usize = 255;
+
+/// The most nodes along a prompt. What lies behind is not held: a client that sends a prompt and then all of its heads
+/// parts it block by block, and must not make each request with it slow.
+const MOST_NODES: usize = 256;
 
 /// The most requests of one holder that pin blocks, so that pins fit a byte.
 const MOST_PINNING: u16 = 255;
@@ -205,7 +209,7 @@ impl PrefixIndex {
     pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) {
         lengths.clear();
         lengths.resize(self.slots.len(), 0);
-        self.walk(chain);
+        self.walk(chain, MOST_NODES);
         let mut found = 0;
         for (node, start, agreed) in self.walked.iter().rev().copied() {
             let members = self.members(node);
@@ -255,7 +259,8 @@ impl PrefixIndex {
         }
         let slot = &mut self.slots[holder.slot()];
         slot.pinning = slot.pinning.saturating_sub(1);
-        self.walk(chain);
+        // Since then others may have parted nodes, each of them within its own first ones: never many.
+        self.walk(chain, usize::MAX);
         self.path.clear();
         for position in 0..self.walked.len() {
             let Some(id) = self.hold_of(self.walked[position].0, holder.slot) else { break };

@@ -101,6 +101,8 @@ impl Pool {
         self.prefixes.index.sweep(SWEPT);
         let endpoint = &mut self.endpoints.all_mut()[at];
         let prefixes = &mut self.prefixes;
+        let expected = prefixes.found_tokens(endpoint.cache.holder, facts);
+        endpoint.cache.expect(expected, facts.prompt_tokens);
         if !has_blocks(facts) || endpoint.life == Life::Gone {
             self.shrink_cache(at);
             return None;
@@ -108,8 +110,6 @@ impl Pool {
         let block_tokens = f64::from(facts.block_tokens);
         let mean = if prefixes.block_tokens > 0.0 { prefixes.block_tokens } else { block_tokens };
         prefixes.block_tokens = mean * KEPT + block_tokens * (1.0 - KEPT);
-        let expected = prefixes.found_tokens(endpoint.cache.holder, facts);
-        endpoint.cache.expect(expected, facts.prompt_tokens);
         let holder = match endpoint.cache.holder {
             Some(holder) => holder,
             None => *endpoint.cache.holder.insert(prefixes.index.join()?),
@@ -133,13 +133,17 @@ impl Pool {
         let tokens = placed.held.map_or(0, |held| held.tokens);
         endpoint.cache.indexed = endpoint.cache.indexed.saturating_sub(tokens);
         let Some(holder) = endpoint.cache.holder else { return };
+        // What it used in a cache that was lost is lost.
+        if placed.held.is_some_and(|held| held.holder != holder) {
+            return;
+        }
         if !placed.prefilling {
             let output = output.unwrap_or(placed.pace.output);
             let unnamed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
             let blocks = unnamed as f64 / prefixes.block_tokens.max(1.0);
             prefixes.index.add_unnamed(holder, whole(blocks).min(MOST_UNNAMED));
         }
-        if let Some(held) = placed.held.filter(|held| held.holder == holder) {
+        if let Some(held) = placed.held {
             let chain = &facts.blocks[..facts.blocks.len().min(held.blocks as usize)];
             if held.pinned {
                 prefixes.index.release(holder, chain);

@@ -324,6 +324,35 @@ fn requests_past_the_number_that_can_pin_are_held_without() {
     assert_eq!(index.blocks(holder), 0);
 }
 
+#[test]
+fn a_prompt_sent_head_by_head_costs_a_bounded_number_of_nodes() {
+    let mut index = PrefixIndex::new(ROOMY, 1);
+    let holder = index.join().unwrap();
+    let chain = blocks_of(0..2_000);
+    let mut pinned = vec![(index.insert(holder, &chain, true).blocks as usize, 2_000)];
+    // From the tail on, which parts the most.
+    for length in (1..2_000).rev().step_by(8) {
+        let inserted = index.insert(holder, &chain[..length], true);
+        if inserted.pinned {
+            pinned.push((inserted.blocks as usize, length));
+        }
+    }
+    for length in 1..2_000 {
+        index.insert(holder, &chain[..length], false);
+    }
+    assert!(index.nodes.len() <= 2 * MOST_NODES + LONGEST_RUN, "{}", index.nodes.len());
+    let mut lengths = Vec::new();
+    index.find_holders(&chain, &mut lengths);
+    assert!((200..2_000).contains(&lengths[holder.slot()]));
+    for (blocks, length) in pinned {
+        index.release(holder, &chain[..blocks.min(length)]);
+    }
+    index.shrink(holder, 0, usize::MAX);
+    assert_eq!((index.blocks(holder), index.nodes.len()), (0, 0), "every pin was taken back");
+    assert_eq!(index.insert(holder, &blocks_of(0..100_000), true).blocks, 65_280);
+    index.check(&[holder]).unwrap();
+}
+
 /// Bytes per block and holder when so many holders have so many prompts of so many blocks, all told apart.
 fn bytes_per_block(holders: usize, prompts: u64, blocks: u64) -> f64 {
     let mut index = PrefixIndex::new(16 << 20, 1);

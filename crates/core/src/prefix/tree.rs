@@ -2,7 +2,7 @@
 
 use super::cells::{Hold, Node};
 use super::slab::{Array, NONE};
-use super::{LONGEST_RUN, PrefixIndex};
+use super::{LONGEST_RUN, MOST_NODES, PrefixIndex};
 use crate::ids::BlockHash;
 
 /// Nodes per bucket when the index is full.
@@ -98,11 +98,13 @@ impl PrefixIndex {
         agreed
     }
 
-    /// Notes the nodes along the chain.
-    pub(super) fn walk(&mut self, chain: &[BlockHash]) {
+    /// Notes up to `most` nodes along the chain.
+    pub(super) fn walk(&mut self, chain: &[BlockHash], most: usize) {
         self.walked.clear();
         let mut start = 0;
-        while let Some(node) = chain.get(start).and_then(|first| self.find(*first)) {
+        while self.walked.len() < most
+            && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
+        {
             let agreed = self.agreed(node, &chain[start..]);
             self.walked.push((node, start, agreed));
             start += agreed;
@@ -136,7 +138,9 @@ impl PrefixIndex {
     pub(super) fn lay(&mut self, slot: u16, chain: &[BlockHash]) -> usize {
         self.path.clear();
         let mut start = 0;
-        while let Some(node) = chain.get(start).and_then(|first| self.find(*first)) {
+        while self.path.len() < MOST_NODES
+            && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
+        {
             let agreed = self.agreed(node, &chain[start..]);
             if agreed < self.len(node) && !self.part(node, agreed) {
                 return start;
@@ -145,7 +149,7 @@ impl PrefixIndex {
             self.path.push(id);
             start += agreed;
         }
-        for run in chain[start..].chunks(LONGEST_RUN) {
+        for run in chain[start..].chunks(LONGEST_RUN).take(MOST_NODES - self.path.len()) {
             let Some(id) = self.add_node(slot, run) else { return start };
             self.path.push(id);
             start += run.len();
