@@ -65,13 +65,22 @@ pub struct Entrant {
     pub information: Information,
 }
 
-/// A name that [`Experiment::select`] does not know.
+/// What [`Experiment::select`] cannot make an experiment of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no policy {name:?}; this experiment has {here}, and there are {others}")]
-pub struct UnknownPolicy {
-    name: String,
-    here: String,
-    others: String,
+pub enum SelectionError {
+    /// A name that is neither in the experiment nor that of a policy or bound.
+    #[error("there is no policy {name:?}; this experiment has {here}, and there are {others}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The experiment's entrants.
+        here: String,
+        /// Every policy and bound.
+        others: String,
+    },
+    /// Bounds, and no policy that they could stand beside.
+    #[error("only bounds are named, which stand beside policies: name a policy too")]
+    OnlyBounds,
 }
 
 /// The files that an experiment names, by their paths as written there: relative to the experiment's folder.
@@ -141,8 +150,8 @@ impl Experiment {
     /// the first policy named.
     ///
     /// # Errors
-    /// The first name that is neither here nor known; nothing changes then.
-    pub fn select(&mut self, names: &[String]) -> Result<(), UnknownPolicy> {
+    /// The first name that is neither here nor known, or bounds alone; nothing changes then.
+    pub fn select(&mut self, names: &[String]) -> Result<(), SelectionError> {
         let mut chosen: Vec<Entrant> = Vec::new();
         for name in names {
             let here = self.entrants.iter().find(|entrant| *entrant.name == **name).cloned();
@@ -153,8 +162,7 @@ impl Experiment {
         }
         let is_policy = |entrant: &Entrant| !matches!(entrant.routing, Routing::Bound(_));
         let Some(first) = chosen.iter().position(is_policy) else {
-            // Bounds alone have nothing to stand beside.
-            return names.first().map_or(Ok(()), |name| Err(self.unknown(name)));
+            return if names.is_empty() { Ok(()) } else { Err(SelectionError::OnlyBounds) };
         };
         let baseline = self.entrants.get(self.baseline).map(|entrant| Arc::clone(&entrant.name));
         let kept = chosen.iter().position(|entrant| Some(&entrant.name) == baseline.as_ref());
@@ -169,9 +177,9 @@ impl Experiment {
         Some(Entrant { name: name.into(), routing, information })
     }
 
-    fn unknown(&self, name: &str) -> UnknownPolicy {
+    fn unknown(&self, name: &str) -> SelectionError {
         let here: Vec<&str> = self.entrants.iter().map(|entrant| &*entrant.name).collect();
         let others: Vec<&str> = Routing::all().map(|routing| routing.name()).collect();
-        UnknownPolicy { name: name.to_owned(), here: here.join(", "), others: others.join(", ") }
+        SelectionError::Unknown { name: name.to_owned(), here: here.join(", "), others: others.join(", ") }
     }
 }

@@ -6,6 +6,7 @@ mod broken;
 mod documentation;
 mod jobs;
 mod mistakes;
+mod selection;
 mod shipped;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use pointsman_config::SourceText;
 
+use crate::scenario::{Information, Prefixes};
+
 use super::super::load;
+use super::super::values::parse_duration;
 use super::table::SECTIONS;
 
 /// Names that a reader knows at the mapping where `zzzzzzzzzzzz: 1` stands in `text`, by what it says of that name.
@@ -69,4 +72,34 @@ fn every_field_says_what_it_takes_and_the_tables_are_whole() {
             }
         }
     }
+}
+
+#[test]
+fn the_documented_defaults_of_information_are_those_of_the_code() {
+    let section = SECTIONS.iter().find(|section| section.path == "information").unwrap();
+    let default = Information::default();
+    let routers = default.routers.to_string();
+    let tokens = default.block_tokens.to_string();
+    let times = [
+        ("scrapeEvery", default.scrape_every.unwrap()),
+        ("scrapeIdleEvery", default.scrape_idle_every),
+        ("scrapeDelay", default.scrape_delay),
+        ("networkDelay", default.network_delay),
+        ("progressEvery", default.progress_every),
+    ];
+    let documented = |name| section.fields.iter().find(|field| field.name == name).unwrap().default;
+    for (name, time) in times {
+        assert_eq!(parse_duration(documented(name)), Some(time), "{name}");
+    }
+    assert_eq!((documented("routers"), documented("blockTokens")), (&*routers, &*tokens));
+    let flags = [
+        ("tokensSeen", default.tokens_seen),
+        ("usageSeen", default.usage_seen),
+        ("sharedState", default.shared_state),
+    ];
+    for (name, flag) in flags {
+        assert_eq!(documented(name), flag.to_string(), "{name}");
+    }
+    assert_eq!((default.prefixes, documented("prefixes")), (Prefixes::Approximate, "approximate"));
+    assert!(default.blackouts.is_empty() && default.scrape_loss == 0.0);
 }
