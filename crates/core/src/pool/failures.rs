@@ -156,3 +156,17 @@ fn one_endpoint_out_of_balance_leaves_the_others_their_prefixes() {
     };
     check(Failure::FleetWideGate, hit_rate, |(hit_rate, ..)| *hit_rate > 0.7);
 }
+/// Agents' turns, one after the other, with one system prompt: nothing is ever in flight at a decision, and the
+/// endpoint that holds the system prompt is always the cheaper one. Two caches hold all sessions, one does not.
+#[test]
+fn paced_sessions_with_a_common_prompt_use_every_cache() {
+    let mut fleet = Fleet::new(1, &[1.0; 2], 6_000, None);
+    for turn in 0..8 {
+        for session in 0..56 {
+            let facts = prompt(0, 100, 20 * (turn + 1), session);
+            fleet.run(&[Arrival { at: Duration::ZERO, facts, output: 5 }]);
+        }
+    }
+    // One endpoint alone reaches 0.68; turns dealt to the endpoint of their session reach 0.89.
+    assert!(fleet.hit_rate() > 0.8, "{} {:?}", fleet.hit_rate(), fleet.served());
+}
