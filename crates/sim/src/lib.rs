@@ -12,6 +12,7 @@
 pub mod engine;
 pub mod experiment;
 pub mod fit;
+pub mod fuzz;
 mod job;
 mod outcome;
 mod scenario;

@@ -62,6 +62,45 @@ pub(crate) struct SimulateArgs {
 pub(crate) enum SimulateCommand {
     /// Make an engine profile from measured steps or requests
     Fit(FitArgs),
+    /// Search for a workload on which a policy does badly
+    Fuzz(FuzzArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Draws fleets and workloads at random, changes those on which the policy's p90 of E2E is worst beside
+the best of its rivals, and in the end runs the worst again with fresh seeds. The same arguments find
+the same shapes, whatever the number of threads.
+
+Examples:
+  pointsman simulate fuzz                              attack the default
+  pointsman simulate fuzz --policy lpwl --budget 200   see how far another rule can be driven
+  pointsman simulate fuzz --keep finds                 write what it finds as experiments")]
+pub(crate) struct FuzzArgs {
+    /// The policy to attack
+    #[arg(long, value_name = "NAME", default_value = "pointsman")]
+    pub(crate) policy: String,
+    /// A policy to compare it with; may be repeated [default: eight that are often best]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) against: Vec<String>,
+    /// How many shapes to try
+    #[arg(long, value_name = "N", default_value_t = 96)]
+    pub(crate) budget: usize,
+    /// Where the search starts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Of the worst shapes found, how many to run again, each with five fresh seeds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) confirm: usize,
+    /// Write each confirmed shape whose ratio is above 1.03 into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Threads; without it, one for each core
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]

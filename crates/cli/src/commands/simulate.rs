@@ -3,6 +3,7 @@
 mod cells;
 mod command;
 mod fit;
+mod fuzz;
 mod recorded;
 mod setup;
 mod state;
@@ -17,8 +18,10 @@ use crate::args::simulate::{SimulateArgs, SimulateCommand};
 use command::CommandLine;
 
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
-    if let Some(SimulateCommand::Fit(args)) = &args.command {
-        return fit::run(args);
+    match &args.command {
+        Some(SimulateCommand::Fit(args)) => return fit::run(args),
+        Some(SimulateCommand::Fuzz(args)) => return fuzz::run(args),
+        None => {}
     }
     let Some(file) = &args.file else {
         print!("{}", pointsman_sim::experiment::explain_format());
