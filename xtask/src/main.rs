@@ -3,6 +3,7 @@
 
 mod layers;
 mod licences;
+mod placement;
 mod python;
 mod sources;
 mod step;
@@ -21,6 +22,8 @@ cargo xtask COMMAND
   tidy          dependency rules, licences, file sizes, words that do not belong here
   python        the openai Python client against the built binary (installs it into .cache/python)
   envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
+  placement     measure what placement achieves, and write it into docs/placement.md (most of an
+                hour); with --short a few figures, printed only
   vllm          the gateway in front of two real vLLM servers on the CPU: needs 3 GB of disk and the
                 package registry; not part of `test`
 ";
@@ -33,6 +36,11 @@ fn main() -> ExitCode {
         "tidy" => tidy(),
         "python" => build().and_then(|()| python::client_tests()),
         "envoy" => build().and_then(|()| python::envoy_tests()),
+        "placement" => {
+            let short = std::env::args().any(|argument| argument == "--short");
+            let extent = if short { placement::Extent::Short } else { placement::Extent::Full };
+            build().and_then(|()| placement::measure(extent))
+        }
         "vllm" => build().and_then(|()| python::vllm_tests()),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -54,6 +62,7 @@ fn test() -> Result<()> {
     Step::new("unit, property and protocol tests").run(cargo(&["test", "--workspace", "--quiet"]))?;
     Step::new("benches run").run(cargo(&["test", "--workspace", "--benches", "--quiet"]))?;
     build()?;
+    placement::measure(placement::Extent::Short)?;
     python::client_tests()?;
     python::envoy_tests()?;
     println!("all tests passed");

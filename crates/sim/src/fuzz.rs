@@ -192,15 +192,22 @@ impl Shape {
             let _ = writeln!(text, "  arrivals: {{kind: gamma, cv: {cv}}}");
         }
         text.push_str("  classes:\n");
-        let prefixes = (*groups > 0)
-            .then(|| format!("      prefixes: {{groups: {groups}, zipf: {zipf}, tokens: {head}}}\n"))
-            .unwrap_or_default();
+        let prefixes = match groups {
+            0 => String::new(),
+            1 => format!("      prefixes: {{groups: 1, tokens: {head}}}\n"),
+            _ => format!("      prefixes: {{groups: {groups}, zipf: {zipf}, tokens: {head}}}\n"),
+        };
         self.class(&mut text, 1.0 - self.giants, self.prompt, &prefixes);
         if self.giants > 0.0 {
-            let prompt = (self.prompt * GIANT).min(engine.longest() / 2);
-            self.class(&mut text, self.giants, prompt, "");
+            self.class(&mut text, self.giants, self.giant(), "");
         }
-        let _ = writeln!(text, "  cutAt: {}", engine.longest());
+        // A cut that cuts nothing is a mistake. Lengths go up to ten deviations above their mean.
+        let most = |mean: u32| f64::from(mean) + 10.0 * rounded(f64::from(mean) * self.spread);
+        let giant = if self.giants > 0.0 { self.giant() } else { 0 };
+        let longest = most(self.output) + f64::max(f64::from(*head) + most(self.prompt), most(giant));
+        if longest > f64::from(engine.longest()) {
+            let _ = writeln!(text, "  cutAt: {}", engine.longest());
+        }
         let _ =
             writeln!(text, "information: {{scrapeEvery: {scrape}ms}}\npolicies: [{}]", policies.join(", "));
         let _ = writeln!(
@@ -210,6 +217,11 @@ impl Shape {
             seconds / 4
         );
         text
+    }
+
+    /// Mean tokens of a giant's prompt.
+    fn giant(&self) -> u32 {
+        (self.prompt * GIANT).min(self.engine.longest() / 2)
     }
 
     fn class(&self, text: &mut String, weight: f64, prompt: u32, prefixes: &str) {
