@@ -15,8 +15,8 @@ use crate::scenario::{Information, Prefixes};
 use crate::workload::{Arrivals, Workload};
 
 pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Problem>> {
-    let sources = Sources { files, problems: RefCell::default() };
-    let name = stem(&source.name);
+    let (folder, name) = split(&source.name);
+    let sources = Sources { files, folder, problems: RefCell::default() };
     let options = Options::default();
     let read = document::read(source, &options, |root| {
         root.fields(|fields| read_experiment(fields, name, &sources)).flatten()
@@ -27,10 +27,11 @@ pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment,
     })
 }
 
-/// A file's name without folder and ending.
-fn stem(name: &str) -> &str {
-    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml")).unwrap_or(file)
+/// The folder of a file, with the separator behind it, and its name without ending.
+fn split(name: &str) -> (&str, &str) {
+    let (folder, file) = name.split_at(name.rfind(['/', '\\']).map_or(0, |place| place + 1));
+    let name = file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml"));
+    (folder, name.unwrap_or(file))
 }
 
 fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -> Option<Experiment> {

@@ -16,6 +16,8 @@ use crate::workload::{Arrivals, Choice, Class, Lengths, Workload};
 /// Files that an experiment names, and what is wrong in them.
 pub(super) struct Sources<'f> {
     pub(super) files: &'f dyn Files,
+    /// The experiment's folder, as far as its name has one, with the separator behind it.
+    pub(super) folder: &'f str,
     pub(super) problems: RefCell<Vec<Problem>>,
 }
 
@@ -27,8 +29,9 @@ impl Sources<'_> {
         read: impl FnOnce(&SourceText) -> Result<T, Vec<Problem>>,
     ) -> Option<T> {
         let text = file_text(field, self.files)?;
-        let name = field.text()?;
-        match read(&SourceText::new(name, text)) {
+        let path = field.text()?;
+        let folder = if path.starts_with('/') { "" } else { self.folder };
+        match read(&SourceText::new(format!("{folder}{path}"), text)) {
             Ok(value) => Some(value),
             Err(problems) => {
                 field.error("cannot be used: its own lines say why", "mend the file, or name another");

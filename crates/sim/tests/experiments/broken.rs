@@ -39,3 +39,13 @@ fn every_broken_file_names_every_mistake() {
         assert_eq!(found.len(), expected.len(), "{name}");
     }
 }
+
+#[test]
+fn a_trace_is_named_from_where_the_experiment_is() {
+    let text = "fleet: [{profile: tiny}]\nworkload: {trace: {format: azure, file: ../empty.csv}}";
+    let files = |path: &str| if path == "../empty.csv" { Ok(Arc::from("")) } else { Err(path.to_owned()) };
+    let problems = load(&SourceText::new("some/folder/test.yaml", text), &files).unwrap_err();
+    let places: Vec<&str> = problems.iter().map(|problem| &*problem.file).collect();
+    assert_eq!(places, ["some/folder/test.yaml", "some/folder/../empty.csv"]);
+    assert_eq!(problems[1].message, "the trace has no request");
+}

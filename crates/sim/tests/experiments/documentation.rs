@@ -5,6 +5,7 @@ use std::path::Path;
 use pointsman_sim::experiment::explain_format;
 
 use super::load_text;
+use super::shipped::shipped;
 
 fn guide() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/simulator.md");
@@ -33,5 +34,13 @@ fn every_experiment_in_the_guide_loads() {
     for (number, block) in blocks.iter().enumerate() {
         load_text(&format!("block-{number}.yaml"), block)
             .unwrap_or_else(|problems| panic!("{block}: {problems:#?}"));
+    }
+}
+
+#[test]
+fn the_guide_names_every_experiment_that_ships() {
+    let guide = guide();
+    for (name, _) in shipped() {
+        assert!(guide.contains(&format!("(../experiments/{name})")), "{name}");
     }
 }
