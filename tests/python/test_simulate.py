@@ -67,6 +67,15 @@ def test_policies_rates_and_seeds_are_chosen_on_the_command_line(small):
     assert [row["seeds"] for row in one] == [1]
 
 
+def test_the_knee_is_searched_for_between_the_rates(small):
+    done = run("simulate", small, "--rate", "20,200", "--seeds", "1", "--policy", "pointsman", "--knee", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [row["rate"] for row in result["rows"]] == [20, 200], "what was tried on the way is no row"
+    (knee,) = result["knees"]
+    assert 20 < knee["stable"] < knee["unstable"] <= 1.02 * knee["stable"] < 200
+
+
 def test_an_unknown_policy_is_answered_with_the_known_ones(small):
     done = run("simulate", small, "--policy", "best")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

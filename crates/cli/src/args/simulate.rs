@@ -40,6 +40,9 @@ pub(crate) struct SimulateArgs {
     /// A seed, instead of the experiment's; may be repeated, or several as 1,2
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seed: Vec<u64>,
+    /// Search between the rates for where each policy stops keeping up, to 2 %
+    #[arg(long)]
+    pub(crate) knee: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@ mod cells;
 mod command;
 mod fit;
 mod fuzz;
+mod knee;
 mod recorded;
 mod setup;
 mod state;

@@ -55,6 +55,8 @@ struct Work<R> {
 
 /// Cells being worked on. Dropping it stops the threads at their next cell; nobody waits for those under way.
 pub(super) struct Working {
+    /// How many there are.
+    pub(super) cells: usize,
     pub(super) done: mpsc::UnboundedReceiver<Done>,
     pub(super) progress: Arc<Progress>,
     stop: Box<dyn Fn() + Send>,
@@ -73,7 +75,7 @@ where
     R: Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync + 'static,
 {
     cells.sort_by_key(|cell| std::cmp::Reverse(cell.requests));
-    let threads = threads.min(cells.len());
+    let (count, threads) = (cells.len(), threads.min(cells.len()));
     let (report, done) = mpsc::unbounded_channel();
     let progress = Arc::new(Progress::default());
     let work = Arc::new(Work {
@@ -88,7 +90,7 @@ where
         std::thread::spawn(move || work.take_cells(&report));
     }
     let stop = Box::new(move || work.stop.store(true, Ordering::Relaxed));
-    Working { done, progress, stop }
+    Working { cells: count, done, progress, stop }
 }
 
 impl<R> Work<R>

@@ -29,6 +29,9 @@ impl CommandLine {
         if let Some(seeds) = args.seeds {
             runs.extend(["--seeds".to_owned(), seeds.to_string()]);
         }
+        if args.knee {
+            runs.push("--knee".to_owned());
+        }
         let mut output = Vec::new();
         for (option, value) in [("--report", path(&args.report)), ("--state", path(&args.state))] {
             if let Some(value) = value {

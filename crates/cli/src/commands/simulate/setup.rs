@@ -37,10 +37,17 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
         }
     };
     change(&mut experiment, args)?;
-    let about = about(&experiment, &text, command);
-    let cells = cells(&experiment);
-    let names: Vec<(String, Role)> = experiment.entrants.iter().map(named).collect();
-    Ok(Some(Setup { about, text, arms: names.into(), cells, run: Arc::new(runner(experiment)) }))
+    let experiment = Arc::new(experiment);
+    let mut setup = Setup {
+        about: about(&experiment, &text, command),
+        text,
+        arms: experiment.entrants.iter().map(named).collect(),
+        cells: Vec::new(),
+        duration: experiment.duration,
+        run: Arc::new(runner(Arc::clone(&experiment))),
+    };
+    setup.cells = cells(&experiment, &setup);
+    Ok(Some(setup))
 }
 
 /// The files beside an experiment.
@@ -89,25 +96,23 @@ fn named(entrant: &Entrant) -> (String, Role) {
 }
 
 /// Every entrant at every rate with every seed.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates; about as many will do"
-)]
-fn cells(experiment: &Experiment) -> Vec<Cell> {
+fn cells(experiment: &Experiment, setup: &Setup) -> Vec<Cell> {
     let mut cells = Vec::new();
     for arm in 0..experiment.entrants.len() {
         for &rate in &experiment.rates {
-            let requests = (rate * experiment.duration.as_secs_f64()).round() as u64;
-            cells.extend(experiment.seeds.iter().map(|&seed| Cell { arm, rate, seed, requests }));
+            cells.extend(experiment.seeds.iter().map(|&seed| setup.cell(arm, rate, seed)));
         }
     }
     cells
 }
 
-fn runner(experiment: Experiment) -> impl Fn(&Cell, &Progress) -> Result<report::SeedResult> + Send + Sync {
+fn runner(
+    experiment: Arc<Experiment>,
+) -> impl Fn(&Cell, &Progress) -> Result<report::SeedResult> + Send + Sync {
     let endpoints = endpoints(&experiment);
     let shares_prefixes = shares_prefixes(&experiment.workload);
+    // A report shows the load of its first seed's runs only.
+    let shown = experiment.seeds.iter().copied().min();
     move |cell, progress| {
         let entrant = &experiment.entrants[cell.arm];
         let mut jobs = Counted { jobs: experiment.jobs(cell.rate, cell.seed), left: cell.requests, progress };
@@ -123,7 +128,7 @@ fn runner(experiment: Experiment) -> impl Fn(&Cell, &Progress) -> Result<report:
             warm_up: experiment.warm_up,
             duration: experiment.duration,
             shares_prefixes,
-            endpoints: &endpoints,
+            endpoints: if Some(cell.seed) == shown { &endpoints } else { &[] },
         };
         Ok(summarise(&of, &outcome))
     }

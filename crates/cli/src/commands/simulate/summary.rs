@@ -22,7 +22,7 @@ pub(super) struct RunOf<'a> {
     pub(super) duration: Duration,
     /// Whether prompts have anything in common.
     pub(super) shares_prefixes: bool,
-    /// The names of the engines.
+    /// The names of the engines; empty where their load over time is not wanted.
     pub(super) endpoints: &'a [String],
 }
 
@@ -90,9 +90,9 @@ fn milliseconds(value: f32) -> Duration {
 
 fn series(of: &RunOf<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
     let point = |point: &LoadPoint| EndpointPoint {
-        seconds: f64::from(point.at),
+        seconds: thousandths(point.at),
         in_flight: f64::from(point.requests),
-        kv_use: f64::from(point.kv_use),
+        kv_use: thousandths(point.kv_use),
     };
     let named = of.endpoints.iter().zip(engines);
     named
@@ -101,6 +101,11 @@ fn series(of: &RunOf<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
             points: points.iter().map(point).collect(),
         })
         .collect()
+}
+
+/// Digits enough for a plot, and few enough for a file of many points.
+fn thousandths(value: f32) -> f64 {
+    (f64::from(value) * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use pointsman_report::sweep::{Role, sweep_json, sweep_table};
+use pointsman_report::sweep::{Knee, Role, sweep_json, sweep_table};
 use pointsman_report::{Experiment, Random, SeedResult, Sweep};
+use tokio_util::sync::CancellationToken;
 
 use super::cells::{self, Cell, Done, Progress, Working};
 use super::command::CommandLine;
+use super::knee::Search;
 
 use super::state::State;
 use crate::args::simulate::SimulateArgs;
@@ -34,6 +36,8 @@ pub(super) struct Setup {
     /// The names of policies and bounds, in the order of the file.
     pub(super) arms: Arc<[(String, Role)]>,
     pub(super) cells: Vec<Cell>,
+    /// For how long requests arrive.
+    pub(super) duration: Duration,
     pub(super) run: Arc<RunCell>,
 }
 
@@ -47,63 +51,118 @@ enum Ending {
 pub(super) async fn run(setup: Setup, args: &SimulateArgs, command: &CommandLine) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let mut keeping = Keeping::open(&setup, args)?;
-    let known = std::mem::take(&mut keeping.results);
-    let left: Vec<Cell> =
-        setup.cells.iter().filter(|cell| !known.iter().any(|run| setup.is_of(cell, run))).copied().collect();
-    let bar = bar(&setup.cells, &left);
-    let simulate = Arc::clone(&setup.run);
-    let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, usize::from);
-    let mut working = cells::start(left, threads, move |cell, progress| simulate(cell, progress));
-    keeping.results = known;
-    let ending = tokio::select! {
-        ending = collect(&mut working, &mut keeping, &bar, &setup, command) => ending?,
-        () = stop.cancelled() => Ending::Interrupted,
+    let sweeping = Sweeping {
+        setup: &setup,
+        command,
+        threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, usize::from),
+        stop,
     };
-    drop(working);
-    bar.finish_and_clear();
-    finish(&setup, args, command, keeping, &ending)
+    let mut ending = sweeping.work(&setup.cells, &mut keeping).await?;
+    let mut knees = Vec::new();
+    if args.knee && matches!(ending, Ending::Complete) {
+        let mut search = Search::new(&setup, &keeping.results);
+        while matches!(ending, Ending::Complete) {
+            let cells = search.cells();
+            if cells.is_empty() {
+                break;
+            }
+            ending = sweeping.work(&cells, &mut keeping).await?;
+            search.learn(&keeping.results);
+        }
+        knees = search.into_knees();
+    }
+    finish(&setup, args, command, keeping, &ending, knees)
 }
 
 impl Setup {
+    /// The policy or bound of that name.
+    pub(super) fn arm(&self, name: &str) -> Option<usize> {
+        self.arms.iter().position(|(known, _)| known == name)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; about as many will do"
+    )]
+    pub(super) fn cell(&self, arm: usize, rate: f64, seed: u64) -> Cell {
+        let requests = (rate * self.duration.as_secs_f64()).round() as u64;
+        Cell { arm, rate, seed, requests }
+    }
+
+    pub(super) fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.cells.iter().map(|cell| cell.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
+    /// The runs of these cells in their order, whatever order they finished in.
+    pub(super) fn sorted(&self, cells: &[Cell], results: &[SeedResult]) -> Vec<SeedResult> {
+        cells.iter().filter_map(|cell| results.iter().find(|run| self.is_of(cell, run)).cloned()).collect()
+    }
+
     fn is_of(&self, cell: &Cell, run: &SeedResult) -> bool {
         let (name, role) = &self.arms[cell.arm];
         *name == run.policy && *role == run.role && cell.rate == run.rate && cell.seed == run.seed
     }
-
-    /// The runs in the order of the experiment, whatever order they finished in.
-    fn sorted(&self, results: &[SeedResult]) -> Vec<SeedResult> {
-        let of_cell = |cell: &Cell| results.iter().find(|run| self.is_of(cell, run)).cloned();
-        self.cells.iter().filter_map(of_cell).collect()
-    }
 }
 
-/// Takes in results until all are there or one failed.
-async fn collect(
-    working: &mut Working,
-    keeping: &mut Keeping,
-    bar: &ProgressBar,
-    setup: &Setup,
-    command: &CommandLine,
-) -> Result<Ending> {
-    let start = bar.position();
-    let mut tick = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                bar.set_position(start + working.progress.requests());
-            }
-            done = working.done.recv() => match done {
-                None => return Ok(Ending::Complete),
-                Some(Done { result: Ok(result), .. }) => {
-                    keeping.add(result)?;
-                    bar.set_message(format!("{} of {} runs", keeping.results.len(), setup.cells.len()));
+/// What all parts of a sweep have in common.
+struct Sweeping<'a> {
+    setup: &'a Setup,
+    command: &'a CommandLine,
+    threads: usize,
+    stop: CancellationToken,
+}
+
+impl Sweeping<'_> {
+    /// Simulates those of the cells that are not known yet.
+    async fn work(&self, cells: &[Cell], keeping: &mut Keeping) -> Result<Ending> {
+        let is_known = |cell: &Cell| keeping.results.iter().any(|run| self.setup.is_of(cell, run));
+        let left: Vec<Cell> = cells.iter().filter(|cell| !is_known(cell)).copied().collect();
+        let bar = bar(cells, &left);
+        let simulate = Arc::clone(&self.setup.run);
+        let mut working = cells::start(left, self.threads, move |cell, progress| simulate(cell, progress));
+        let ending = tokio::select! {
+            ending = self.collect(&mut working, keeping, &bar, cells.len()) => ending?,
+            () = self.stop.cancelled() => Ending::Interrupted,
+        };
+        bar.finish_and_clear();
+        Ok(ending)
+    }
+
+    /// Takes in results until all are there or one failed.
+    async fn collect(
+        &self,
+        working: &mut Working,
+        keeping: &mut Keeping,
+        bar: &ProgressBar,
+        wanted: usize,
+    ) -> Result<Ending> {
+        let start = bar.position();
+        let mut there = wanted - working.cells;
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    bar.set_position(start + working.progress.requests());
                 }
-                Some(Done { cell, result: Err(error) }) => {
-                    bar.suspend(|| {
-                        eprintln!("error: {}", crate::one_line(&error));
-                        eprintln!("repeat exactly this run with:\n  {}", command.of_cell(&setup.arms[cell.arm].0, &cell));
-                    });
-                    return Ok(Ending::Failed);
+                done = working.done.recv() => match done {
+                    None => return Ok(Ending::Complete),
+                    Some(Done { result: Ok(result), .. }) => {
+                        keeping.add(result)?;
+                        there += 1;
+                        bar.set_message(format!("{there} of {wanted} runs"));
+                    }
+                    Some(Done { cell, result: Err(error) }) => {
+                        let (name, _) = &self.setup.arms[cell.arm];
+                        bar.suspend(|| {
+                            eprintln!("error: {}", crate::one_line(&error));
+                            eprintln!("repeat exactly this run with:\n  {}", self.command.of_cell(name, &cell));
+                        });
+                        return Ok(Ending::Failed);
+                    }
                 }
             }
         }
@@ -117,9 +176,10 @@ fn finish(
     command: &CommandLine,
     mut keeping: Keeping,
     ending: &Ending,
+    knees: Vec<Knee>,
 ) -> Result<ExitCode> {
-    let results = setup.sorted(&keeping.results);
-    let sweep = Sweep::new(setup.about.clone(), &results, &mut Random::new(RESAMPLES));
+    let results = setup.sorted(&setup.cells, &keeping.results);
+    let sweep = Sweep::new(setup.about.clone(), &results, &mut Random::new(RESAMPLES)).with_knees(knees);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&sweep_json(&sweep))?);
     } else if !results.is_empty() {

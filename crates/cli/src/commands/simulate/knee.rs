@@ -1,0 +1,92 @@
+//! Where each policy stops keeping up, searched for between the rates of a sweep.
+
+use pointsman_report::sweep::{Knee, State};
+use pointsman_report::{Random, SeedResult, Sweep};
+
+use super::cells::Cell;
+use super::sweep::Setup;
+
+/// A knee is found when the rate that is too high is at most so much above the one that is not.
+const PRECISION: f64 = 1.02;
+
+/// Halves the stretch in which each policy's knee lies, all policies at once, until it is found.
+pub(super) struct Search<'a> {
+    setup: &'a Setup,
+    knees: Vec<Knee>,
+}
+
+impl<'a> Search<'a> {
+    /// From the knees that the sweep shows. A policy that kept up with every rate, or with none, is left at that.
+    pub(super) fn new(setup: &'a Setup, results: &[SeedResult]) -> Self {
+        let sweep =
+            Sweep::new(setup.about.clone(), &setup.sorted(&setup.cells, results), &mut Random::new(0));
+        Self { setup, knees: sweep.knees }
+    }
+
+    /// The runs that tell more; none when all is known.
+    pub(super) fn cells(&self) -> Vec<Cell> {
+        let setup = self.setup;
+        let probes = self.knees.iter().filter_map(|knee| Some((setup.arm(&knee.policy)?, probe(knee)?)));
+        probes
+            .flat_map(|(arm, rate)| setup.seeds().into_iter().map(move |seed| setup.cell(arm, rate, seed)))
+            .collect()
+    }
+
+    /// Takes in what those runs came to.
+    pub(super) fn learn(&mut self, results: &[SeedResult]) {
+        let runs = self.setup.sorted(&self.cells(), results);
+        let sweep = Sweep::new(self.setup.about.clone(), &runs, &mut Random::new(0));
+        for knee in &mut self.knees {
+            let row =
+                sweep.rows.iter().find(|row| row.policy == knee.policy && Some(row.rate) == probe(knee));
+            if let Some(row) = row {
+                match row.state {
+                    State::Stable => knee.stable = Some(row.rate),
+                    State::Backlogged | State::Overloaded => knee.unstable = Some(row.rate),
+                }
+            }
+        }
+    }
+
+    pub(super) fn into_knees(self) -> Vec<Knee> {
+        self.knees
+    }
+}
+
+/// The rate to try next: in the middle, to three digits or so.
+fn probe(knee: &Knee) -> Option<f64> {
+    let (low, high) = (knee.stable?, knee.unstable?);
+    if high <= low * PRECISION {
+        return None;
+    }
+    let digit = 10_f64.powf((high.log10() - 3.0).ceil());
+    let middle = (f64::midpoint(low, high) / digit).round() * digit;
+    (low < middle && middle < high).then_some(middle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_ends_near_the_knee() {
+        #[track_caller]
+        fn check(low: f64, high: f64, truth: f64) {
+            let mut knee = Knee { policy: String::new(), stable: Some(low), unstable: Some(high) };
+            let mut probes = 0;
+            while let Some(rate) = probe(&knee) {
+                probes += 1;
+                if rate < truth { knee.stable = Some(rate) } else { knee.unstable = Some(rate) }
+            }
+            let (low, high) = (knee.stable.unwrap_or(0.0), knee.unstable.unwrap_or(0.0));
+            assert!(low < truth && truth <= high && high <= low * PRECISION, "{low} to {high}");
+            assert!(probes <= 12, "{probes}");
+        }
+        check(200.0, 300.0, 287.0);
+        check(1.0, 1_000.0, 3.3);
+        check(0.01, 0.02, 0.0137);
+        for (stable, unstable) in [(None, Some(100.0)), (Some(100.0), None), (Some(100.0), Some(101.0))] {
+            assert_eq!(probe(&Knee { policy: String::new(), stable, unstable }), None);
+        }
+    }
+}
