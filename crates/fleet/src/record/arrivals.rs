@@ -57,7 +57,7 @@ pub fn arrivals(reader: impl BufRead) -> Result<Vec<RecordedArrival>, ReplayErro
     while let Some(line) = lines.next() {
         let (line, number) = (line?, lines.number());
         let pool = line.pool();
-        if !matches!(line, Line::Header { .. }) && !reading.now.contains_key(&pool) {
+        if !matches!(line, Line::Header { .. } | Line::Gap { .. }) && !reading.now.contains_key(&pool) {
             return Err(ReplayError::NoHeader { line: number, pool });
         }
         match line {

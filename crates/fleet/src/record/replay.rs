@@ -1,6 +1,7 @@
 //! Doing all of an event log again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::BufRead;
 
 use pointsman_core::{Effect, Event, Pool, PoolConfig, Time};
@@ -40,7 +41,7 @@ impl ReplayReport {
 pub struct PoolReplay {
     /// The state machine.
     pub pool: u32,
-    /// The version of Pointsman that wrote the log.
+    /// The version of Pointsman that wrote the log; empty where it was lost.
     pub build: String,
     /// Events that were handled again.
     pub events: u64,
@@ -89,8 +90,13 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
             }
             continue;
         }
-        let Some(machine) = machines.get_mut(&pool) else {
-            return Err(ReplayError::NoHeader { line: number, pool });
+        let machine = match (machines.entry(pool), &line) {
+            (Entry::Occupied(machine), _) => machine.into_mut(),
+            // The header itself was lost.
+            (Entry::Vacant(place), Line::Gap { .. }) => {
+                place.insert(Replayed::new(pool, String::new(), PoolConfig { seed: 0, decisions: false }))
+            }
+            (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: number, pool }),
         };
         machine.line = number;
         match line {

@@ -76,6 +76,15 @@ fn a_loss_ends_the_log_with_a_mark() {
 }
 
 #[test]
+fn a_log_of_which_even_the_header_was_lost_has_a_gap() {
+    let text = record(0);
+    assert_eq!(text, "{\"pool\":0,\"gap\":true}\n");
+    let report = replayed(&text).unwrap();
+    assert_eq!((report.pools[0].events, report.pools[0].gap, report.is_identical()), (0, true, false));
+    assert!(arrivals(text.as_bytes()).unwrap().is_empty());
+}
+
+#[test]
 fn another_decision_is_told() {
     let text = record(100).replace(r#""endpoint":0,"fallbacks""#, r#""endpoint":9,"fallbacks""#);
     let report = replayed(&text).unwrap();
