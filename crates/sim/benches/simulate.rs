@@ -66,12 +66,12 @@ impl Jobs for Poisson {
     }
 }
 
-fn scenario(progress: Duration) -> Scenario {
+fn scenario() -> Scenario {
     let profile = Arc::new(EngineProfile::named("llama-2-7b-h100").unwrap());
     let member = Member { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
     Scenario {
         fleet: vec![member; 10],
-        information: Information { progress_every: progress, ..Information::default() },
+        information: Information::default(),
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(120),
         drain: Duration::from_secs(3_600),
@@ -82,49 +82,40 @@ fn main() {
     let numbers: Vec<f64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let rates = if numbers.is_empty() { vec![100.0, 250.0, 500.0, 1_000.0] } else { numbers };
     println!(
-        "{:<28} {:>6} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9}",
+        "{:<24} {:>6} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9}",
         "policy", "rate", "requests", "req/s cpu", "µs", "ttft p90", "e2e p50", "e2e p90"
     );
     let routings = Placement::ALL.map(|placement| Routing::Pool(Policy { placement, ..Policy::default() }));
-    let routings = [Routing::ServicePerConnection].into_iter().chain(routings);
-    for routing in routings {
+    for routing in [Routing::ServicePerConnection].into_iter().chain(routings) {
         for rate in &rates {
-            for progress in [100, 1000] {
-                if progress == 100
-                    && !matches!(&routing, Routing::Pool(policy) if policy.placement == Placement::Pointsman)
-                {
-                    continue;
-                }
-                let scenario = scenario(Duration::from_millis(progress));
-                let mut jobs =
-                    Poisson { rng: Rng::seeded(1), rate: *rate, at: 0.0, number: 0, none: Arc::from([]) };
-                let (start, cpu) = (Instant::now(), processor_time());
-                let outcome = simulate(&scenario, &routing, &mut jobs, 1).unwrap();
-                let wall = start.elapsed().as_secs_f64();
-                let cpu = processor_time().map_or(wall, |now| now - cpu.unwrap_or(0.0)).max(0.01);
-                let mut e2e: Vec<f32> = Vec::new();
-                let mut ttft: Vec<f32> = Vec::new();
-                for (_, end) in &outcome.jobs {
-                    if let End::Answered { ttft_ms, e2e_ms, .. } = end {
-                        e2e.push(*e2e_ms);
-                        ttft.push(*ttft_ms);
-                    }
-                }
-                e2e.sort_unstable_by(f32::total_cmp);
-                ttft.sort_unstable_by(f32::total_cmp);
-                let count = outcome.jobs.len();
-                println!(
-                    "{:<28} {rate:>6} {count:>9} {:>10.0} {:>8.2} {:>9.1} {:>9.0} {:>9.0}",
-                    format!("{} {progress}ms", routing.name()),
-                    count as f64 / cpu,
-                    cpu * 1e6 / count as f64,
-                    ttft[ttft.len() * 9 / 10],
-                    e2e[e2e.len() / 2],
-                    e2e[e2e.len() * 9 / 10],
-                );
-            }
+            measure(&routing, *rate);
         }
     }
+}
+
+fn measure(routing: &Routing, rate: f64) {
+    let mut jobs = Poisson { rng: Rng::seeded(1), rate, at: 0.0, number: 0, none: Arc::from([]) };
+    let (start, cpu) = (Instant::now(), processor_time());
+    let outcome = simulate(&scenario(), routing, &mut jobs, 1).unwrap();
+    let wall = start.elapsed().as_secs_f64();
+    let cpu = processor_time().map_or(wall, |now| now - cpu.unwrap_or(0.0)).max(0.01);
+    let answered = outcome.jobs.iter().filter_map(|(_, end)| match end {
+        End::Answered { ttft_ms, e2e_ms, .. } => Some((*ttft_ms, *e2e_ms)),
+        End::Rejected | End::Failed | End::Unfinished => None,
+    });
+    let (mut ttft, mut e2e): (Vec<f32>, Vec<f32>) = answered.unzip();
+    ttft.sort_unstable_by(f32::total_cmp);
+    e2e.sort_unstable_by(f32::total_cmp);
+    let count = outcome.jobs.len();
+    println!(
+        "{:<24} {rate:>6} {count:>9} {:>10.0} {:>8.2} {:>9.1} {:>9.0} {:>9.0}",
+        routing.name(),
+        count as f64 / cpu,
+        cpu * 1e6 / count as f64,
+        ttft[ttft.len() * 9 / 10],
+        e2e[e2e.len() / 2],
+        e2e[e2e.len() * 9 / 10],
+    );
 }
 
 /// Processor seconds of this process, so that a busy machine tells the same; Linux only.

@@ -1,7 +1,7 @@
 //! The default: the least total delay in seconds. Nothing to tune.
 //!
 //! `cost = 32·P/R + (12 + n + 60·f)·u/R + Ô·(s + s′)`, with, for each endpoint: *P* the prompt tokens dispatched there and
-//! not yet prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *n* the requests in flight
+//! not yet prefilled, *R* its prefill rate, *u* the request's own tokens to prefill there, *n* the requests that decode
 //! there, *f* whether its prefix cache is full (1 or 0), *Ô* the expected output length, *s* the seconds per output token
 //! at its load, this request and all reservations included, so that a burst sees itself, and *s′* the part of *s* that
 //! load makes.
@@ -57,8 +57,10 @@ fn cost(view: &View<'_>, candidate: &Candidate, output: f64) -> f64 {
         Some(Residency::MissingAndBusy) => (prices.adapter_load, decode),
     };
     // `requests` counts this one too. An engine loads an adapter in the step that first needs it, so that the others
-    // stand still as they do for a prefill.
-    let stalls = OWN + requests - 1.0;
+    // stand still as they do for a prefill. What waits for its own prefill is not held up by one behind it: counted
+    // here, it would keep long prompts from where many wait and gather short ones there, by the thousand in overload.
+    let waiting = f64::from(endpoint.prefill.len());
+    let stalls = OWN + (requests - 1.0 - waiting).max(0.0);
     let displaces = if endpoint.cache.is_full() { DISPLACING } else { 0.0 };
     let ahead = count(endpoint.prefill.tokens()) * per_prompt_token;
     WAITING * ahead

@@ -4,6 +4,7 @@
 mod bounds;
 mod conservation;
 mod life;
+mod overload;
 mod prefixes;
 mod queueing;
 mod routers;
