@@ -109,3 +109,37 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(lengths: &[u64]) -> Vec<Cell> {
+        lengths.iter().zip(0..).map(|(&requests, seed)| Cell { arm: 0, rate: 1.0, seed, requests }).collect()
+    }
+
+    fn work(lengths: &[u64], run: fn(&Cell)) -> Vec<(u64, Option<String>)> {
+        let simulate = move |cell: &Cell, _: &Progress| -> Result<SeedResult> {
+            run(cell);
+            Err(anyhow!("seed {} says no", cell.seed))
+        };
+        let mut working = start(cells(lengths), 1, simulate);
+        let done = std::iter::from_fn(|| working.done.blocking_recv());
+        done.map(|done| (done.cell.seed, done.result.err().map(|error| error.to_string()))).collect()
+    }
+
+    #[test]
+    fn the_longest_cells_come_first() {
+        let seeds: Vec<u64> = work(&[5, 50, 1, 20], |_| ()).into_iter().map(|(seed, _)| seed).collect();
+        assert_eq!(seeds, [1, 3, 0, 2]);
+        assert!(work(&[], |_| ()).is_empty());
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_its_cell_and_ends_no_other() {
+        let done = work(&[2, 1], |cell| assert_ne!(cell.seed, 0, "a fault in a policy"));
+        assert_eq!(done.len(), 2);
+        assert!(done[0].1.as_ref().is_some_and(|error| error.contains("panicked")), "{done:?}");
+        assert!(done[1].1.as_ref().is_some_and(|error| error.contains("seed 1")), "{done:?}");
+    }
+}

@@ -1,5 +1,8 @@
 //! From an experiment's file to the runs of its sweep.
 
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +29,8 @@ const CHECK_EVERY: u64 = 100_000;
 pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Result<Option<Setup>> {
     let name = file.display().to_string();
     let text: Arc<str> = std::fs::read_to_string(file).with_context(|| name.clone())?.into();
-    let folder = Folder(file.parent().unwrap_or(Path::new("")).to_owned());
+    let path = file.parent().unwrap_or(Path::new("")).to_owned();
+    let folder = Folder { path, read: RefCell::default() };
     let mut experiment = match load(&SourceText::new(name, Arc::clone(&text)), &folder) {
         Ok(experiment) => experiment,
         Err(problems) => {
@@ -40,7 +44,7 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
     let experiment = Arc::new(experiment);
     let mut setup = Setup {
         about: about(&experiment, &text, command),
-        text,
+        identity: format!("{text}\n{}", folder.read.take()),
         arms: experiment.entrants.iter().map(named).collect(),
         cells: Vec::new(),
         duration: experiment.duration,
@@ -50,17 +54,35 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
     Ok(Some(setup))
 }
 
-/// The files beside an experiment.
-struct Folder(PathBuf);
+/// The files beside an experiment, and which state of them was read: a sweep is not gone on with on others.
+struct Folder {
+    path: PathBuf,
+    read: RefCell<String>,
+}
+
+impl Folder {
+    fn note(&self, path: &str, parts: impl IntoIterator<Item = impl Hash>) {
+        let mut hasher = DefaultHasher::new();
+        parts.into_iter().for_each(|part| part.hash(&mut hasher));
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.read.borrow_mut(), "{path}: {:016x}", hasher.finish());
+    }
+}
 
 impl Files for Folder {
     fn text(&self, path: &str) -> Result<Arc<str>, String> {
-        let text = std::fs::read_to_string(self.0.join(path)).map_err(|error| error.to_string())?;
+        let text = std::fs::read_to_string(self.path.join(path)).map_err(|error| error.to_string())?;
+        self.note(path, [&text]);
         Ok(text.into())
     }
 
     fn recorded(&self, path: &str) -> Result<Vec<RecordedRequest>, String> {
-        recorded::read(&self.0, path).map_err(|error| crate::one_line(&error))
+        let requests = recorded::read(&self.path, path).map_err(|error| crate::one_line(&error))?;
+        let part = |request: &RecordedRequest| {
+            (request.at, request.prompt_tokens, request.output_tokens, request.blocks.clone())
+        };
+        self.note(path, requests.iter().map(part));
+        Ok(requests)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 struct Head {
     /// The version that made the results: another one may give others.
     pointsman: String,
-    /// The experiment's file, verbatim: another text may mean other runs.
+    /// The experiment's file, verbatim, and its other files: others may mean other runs.
     experiment: String,
 }
 

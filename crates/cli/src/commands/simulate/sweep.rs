@@ -31,8 +31,8 @@ pub(super) type RunCell = dyn Fn(&Cell, &Progress) -> Result<SeedResult> + Send 
 pub(super) struct Setup {
     /// What it is about, for the report.
     pub(super) about: Experiment,
-    /// Its file, verbatim.
-    pub(super) text: Arc<str>,
+    /// Its file, verbatim, and which state of the files beside it was read.
+    pub(super) identity: String,
     /// The names of policies and bounds, in the order of the file.
     pub(super) arms: Arc<[(String, Role)]>,
     pub(super) cells: Vec<Cell>,
@@ -224,7 +224,7 @@ impl Keeping {
     fn open(setup: &Setup, args: &SimulateArgs) -> Result<Self> {
         let file = args.file.as_deref().unwrap_or(Path::new("experiment"));
         let place = place(args.state.as_deref(), args.report.as_deref(), file);
-        let mut state = State::new(place, &setup.text);
+        let mut state = State::new(place, &setup.identity);
         let results = if args.resume { state.read().context("--resume")? } else { Vec::new() };
         let always = args.state.is_some() || args.report.is_some();
         if always {
