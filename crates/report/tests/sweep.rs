@@ -204,6 +204,17 @@ fn the_overview_has_knees_and_worst_ratios() {
 }
 
 #[test]
+fn a_row_that_lacks_runs_says_so() {
+    let mut some = results();
+    some.retain(|run| run.policy != "pointsman" || run.seed < 3);
+    let sweep = of(&some);
+    let text = sweep_table(&sweep, 200);
+    assert_eq!(text.matches("2 of 6 runs").count(), 2, "{text}");
+    assert!(pointsman_report::html(&sweep).contains("2 of 6 runs"));
+    assert!(!sweep_table(&self::sweep(), 200).contains("of 6 runs"));
+}
+
+#[test]
 fn nothing_gives_an_empty_report() {
     let sweep = Sweep::new(Experiment::default(), &[], &mut Random::new(1));
     assert!(sweep.rows.is_empty() && sweep.policies().is_empty() && sweep.rates().is_empty());

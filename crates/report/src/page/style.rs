@@ -36,14 +36,14 @@ figure svg{display:block;width:100%;height:auto}
 figure svg g:hover{filter:brightness(1.25)}
 .scroll{overflow-x:auto;border:1px solid var(--grid);border-radius:10px;background:var(--surface)}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:6px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--grid)}
+th,td{padding:6px 10px;vertical-align:top;text-align:right;white-space:nowrap;border-top:1px solid var(--grid)}
 thead th{border-top:0;color:var(--muted);font-weight:600;font-size:12.5px;vertical-align:bottom}
 th:first-child,td:first-child,td.words,th.words{text-align:left}
 tbody th{font-weight:500}
 tr.rate th{background:var(--band);font-weight:650;text-align:left;border-top:1px solid var(--axis)}
 tr.own th,tr.own td{font-weight:650}
 tr.bound th,tr.bound td{color:var(--muted);font-style:italic}
-td small{color:var(--muted);font-size:12px;font-weight:400}
+td small{display:block;color:var(--muted);font-size:11.5px;font-weight:400;line-height:1.3}
 td.best{color:var(--good);font-weight:650}
 .state{display:inline-block;padding:0 8px;border-radius:9px;font-size:12px;font-weight:600;background:var(--band);\
 color:var(--bad)}

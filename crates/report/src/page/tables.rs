@@ -82,6 +82,7 @@ fn name(statistic: Statistic) -> String {
 fn rows(page: &mut String, sweep: &Sweep) {
     let baseline = sweep.rows.iter().any(|row| !row.against_baseline.is_empty());
     let several = sweep.policies().len() > 1;
+    let runs = sweep.seeds.len();
     let hits = sweep.rows.iter().chain(&sweep.bounds).any(|row| row.hit_rate.is_some());
     page.push_str(
         "<h3>By rate</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>policy</th><th>completed</th>",
@@ -109,17 +110,23 @@ fn rows(page: &mut String, sweep: &Sweep) {
         let offered = all.first().map(|row| row.offered_label()).unwrap_or_default();
         let _ = writeln!(page, "<tbody>\n<tr class=\"rate\"><th colspan=\"{columns}\">{offered}</th></tr>");
         for row in sweep.rows.iter().filter(of_rate) {
-            write_row(page, row, own_class(&row.policy), [several, baseline, hits]);
+            write_row(page, row, own_class(&row.policy), [several, baseline, hits], runs);
         }
         for row in sweep.bounds.iter().filter(of_rate) {
-            write_row(page, row, " class=\"bound\"", [several, baseline, hits]);
+            write_row(page, row, " class=\"bound\"", [several, baseline, hits], runs);
         }
         page.push_str("</tbody>\n");
     }
     page.push_str("</table></div>\n");
 }
 
-fn write_row(page: &mut String, row: &SweepRow, class: &str, [several, baseline, hits]: [bool; 3]) {
+fn write_row(
+    page: &mut String,
+    row: &SweepRow,
+    class: &str,
+    [several, baseline, hits]: [bool; 3],
+    runs: usize,
+) {
     let completed = per_second(Some(row.completed_rps));
     let _ = write!(page, "<tr{class}><th>{}</th><td>{completed}</td>", escape(&row.policy));
     for statistic in SHOWN {
@@ -161,8 +168,10 @@ fn write_row(page: &mut String, row: &SweepRow, class: &str, [several, baseline,
             format!("<span class=\"state\">{}</span>", row.state.label())
         }
     };
+    let partly = row.partly(runs).map(|text| format!(" {text}")).unwrap_or_default();
     let (rejected, failed) = (count(row.rejected), count(row.failed + row.unfinished));
-    let _ = writeln!(page, "<td>{rejected}</td><td>{failed}</td><td class=\"words\">{state}</td></tr>");
+    let _ =
+        writeln!(page, "<td>{rejected}</td><td>{failed}</td><td class=\"words\">{state}{partly}</td></tr>");
 }
 
 fn small(interval: Option<Interval>, written: impl Fn(f64) -> String) -> String {

@@ -26,6 +26,9 @@ pub(crate) struct Unit {
 /// From so many milliseconds on an axis is in seconds.
 pub(crate) const SECONDS_FROM: f64 = 2_000.0;
 
+/// Beyond this ratio an axis around one would show nothing near one.
+const WIDE_RATIO: f64 = 5.0;
+
 const fn latency(measure: Measure, level: Level) -> Figure {
     Figure::Latency(Statistic { measure, level })
 }
@@ -175,6 +178,9 @@ impl Figure {
             let interval = point.interval.unwrap_or(Interval { low: point.value, high: point.value });
             low = low.min(interval.low);
             high = high.max(interval.high);
+        }
+        if high > WIDE_RATIO {
+            return None;
         }
         let room = 0.06 * (high - low);
         Some(((low - room).max(0.0), high + room))

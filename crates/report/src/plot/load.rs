@@ -105,7 +105,7 @@ impl Load<'_> {
         scene.heading((area.left, area.top - 8.0), name, TEXT + 1.0);
         let says = unevenness(series, self.figure);
         // The viewer's font may be wider than ours.
-        let fits = |says: &String| 1.2 * (taken + font::width(says, TEXT - 1.0, Weight::Regular)) < room;
+        let fits = |says: &String| 1.1 * (taken + font::width(says, TEXT - 1.0, Weight::Regular)) < room;
         if let Some(says) = says.filter(fits) {
             scene.text((area.right, area.top - 8.0), says, TEXT - 1.0, Ink::Muted, Anchor::End);
         }

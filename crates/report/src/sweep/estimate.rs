@@ -49,7 +49,9 @@ pub(super) fn interval(pairs: &[(f64, f64)], random: &mut Random) -> Option<Inte
     } else {
         None
     }?;
-    Some(Interval { low: found.low.min(value), high: found.high.max(value) })
+    // Student's interval knows nothing of a floor; times and rates are never below zero.
+    let floor = if pairs.iter().all(|&(above, _)| above >= 0.0) { 0.0 } else { f64::NEG_INFINITY };
+    Some(Interval { low: found.low.max(floor).min(value), high: found.high.max(value) })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a handful of runs")]
@@ -78,6 +80,14 @@ mod tests {
         assert!((found.low - (3.0 - reach)).abs() < 0.02, "{found:?}");
         assert!((found.high - (3.0 + reach)).abs() < 0.02, "{found:?}");
         assert_eq!(interval(&pairs[..4], &mut Random::new(1)), None);
+    }
+
+    #[test]
+    fn nothing_takes_less_than_no_time() {
+        let found = interval(&mean_pairs(&[0.1, 0.1, 0.1, 0.1, 9.0]), &mut Random::new(1)).unwrap();
+        assert_eq!(found.low, 0.0);
+        let found = interval(&mean_pairs(&[-0.1, 0.1, 0.1, 0.1, 9.0]), &mut Random::new(1)).unwrap();
+        assert!(found.low < 0.0);
     }
 
     #[test]

@@ -99,6 +99,12 @@ impl SweepRow {
         format!("{nominal} offered, {arrived} arrived")
     }
 
+    /// What is said of a row that lacks some of the sweep's runs: it may have met easier or harder seeds than
+    /// the rows beside it.
+    pub(crate) fn partly(&self, of: usize) -> Option<String> {
+        (self.seeds < of).then(|| format!("{} of {of} runs", self.seeds))
+    }
+
     /// The share of the requests that got no whole answer.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]

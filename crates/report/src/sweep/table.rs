@@ -71,12 +71,13 @@ pub fn sweep_table(sweep: &Sweep, width: usize) -> String {
 struct RateRows<'a> {
     policies: Vec<&'a SweepRow>,
     bounds: Vec<&'a SweepRow>,
+    runs: usize,
 }
 
 impl<'a> RateRows<'a> {
     fn new(sweep: &'a Sweep, rate: f64) -> Self {
         let of_rate = |rows: &'a [SweepRow]| rows.iter().filter(|row| row.rate == rate).collect();
-        Self { policies: of_rate(&sweep.rows), bounds: of_rate(&sweep.bounds) }
+        Self { policies: of_rate(&sweep.rows), bounds: of_rate(&sweep.bounds), runs: sweep.seeds.len() }
     }
 
     fn all(&self) -> impl Iterator<Item = &'a SweepRow> {
@@ -90,6 +91,8 @@ struct Columns {
     detail: Detail,
     ratios: bool,
     losses: bool,
+    /// How many runs a whole row has.
+    runs: usize,
 }
 
 impl Columns {
@@ -102,7 +105,7 @@ fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
     detail.hits &= rows.all().any(|row| row.hit_rate.is_some());
     detail.interval &= rows.all().any(|row| row.interval95.latency.get(LEAD).is_some());
     let losses = rows.all().any(|row| row.completed < row.offered);
-    let columns = Columns { detail, ratios: rows.policies.len() > 1, losses };
+    let columns = Columns { detail, ratios: rows.policies.len() > 1, losses, runs: rows.runs };
     let mut headings = vec![("policy".to_owned(), Align::Left)];
     let mut right = |name: &str| headings.push((name.to_owned(), Align::Right));
     right("completed");
@@ -154,10 +157,12 @@ fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
         cells.push(count(row.rejected));
         cells.push(count(row.failed + row.unfinished));
     }
-    cells.push(match row.state {
-        State::Stable => String::new(),
-        State::Backlogged | State::Overloaded => row.state.label().to_owned(),
-    });
+    let state = match row.state {
+        State::Stable => None,
+        State::Backlogged | State::Overloaded => Some(row.state.label().to_owned()),
+    };
+    let remarks: Vec<String> = state.into_iter().chain(row.partly(columns.runs)).collect();
+    cells.push(remarks.join(", "));
     cells
 }
 
