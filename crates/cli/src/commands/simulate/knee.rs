@@ -53,14 +53,15 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The rate to try next: in the middle, to three digits or so.
+/// The rate to try next: in the middle, to three digits.
 fn probe(knee: &Knee) -> Option<f64> {
     let (low, high) = (knee.stable?, knee.unstable?);
     if high <= low * PRECISION {
         return None;
     }
-    let digit = 10_f64.powf((high.log10() - 3.0).ceil());
-    let middle = (f64::midpoint(low, high) / digit).round() * digit;
+    let middle = f64::midpoint(low, high);
+    let scale = 10_f64.powf(2.0 - middle.log10().floor());
+    let middle = (middle * scale).round() / scale;
     (low < middle && middle < high).then_some(middle)
 }
 
@@ -80,7 +81,7 @@ mod tests {
             }
             let (low, high) = (knee.stable.unwrap_or(0.0), knee.unstable.unwrap_or(0.0));
             assert!(low < truth && truth <= high && high <= low * PRECISION, "{low} to {high}");
-            assert!(probes <= 12, "{probes}");
+            assert!(probes <= 16, "{probes}");
         }
         check(200.0, 300.0, 287.0);
         check(1.0, 1_000.0, 3.3);
