@@ -184,6 +184,9 @@ pub(crate) struct CheckArgs {
     /// Folders or files of manifests
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Check them for the endpoint picker, which needs no Gateway and leaves routes to the gateway in front of it
+    #[arg(long)]
+    pub(crate) picker: bool,
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,

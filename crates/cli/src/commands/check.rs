@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pointsman_config::{Loaded, Options, Problem, Severity, load};
+use pointsman_config::{Door, Loaded, Options, Problem, Severity, load};
 use pointsman_fleet::manifests;
 use serde_json::{Value, json};
 
@@ -11,7 +11,8 @@ use crate::args::CheckArgs;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let sources = manifests::read(&args.paths)?;
-    let loaded = load(&sources, &Options::default());
+    let door = if args.picker { Door::Picker { config: None } } else { Door::Gateway };
+    let loaded = load(&sources, &Options { door, ..Options::default() });
     if args.json {
         let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "problems": problems }))?);

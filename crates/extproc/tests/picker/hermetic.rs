@@ -18,6 +18,7 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use pointsman_config::{Options, SourceText, read_picker_config};
 use tokio::net::TcpListener;
 
 use crate::running::*;
@@ -97,11 +98,22 @@ vllm:lora_requests_info{{max_lora=\"2\",running_lora_adapters=\"{adapters}\",wai
 
 /// A picker that has read the gauges of all its engines.
 async fn picker(manifests: &str, engines: &[Gauges]) -> (Running, Vec<u16>) {
+    configured(manifests, None, engines).await
+}
+
+/// The same with an EndpointPickerConfig.
+async fn configured(manifests: &str, config: Option<&str>, engines: &[Gauges]) -> (Running, Vec<u16>) {
     let mut ports = Vec::new();
     for gauges in engines {
         ports.push(engine(*gauges).await);
     }
-    let picker = Running::start(world_of(&format!("{POOL}{manifests}"), &ports)).await;
+    let mut world = world_of(&format!("{POOL}{manifests}"), &ports);
+    if let Some(config) = config {
+        let source = SourceText::new("config.yaml", config);
+        let (config, _) = read_picker_config(&source, &Options::default()).unwrap();
+        config.apply(&mut world.pools[0].policy);
+    }
+    let picker = Running::start(world).await;
     let read = |page: &str| {
         page.lines().filter(|line| line.starts_with("pointsman_endpoint_kv_cache_utilization{")).count()
     };
@@ -233,6 +245,43 @@ async fn a_model_without_targets_keeps_its_name() {
 #[tokio::test]
 async fn an_undeclared_model_is_not_found() {
     check(Case { engines: ROOM, model: "stranger", pieces: 1, expected: Err(404), target: "" }).await;
+}
+
+/// The scorers that v1.0's own tests run with.
+const V1_0: &str = "
+apiVersion: inference.networking.x-k8s.io/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: queue-scorer
+- type: kv-cache-utilization-scorer
+- type: prefix-cache-scorer
+- type: lora-affinity-scorer
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: queue-scorer, weight: 1}
+  - {pluginRef: kv-cache-utilization-scorer, weight: 1}
+  - {pluginRef: prefix-cache-scorer, weight: 1}
+  - {pluginRef: lora-affinity-scorer, weight: 1}
+";
+
+/// v1.0: low queue and KV use win; a resident adapter wins over them, and over a fuller cache; nothing is shed.
+#[tokio::test]
+async fn the_scorers_of_an_endpoint_picker_config_decide() {
+    let cases: [(&[Gauges], &str, usize); 4] = [
+        (&[(3, 0.2, ""), (0, 0.1, ""), (10, 0.2, "")], "my-model", 1),
+        (&[(0, 0.2, "foo,bar"), (0, 0.1, "foo,sql-lora-1fdg2"), (10, 0.2, "foo,bar")], "sql-lora-1fdg2", 1),
+        (&[(10, 0.2, "foo,bar"), (10, 0.4, "foo,sql-lora-1fdg2"), (10, 0.3, "foo,bar")], "sql-lora-1fdg2", 1),
+        (&[(6, 0.2, "foo,bar,sql-lora-1fdg3"), (0, 0.85, "foo"), (10, 0.9, "foo")], "sql-lora-1fdg3", 0),
+    ];
+    for (engines, model, expected) in cases {
+        let (picker, ports) = configured("", Some(V1_0), engines).await;
+        for _ in 0..3 {
+            // Each prompt is the same, so that after the first one the winner has its prefix, too.
+            assert_eq!(send(&picker, &ports, model, 2).await.0, Ok(expected), "{model} {engines:?}");
+        }
+        picker.settle().await;
+    }
 }
 
 /// v1.0: no model is declared, and nothing is shed by default.

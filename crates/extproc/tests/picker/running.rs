@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsman_config::{Options, SourceText, World, load};
+use pointsman_config::{Door, Options, SourceText, World, load};
 use pointsman_extproc::wire::{
     Event, HeaderMap, HeaderValue, HttpBody, HttpHeaders, Kind, ListValue, Metadata, Mutation,
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
@@ -19,21 +19,6 @@ use crate::client::Client;
 
 /// Ports of endpoints that nobody listens on: a picker sends nothing there.
 pub(crate) const POOL: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gateway}
-spec:
-  gatewayClassName: envoy
-  listeners: [{name: http, port: 8080, protocol: HTTP}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: all}
-spec:
-  parentRefs: [{name: gateway}]
-  rules:
-  - backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool}]
----
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
 metadata: {name: pool}
@@ -79,7 +64,8 @@ ports:
 {listed}"
     );
     let slice = if ports.is_empty() { String::new() } else { slice };
-    let loaded = load(&[SourceText::new("pool.yaml", pool.to_owned() + &slice)], &Options::default());
+    let options = Options { door: Door::Picker { config: None }, ..Options::default() };
+    let loaded = load(&[SourceText::new("pool.yaml", pool.to_owned() + &slice)], &options);
     assert!(!loaded.has_errors(), "{:?}", loaded.problems);
     loaded.world
 }
