@@ -38,12 +38,12 @@ figure svg g:hover{filter:brightness(1.25)}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;vertical-align:top;text-align:right;white-space:nowrap;border-top:1px solid var(--grid)}
 thead th{border-top:0;color:var(--muted);font-weight:600;font-size:12.5px;vertical-align:bottom}
-th:first-child,td:first-child,td.words,th.words{text-align:left}
+th:first-child,td:first-child{text-align:left}
 tbody th{font-weight:500}
 tr.rate th{background:var(--band);font-weight:650;text-align:left;border-top:1px solid var(--axis)}
 tr.own th,tr.own td{font-weight:650}
 tr.bound th,tr.bound td{color:var(--muted);font-style:italic}
-td small{display:block;color:var(--muted);font-size:11.5px;font-weight:400;line-height:1.3}
+td small,th small{display:block;color:var(--muted);font-size:11.5px;font-weight:400;line-height:1.3}
 td.best{color:var(--good);font-weight:650}
 .state{display:inline-block;padding:0 8px;border-radius:9px;font-size:12px;font-weight:600;background:var(--band);\
 color:var(--bad)}
@@ -62,8 +62,13 @@ main,footer{max-width:none;padding:0}
 header{padding-top:0}
 .plots{grid-template-columns:1fr 1fr;gap:10px}
 .scroll{overflow:visible;border:0}
-table{font-size:8pt}
-th,td{padding:3px 5px}
+body{background:none}
+table{font-size:6.5pt}
+th,td{padding:2px 3px}
+thead th{font-size:6pt;white-space:normal}
+td small,th small{font-size:5.5pt}
+pre{white-space:pre-wrap}
+.state{padding:0;background:none;font-size:6pt}
 figure,.card,tbody,pre{break-inside:avoid}
 h2,h3{break-after:avoid}
 thead{display:table-header-group}

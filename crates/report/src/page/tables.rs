@@ -11,13 +11,11 @@ const fn statistic(measure: Measure, level: Level) -> Statistic {
 }
 
 /// The latency columns.
-const SHOWN: [Statistic; 8] = [
+const SHOWN: [Statistic; 6] = [
     statistic(Measure::E2e, Level::P50),
     statistic(Measure::E2e, Level::P90),
     statistic(Measure::E2e, Level::P99),
-    statistic(Measure::Ntpot, Level::P50),
     statistic(Measure::Ntpot, Level::P90),
-    statistic(Measure::Ttft, Level::P50),
     statistic(Measure::Ttft, Level::P90),
     statistic(Measure::Ttft, Level::P99),
 ];
@@ -101,9 +99,9 @@ fn rows(page: &mut String, sweep: &Sweep) {
     if hits {
         page.push_str("<th>hit rate</th>");
     }
-    page.push_str("<th>rejected</th><th>failed</th><th class=\"words\"></th></tr></thead>\n");
+    page.push_str("<th>rejected</th><th>failed</th></tr></thead>\n");
     let beside = usize::from(several) + usize::from(baseline);
-    let columns = 5 + SHOWN.len() + LEADS.len() * beside + usize::from(hits);
+    let columns = 4 + SHOWN.len() + LEADS.len() * beside + usize::from(hits);
     for rate in sweep.rates() {
         let of_rate = |row: &&SweepRow| row.rate == rate;
         let all: Vec<&SweepRow> = sweep.rows.iter().chain(&sweep.bounds).filter(of_rate).collect();
@@ -127,8 +125,15 @@ fn write_row(
     [several, baseline, hits]: [bool; 3],
     runs: usize,
 ) {
+    let state = match row.state {
+        State::Stable => String::new(),
+        State::Backlogged | State::Overloaded => {
+            format!(" <span class=\"state\">{}</span>", row.state.label())
+        }
+    };
+    let partly = row.partly(runs).map(|text| format!("<small>{text}</small>")).unwrap_or_default();
     let completed = per_second(Some(row.completed_rps));
-    let _ = write!(page, "<tr{class}><th>{}</th><td>{completed}</td>", escape(&row.policy));
+    let _ = write!(page, "<tr{class}><th>{}{state}{partly}</th><td>{completed}</td>", escape(&row.policy));
     for statistic in SHOWN {
         let interval = row.interval95.latency.get(statistic).filter(|_| LEADS.contains(&statistic));
         let _ = write!(
@@ -162,16 +167,8 @@ fn write_row(
     if hits {
         let _ = write!(page, "<td>{}</td>", percent(row.hit_rate));
     }
-    let state = match row.state {
-        State::Stable => String::new(),
-        State::Backlogged | State::Overloaded => {
-            format!("<span class=\"state\">{}</span>", row.state.label())
-        }
-    };
-    let partly = row.partly(runs).map(|text| format!(" {text}")).unwrap_or_default();
     let (rejected, failed) = (count(row.rejected), count(row.failed + row.unfinished));
-    let _ =
-        writeln!(page, "<td>{rejected}</td><td>{failed}</td><td class=\"words\">{state}{partly}</td></tr>");
+    let _ = writeln!(page, "<td>{rejected}</td><td>{failed}</td></tr>");
 }
 
 fn small(interval: Option<Interval>, written: impl Fn(f64) -> String) -> String {
