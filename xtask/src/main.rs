@@ -10,7 +10,7 @@ mod step;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::step::{Step, cargo, root};
 
@@ -22,8 +22,8 @@ cargo xtask COMMAND
   tidy          dependency rules, licences, file sizes, words that do not belong here
   python        the openai Python client against the built binary (installs it into .cache/python)
   envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
-  placement     measure what placement achieves, and write it into docs/placement.md (most of an
-                hour); with --short a few figures, printed only
+  placement     measure what placement achieves, and write it into docs/placement.md: ten seeds, or
+                as many as a number says, at some minutes each; --short prints a few figures
   vllm          the gateway in front of two real vLLM servers on the CPU: needs 3 GB of disk and the
                 package registry; not part of `test`
 ";
@@ -37,9 +37,7 @@ fn main() -> ExitCode {
         "python" => build().and_then(|()| python::client_tests()),
         "envoy" => build().and_then(|()| python::envoy_tests()),
         "placement" => {
-            let short = std::env::args().any(|argument| argument == "--short");
-            let extent = if short { placement::Extent::Short } else { placement::Extent::Full };
-            build().and_then(|()| placement::measure(extent))
+            build().and_then(|()| placement::measure(extent(&std::env::args().skip(2).collect::<Vec<_>>())?))
         }
         "vllm" => build().and_then(|()| python::vllm_tests()),
         "" | "help" | "--help" | "-h" => {
@@ -54,6 +52,15 @@ fn main() -> ExitCode {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn extent(arguments: &[String]) -> Result<placement::Extent> {
+    match arguments {
+        [] => Ok(placement::Extent::Full(10)),
+        [short] if short == "--short" => Ok(placement::Extent::Short),
+        [seeds] => Ok(placement::Extent::Full(seeds.parse().context("the number of seeds")?)),
+        _ => bail!("placement takes a number of seeds, or --short"),
     }
 }
 

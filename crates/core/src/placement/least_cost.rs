@@ -13,8 +13,10 @@
 //! limit, where every further second of work delays all that follow, and they are most of the time to a first token. The
 //! request's own prefill (12) will be such waiting to those that come next. And a miss where the cache is full (60 more)
 //! puts out as many blocks of other prompts, which then miss in their turn. Where the cache has room a copy displaces
-//! nothing, and hot prefixes spread by themselves. All three lie on a wide plateau: `docs/placement.md` has the evidence,
-//! and what was rejected.
+//! nothing, and hot prefixes spread by themselves. Where every endpoint is full, prompts wait for seats and blocks: the
+//! first price is 4 then, and *n* the mean over the endpoints, since otherwise long prompts would avoid those where many
+//! short ones run, and the more so the more of them gathered there. All these lie on a wide plateau: `docs/placement.md`
+//! has the evidence, and what was rejected.
 
 use super::{Candidate, View, to_front};
 use crate::adapters::Residency;
@@ -22,26 +24,54 @@ use crate::endpoints::Endpoint;
 
 /// The price of a second of prefill that is ahead of the request.
 const WAITING: f64 = 32.0;
+/// The same where every endpoint is full: prompts wait for seats and blocks then, not for each other's prefill.
+const WAITING_WHERE_FULL: f64 = 4.0;
 /// The price of a second of the request's own prefill, apart from the requests that it holds up.
 const OWN: f64 = 12.0;
 /// What is added to that where new blocks displace others.
 const DISPLACING: f64 = 60.0;
 
+/// What differs between a pool that has room somewhere and one that is full.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    /// The price of a second of prefill that is ahead of the request.
+    waiting: f64,
+    /// Requests that a prefill holds up, where not each endpoint's own count stands for them.
+    held_up: Option<f64>,
+    /// The expected output, in tokens.
+    output: f64,
+}
+
 pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     let limit = view.facts.max_output_tokens.map_or(f64::MAX, f64::from);
     let output = view.prices.output.min(limit);
+    let room = to_front(candidates, |candidate| !is_full(view, view.endpoint(candidate)));
+    let terms = match room {
+        // Where all are full the least cost takes it, and it waits in the engine.
+        0 => Terms { waiting: WAITING_WHERE_FULL, held_up: Some(mean_running(view, candidates)), output },
+        _ => Terms { waiting: WAITING, held_up: None, output },
+    };
     for candidate in candidates.iter_mut() {
-        candidate.cost = cost(view, candidate, output);
+        candidate.cost = cost(view, candidate, &terms);
     }
-    // Where all are full the least cost takes it, and it waits in the engine.
-    match to_front(candidates, |candidate| !is_full(view, view.endpoint(candidate))) {
-        0 => candidates.len(),
-        some => some,
-    }
+    if room == 0 { candidates.len() } else { room }
 }
 
-fn cost(view: &View<'_>, candidate: &Candidate, output: f64) -> f64 {
-    let (prices, endpoint) = (view.prices, view.endpoint(candidate));
+/// Requests per endpoint that are past their prefill.
+fn mean_running(view: &View<'_>, candidates: &[Candidate]) -> f64 {
+    let running = candidates.iter().map(|candidate| running(view, view.endpoint(candidate)));
+    running.sum::<f64>() / f64::from(u32::try_from(candidates.len()).unwrap_or(u32::MAX).max(1))
+}
+
+/// Requests at the endpoint that stand still while another is prefilled. What waits for its own prefill is not held up
+/// by one behind it.
+fn running(view: &View<'_>, endpoint: &Endpoint) -> f64 {
+    let (requests, _) = load_with(view, endpoint);
+    (requests - 1.0 - f64::from(endpoint.prefill.len())).max(0.0)
+}
+
+fn cost(view: &View<'_>, candidate: &Candidate, terms: &Terms) -> f64 {
+    let (prices, endpoint, output) = (view.prices, view.endpoint(candidate), terms.output);
     let uncached = f64::from(view.uncached_tokens(candidate));
     let per_prompt_token = prices.seconds_per_prompt_token(&endpoint.speed);
     let (requests, context) = load_with(view, endpoint);
@@ -56,14 +86,12 @@ fn cost(view: &View<'_>, candidate: &Candidate, output: f64) -> f64 {
         // A slot is free again when the requests of one adapter have ended.
         Some(Residency::MissingAndBusy) => (prices.adapter_load, decode),
     };
-    // `requests` counts this one too. An engine loads an adapter in the step that first needs it, so that the others
-    // stand still as they do for a prefill. What waits for its own prefill is not held up by one behind it: counted
-    // here, it would keep long prompts from where many wait and gather short ones there, by the thousand in overload.
-    let waiting = f64::from(endpoint.prefill.len());
-    let stalls = OWN + (requests - 1.0 - waiting).max(0.0);
+    // An engine loads an adapter in the step that first needs it, so that the others stand still as they do for a
+    // prefill.
+    let stalls = OWN + terms.held_up.unwrap_or_else(|| running(view, endpoint));
     let displaces = if endpoint.cache.is_full() { DISPLACING } else { 0.0 };
     let ahead = count(endpoint.prefill.tokens()) * per_prompt_token;
-    WAITING * ahead
+    terms.waiting * ahead
         + (stalls + displaces) * uncached * per_prompt_token
         + stalls * load
         + OWN * wait
