@@ -48,7 +48,12 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     let room = to_front(candidates, |candidate| !is_full(view, view.endpoint(candidate)));
     let terms = match room {
         // Where all are full the least cost takes it, and it waits in the engine.
-        0 => Terms { waiting: WAITING_WHERE_FULL, held_up: Some(mean_running(view, candidates)), output },
+        // Knowing who is short would part short from long there, as different prices of prompts would.
+        0 => Terms {
+            waiting: WAITING_WHERE_FULL,
+            held_up: Some(mean_running(view, candidates)),
+            output: view.prices.output,
+        },
         _ => Terms { waiting: WAITING, held_up: None, output },
     };
     for candidate in candidates.iter_mut() {
