@@ -69,6 +69,7 @@ pub(super) fn run(args: &FuzzArgs) -> Result<ExitCode> {
         let found = in_parallel(threads, &batch, |shape| evaluate(shape, &policies, 1..=1))?;
         worst.extend(found.into_iter().flatten());
         worst.sort_by(|one, other| other.ratio.total_cmp(&one.ratio));
+        worst.dedup_by(|one, other| one.shape == other.shape);
         worst.truncate(ELITE.max(args.confirm));
         tried += batch.len();
         bar.set_position(tried as u64);
