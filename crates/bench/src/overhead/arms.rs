@@ -1,17 +1,13 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::collected::{Collected, Column};
-use super::load::{Observed, answered, closed_loop, open_loop, plan};
+use super::load::{Observed, closed_loop, open_loop, plan, wait_until_answered};
 use super::process::{Server, free_ports};
 use super::report::OverheadReport;
 use super::{OverheadCommands, OverheadError, OverheadOptions, Phase};
 use crate::client::{Client, Connections, Endpoint, Target};
-
-/// How long a proxy may take from listening until it passes requests on.
-const READY_BUDGET: Duration = Duration::from_secs(15);
 
 /// One way to the engines.
 struct Arm {
@@ -68,18 +64,8 @@ impl Arms {
 
     /// Waits until every arm answers.
     pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
-        let body = bytes::Bytes::from_static(
-            br#"{"model":"stub","messages":[{"role":"user","content":"hi"}],"max_tokens":1,"stream":false}"#,
-        );
         for arm in &self.arms {
-            let deadline = tokio::time::Instant::now() + READY_BUDGET;
-            while !answered(&arm.client, body.clone()).await {
-                if tokio::time::Instant::now() > deadline {
-                    let cause = "it listens but answers no request".to_owned();
-                    return Err(OverheadError::Start { server: arm.column.label(), cause });
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            wait_until_answered(&arm.client, arm.column.label()).await?;
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ use crate::workload::{
 /// A small prompt: about 1 KB of body.
 const SMALL_PROMPT: u32 = 230;
 
+/// How long a server may take to answer its first request.
+const READY_BUDGET: Duration = Duration::from_secs(15);
+
 /// Requests in flight in the closed loop.
 const IN_FLIGHT: usize = 64;
 
@@ -122,8 +125,27 @@ async fn repeat(client: Arc<Client>, body: Bytes, until: Instant) -> (u64, u64) 
     (completed, failed)
 }
 
+/// Waits until a server answers a small request whole.
+pub(crate) async fn wait_until_answered(
+    client: &Arc<Client>,
+    server: &'static str,
+) -> Result<(), OverheadError> {
+    let body = Bytes::from_static(
+        br#"{"model":"stub","messages":[{"role":"user","content":"hi"}],"max_tokens":1,"stream":false}"#,
+    );
+    let deadline = Instant::now() + READY_BUDGET;
+    while !answered(client, body.clone()).await {
+        if Instant::now() > deadline {
+            let cause = "it listens but answers no request".to_owned();
+            return Err(OverheadError::Start { server, cause });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// Sends one request and reads the answer; whether it was a whole one.
-pub(crate) async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
+async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
     let Ok(mut answer) = client.post(GenerationApi::ChatCompletions.path(), body).await else {
         return false;
     };

@@ -1,7 +1,6 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::collected::{Collected, Column, Used};
 use super::load::plan;
@@ -9,11 +8,8 @@ use super::report::PickerReport;
 use super::{PickerCommands, PickerOptions, PickerPhase};
 use crate::client::{Client, Connections, Endpoint, Target};
 use crate::overhead::OverheadError;
-use crate::overhead::load::{answered, closed_loop, open_loop};
+use crate::overhead::load::{closed_loop, open_loop, wait_until_answered};
 use crate::overhead::process::{Server, free_ports};
-
-/// How long an Envoy may take from listening until it passes requests on.
-const READY_BUDGET: Duration = Duration::from_secs(15);
 
 /// One way to the engines.
 struct Arm {
@@ -97,18 +93,8 @@ impl Arms {
 
     /// Waits until every arm answers.
     pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
-        let body = bytes::Bytes::from_static(
-            br#"{"model":"stub","messages":[{"role":"user","content":"hi"}],"max_tokens":1,"stream":false}"#,
-        );
         for arm in &self.arms {
-            let deadline = tokio::time::Instant::now() + READY_BUDGET;
-            while !answered(&arm.client, body.clone()).await {
-                if tokio::time::Instant::now() > deadline {
-                    let cause = "it listens but answers no request".to_owned();
-                    return Err(OverheadError::Start { server: arm.column.label(), cause });
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            wait_until_answered(&arm.client, arm.column.label()).await?;
         }
         Ok(())
     }

@@ -64,14 +64,16 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
 
 /// Requests per endpoint that are past their prefill.
 fn mean_running(view: &View<'_>, candidates: &[Candidate]) -> f64 {
-    let running = candidates.iter().map(|candidate| running(view, view.endpoint(candidate)));
+    let running = candidates.iter().map(|candidate| {
+        let endpoint = view.endpoint(candidate);
+        running(endpoint, load_with(view, endpoint).0)
+    });
     running.sum::<f64>() / f64::from(u32::try_from(candidates.len()).unwrap_or(u32::MAX).max(1))
 }
 
-/// Requests at the endpoint that stand still while another is prefilled. What waits for its own prefill is not held up
-/// by one behind it.
-fn running(view: &View<'_>, endpoint: &Endpoint) -> f64 {
-    let (requests, _) = load_with(view, endpoint);
+/// Requests at the endpoint that stand still while another is prefilled, of `requests` with this one. What waits for its
+/// own prefill is not held up by one behind it.
+fn running(endpoint: &Endpoint, requests: f64) -> f64 {
     (requests - 1.0 - f64::from(endpoint.prefill.len())).max(0.0)
 }
 
@@ -93,7 +95,7 @@ fn cost(view: &View<'_>, candidate: &Candidate, terms: &Terms) -> f64 {
     };
     // An engine loads an adapter in the step that first needs it, so that the others stand still as they do for a
     // prefill.
-    let stalls = OWN + terms.held_up.unwrap_or_else(|| running(view, endpoint));
+    let stalls = OWN + terms.held_up.unwrap_or_else(|| running(endpoint, requests));
     let displaces = if endpoint.cache.is_full() { DISPLACING } else { 0.0 };
     let ahead = count(endpoint.prefill.tokens()) * per_prompt_token;
     terms.waiting * ahead
