@@ -35,4 +35,4 @@ pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
     Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,
 };
-pub use tls::{Security, TlsError};
+pub use tls::{Security, SecurityError, SecurityFiles};

@@ -18,7 +18,7 @@ use crate::grpc::Services;
 use crate::lanes::Lanes;
 use crate::session::SessionOptions;
 use crate::shared::Shared;
-use crate::tls::{Secured, Security, TlsError};
+use crate::tls::{Secured, Security, SecurityError};
 
 /// How often certificate files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ pub enum PickerError {
     Thread(std::io::Error),
     /// The certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] SecurityError),
     /// The configuration has no such pool.
     #[error("no pool {name}; the configuration has {known}")]
     UnknownPool {

@@ -8,6 +8,7 @@
 //! What this crate must not know: what requests say, how they are forwarded, listeners, admin pages.
 
 mod budget;
+pub mod certificates;
 mod client;
 mod clock;
 pub mod connect;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pointsman_config::{Listener, World};
 use pointsman_fleet::Fleet;
+use pointsman_fleet::certificates::TlsError;
 use pointsman_telemetry::trace::Tracer;
 use pointsman_telemetry::{GatewaySample, Metrics};
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::entrance::Entrance;
 use crate::listener::{Acceptor, bind, bind_any};
 use crate::shared::Shared;
-use crate::tls::{Certificates, TlsError};
+use crate::tls::Certificates;
 
 /// How often listeners are compared with the configuration in force.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -57,9 +58,6 @@ pub enum GatewayError {
         /// The port.
         port: u16,
     },
-    /// The TLS library refused its own defaults.
-    #[error("TLS: {0}")]
-    Rustls(#[from] rustls::Error),
     /// There is nothing to listen on.
     #[error("no listener: the manifests hold no Gateway with a port, and no address was given")]
     NoListener,

@@ -30,4 +30,3 @@ mod tunnel;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayError, GatewayOptions};
-pub use tls::TlsError;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use pointsman_admin::AdminServer;
 use pointsman_config::{
-    Door, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, World, read_picker_config,
+    Door, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, TlsFiles, World,
+    read_picker_config,
 };
 use pointsman_extproc::{
-    EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, SessionOptions, envoy_config,
+    EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
+    envoy_config,
 };
 use pointsman_fleet::{Fleet, FleetOptions};
 use tokio_util::sync::CancellationToken;
@@ -103,11 +105,10 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
     let security = match (&args.cert_path, args.secure_serving) {
         (_, false) => Security::Plain,
         (None, true) => Security::SelfSigned,
-        (Some(folder), true) => Security::Files {
-            certificate: folder.join("tls.crt"),
-            key: folder.join("tls.key"),
+        (Some(folder), true) => Security::Files(SecurityFiles {
+            server: TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") },
             client_ca: args.client_ca.clone(),
-        },
+        }),
     };
     PickerOptions {
         pool: args.pool_name.as_ref().map(|name| named(name, args)),

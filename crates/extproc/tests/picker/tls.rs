@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pointsman_extproc::{PickerOptions, Security};
+use pointsman_config::TlsFiles;
+use pointsman_extproc::{PickerOptions, Security, SecurityFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -76,12 +77,9 @@ async fn connect(
 }
 
 fn files(folder: &Path, client_ca: bool) -> PickerOptions {
-    let security = Security::Files {
-        certificate: folder.join("tls.crt"),
-        key: folder.join("tls.key"),
-        client_ca: client_ca.then(|| folder.join("ca.crt")),
-    };
-    PickerOptions { security, ..options() }
+    let server = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+    let client_ca = client_ca.then(|| folder.join("ca.crt"));
+    PickerOptions { security: Security::Files(SecurityFiles { server, client_ca }), ..options() }
 }
 
 async fn works(client: &mut Client) -> bool {
