@@ -155,29 +155,31 @@ pub struct PickerStep {
     pub total: usize,
 }
 
-/// Starts the servers, measures all phases and stops the servers. Blocks; it brings its own runtime of one thread.
+/// Starts the servers, measures these phases and stops the servers; idling is measured with all phases only. Blocks; it brings its own runtime of one thread.
 ///
 /// # Errors
 /// See [`OverheadError`]. Servers that were started are stopped in any case.
 pub fn run_picker(
     commands: &PickerCommands,
     options: PickerOptions,
+    phases: &[PickerPhase],
     on_step: impl FnMut(PickerStep),
 ) -> Result<PickerReport, OverheadError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure_unless_stopped(commands, options, on_step))
+    runtime.block_on(measure_unless_stopped(commands, options, phases, on_step))
 }
 
 async fn measure_unless_stopped(
     commands: &PickerCommands,
     options: PickerOptions,
+    phases: &[PickerPhase],
     on_step: impl FnMut(PickerStep),
 ) -> Result<PickerReport, OverheadError> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     // Dropping the measurement drops its servers, which stops them.
     tokio::select! {
-        report = measure(commands, options, on_step) => report,
+        report = measure(commands, options, phases, on_step) => report,
         _ = interrupt.recv() => Err(OverheadError::Interrupted),
         _ = terminate.recv() => Err(OverheadError::Interrupted),
     }
@@ -186,17 +188,19 @@ async fn measure_unless_stopped(
 async fn measure(
     commands: &PickerCommands,
     options: PickerOptions,
+    phases: &[PickerPhase],
     mut on_step: impl FnMut(PickerStep),
 ) -> Result<PickerReport, OverheadError> {
-    let total = PickerPhase::ALL.len() * options.slices + 1;
+    let total = phases.len() * options.slices + 1;
     on_step(PickerStep { phase: None, done: 0, total });
-    let idle = arms::idle_cores(commands, options).await?;
+    let whole = PickerPhase::ALL.iter().all(|phase| phases.contains(phase));
+    let idle = if whole { Some(arms::idle_cores(commands, options).await?) } else { None };
     let mut arms = Arms::start(commands, options.engines).await?;
     arms.wait_until_ready().await?;
-    for (position, phase) in PickerPhase::ALL.into_iter().enumerate() {
+    for (position, phase) in phases.iter().enumerate() {
         for slice in 0..options.slices {
-            on_step(PickerStep { phase: Some(phase), done: 1 + position * options.slices + slice, total });
-            arms.run_slice(phase, slice, options).await?;
+            on_step(PickerStep { phase: Some(*phase), done: 1 + position * options.slices + slice, total });
+            arms.run_slice(*phase, slice, options).await?;
         }
     }
     arms.report(options, idle)

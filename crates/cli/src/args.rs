@@ -1,6 +1,7 @@
 //! What may be typed. Nothing here touches the world.
 
 pub(crate) mod epp;
+pub(crate) mod picker_bench;
 pub(crate) mod simulate;
 
 use std::net::SocketAddr;
@@ -323,16 +324,7 @@ pub(crate) enum BenchCommand {
         json: bool,
     },
     /// What the endpoint picker costs behind Envoy, beside Envoy alone and a bare picker, in turns
-    Epp {
-        /// About a minute instead of six
-        #[arg(long)]
-        quick: bool,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        envoy: EnvoyBinary,
-    },
+    Epp(picker_bench::PickerBenchArgs),
     /// A picker without any logic, for `epp`
     #[command(hide = true)]
     BarePicker {

@@ -137,11 +137,13 @@ impl Arms {
     pub(super) fn report(
         mut self,
         options: PickerOptions,
-        idle_cores: f64,
+        idle_cores: Option<f64>,
     ) -> Result<PickerReport, OverheadError> {
         self.collected.resident(Column::Bare, self.bare.resident()?);
         self.collected.resident(Column::Picker, self.picker.resident()?);
-        self.collected.idle(idle_cores);
+        if let Some(cores) = idle_cores {
+            self.collected.idle(cores);
+        }
         Ok(self.collected.report(options.slices))
     }
 }

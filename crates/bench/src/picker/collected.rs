@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pointsman_report::Level;
+use pointsman_report::{Level, median};
 use serde::Serialize;
 
 use super::PickerPhase;
@@ -95,30 +95,38 @@ impl Collected {
     pub(super) fn report(&self, slices: usize) -> PickerReport {
         let of_phases = PickerPhase::ALL.into_iter().flat_map(PickerFigure::of);
         let others = [PickerFigure::IdleCores, PickerFigure::ResidentMib, PickerFigure::Failed];
-        let rows = of_phases.chain(others).map(|figure| self.row(figure)).collect();
+        let measured = |figure: &PickerFigure| self.values.keys().any(|(known, _)| known == figure);
+        let rows = of_phases.chain(others).filter(measured).map(|figure| self.row(figure)).collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         PickerReport { cores, slices, rows }
+    }
+
+    /// The median of what each slice gives beside the bare picker's of the same turn, which had the same neighbours on
+    /// the machine.
+    fn against_bare(&self, figure: PickerFigure, compare: impl Fn(f64, f64) -> f64) -> Option<f64> {
+        let of = |column| self.values.get(&(figure, column));
+        let (bare, picker) = of(Column::Bare).zip(of(Column::Picker))?;
+        let compared: Vec<f64> =
+            bare.iter().zip(picker).map(|(bare, picker)| compare(*bare, *picker)).collect();
+        median(&compared)
     }
 
     fn row(&self, figure: PickerFigure) -> PickerRow {
         let spread = |column| self.values.get(&(figure, column)).and_then(|values| Spread::of(values));
         let [envoy, bare_picker, picker, without_bodies] = Column::ALL.map(spread);
-        let times_bare = bare_picker
-            .zip(picker)
-            .filter(|(bare, _)| bare.median > 0.0 && figure != PickerFigure::Failed)
-            .map(|(bare, picker)| picker.median / bare.median);
+        let times_bare = self
+            .against_bare(figure, |bare, picker| picker / bare)
+            .filter(|times| times.is_finite() && figure != PickerFigure::Failed);
+        let over_bare = self.against_bare(figure, |bare, picker| picker - bare);
         let target = figure.target();
-        let against_bare = |met: fn(Spread, f64) -> bool| {
-            bare_picker.zip(picker).map(|(bare, picker)| met(bare, picker.median))
-        };
         let met = match target {
             Target::AtMost(limit) => picker.map(|picker| picker.median <= limit),
             Target::AtMostTimesBare(times) => times_bare.map(|measured| measured <= times),
             Target::AtLeastTimesBare(times) => times_bare.map(|measured| measured >= times),
-            Target::AtMostOverBare(limit) => {
-                bare_picker.zip(picker).map(|(bare, picker)| picker.median <= bare.median + limit)
+            Target::AtMostOverBare(limit) => over_bare.map(|over| over <= limit),
+            Target::WithinBareRange => {
+                bare_picker.zip(picker).map(|(bare, picker)| picker.median <= bare.greatest)
             }
-            Target::WithinBareRange => against_bare(|bare, picker| picker <= bare.greatest),
             Target::None => None,
         };
         PickerRow { figure, envoy, bare_picker, picker, without_bodies, times_bare, target, met }
@@ -172,6 +180,23 @@ mod tests {
         }
         assert!(report(1.0).meets_all_targets());
         assert!(!report(1.2).meets_all_targets());
+    }
+
+    #[test]
+    fn slices_are_compared_with_those_of_the_same_turn() {
+        let mut collected = Collected::default();
+        for (bare, picker) in [(1.0, 2.2), (4.0, 4.2), (2.0, 2.1)] {
+            for (column, cost) in [(Column::Bare, bare), (Column::Picker, picker)] {
+                let picker = Some(Duration::from_secs_f64(cost));
+                let used = Used { envoy: Duration::ZERO, picker, events: 100 };
+                collected.note(PickerPhase::Streams, column, &observed(0, 1.0), used);
+            }
+        }
+        let report = collected.report(3);
+        let row = report.rows.iter().find(|row| row.figure == PickerFigure::PickerCpu(PickerPhase::Streams));
+        let times = row.unwrap().times_bare.unwrap();
+        assert!((times - 1.05).abs() < 1e-9, "{times}");
+        assert!(report.rows.iter().all(|row| row.figure != PickerFigure::P50(PickerPhase::Paced100)));
     }
 
     #[test]

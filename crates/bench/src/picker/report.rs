@@ -17,7 +17,7 @@ pub struct PickerRow {
     pub picker: Option<Spread>,
     /// Envoy with the picker, which sees no response bodies.
     pub without_bodies: Option<Spread>,
-    /// The picker's median over the bare picker's.
+    /// The picker's over the bare picker's of the same turn, median over the turns.
     pub times_bare: Option<f64>,
     /// What the picker's may be.
     pub target: Target,
@@ -37,7 +37,7 @@ pub struct PickerReport {
 }
 
 impl PickerReport {
-    /// Whether every figure that has a target was measured and meets it.
+    /// Whether every figure that has a target and was to be measured meets it.
     #[must_use]
     pub fn meets_all_targets(&self) -> bool {
         self.rows.iter().all(|row| row.target == Target::None || row.met == Some(true))

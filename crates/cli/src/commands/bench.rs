@@ -20,7 +20,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     match args.command {
         None => crate::block_on(load::run(args.load)),
         Some(BenchCommand::Overhead { quick, json }) => overhead::run(quick, json),
-        Some(BenchCommand::Epp { quick, json, envoy }) => picker_bench::run(quick, json, &envoy),
+        Some(BenchCommand::Epp(args)) => picker_bench::run(&args),
         Some(BenchCommand::BarePicker { listen, endpoint }) => crate::block_on_one_thread(async move {
             let listener =
                 TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
