@@ -39,7 +39,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
     init_logs(cli.log)?;
     match cli.command {
         Command::Gateway(args) => block_on(commands::gateway::run(args)),
-        Command::Epp(args) => block_on(commands::epp::run(*args)),
+        // Streams run on threads of their own; scrapes and pages are little work, and cost less where nothing moves.
+        Command::Epp(args) => block_on_one_thread(commands::epp::run(*args)),
         Command::Engine(args) => block_on(commands::engine::run(args)),
         Command::Demo(args) => block_on(commands::demo::run(args)),
         Command::Bench(args) => commands::bench::run(*args),
@@ -72,7 +73,7 @@ fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode>
     status
 }
 
-/// Runs a command whose whole work fits one thread, so that it takes no more of a machine that is measured.
+/// Runs a command whose work on this runtime fits one thread.
 fn block_on_one_thread(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;

@@ -36,6 +36,23 @@ pub(crate) fn objective(headers: &HeaderMap) -> Option<&str> {
     headers.get(OBJECTIVE).or_else(|| headers.get(OBJECTIVE_ALIAS)).and_then(|value| value.to_str().ok())
 }
 
+/// The fields that [`Incoming::begin`](crate::Incoming::begin) reads.
+static READ: [HeaderName; 5] =
+    [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, OBJECTIVE, OBJECTIVE_ALIAS];
+
+/// The field of this name if reading a request's head needs it. A door that builds its header map from
+/// something else may leave out all others.
+#[must_use]
+pub fn read_header(name: &str) -> Option<HeaderName> {
+    READ.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned()
+}
+
+/// The control header of this name.
+#[must_use]
+pub fn control_header(name: &str) -> Option<HeaderName> {
+    CONTROL.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned()
+}
+
 /// Removes every control header.
 pub fn strip_control_headers(headers: &mut HeaderMap) {
     for name in &CONTROL {
@@ -87,6 +104,15 @@ mod tests {
             &[("x-request-id", "7"), ("x-gateway-model-name", "m")],
             &["x-request-id"],
         );
+    }
+
+    #[test]
+    fn control_headers_are_known_by_name() {
+        for name in &CONTROL {
+            assert_eq!(control_header(name.as_str()), Some(name.clone()));
+        }
+        assert_eq!(control_header("X-Gateway-Model-Name"), Some(MODEL_NAME));
+        assert_eq!(control_header("content-type"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Head<'a> {
     pub method: &'a Method,
     /// The path; a query may follow and is not looked at.
     pub path: &'a str,
-    /// The headers, unchanged.
+    /// The headers, unchanged; of those that [`read_header`](crate::read_header) does not know, none is looked at.
     pub headers: &'a HeaderMap,
     /// Whether a body follows, of whatever length.
     pub has_body: bool,

@@ -22,7 +22,10 @@ mod request;
 mod stored;
 
 pub use answer::{Answer, AnswerEnd, ChunkFacts, HeadVerdict, Verdict};
-pub use headers::{MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, strip_control_headers, strip_hop_by_hop};
+pub use headers::{
+    MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, control_header, read_header, strip_control_headers,
+    strip_hop_by_hop,
+};
 pub use incoming::{Head, Incoming, Limits};
 pub use outgoing::Outgoing;
 pub use refusal::{Refusal, RefusalAnswer};

@@ -47,6 +47,12 @@ impl Pool for LivePool {
         listed.map(|endpoint| endpoint.id).collect()
     }
 
+    /// Gateways mostly write an address as we do.
+    fn at(&self, address: &str) -> Option<EndpointId> {
+        let same = self.handle.endpoints().iter().find(|endpoint| endpoint.authority() == address);
+        same.map(|endpoint| endpoint.id).or_else(|| self.within(&SubsetHint::of([address])).first().copied())
+    }
+
     fn holder(&self, response: &str) -> Option<EndpointId> {
         self.shared.stored().holder(self.shared.fleet.now(), response)
     }

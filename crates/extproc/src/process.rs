@@ -148,18 +148,24 @@ impl Call {
         if let Some(Event::RequestHeaders(head)) = &message.request {
             self.record.traced(self.shared.tracer.start(parent(head), SpanName::Request));
         }
-        let most = u64::from(self.shared.fleet.load().world.gateway.max_requests);
-        if !self.slot.grow_to(1, most) {
+        if self.slot.is_empty() && !self.slot.grow_to(1, self.most_requests()) {
             return self.refuse(&Refusal::Busy);
         }
         let next = self.session.message(message, &mut self.out);
         self.follow(next);
-        let most = self.shared.fleet.load().world.gateway.max_held_bytes;
         match self.session.held_bytes() {
-            0 => self.held = self.shared.held.share(),
-            held if self.held.grow_to(held, most) => {}
-            _ => self.refuse(&Refusal::Busy),
+            0 => self.held.give_back(),
+            held => {
+                let most = self.shared.fleet.load().world.gateway.max_held_bytes;
+                if !self.held.grow_to(held, most) {
+                    self.refuse(&Refusal::Busy);
+                }
+            }
         }
+    }
+
+    fn most_requests(&self) -> u64 {
+        self.shared.fleet.load().world.gateway.max_requests.into()
     }
 
     fn refuse(&mut self, refusal: &Refusal) {

@@ -95,6 +95,9 @@ pub enum OutOfOrder {
     /// The filter is configured for a body mode that this picker does not speak.
     #[error("body send mode {0} is not supported; use FULL_DUPLEX_STREAMED or BUFFERED")]
     Mode(i32),
+    /// Metadata that cannot be read may limit the choice of endpoints.
+    #[error("the metadata of a head cannot be read")]
+    Metadata,
     /// More messages came than a gateway has on its way while it waits.
     #[error("too many messages while the request waits for an endpoint")]
     Backlog,
@@ -204,8 +207,20 @@ impl<P: Pool> Session<P> {
         if message.observability_mode {
             return Next::Read; // Nobody reads answers, so nothing that is decided could have an effect.
         }
+        let metadata = match &message.request {
+            Some(Event::RequestHeaders(_) | Event::ResponseHeaders(_)) => match message.metadata() {
+                Ok(metadata) => metadata,
+                Err(_) => return Next::Broken(OutOfOrder::Metadata),
+            },
+            Some(
+                Event::RequestBody(_)
+                | Event::RequestTrailers(_)
+                | Event::ResponseBody(_)
+                | Event::ResponseTrailers(_),
+            )
+            | None => None,
+        };
         let Some(event) = message.request else { return Next::Read };
-        let metadata = message.metadata_context;
         if let RequestHalf::Asked(asked) = &mut self.request {
             return match event {
                 Event::ResponseHeaders(_) | Event::ResponseBody(_) | Event::ResponseTrailers(_) => {

@@ -17,15 +17,32 @@ pub struct ProcessingRequest {
     /// The event.
     #[prost(oneof = "Event", tags = "2, 3, 4, 5, 6, 7")]
     pub request: Option<Event>,
-    /// Metadata of the namespaces that the filter forwards.
-    #[prost(message, optional, tag = "8")]
-    pub metadata_context: Option<Metadata>,
+    /// [`Metadata`] of the namespaces that the filter forwards, as it came. Envoy sends it with every piece of a body,
+    /// and only heads need it.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub metadata_context: Option<Bytes>,
     /// Nobody waits for an answer.
     #[prost(bool, tag = "10")]
     pub observability_mode: bool,
     /// On the first message of a stream: which bodies come, and how.
     #[prost(message, optional, tag = "11")]
     pub protocol_config: Option<ProtocolConfiguration>,
+}
+
+impl ProcessingRequest {
+    /// The metadata.
+    ///
+    /// # Errors
+    /// What came is none.
+    pub fn metadata(&self) -> Result<Option<Metadata>, prost::DecodeError> {
+        self.metadata_context.clone().map(prost::Message::decode).transpose()
+    }
+
+    /// The same message with this metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: &Metadata) -> Self {
+        Self { metadata_context: Some(prost::Message::encode_to_vec(metadata).into()), ..self }
+    }
 }
 
 /// One part of a request or response on its way through Envoy.

@@ -49,6 +49,7 @@ fn a_first_message_brings_headers_modes_and_metadata() {
     assert_eq!((config.request_body_mode, config.response_body_mode), (4, 2));
     assert!(config.send_body_without_waiting_for_header_response);
     assert!(first.observability_mode);
+    let metadata = first.metadata().unwrap().unwrap();
     let Some(Event::RequestHeaders(headers)) = first.request else { panic!("no headers") };
     assert!(headers.end_of_stream);
     let fields = headers.headers.unwrap().headers;
@@ -63,7 +64,6 @@ fn a_first_message_brings_headers_modes_and_metadata() {
             ("old", b"plain"),
         ]
     );
-    let metadata = first.metadata_context.unwrap();
     let hint = pointsman_extproc::SubsetHint::read(&metadata).unwrap();
     assert!(hint.contains("10.0.0.1", 8000) && hint.contains("fd00::1", 8000));
     assert_eq!(metadata.filter_metadata["envoy.lb.subset_hint"].fields.len(), 5);

@@ -43,11 +43,24 @@ impl Share {
         self.amount = amount;
         true
     }
+
+    /// Whether nothing of the budget is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.amount == 0
+    }
+
+    /// Gives everything back.
+    pub fn give_back(&mut self) {
+        if self.amount > 0 {
+            self.budget.used.fetch_sub(std::mem::take(&mut self.amount), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.amount, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -64,6 +77,8 @@ mod tests {
         assert!(two.grow_to(4, 10));
         assert!(one.grow_to(3, 10), "a smaller need is met already");
         assert_eq!(budget.used(), 10);
+        one.give_back();
+        assert_eq!((budget.used(), one.is_empty()), (4, true));
         drop(one);
         assert!(two.grow_to(10, 10));
         drop(two);

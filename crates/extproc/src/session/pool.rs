@@ -21,6 +21,11 @@ pub trait Pool {
     /// The pool's endpoints that a list of addresses names, in ascending order.
     fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]>;
 
+    /// The endpoint at an address, as gateways write it.
+    fn at(&self, address: &str) -> Option<EndpointId> {
+        self.within(&SubsetHint::of([address])).first().copied()
+    }
+
     /// The endpoint that holds a stored response.
     fn holder(&self, response: &str) -> Option<EndpointId>;
 

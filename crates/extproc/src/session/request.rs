@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pointsman_core::Rejection;
-use pointsman_exchange::{Head, Incoming, Outgoing, Refusal, Request, Resolving, strip_control_headers};
+use pointsman_exchange::{
+    Head, Incoming, Outgoing, Refusal, Request, Resolving, control_header, read_header,
+};
 
 use crate::address::SubsetHint;
 use crate::wire::{Event, HttpBody, HttpHeaders, ProcessingResponse};
@@ -69,7 +71,10 @@ enum Due {
 struct Parts {
     method: Method,
     path: String,
+    /// The fields that are read.
     headers: HeaderMap,
+    /// The control headers among them all, which end here.
+    removed: Vec<HeaderName>,
 }
 
 impl<P: Pool> Session<P> {
@@ -89,7 +94,7 @@ impl<P: Pool> Session<P> {
             Err(refusal) => return self.refuse(&refusal, out),
         };
         self.shape = incoming.error_shape();
-        let held = Held { removed: removed(parts.headers), incoming, hint };
+        let held = Held { removed: parts.removed, incoming, hint };
         if !held.incoming.holds_body() || !has_body {
             let due = if has_body { Due::HeadBeforeBody } else { Due::HeadAlone };
             return self.ask(held, due, out);
@@ -105,7 +110,7 @@ impl<P: Pool> Session<P> {
     }
 
     fn begin(&self, parts: &Parts, has_body: bool) -> Result<Incoming, Refusal> {
-        let Parts { method, path, headers } = parts;
+        let Parts { method, path, headers, .. } = parts;
         let trusted = self.options.trust_request_headers;
         let head = Head { method, path, headers, has_body, trusted };
         let incoming = Incoming::begin(&head, self.options.limits)?;
@@ -275,34 +280,28 @@ pub(super) fn pass(mode: BodyMode, side: Side, message: HttpBody, out: &mut Vec<
     }
 }
 
-/// `None` where there are too many fields. A field that is none by HTTP's rules is left out: Envoy lets none through.
+/// `None` where there are too many fields.
 fn parts(message: HttpHeaders) -> Option<Parts> {
     let fields = message.headers.map(|map| map.headers).unwrap_or_default();
     if fields.len() > MAX_HEADERS {
         return None;
     }
     let mut parts =
-        Parts { method: Method::GET, path: String::new(), headers: HeaderMap::with_capacity(fields.len()) };
+        Parts { method: Method::GET, path: String::new(), headers: HeaderMap::new(), removed: Vec::new() };
     for field in fields {
         match field.key.as_str() {
             ":method" => parts.method = Method::from_bytes(field.bytes()).unwrap_or(Method::GET),
             ":path" => parts.path = String::from_utf8_lossy(field.bytes()).into_owned(),
             pseudo if pseudo.starts_with(':') => {}
             name => {
-                let name = HeaderName::from_bytes(name.as_bytes());
-                let value = HeaderValue::from_maybe_shared(field.bytes().clone());
-                if let (Ok(name), Ok(value)) = (name, value) {
+                let control = control_header(name).filter(|control| !parts.removed.contains(control));
+                parts.removed.extend(control);
+                let value = || HeaderValue::from_maybe_shared(field.bytes().clone()).ok();
+                if let Some((name, value)) = read_header(name).and_then(|name| Some((name, value()?))) {
                     parts.headers.append(name, value);
                 }
             }
         }
     }
     Some(parts)
-}
-
-/// The control headers of a request.
-fn removed(mut headers: HeaderMap) -> Vec<HeaderName> {
-    let before: Vec<HeaderName> = headers.keys().cloned().collect();
-    strip_control_headers(&mut headers);
-    before.into_iter().filter(|name| !headers.contains_key(name)).collect()
 }

@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pointsman_exchange::AnswerEnd;
 
-use crate::address::SubsetHint;
 use crate::wire::{self, Event, HttpBody, HttpHeaders, ProcessingResponse};
 
 use super::reply::{self, Side};
@@ -63,7 +62,7 @@ impl<P: Pool> Session<P> {
         let code = fields.iter().find(|field| field.key == ":status").and_then(|field| status(field.bytes()));
         self.status = code.map_or(0, |code| code.as_u16());
         let reads_body = self.modes().response != BodyMode::Absent;
-        let served = served.and_then(|address| self.pool.within(&SubsetHint::of([address])).first().copied());
+        let served = served.and_then(|address| self.pool.at(address));
         let Some(serving) = &mut self.serving else { return };
         if let Some(endpoint) = served {
             serving.guard.served_by(endpoint);

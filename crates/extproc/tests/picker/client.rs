@@ -35,7 +35,9 @@ pub(crate) struct Call {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(address).await.unwrap()).await.unwrap()
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream).await.unwrap()
     }
 
     pub(crate) async fn over<S>(stream: S) -> Result<Self, hyper::Error>

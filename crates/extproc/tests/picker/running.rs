@@ -175,12 +175,10 @@ pub(crate) fn buffered(mut message: ProcessingRequest) -> ProcessingRequest {
     message
 }
 
-pub(crate) fn within(mut message: ProcessingRequest, addresses: &[&str]) -> ProcessingRequest {
+pub(crate) fn within(message: ProcessingRequest, addresses: &[&str]) -> ProcessingRequest {
     let values = addresses.iter().map(|address| Value::text((*address).to_owned())).collect();
     let list = Struct::of(pointsman_extproc::SUBSET, Kind::List(ListValue { values }));
-    message.metadata_context =
-        Some(Metadata { filter_metadata: [("envoy.lb.subset_hint".to_owned(), list)].into() });
-    message
+    message.with_metadata(&Metadata { filter_metadata: [("envoy.lb.subset_hint".to_owned(), list)].into() })
 }
 
 /// The first destination of a decision.

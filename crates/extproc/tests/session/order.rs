@@ -25,6 +25,11 @@ fn messages_out_of_order_break_the_stream_off() {
         vec![answer_head("200", "", false), answer_head("200", "", false)],
         "broken: response headers came twice on one stream",
     );
+    let unreadable = |mut message: ProcessingRequest| {
+        message.metadata_context = Some(b"no metadata"[..].into());
+        message
+    };
+    check(vec![unreadable(completions())], "broken: the metadata of a head cannot be read");
     check(
         vec![with_modes(completions(), 5, 5)],
         "broken: body send mode 5 is not supported; use FULL_DUPLEX_STREAMED or BUFFERED",

@@ -290,16 +290,13 @@ pub(crate) fn with_modes(mut message: ProcessingRequest, request: i32, response:
     message
 }
 
-pub(crate) fn with_subset(mut message: ProcessingRequest, addresses: &[&str]) -> ProcessingRequest {
+pub(crate) fn with_subset(message: ProcessingRequest, addresses: &[&str]) -> ProcessingRequest {
     let values = addresses.iter().map(|address| Value::text((*address).to_owned())).collect();
     let list = Struct::of("x-gateway-destination-endpoint-subset", Kind::List(ListValue { values }));
-    message.metadata_context =
-        Some(Metadata { filter_metadata: [("envoy.lb.subset_hint".to_owned(), list)].into() });
-    message
+    message.with_metadata(&Metadata { filter_metadata: [("envoy.lb.subset_hint".to_owned(), list)].into() })
 }
 
-pub(crate) fn with_served(mut message: ProcessingRequest, address: &str) -> ProcessingRequest {
+pub(crate) fn with_served(message: ProcessingRequest, address: &str) -> ProcessingRequest {
     let served = Struct::of("x-gateway-destination-endpoint-served", Kind::Text(address.to_owned()));
-    message.metadata_context = Some(Metadata { filter_metadata: [("envoy.lb".to_owned(), served)].into() });
-    message
+    message.with_metadata(&Metadata { filter_metadata: [("envoy.lb".to_owned(), served)].into() })
 }
