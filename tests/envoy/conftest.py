@@ -24,11 +24,10 @@ MODES = {"full_duplex": [], "buffered": ["--envoy-buffered"]}
 class Picker(shared.Server):
     """`pointsman epp`; it can be started again on the same ports."""
 
-    def __init__(self, endpoints: list[str], *more: str, ports: tuple[int, int, int] = (0, 0, 0)):
+    def __init__(self, source: list[str], *more: str, ports: tuple[int, int, int] = (0, 0, 0)):
         names = ("--grpc-port", "--grpc-health-port", "--metrics-port")
         places = [word for name, port in zip(names, ports) for word in (name, str(port))]
-        self.arguments = [word for url in endpoints for word in ("--endpoint", url)]
-        super().__init__("epp", "--bind", "127.0.0.1", *places, *self.arguments, *more)
+        super().__init__("epp", "--bind", "127.0.0.1", *places, *source, *more)
         find = lambda what: int(self.ready_line.split(what)[1].split(",")[0].rsplit(":", 1)[1])
         self.ports = (find("ext_proc on "), find("health on "), find("admin on "))
 
@@ -56,6 +55,7 @@ class Envoy:
         folder.mkdir(exist_ok=True)
         (folder / "envoy.yaml").write_text(bootstrap)
         address, log = folder / "admin.txt", (folder / "envoy.log").open("w")
+        address.unlink(missing_ok=True)  # Of an Envoy before this one.
         command = [ENVOY, "-c", folder / "envoy.yaml", "--concurrency", "1", "-l", "warning"]
         command += ["--admin-address-path", address, "--use-dynamic-base-id"]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -81,25 +81,32 @@ class Envoy:
 
 
 class Front:
-    """Envoy with the picker behind it."""
+    """Envoy with the picker behind it. `source` is where the picker knows its pool from, if not from `endpoints`;
+    `edits` change the bootstrap, and may depend on the picker."""
 
-    def __init__(self, endpoints: list[str], folder: Path, *, envoy_arguments=(), picker_arguments=(), edits=()):
-        self.endpoints, self.more = endpoints, list(picker_arguments)
+    def __init__(
+        self, endpoints: list[str], folder: Path, *, source=(), envoy_arguments=(), picker_arguments=(), edits=()
+    ):
+        self.source = [*source, *(word for url in endpoints for word in ("--endpoint", url))]
+        self.more = list(picker_arguments)
         # Tests count tokens and tell a client that left from one that is done, unless they choose otherwise.
         bodies = [] if "--response-bodies" in envoy_arguments else ["--response-bodies", "usage"]
-        self.picker = Picker(endpoints, *self.more)
+        self.picker = Picker(self.source, *self.more)
         printed = shared.run(
             "epp", "--print-envoy-config", "--bind", "127.0.0.1", "--envoy-listen", "127.0.0.1:0",
             "--envoy-admin", "127.0.0.1:0", "--grpc-port", str(self.picker.ports[0]),
-            *self.picker.arguments, *self.more, *envoy_arguments, *bodies,
+            *self.source, *self.more, *envoy_arguments, *bodies,
         )
         assert printed.returncode == 0, printed.stderr
         bootstrap = printed.stdout
-        for before, after in edits:
+        for before, after in edits(self.picker) if callable(edits) else edits:
             assert before in bootstrap, before
             bootstrap = bootstrap.replace(before, after)
-        self.bootstrap = bootstrap
-        self.envoy = Envoy(bootstrap, folder)
+        self.bootstrap, self.folder = bootstrap, folder
+        self.start_envoy()
+
+    def start_envoy(self) -> None:
+        self.envoy = Envoy(self.bootstrap, self.folder)
         self.url = self.envoy.url
 
     def ask(self, headers=None, **more) -> httpx.Response:
@@ -108,7 +115,7 @@ class Front:
         return httpx.post(url, json=body, headers=headers, timeout=shared.PATIENCE)
 
     def restart_picker(self) -> None:
-        self.picker = Picker(self.endpoints, *self.more, ports=self.picker.ports)
+        self.picker = Picker(self.source, *self.more, ports=self.picker.ports)
 
     def stop(self) -> None:
         self.envoy.stop()

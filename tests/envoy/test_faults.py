@@ -11,7 +11,7 @@ import time
 import echo
 import httpx
 import pytest
-from conftest import MODES, ROOT, shared
+from conftest import MODES, ROOT, Picker, shared
 
 COLUMNS = {
     ("full_duplex", "closed"): 1,
@@ -119,6 +119,44 @@ def picker_restarted_under_load(setting) -> str:
     # How many meet the gap is chance; what they are answered is not.
     assert failed <= {"500", "503", "504"}, failed
     return "5xx until it is back" if failed else "200 throughout"
+
+
+def one_of_two_ends(setting, number: signal.Signals) -> str:
+    """Two pickers behind one Envoy, which looks at their health each second."""
+    second = Picker([word for server in setting.servers for word in ("--endpoint", server.url)])
+
+    def beside(picker):
+        line = f'        - endpoint: {{address: {{socket_address: {{address: "127.0.0.1", port_value: {picker.ports[0]}}}}}}}\n'
+        return [(line, line + line.replace(str(picker.ports[0]), str(second.ports[0])))]
+
+    try:
+        front = setting.open(edits=beside)
+        assert {status(front) for _ in range(6)} == {"200"}
+        assert front.picker.outcomes("complete") == second.outcomes("complete") == 3, "both pick"
+        front.picker.signal(number)
+        statuses = []
+
+        def settled():
+            statuses.append(status(front))
+            return front.picker.process.poll() is not None and len(statuses) > 20 and set(statuses[-20:]) == {"200"}
+
+        shared.eventually(settled, "the other picks alone")
+        before = second.outcomes("complete")
+        assert {status(front) for _ in range(5)} == {"200"}
+        assert second.outcomes("complete") == before + 5
+    finally:
+        second.stop()
+    failed = {one for one in statuses if one != "200"}
+    assert failed <= {"500", "503", "504"}, failed
+    return "5xx until its health shows" if failed else "200 throughout"
+
+
+def one_of_two_is_killed(setting) -> str:
+    return one_of_two_ends(setting, signal.SIGKILL)
+
+
+def one_of_two_ends_by_sigterm(setting) -> str:
+    return one_of_two_ends(setting, signal.SIGTERM)
 
 
 def engine_dies_between_pick_and_connect(setting) -> str:
@@ -250,6 +288,8 @@ FAULTS = {
     "The picker is killed and restarted under load, twice": picker_restarted_under_load,
     "The gateway speaks clear text to the picker's TLS port": gateway_speaks_clear_text_to_a_tls_port,
     "The gateway speaks TLS to a clear-text port": gateway_speaks_tls_to_a_clear_port,
+    "One of two pickers is killed": one_of_two_is_killed,
+    "One of two pickers ends by SIGTERM": one_of_two_ends_by_sigterm,
     "An engine dies between pick and connect": engine_dies_between_pick_and_connect,
     "No engine is left": no_engine_left,
     "The gateway's subset holds no engine of the pool": subset_without_an_engine,

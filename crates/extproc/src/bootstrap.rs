@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use pointsman_config::{AppProtocol, PoolSpec};
+use pointsman_config::{AppProtocol, PoolSpec, TlsFiles};
 
 use crate::address::{DESTINATION, SERVED};
 
@@ -25,7 +26,7 @@ pub enum ResponseBodies {
 }
 
 /// What the picker is for Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoyOptions {
     /// Where Envoy listens for clients.
     pub listen: SocketAddr,
@@ -33,14 +34,28 @@ pub struct EnvoyOptions {
     pub admin: SocketAddr,
     /// Where the picker listens.
     pub picker: SocketAddr,
-    /// Whether the picker's port is secured.
-    pub secure: bool,
+    /// How the picker's port is secured.
+    pub link: PickerLink,
     /// Which response bodies the picker is sent.
     pub response_bodies: ResponseBodies,
     /// Hand request bodies over whole, for what cannot do full duplex. Long bodies then meet Envoy's buffer limit.
     pub buffered: bool,
     /// Without the picker, let Envoy choose any endpoint itself instead of answering 500.
     pub fail_open: bool,
+}
+
+/// The way from Envoy to the picker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PickerLink {
+    /// In clear text.
+    Plain,
+    /// By TLS.
+    Tls {
+        /// What Envoy shows the picker.
+        certificate: Option<TlsFiles>,
+        /// Authorities of which one must have signed the picker's certificate; without, any certificate will do.
+        picker_ca: Option<PathBuf>,
+    },
 }
 
 /// Why a pool cannot be put behind Envoy by a bootstrap.
@@ -233,17 +248,46 @@ fn engines(pool: &PoolSpec, h2c: bool) -> String {
     )
 }
 
-fn picker(options: &EnvoyOptions) -> String {
-    let tls = r#"    transport_socket:
+fn transport_socket(link: &PickerLink) -> String {
+    let PickerLink::Tls { certificate, picker_ca } = link else { return String::new() };
+    let mut more = String::new();
+    if let Some(TlsFiles { certificate, key }) = certificate {
+        let (certificate, key) = (quoted(certificate), quoted(key));
+        let pair =
+            format!("certificate_chain: {{filename: {certificate}}}, private_key: {{filename: {key}}}");
+        more += &format!(", tls_certificates: [{{{pair}}}]");
+    }
+    if let Some(authorities) = picker_ca {
+        more += &format!(", validation_context: {{trusted_ca: {{filename: {}}}}}", quoted(authorities));
+    }
+    format!(
+        r#"    transport_socket:
       name: envoy.transport_sockets.tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        common_tls_context: {alpn_protocols: [h2]}
-"#;
+        common_tls_context: {{alpn_protocols: [h2]{more}}}
+"#
+    )
+}
+
+/// A file's name in YAML.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "''"))
+}
+
+fn picker(options: &EnvoyOptions) -> String {
     format!(
         r#"  - name: pointsman
     type: STATIC
     connect_timeout: 2s
+    # Where there are several pickers, one that is gone or about to go is left out.
+    health_checks:
+    - timeout: 1s
+      interval: 1s
+      no_traffic_interval: 1s
+      unhealthy_threshold: 1
+      healthy_threshold: 1
+      grpc_health_check: {{service_name: readiness}}
     circuit_breakers:
       thresholds:
       - {{max_connections: {MAX_REQUESTS}, max_pending_requests: {MAX_REQUESTS}, max_requests: {MAX_REQUESTS}}}
@@ -258,7 +302,7 @@ fn picker(options: &EnvoyOptions) -> String {
       - lb_endpoints:
         - endpoint: {{address: {{{address}}}}}
 "#,
-        tls = if options.secure { tls } else { "" },
+        tls = transport_socket(&options.link),
         address = socket_address(options.picker),
     )
 }
@@ -295,7 +339,7 @@ mod tests {
             listen: at(8080),
             admin: at(9901),
             picker: at(9002),
-            secure: true,
+            link: PickerLink::Tls { certificate: None, picker_ca: None },
             response_bodies,
             buffered: false,
             fail_open: false,
@@ -337,7 +381,8 @@ mod tests {
 
     #[test]
     fn options_show() {
-        let plain = EnvoyOptions { secure: false, buffered: true, ..options(ResponseBodies::Usage) };
+        let plain =
+            EnvoyOptions { link: PickerLink::Plain, buffered: true, ..options(ResponseBodies::Usage) };
         check(
             &plain,
             &[
@@ -349,6 +394,15 @@ mod tests {
         check(
             &options(ResponseBodies::Usage),
             &[("UpstreamTlsContext", 1), ("failure_mode_allow: false", 1)],
+        );
+        let certificate = Some(TlsFiles { certificate: "/e/tls.crt".into(), key: "/e/o'k".into() });
+        let link = PickerLink::Tls { certificate, picker_ca: Some("/p/ca.crt".into()) };
+        check(
+            &EnvoyOptions { link, ..options(ResponseBodies::Usage) },
+            &[
+                ("certificate_chain: {filename: '/e/tls.crt'}, private_key: {filename: '/e/o''k'}", 1),
+                ("trusted_ca: {filename: '/p/ca.crt'}", 1),
+            ],
         );
         let open = EnvoyOptions { fail_open: true, ..options(ResponseBodies::Usage) };
         check(&open, &[("failure_mode_allow: true", 1)]);

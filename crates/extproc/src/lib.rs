@@ -30,7 +30,7 @@ pub mod wire;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
 pub use bare::serve_bare_picker;
-pub use bootstrap::{BootstrapError, EnvoyOptions, ResponseBodies, envoy_config};
+pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, envoy_config};
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
     Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,

@@ -42,6 +42,10 @@ pub struct PickerOptions {
     pub pick_patience: Duration,
     /// How long a request's body may pause.
     pub body_patience: Duration,
+    /// How long streams are still taken after the shutdown began, while health says that they are not welcome: gateways
+    /// with several pickers turn to another in that time. Part of the time to drain; over at once where no gateway is
+    /// connected.
+    pub handover: Duration,
     /// Where spans of requests go.
     pub tracer: Tracer,
     /// Threads that serve connections; 0 for as many as the machine has processors.
@@ -60,6 +64,7 @@ impl Default for PickerOptions {
             session: SessionOptions::default(),
             pick_patience: Duration::from_secs(30),
             body_patience: Duration::from_secs(30),
+            handover: Duration::from_secs(5),
             tracer: Tracer::disabled(),
             threads: 0,
         }
@@ -114,6 +119,7 @@ pub struct Picker {
     grpc: TcpListener,
     health: TcpListener,
     addresses: [SocketAddr; 2],
+    handover: Duration,
 }
 
 impl Picker {
@@ -139,7 +145,8 @@ impl Picker {
             requests: streams.used(),
             held_body_bytes: held.used(),
         }));
-        Ok(Self { shared, secured, lanes, grpc, health, addresses: [grpc_address, health_address] })
+        let addresses = [grpc_address, health_address];
+        Ok(Self { shared, secured, lanes, grpc, health, addresses, handover: options.handover })
     }
 
     /// Where ext_proc is served.
@@ -160,10 +167,10 @@ impl Picker {
         &self.shared.pool
     }
 
-    /// Serves until `shutdown` comes. Then health says so, no new streams are taken, those under way may end for as long
-    /// as `drain`, and what is left is cut.
+    /// Serves until `shutdown` comes. Then health says so; after [`PickerOptions::handover`] no new streams are taken;
+    /// those under way may end for as long as `drain`, and what is left is cut.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send, drain: Duration) {
-        let Self { shared, secured, lanes, grpc, health, .. } = self;
+        let Self { shared, secured, lanes, grpc, health, handover, .. } = self;
         let port = Port {
             shared: Arc::clone(&shared),
             services: Services::Picker,
@@ -185,9 +192,13 @@ impl Picker {
         while tokio::time::timeout(LOOK_EVERY, shutdown.as_mut()).await.is_err() {
             reload(secured.as_deref(), &shared.metrics);
         }
-        shared.closing.cancel();
+        let end = tokio::time::Instant::now() + drain;
+        shared.leave();
         port.tasks.close();
-        if tokio::time::timeout(drain, port.tasks.wait()).await.is_err() {
+        // Whether the gateways have gone by then or not, it ends.
+        let _ = tokio::time::timeout(handover.min(drain), port.tasks.wait()).await;
+        shared.closing.cancel();
+        if tokio::time::timeout_at(end, port.tasks.wait()).await.is_err() {
             tracing::warn!(streams = shared.streams.used(), "streams are cut: the time to drain is over");
         }
         shared.cut.cancel();

@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) cut: CancellationToken,
     pub(crate) stored: Mutex<StoredResponses>,
     draws: AtomicU64,
+    leaving: AtomicBool,
     modes_told: AtomicBool,
     broken_told: AtomicBool,
 }
@@ -69,6 +70,7 @@ impl Shared {
             cut: CancellationToken::new(),
             stored: Mutex::new(StoredResponses::new(STORED, STORED_FOR)),
             draws: AtomicU64::new(RandomState::new().hash_one(0)),
+            leaving: AtomicBool::new(false),
             modes_told: AtomicBool::new(false),
             broken_told: AtomicBool::new(false),
         }
@@ -82,9 +84,15 @@ impl Shared {
         Some(LivePool::new(Arc::clone(&generation.pools[index]), Arc::clone(rules), Arc::clone(self)))
     }
 
+    /// From now on new streams are not welcome.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Whether new streams are welcome.
     pub(crate) fn ready(&self) -> bool {
-        !self.closing.is_cancelled() && self.fleet.load().pools.iter().any(|pool| *pool.name() == self.pool)
+        !self.leaving.load(Ordering::Relaxed)
+            && self.fleet.load().pools.iter().any(|pool| *pool.name() == self.pool)
     }
 
     /// Bounds on requests, as configured now.

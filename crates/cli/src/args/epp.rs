@@ -60,6 +60,9 @@ pub(crate) struct EppArgs {
     /// How long streams may go on after SIGTERM
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,
+    /// Of that, how long streams are still taken while health says no, so that gateways turn to another picker
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) handover_timeout: Duration,
     /// How long the pool may hold a request
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) pick_timeout: Duration,
@@ -106,6 +109,12 @@ pub(crate) struct EnvoyArgs {
     /// In the bootstrap: hand bodies over whole instead of in full duplex
     #[arg(long, requires = "print_envoy_config")]
     pub(crate) envoy_buffered: bool,
+    /// In the bootstrap: a folder with the tls.crt and tls.key that Envoy shows the picker; wanted where --client-ca is
+    #[arg(long, value_name = "DIR", requires = "print_envoy_config")]
+    pub(crate) envoy_cert_path: Option<PathBuf>,
+    /// In the bootstrap: authorities (PEM) of which one must have signed the picker's certificate; else any will do
+    #[arg(long, value_name = "FILE", requires = "print_envoy_config")]
+    pub(crate) envoy_picker_ca: Option<PathBuf>,
     /// In the bootstrap: serve without the picker while it is away
     #[arg(long, requires = "print_envoy_config")]
     pub(crate) envoy_fail_open: bool,

@@ -1,6 +1,7 @@
 //! `pointsman epp`: the endpoint picker behind Envoy and what is built on it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use pointsman_config::{
     read_picker_config,
 };
 use pointsman_extproc::{
-    EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
+    EnvoyOptions, Picker, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
     envoy_config,
 };
 use pointsman_fleet::{Fleet, FleetOptions};
@@ -40,7 +41,7 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));
     }
     if args.envoy.print_envoy_config {
-        print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args))?);
+        print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args)?)?);
         return Ok(ExitCode::SUCCESS);
     }
     let stop = shutdown::on_signal()?;
@@ -105,10 +106,9 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
     let security = match (&args.cert_path, args.secure_serving) {
         (_, false) => Security::Plain,
         (None, true) => Security::SelfSigned,
-        (Some(folder), true) => Security::Files(SecurityFiles {
-            server: TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") },
-            client_ca: args.client_ca.clone(),
-        }),
+        (Some(folder), true) => {
+            Security::Files(SecurityFiles { server: pair_in(folder), client_ca: args.client_ca.clone() })
+        }
     };
     PickerOptions {
         pool: args.pool_name.as_ref().map(|name| named(name, args)),
@@ -123,6 +123,7 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
             ..SessionOptions::default()
         },
         pick_patience: args.pick_timeout,
+        handover: args.handover_timeout,
         ..PickerOptions::default()
     }
 }
@@ -143,13 +144,13 @@ fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
 }
 
 /// Envoy reaches a picker that listens on all addresses by loopback.
-fn envoy_options(args: &EppArgs) -> EnvoyOptions {
+fn envoy_options(args: &EppArgs) -> Result<EnvoyOptions> {
     let reached = if args.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { args.bind };
-    EnvoyOptions {
+    Ok(EnvoyOptions {
         listen: args.envoy.envoy_listen,
         admin: args.envoy.envoy_admin,
         picker: SocketAddr::new(reached, args.grpc_port),
-        secure: args.secure_serving,
+        link: picker_link(args)?,
         response_bodies: match args.envoy.response_bodies {
             Bodies::Never => ResponseBodies::Never,
             Bodies::Sample => ResponseBodies::Sample(args.envoy.sample),
@@ -157,5 +158,26 @@ fn envoy_options(args: &EppArgs) -> EnvoyOptions {
         },
         buffered: args.envoy.envoy_buffered,
         fail_open: args.envoy.envoy_fail_open,
+    })
+}
+
+fn picker_link(args: &EppArgs) -> Result<PickerLink> {
+    let (folder, picker_ca) = (&args.envoy.envoy_cert_path, &args.envoy.envoy_picker_ca);
+    match (args.secure_serving, folder) {
+        (false, None) if picker_ca.is_none() => Ok(PickerLink::Plain),
+        (false, _) => {
+            bail!("--envoy-cert-path and --envoy-picker-ca have no effect without --secure-serving")
+        }
+        (true, None) if args.client_ca.is_some() => {
+            bail!("--client-ca wants a certificate of Envoy: name its folder by --envoy-cert-path")
+        }
+        (true, folder) => {
+            Ok(PickerLink::Tls { certificate: folder.as_deref().map(pair_in), picker_ca: picker_ca.clone() })
+        }
     }
+}
+
+/// The files of a Kubernetes secret of type `kubernetes.io/tls`.
+fn pair_in(folder: &Path) -> TlsFiles {
+    TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") }
 }

@@ -197,6 +197,29 @@ async fn a_stream_under_way_ends_before_the_picker_does() {
 }
 
 #[tokio::test]
+async fn a_picker_that_leaves_takes_streams_until_its_gateways_have_gone() {
+    let options = PickerOptions { handover: Duration::from_secs(3_600), ..options() };
+    let picker = Running::with(world(&[1]), options).await;
+    let mut gateway = picker.client().await;
+    let mut health = crate::client::Client::connect(picker.health).await;
+    picker.stop.cancel();
+    while health.health("readiness").await != Ok(2) {
+        tokio::task::yield_now().await;
+    }
+    for gateway in [&mut gateway, &mut picker.client().await] {
+        let mut call = gateway.process().await;
+        call.send(&get("/v1/models"));
+        assert!(destination(&call.take(1).await[0]).is_some());
+        call.send(&answer("200", "application/json", true));
+        call.take(1).await;
+        call.half_close();
+        assert_eq!(call.next().await, None);
+    }
+    drop(gateway);
+    picker.task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_picker_wants_to_know_its_pool() {
     let bind = |world: World, pool: Option<&str>| {
         let metrics = Metrics::new(&BuildInfo { version: "0", commit: "test" });

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use pointsman_admin::AdminServer;
 use pointsman_config::{QuickOptions, quick_form};
-use pointsman_extproc::{EnvoyOptions, Picker, PickerOptions, ResponseBodies, Security, envoy_config};
+use pointsman_extproc::{
+    EnvoyOptions, Picker, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config,
+};
 use pointsman_fleet::{Fleet, FleetOptions};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -105,6 +107,7 @@ impl EnvoyFront {
             grpc_port: 0,
             health_port: 0,
             security: Security::SelfSigned,
+            handover: Duration::ZERO,
             ..PickerOptions::default()
         };
         let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
@@ -114,7 +117,7 @@ impl EnvoyFront {
                 listen: args.listen,
                 admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 picker: picker.grpc_addr(),
-                secure: true,
+                link: PickerLink::Tls { certificate: None, picker_ca: None },
                 response_bodies: ResponseBodies::Usage,
                 buffered: false,
                 fail_open: false,
