@@ -41,7 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, answer: bytes, content_type: str):
         self.send_response(200)
         self.send_header("content-type", content_type)
-        self.send_header("content-length", str(len(answer)))
+        if self.server.has_length:
+            self.send_header("content-length", str(len(answer)))
+        else:
+            self.send_header("connection", "close")
         self.send_header("set-cookie", "a=1")
         self.send_header("set-cookie", "b=2")
         self.end_headers()
@@ -58,6 +61,8 @@ class Server(ThreadingHTTPServer):
     # Connections are closed without an answer.
     cuts = False
     content_type = "application/json"
+    # Without one, the connection's end is the answer's.
+    has_length = True
     request_queue_size = 128
     waiting = 0
     kv_use = 0.0

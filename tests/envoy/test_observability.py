@@ -1,38 +1,17 @@
 """What the picker tells of requests: metrics and traces."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import echo
 import httpx
+import otlp
 import pytest
 from conftest import shared
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Collector(BaseHTTPRequestHandler):
-    """Keeps the spans that it is sent by OTLP over HTTP, as JSON."""
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        for resource in body["resourceSpans"]:
-            for scope in resource["scopeSpans"]:
-                self.server.spans.extend(scope["spans"])
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def collector():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    server.spans = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = otlp.collect()
     yield server
     server.shutdown()
 

@@ -1,11 +1,15 @@
 """What users met with other pickers, each as they told it."""
 
 import asyncio
+import concurrent.futures
 import json
 import threading
 
+import duplicate
 import echo
+import grpc
 import httpx
+import otlp
 import pytest
 from conftest import MODES, shared
 
@@ -95,30 +99,166 @@ def test_equal_servers_get_equal_shares_of_a_burst(servers, front, requests):
     assert max(shares) - min(shares) <= 1, shares
 
 
-def test_a_reply_with_a_length_arrives_whole(servers, front, mode):
+def test_a_body_whose_last_piece_comes_twice_is_forwarded_once(servers, front):
+    wires = []
+
+    def between(picker):
+        wires.append(duplicate.Wire(picker.ports[0]))
+        return [(f"port_value: {picker.ports[0]}", f"port_value: {wires[0].port}")]
+
+    one = front(urls(servers), picker_arguments=["--secure-serving=false"], edits=between)
+    body = json.dumps({"model": "llama", "prompt": "0123456789" * 120_000})
+    for _ in range(5):
+        headers = {"content-type": "application/json"}
+        response = httpx.post(f"{one.url}/v1/completions", content=body, headers=headers, timeout=60)
+        assert response.status_code == 200
+        assert response.json()["body"] == body
+    assert len(wires[0].doubled) == 5 and min(wires[0].doubled) > 1_000, wires[0].doubled
+    shared.eventually(lambda: one.picker.outcomes("complete") == 5 and one.picker.in_flight() == 0, "all are counted")
+    wires[0].close()
+
+
+@pytest.mark.parametrize("length", ["exact", "none"])
+def test_an_event_stream_with_or_without_a_length_arrives_whole(servers, front, mode, length):
     one = front(urls(servers), envoy_arguments=MODES[mode])
     for server in servers:
-        server.content_type = "text/event-stream"
+        server.content_type, server.has_length = "text/event-stream", length == "exact"
     response = one.ask(prompt="x" * 100_000)
-    assert int(response.headers["content-length"]) == len(response.content) if "content-length" in response.headers else True
+    assert response.status_code == 200
     assert json.loads(json.loads(response.text)["body"])["prompt"] == "x" * 100_000
+    # Whoever says a length has to keep to it.
+    assert response.headers.get("content-length", str(len(response.content))) == str(len(response.content))
 
 
-def test_prompts_are_nowhere_and_forged_headers_mean_nothing(servers, front):
-    untrusting = ["--trust-request-headers=false", "--log", "trace"]
-    one = front(urls(servers), picker_arguments=untrusting)
-    forged = {
-        "x-gateway-inference-fairness-id": f"tenant-{SECRET}",
-        "x-gateway-inference-objective": f"urgent-{SECRET}",
-        "x-gateway-destination-endpoint": "192.0.2.1:1",
-        "x-gateway-destination-endpoint-subset": "192.0.2.1:1",
+def greet(request: bytes, context) -> bytes:
+    context.set_trailing_metadata([("x-tokens", "7")])
+    if request == b"nobody":
+        context.abort(grpc.StatusCode.NOT_FOUND, "there is nobody")
+    return b"hello " + request
+
+
+def count(request: bytes, context):
+    for number in range(3):
+        yield request + str(number).encode()
+    if request == b"broken":
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no more")
+
+
+@pytest.fixture
+def grpc_server():
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    methods = {
+        "Greet": grpc.unary_unary_rpc_method_handler(greet),
+        "Count": grpc.unary_stream_rpc_method_handler(count),
     }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("inference.Service", methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield port
+    server.stop(None)
+
+
+GRPC_POOL = """
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: grpc}
+spec:
+  selector: {matchLabels: {app: grpc}}
+  targetPorts: [{number: 8000}]
+  appProtocol: kubernetes.io/h2c
+  endpointPickerRef: {name: picker, port: {number: 9002}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: grpc, labels: {app: grpc}, annotations: {pointsman.dev/laptop-only: "true"}}
+addressType: IPv4
+endpoints:
+- addresses: ["127.0.0.1"]
+ports:
+- {name: grpc, port: PORT}
+"""
+
+
+@pytest.mark.parametrize("bodies", ["never", "usage"])
+def test_grpc_keeps_its_status_and_its_trailers(front, tmp_path, grpc_server, mode, bodies):
+    (tmp_path / "pool.yaml").write_text(GRPC_POOL.replace("PORT", str(grpc_server)))
+    arguments = [*MODES[mode], "--response-bodies", bodies]
+    one = front([], source=["--manifests", str(tmp_path)], envoy_arguments=arguments)
+    with grpc.insecure_channel(one.url.removeprefix("http://")) as channel:
+        call = channel.unary_unary("/inference.Service/Greet")
+        answer, done = call.with_call(b"envoy", timeout=shared.PATIENCE)
+        assert answer == b"hello envoy"
+        assert ("x-tokens", "7") in [tuple(field) for field in done.trailing_metadata()]
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"nobody", timeout=shared.PATIENCE)
+        assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.NOT_FOUND, "there is nobody")
+        stream = channel.unary_stream("/inference.Service/Count")
+        assert list(stream(b"n", timeout=shared.PATIENCE)) == [b"n0", b"n1", b"n2"]
+        broken, got = stream(b"broken", timeout=shared.PATIENCE), []
+        with pytest.raises(grpc.RpcError) as ended:
+            got.extend(broken)
+        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "no more")
+    shared.eventually(lambda: one.picker.in_flight() == 0, "all are counted out")
+
+
+FORGED = {
+    "x-gateway-inference-fairness-id": f"tenant-{SECRET}",
+    "x-gateway-inference-objective": "urgent",
+    "x-gateway-model-name-rewrite": f"other-{SECRET}",
+    "x-gateway-destination-endpoint": "192.0.2.1:1",
+    "x-gateway-destination-endpoint-subset": "192.0.2.1:1",
+    "x-prefiller-host-port": "192.0.2.1:1",
+}
+
+
+@pytest.mark.parametrize("log", ["info", "trace"])
+def test_prompts_are_nowhere_and_forged_headers_mean_nothing(front, tmp_path, monkeypatch, log):
+    server, collector = echo.serve(), otlp.collect()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    (tmp_path / "pool.yaml").write_text(OBJECTIVES.replace("PORT", str(server.server_port)))
+    record = tmp_path / "events.jsonl"
+    tracing = ["--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}"]
+    untrusting = ["--trust-request-headers=false", "--log", log, "--record", str(record), *tracing]
+    one = front([], source=["--manifests", str(tmp_path)], picker_arguments=untrusting)
     for _ in range(5):
-        assert one.ask(prompt=SECRET, headers=forged).status_code == 200
+        response = one.ask(prompt=SECRET, headers=FORGED, user=SECRET)
+        assert response.status_code == 200
+        sent = {name.lower(): value for name, value in response.json()["headers"]}
+        address = server.url.removeprefix("http://")
+        assert sent.pop("x-gateway-destination-endpoint") == address, "the picker's, and no other"
+        assert not set(FORGED) & set(sent), "the engine sees none of them"
     assert httpx.post(f"{one.url}/v1/completions", content=f'{{"prompt": "{SECRET}", ').status_code == 400
+    shared.eventually(lambda: len(collector.spans) >= 6, "the spans are there")
     pages = [httpx.get(f"{one.picker.admin}{path}").text for path in ("/metrics", "/debug/pools")]
-    assert all(SECRET not in page for page in pages)
-    assert SECRET not in one.picker.log()
+    told = [*pages, json.dumps(collector.spans), one.picker.log(), record.read_text()]
+    assert [SECRET in text for text in told] == [False] * len(told)
+    arrivals = [line for line in record.read_text().splitlines() if '"Arrived"' in line]
+    assert len(arrivals) == 5 and all('"priority":0' in line for line in arrivals), arrivals[0]
+    server.shutdown()
+    collector.shutdown()
+
+
+def test_a_trusted_objective_counts(front, tmp_path):
+    """What the forged one of the test before would have done."""
+    server = echo.serve()
+    (tmp_path / "pool.yaml").write_text(OBJECTIVES.replace("PORT", str(server.server_port)))
+    record = tmp_path / "events.jsonl"
+    one = front([], source=["--manifests", str(tmp_path)], picker_arguments=["--record", str(record)])
+    assert one.ask(headers={"x-gateway-inference-objective": "urgent"}).status_code == 200
+    one.picker.stop()
+    [arrival] = [line for line in record.read_text().splitlines() if '"Arrived"' in line]
+    assert '"priority":7' in arrival
+    server.shutdown()
+
+
+OBJECTIVES = GRPC_POOL.replace("grpc", "llama").replace("  appProtocol: kubernetes.io/h2c\n", "") + """---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceObjective
+metadata: {name: urgent}
+spec:
+  priority: 7
+  poolRef: {name: llama}
+"""
 
 
 SECOND_ROUTE = """              routes:
