@@ -9,6 +9,7 @@ mod arms;
 mod collected;
 mod figure;
 mod load;
+mod memory;
 mod report;
 
 use std::ffi::OsString;
@@ -18,9 +19,10 @@ use std::time::Duration;
 use crate::overhead::OverheadError;
 
 pub use figure::{PickerFigure, Target};
+pub use memory::{MemoryLoad, MemoryReport, MemoryRow, run_memory};
 pub use report::{PickerReport, PickerRow};
 
-use arms::Arms;
+use arms::{Arms, interrupted};
 
 /// How to start each server; the runner adds the addresses.
 #[derive(Debug, Clone)]
@@ -166,23 +168,7 @@ pub fn run_picker(
     on_step: impl FnMut(PickerStep),
 ) -> Result<PickerReport, OverheadError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure_unless_stopped(commands, options, phases, on_step))
-}
-
-async fn measure_unless_stopped(
-    commands: &PickerCommands,
-    options: PickerOptions,
-    phases: &[PickerPhase],
-    on_step: impl FnMut(PickerStep),
-) -> Result<PickerReport, OverheadError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    // Dropping the measurement drops its servers, which stops them.
-    tokio::select! {
-        report = measure(commands, options, phases, on_step) => report,
-        _ = interrupt.recv() => Err(OverheadError::Interrupted),
-        _ = terminate.recv() => Err(OverheadError::Interrupted),
-    }
+    runtime.block_on(interrupted(measure(commands, options, phases, on_step)))
 }
 
 async fn measure(

@@ -340,6 +340,8 @@ pub(crate) enum BenchCommand {
         listen: SocketAddr,
         #[arg(long, default_value_t = 1)]
         count: u16,
+        #[arg(long, default_value_t = 10)]
+        interval_ms: u64,
     },
     /// A proxy without any logic, for `overhead`
     #[command(hide = true)]

@@ -145,7 +145,7 @@ pub(crate) async fn wait_until_answered(
 }
 
 /// Sends one request and reads the answer; whether it was a whole one.
-async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
+pub(crate) async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
     let Ok(mut answer) = client.post(GenerationApi::ChatCompletions.path(), body).await else {
         return false;
     };

@@ -1,6 +1,9 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::collected::{Collected, Column, Used};
 use super::load::plan;
@@ -59,7 +62,7 @@ impl Ports {
 
 impl Arms {
     pub(super) async fn start(commands: &PickerCommands, engines: u16) -> Result<Self, OverheadError> {
-        let (stubs, addresses) = stubs(commands, engines).await?;
+        let (stubs, addresses) = stubs(commands, engines, None).await?;
         let (picker, ports) = picker(commands, &addresses).await?;
         let bare_listen = free_ports(1)?;
         let endpoints = addresses.iter().flat_map(|address| argument("--endpoint", address));
@@ -77,15 +80,7 @@ impl Arms {
                 Column::Picker => printed(commands, ports, &addresses, listen, admin, "usage").await?,
                 Column::WithoutBodies => printed(commands, ports, &addresses, listen, admin, "never").await?,
             };
-            let file = commands.folder.join(format!("{}.yaml", listen.port()));
-            std::fs::write(&file, bootstrap)?;
-            let arguments = ["-c".into(), file.into(), "--concurrency".into(), "1".into(), "-l".into()];
-            let more = ["error".into(), "--use-dynamic-base-id".into()];
-            let command = [commands.envoy.clone().into_os_string()];
-            let arguments = arguments.into_iter().chain(more);
-            let envoy = Server::start("Envoy", &command, arguments, listen).await?;
-            let endpoints = vec![Endpoint::from(listen)];
-            let client = Client::new(&Target { endpoints, connections: Connections::Pool });
+            let (envoy, client) = envoy(commands, &bootstrap, listen).await?;
             arms.push(Arm { column, client, envoy });
         }
         Ok(Self { arms, bare, picker, _stubs: stubs, collected: Collected::default() })
@@ -153,7 +148,7 @@ pub(super) async fn idle_cores(
     commands: &PickerCommands,
     options: PickerOptions,
 ) -> Result<f64, OverheadError> {
-    let (_stubs, addresses) = stubs(commands, options.idle_engines).await?;
+    let (_stubs, addresses) = stubs(commands, options.idle_engines, None).await?;
     let (picker, _) = picker(commands, &addresses).await?;
     // What starting takes is not idling.
     tokio::time::sleep(options.idle / 4).await;
@@ -162,10 +157,68 @@ pub(super) async fn idle_cores(
     Ok(picker.cpu()?.since(&before).as_secs_f64() / options.idle.as_secs_f64())
 }
 
-async fn stubs(commands: &PickerCommands, engines: u16) -> Result<(Server, Vec<SocketAddr>), OverheadError> {
+/// An Envoy with the picker, and engines behind it.
+pub(super) struct Front {
+    pub(super) client: Arc<Client>,
+    pub(super) picker: Server,
+    /// Keeps Envoy and the engines alive.
+    _others: [Server; 2],
+}
+
+impl Front {
+    /// Starts all of it, and waits until it answers. `interval` is the time between two events of a stream.
+    pub(super) async fn start(
+        commands: &PickerCommands,
+        engines: u16,
+        interval: Option<Duration>,
+    ) -> Result<Self, OverheadError> {
+        let (stubs, addresses) = stubs(commands, engines, interval).await?;
+        let (picker, ports) = picker(commands, &addresses).await?;
+        let (listen, admin) = (free_ports(1)?, free_ports(1)?);
+        let bootstrap = printed(commands, ports, &addresses, listen, admin, "usage").await?;
+        let (envoy, client) = envoy(commands, &bootstrap, listen).await?;
+        wait_until_answered(&client, "Envoy with the picker").await?;
+        Ok(Self { client, picker, _others: [envoy, stubs] })
+    }
+}
+
+/// A measurement, unless the user stops it. Dropping it drops its servers, which stops them.
+pub(super) async fn interrupted<T>(
+    measurement: impl Future<Output = Result<T, OverheadError>>,
+) -> Result<T, OverheadError> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        report = measurement => report,
+        _ = interrupt.recv() => Err(OverheadError::Interrupted),
+        _ = terminate.recv() => Err(OverheadError::Interrupted),
+    }
+}
+
+/// Starts an Envoy of one worker, and a client of it.
+async fn envoy(
+    commands: &PickerCommands,
+    bootstrap: &str,
+    listen: SocketAddr,
+) -> Result<(Server, Arc<Client>), OverheadError> {
+    let file = commands.folder.join(format!("{}.yaml", listen.port()));
+    std::fs::write(&file, bootstrap)?;
+    let arguments = ["-c".into(), file.into(), "--concurrency".into(), "1".into(), "-l".into()];
+    let more = ["error".into(), "--use-dynamic-base-id".into()];
+    let command = [commands.envoy.clone().into_os_string()];
+    let envoy = Server::start("Envoy", &command, arguments.into_iter().chain(more), listen).await?;
+    let endpoints = vec![Endpoint::from(listen)];
+    Ok((envoy, Client::new(&Target { endpoints, connections: Connections::Pool })))
+}
+
+async fn stubs(
+    commands: &PickerCommands,
+    engines: u16,
+    interval: Option<Duration>,
+) -> Result<(Server, Vec<SocketAddr>), OverheadError> {
     let first = free_ports(engines)?;
+    let interval = interval.map(|interval| argument("--interval-ms", &interval.as_millis()));
     let arguments = [argument("--listen", &first), argument("--count", &engines)];
-    let arguments = arguments.into_iter().flatten();
+    let arguments = arguments.into_iter().chain(interval).flatten();
     let stubs = Server::start("the engine stubs", &commands.stub, arguments, first).await?;
     let at = |offset| SocketAddr::new(first.ip(), first.port().saturating_add(offset));
     Ok((stubs, (0..engines).map(at).collect()))

@@ -6,7 +6,7 @@ use crate::workload::{
 };
 
 /// A small prompt in tokens: about 1 KB of body.
-const SMALL: u32 = 230;
+pub(super) const SMALL: u32 = 230;
 /// Streams at once; with an event every 10 ms each, 1,500 events per second.
 const STREAMS: f64 = 15.0;
 
@@ -39,7 +39,7 @@ pub(super) fn plan(
     workload.plan(slice as u64 + 1).map(Some)
 }
 
-fn workload(arrivals: Arrivals, duration: Duration, prompt: u32) -> Workload {
+pub(super) fn workload(arrivals: Arrivals, duration: Duration, prompt: u32) -> Workload {
     Workload {
         arrivals,
         duration,
@@ -51,7 +51,7 @@ fn workload(arrivals: Arrivals, duration: Duration, prompt: u32) -> Workload {
     }
 }
 
-fn source(prompt: u32, output: u32) -> Source {
+pub(super) fn source(prompt: u32, output: u32) -> Source {
     Source::Generated {
         prompt: Lengths::Constant(prompt),
         output: Lengths::Constant(output),

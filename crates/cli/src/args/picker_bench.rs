@@ -1,7 +1,9 @@
 //! The arguments of `pointsman bench epp`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
-use pointsman_bench::picker::PickerPhase;
+use pointsman_bench::picker::{MemoryLoad, PickerPhase};
 
 use super::EnvoyBinary;
 
@@ -16,6 +18,10 @@ pub(crate) struct PickerBenchArgs {
     /// Slices of each load on each way: seven, or three with --quick, unless said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) slices: Option<u16>,
+    /// Instead of costs, watch the picker's memory under a load that lasts; may be repeated: slow-streams[=2000],
+    /// long-prompts[=10m] or small-requests[=1000000]
+    #[arg(long, value_name = "LOAD[=SIZE]", value_parser = memory_load, conflicts_with_all = ["quick", "phase", "slices"])]
+    pub(crate) memory: Vec<MemoryLoad>,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -52,6 +58,27 @@ pub(crate) enum Phase {
     Streams,
 }
 
+/// `NAME` or `NAME=SIZE`.
+fn memory_load(text: &str) -> Result<MemoryLoad, String> {
+    let (name, size) = text.split_once('=').map_or((text, None), |(name, size)| (name, Some(size)));
+    let number = |unsaid: u32| match size {
+        None => Ok(unsaid),
+        Some(size) => match size.parse() {
+            Ok(size @ 1..) => Ok(size),
+            Ok(0) | Err(_) => Err(format!("{size} is no count")),
+        },
+    };
+    match name {
+        "slow-streams" => Ok(MemoryLoad::SlowStreams(number(2_000)?)),
+        "small-requests" => Ok(MemoryLoad::SmallRequests(number(1_000_000)?.into())),
+        "long-prompts" => {
+            let span = humantime::parse_duration(size.unwrap_or("10m")).map_err(|error| error.to_string())?;
+            Ok(MemoryLoad::LongPrompts(span.max(Duration::from_secs(1))))
+        }
+        _ => Err("it is slow-streams, long-prompts or small-requests, with =SIZE or without".to_owned()),
+    }
+}
+
 impl Phase {
     pub(crate) const fn measured(self) -> PickerPhase {
         match self {
@@ -64,6 +91,27 @@ impl Phase {
             Self::Prompts400Kb => PickerPhase::Prompts400Kb,
             Self::Prompts1Mb => PickerPhase::Prompts1Mb,
             Self::Streams => PickerPhase::Streams,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<MemoryLoad>) {
+        assert_eq!(memory_load(text).ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn loads_have_sizes_unless_said() {
+        check("slow-streams", Some(MemoryLoad::SlowStreams(2_000)));
+        check("slow-streams=50", Some(MemoryLoad::SlowStreams(50)));
+        check("long-prompts", Some(MemoryLoad::LongPrompts(Duration::from_secs(600))));
+        check("long-prompts=90s", Some(MemoryLoad::LongPrompts(Duration::from_secs(90))));
+        check("small-requests", Some(MemoryLoad::SmallRequests(1_000_000)));
+        for wrong in ["streams", "slow-streams=0", "slow-streams=", "long-prompts=5", "small-requests=-1"] {
+            check(wrong, None);
         }
     }
 }

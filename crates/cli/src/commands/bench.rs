@@ -13,9 +13,6 @@ use tokio::net::TcpListener;
 use crate::args::{BenchArgs, BenchCommand};
 use crate::commands::{overhead, picker_bench};
 
-/// Events of a stub's stream come this far apart.
-const STUB_EVENT_INTERVAL: Duration = Duration::from_millis(10);
-
 pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     match args.command {
         None => crate::block_on(load::run(args.load)),
@@ -27,8 +24,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
             serve_bare_picker(listener, endpoint).await?;
             Ok(ExitCode::SUCCESS)
         }),
-        Some(BenchCommand::Stub { listen, count }) => crate::block_on_one_thread(async move {
-            let stubs = stub::Stubs::bind(listen, count, STUB_EVENT_INTERVAL).await?;
+        Some(BenchCommand::Stub { listen, count, interval_ms }) => crate::block_on_one_thread(async move {
+            let interval = Duration::from_millis(interval_ms);
+            let stubs = stub::Stubs::bind(listen, count, interval).await?;
             for address in stubs.addresses()? {
                 println!("http://{address}");
             }

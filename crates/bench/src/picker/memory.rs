@@ -1,0 +1,349 @@
+//! What happens to the picker's memory under loads that last: it has to stay flat.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pointsman_report::{Align, Table, count, mebibytes, median};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::PickerCommands;
+use super::arms::{Front, interrupted};
+use super::load::{SMALL, source, workload};
+use crate::client::Client;
+use crate::overhead::OverheadError;
+use crate::overhead::load::answered;
+use crate::run::{LoadOptions, Progress, run_plan};
+use crate::workload::{Arrivals, Plan};
+
+/// Engines behind Envoy.
+const ENGINES: u16 = 10;
+/// Slow streams start within this time.
+const START: Duration = Duration::from_secs(10);
+/// Events of a slow stream, and the time between two of them.
+const SLOW_EVENTS: u32 = 40;
+const SLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The pace of 1 MB prompts, which are about this many tokens long.
+const PROMPTS_PER_SECOND: f64 = 5.0;
+const LONG: u32 = 250_000;
+/// Small requests in flight.
+const IN_FLIGHT: usize = 64;
+/// How often memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long after a load its remains may go.
+const SETTLE: Duration = Duration::from_secs(3);
+/// The picker's own, in bytes: 40 MiB.
+const OWN: u64 = 40 << 20;
+/// What the prefix index of a pool may take besides.
+const INDEX: u64 = 64 << 20;
+/// Memory that came in the last half of a load and is still noise.
+const NOISE: u64 = 2 << 20;
+
+/// A load that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryLoad {
+    /// So many streams at once, each with a token a second.
+    SlowStreams(u32),
+    /// 1 MB prompts, five a second, for so long.
+    LongPrompts(Duration),
+    /// So many small requests with prompts of their own, 64 at a time.
+    SmallRequests(u64),
+}
+
+/// What one load did to the picker's memory, in bytes of resident memory.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemoryRow {
+    /// The load.
+    pub load: MemoryLoad,
+    /// Requests that were answered whole.
+    pub completed: u64,
+    /// Requests that were not.
+    pub failed: u64,
+    /// Before it.
+    pub before: u64,
+    /// In the third quarter of its time, median.
+    pub third_quarter: u64,
+    /// In the last quarter, median.
+    pub last_quarter: u64,
+    /// The most.
+    pub highest: u64,
+    /// Some seconds after it.
+    pub after: u64,
+    /// What the most may be: the picker's own and, where prompts differ, the prefix index.
+    pub limit: u64,
+}
+
+/// The rows of one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemoryReport {
+    /// One per load.
+    pub rows: Vec<MemoryRow>,
+}
+
+/// Runs these loads one after the other, each through an Envoy and a picker of its own that sees all bodies. Blocks;
+/// it brings its own runtime of one thread. `on_step` hears which load runs, and how many of its requests are done.
+///
+/// # Errors
+/// See [`OverheadError`]. Servers that were started are stopped in any case.
+pub fn run_memory(
+    commands: &PickerCommands,
+    loads: &[MemoryLoad],
+    mut on_step: impl FnMut(MemoryLoad, u64),
+) -> Result<MemoryReport, OverheadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(interrupted(async {
+        let mut rows = Vec::new();
+        for load in loads {
+            rows.push(measure(commands, *load, &mut on_step).await?);
+        }
+        Ok(MemoryReport { rows })
+    }))
+}
+
+async fn measure(
+    commands: &PickerCommands,
+    load: MemoryLoad,
+    on_step: &mut impl FnMut(MemoryLoad, u64),
+) -> Result<MemoryRow, OverheadError> {
+    let interval = if let MemoryLoad::SlowStreams(_) = load { Some(SLOW_INTERVAL) } else { None };
+    let front = Front::start(commands, ENGINES, interval).await?;
+    let before = front.picker.resident()?;
+    let progress = Arc::<Counts>::default();
+    let mut running = std::pin::pin!(run(load, Arc::clone(&front.client), Arc::clone(&progress)));
+    let (mut seen, mut looks) = (Vec::new(), tokio::time::interval(LOOK_EVERY));
+    loop {
+        tokio::select! {
+            ended = running.as_mut() => break ended?,
+            _ = looks.tick() => {
+                seen.push(front.picker.resident()?);
+                on_step(load, progress.done());
+            }
+        }
+    }
+    tokio::time::sleep(SETTLE).await;
+    let (third_quarter, last_quarter) = quarters(&seen);
+    Ok(MemoryRow {
+        load,
+        completed: progress.completed(),
+        failed: progress.failed(),
+        before,
+        third_quarter,
+        last_quarter,
+        highest: seen.iter().copied().max().unwrap_or(before),
+        after: front.picker.resident()?,
+        limit: load.limit(),
+    })
+}
+
+/// Requests so far, of a plan or of a closed loop.
+#[derive(Debug, Default)]
+struct Counts {
+    plan: Arc<Progress>,
+    sent: AtomicU64,
+    answered: AtomicU64,
+    unanswered: AtomicU64,
+}
+
+impl Counts {
+    fn done(&self) -> u64 {
+        self.completed() + self.failed()
+    }
+
+    fn completed(&self) -> u64 {
+        self.plan.finished().saturating_sub(self.plan.failed()) + self.answered.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self) -> u64 {
+        self.plan.failed() + self.unanswered.load(Ordering::Relaxed)
+    }
+}
+
+async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Result<(), OverheadError> {
+    let plan = match load {
+        MemoryLoad::SlowStreams(streams) => {
+            let rate = f64::from(streams) / START.as_secs_f64();
+            // The last one starts at its very end.
+            let span = START + Duration::from_millis(1);
+            let mut streams = workload(Arrivals::Constant { rate }, span, SMALL);
+            streams.stream_share = 1.0;
+            streams.source = source(SMALL, SLOW_EVENTS);
+            streams.plan(1)?
+        }
+        MemoryLoad::LongPrompts(span) => {
+            workload(Arrivals::Constant { rate: PROMPTS_PER_SECOND }, span, LONG).plan(1)?
+        }
+        MemoryLoad::SmallRequests(requests) => {
+            let one = workload(Arrivals::Constant { rate: 1.0 }, Duration::from_millis(1_001), SMALL);
+            closed_loop(&client, Arc::new(one.plan(1)?), requests, &counts).await;
+            return Ok(());
+        }
+    };
+    run_plan(&Arc::new(plan), &client, LoadOptions::default(), &counts.plan).await?;
+    Ok(())
+}
+
+/// Sends the plan's first request so many times, each time with another prompt.
+async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, counts: &Arc<Counts>) {
+    let mut workers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (client, plan, counts) = (Arc::clone(client), Arc::clone(&plan), Arc::clone(counts));
+        workers.spawn(async move {
+            let Some(request) = plan.requests.first() else { return };
+            loop {
+                let number = counts.sent.fetch_add(1, Ordering::Relaxed);
+                if number >= requests {
+                    return;
+                }
+                if answered(&client, plan.body(request, number)).await {
+                    counts.answered.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    counts.unanswered.fetch_add(1, Ordering::Relaxed);
+                    // A server that refuses at once must not become a busy loop.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+    }
+    while workers.join_next().await.is_some() {}
+}
+
+/// The medians of the third and of the last quarter.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes stay far below 2^53"
+)]
+fn quarters(seen: &[u64]) -> (u64, u64) {
+    let values: Vec<f64> = seen.iter().map(|bytes| *bytes as f64).collect();
+    let (half, three) = (values.len() / 2, values.len() * 3 / 4);
+    let of = |part: &[f64]| median(part).unwrap_or(0.0) as u64;
+    (of(&values[half..three]), of(&values[three..]))
+}
+
+impl MemoryLoad {
+    /// What the table says.
+    #[must_use]
+    pub fn label(self) -> String {
+        match self {
+            Self::SlowStreams(streams) => format!("{} slow streams", count(streams.into())),
+            Self::LongPrompts(span) => format!("1 MB prompts for {} s", span.as_secs()),
+            Self::SmallRequests(requests) => format!("{} small requests", count(requests)),
+        }
+    }
+
+    /// How many requests it sends.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+    pub fn requests(self) -> u64 {
+        match self {
+            Self::SlowStreams(streams) => streams.into(),
+            Self::LongPrompts(span) => (span.as_secs_f64() * PROMPTS_PER_SECOND) as u64,
+            Self::SmallRequests(requests) => requests,
+        }
+    }
+
+    const fn limit(self) -> u64 {
+        match self {
+            Self::SlowStreams(_) => OWN,
+            Self::LongPrompts(_) | Self::SmallRequests(_) => OWN + INDEX,
+        }
+    }
+}
+
+impl MemoryRow {
+    /// Whether memory stayed within its limit, no longer grew in the last half, and every request was answered.
+    #[must_use]
+    pub const fn is_flat(&self) -> bool {
+        self.failed == 0
+            && self.highest <= self.limit
+            && self.last_quarter <= self.third_quarter + self.third_quarter / 20 + NOISE
+    }
+}
+
+impl MemoryReport {
+    /// Whether it did so under every load.
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        self.rows.iter().all(MemoryRow::is_flat)
+    }
+
+    /// One row per load.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let mut table = Table::new([
+            ("", Align::Left),
+            ("answered", Align::Right),
+            ("failed", Align::Right),
+            ("before", Align::Right),
+            ("3rd quarter", Align::Right),
+            ("4th quarter", Align::Right),
+            ("most", Align::Right),
+            ("after", Align::Right),
+            ("limit", Align::Right),
+            ("", Align::Left),
+        ]);
+        for row in &self.rows {
+            let size = |bytes: u64| mebibytes(Some(bytes));
+            table.row([
+                row.load.label(),
+                count(row.completed),
+                count(row.failed),
+                size(row.before),
+                size(row.third_quarter),
+                size(row.last_quarter),
+                size(row.highest),
+                size(row.after),
+                size(row.limit),
+                if row.is_flat() { "flat" } else { "not flat" }.to_owned(),
+            ]);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seen: &[u64]) -> MemoryRow {
+        let seen: Vec<u64> = seen.iter().map(|mebibytes| mebibytes << 20).collect();
+        let (third_quarter, last_quarter) = quarters(&seen);
+        MemoryRow {
+            load: MemoryLoad::SlowStreams(2_000),
+            completed: 2_000,
+            failed: 0,
+            before: seen[0],
+            third_quarter,
+            last_quarter,
+            highest: seen.iter().copied().max().unwrap(),
+            after: seen[0],
+            limit: MemoryLoad::SlowStreams(2_000).limit(),
+        }
+    }
+
+    fn check(seen: &[u64], expected: bool) {
+        assert_eq!(row(seen).is_flat(), expected, "{seen:?}");
+    }
+
+    #[test]
+    fn memory_may_grow_at_first_and_not_at_the_end() {
+        check(&[10, 20, 30, 35, 38, 38, 38, 38], true);
+        check(&[10, 12, 14, 16, 20, 22, 26, 28], false);
+        check(&[10, 20, 41, 30, 30, 30, 30, 30], false);
+        assert!(!MemoryRow { failed: 1, ..row(&[10; 8]) }.is_flat());
+        assert!(!MemoryReport { rows: vec![row(&[10; 8]), row(&[41; 8])] }.is_flat());
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_load() {
+        let mut long = row(&[10; 8]);
+        long.load = MemoryLoad::LongPrompts(Duration::from_secs(600));
+        let text = MemoryReport { rows: vec![row(&[41; 8]), long] }.table().render(200);
+        assert!(text.contains("2,000 slow streams") && text.contains("not flat"), "{text}");
+        assert!(text.contains("1 MB prompts for 600 s"), "{text}");
+        assert_eq!(MemoryLoad::LongPrompts(Duration::from_secs(600)).requests(), 3_000);
+    }
+}
