@@ -30,6 +30,8 @@ pub(crate) struct Endpoint {
     pub(crate) life: Life,
     pub(crate) in_flight: u32,
     pub(crate) context: u64,
+    /// Of those, prompt tokens that were cached when their requests came: they took no new blocks.
+    pub(crate) cached: u64,
     pub(crate) prefill: PrefillLine,
     pub(crate) speed: Speed,
     pub(crate) gauge: Option<Gauge>,
@@ -49,6 +51,7 @@ impl Endpoint {
             life: Life::Up,
             in_flight: 0,
             context: 0,
+            cached: 0,
             prefill: PrefillLine::default(),
             speed: Speed::default(),
             gauge: None,
@@ -78,9 +81,14 @@ impl Endpoint {
         self.life == Life::Up && matches!(self.health.health(), Health::Ready)
     }
 
+    /// Tokens that took blocks of their own.
+    pub(crate) const fn filled(&self) -> u64 {
+        self.context.saturating_sub(self.cached)
+    }
+
     /// Our own counts.
     pub(crate) fn counts(&self) -> Counts {
-        Counts { in_flight: self.in_flight, prefilling: self.prefill.len(), context: self.context }
+        Counts { in_flight: self.in_flight, prefilling: self.prefill.len(), filled: self.filled() }
     }
 
     /// The latest reading, where it still counts.
@@ -98,6 +106,7 @@ impl Endpoint {
         self.history.changing(placed.dispatched, self.counts());
         self.in_flight += 1;
         self.context += placed.context;
+        self.cached += u64::from(placed.cached);
         let spoils = placed.residency != Residency::Resident;
         self.prefill.push(placed.dispatched, request, placed.uncached, placed.prefilling, spoils);
         if let Some(adapter) = placed.adapter {
@@ -110,6 +119,7 @@ impl Endpoint {
         self.history.changing(now, self.counts());
         self.in_flight = self.in_flight.saturating_sub(1);
         self.context = self.context.saturating_sub(placed.context);
+        self.cached = self.cached.saturating_sub(u64::from(placed.cached));
         if placed.prefilling || self.prefill.needs_clock() {
             self.prefill.give_up(request);
         }

@@ -19,8 +19,8 @@ pub(crate) struct Counts {
     pub(crate) in_flight: u32,
     /// Of those, the ones whose first token is still to come.
     pub(crate) prefilling: u32,
-    /// Tokens of context: prompts, and output so far.
-    pub(crate) context: u64,
+    /// Tokens that took blocks of their own: prompts without what was cached, and output so far.
+    pub(crate) filled: u64,
 }
 
 /// A reading with the counts of its time.
@@ -67,15 +67,15 @@ impl Gauge {
         let change = |now: u32, then: u32| f64::from(now) - f64::from(then);
         let came = change(counts.in_flight, self.then.in_flight);
         let queued = change(counts.prefilling, self.then.prefilling);
-        let context = signed(counts.context) - signed(self.then.context);
+        let filled = signed(counts.filled) - signed(self.then.filled);
         let LoadReport { running, waiting, .. } = self.report;
         EngineLoad {
             requests: running
                 .map(|running| (f64::from(running.saturating_add(waiting.unwrap_or(0))) + came).max(0.0)),
             waiting: waiting.map(|waiting| (f64::from(waiting) + queued).max(0.0)),
             kv_use: self.report.kv_use.map(|kv_use| {
-                let filled = self.kv_tokens().map_or(0.0, |tokens| context / tokens);
-                (kv_use + filled).clamp(0.0, 1.0)
+                let change = self.kv_tokens().map_or(0.0, |tokens| filled / tokens);
+                (kv_use + change).clamp(0.0, 1.0)
             }),
         }
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn counts(in_flight: u32) -> Counts {
-        Counts { in_flight, prefilling: in_flight, context: u64::from(in_flight) * 100 }
+        Counts { in_flight, prefilling: in_flight, filled: u64::from(in_flight) * 100 }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) use memory::Memory;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
 use crate::policy::Placement;
+use crate::pool::Reuse;
 use crate::rates::Prices;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
@@ -58,6 +59,10 @@ pub(crate) struct View<'a> {
     pub(crate) facts: &'a RequestFacts,
     /// Prompt tokens held to be cached, for each of `endpoints`.
     pub(crate) cached: &'a [u32],
+    /// What is known of the use of caches.
+    pub(crate) reuse: Reuse,
+    /// The share of endpoints that prefill, in the mean over recent arrivals: how much of them prompts keep busy.
+    pub(crate) prefilling: f64,
     /// The target, where it is an adapter.
     pub(crate) adapter: Option<ModelKey>,
 }

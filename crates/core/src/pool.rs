@@ -11,7 +11,7 @@ mod snapshot;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cache::Held;
+pub(crate) use cache::{Held, Reuse};
 pub use invariants::InvariantBroken;
 pub use snapshot::{
     EndpointSnapshot, Estimate, FleetSnapshot, PolicySnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,
@@ -60,6 +60,8 @@ pub struct Pool {
     candidates: Vec<Candidate>,
     /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
     cached: Vec<u32>,
+    /// The share of endpoints that prefill, in the mean over about the last fifty arrivals.
+    prefilling: f64,
 }
 
 /// One of the InferencePools.
@@ -87,6 +89,7 @@ impl Pool {
             caches_read: None,
             candidates: Vec::new(),
             cached: Vec::new(),
+            prefilling: 0.0,
         }
     }
 

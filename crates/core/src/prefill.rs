@@ -56,6 +56,11 @@ impl PrefillLine {
         self.tokens
     }
 
+    /// The share of prompts in the line whose first token nobody will see, so that the clock guesses.
+    pub(crate) fn unseen_share(&self) -> f64 {
+        f64::from(self.unseen) / f64::from(self.len().max(1))
+    }
+
     /// Prompts in the line.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.line.len()).unwrap_or(u32::MAX)

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 pub(crate) use cache::{Agreement, Cache};
 
 use crate::ids::BlockHash;
-use cells::{Hold, Node};
+use cells::{Hold, Node, Short, Tick};
 use order::Order;
 use slab::{Array, NONE, Slab};
 
@@ -53,6 +53,9 @@ const BATCH: usize = 16;
 
 /// Batches per insert at most; what then does not fit is left out.
 const BATCHES: usize = 16;
+
+/// A holder with this share of the longest head counts among those that have it.
+const NEARLY: (u32, u32) = (3, 4);
 
 /// One cache, from its start or last reset to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,23 @@ pub struct Inserted {
     pub blocks: u32,
     /// Whether they are pinned, and have to be released.
     pub pinned: bool,
+    /// Of the blocks, those that it had already.
+    pub reused: u32,
+    /// The sum, over those, of the prompts looked up since each was last used.
+    pub idle: u64,
+}
+
+impl Inserted {
+    const NOTHING: Self = Self { blocks: 0, pinned: false, reused: 0, idle: 0 };
+}
+
+/// The longest head of a prompt that anybody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many hold nearly all of it.
+    pub holders: u32,
+    /// Prompts looked up since one with this head was last sent to any of them, this one included: at least 1.
+    pub idle: u32,
 }
 
 /// A holder's state.
@@ -111,7 +131,8 @@ impl Limits {
             + Slab::<Array<u32>>::most_bytes(nodes)
             + Slab::<Hold>::most_bytes(holds)
             + tree::Table::bytes_for(nodes);
-        Self { nodes, holds, heap: budget.saturating_sub(fixed) }
+        let most = Short::LIMIT as usize;
+        Self { nodes: nodes.min(most), holds: holds.min(most), heap: budget.saturating_sub(fixed) }
     }
 }
 
@@ -126,6 +147,7 @@ pub struct PrefixIndex {
     holds: Slab<Hold>,
     /// Bytes in `runs` and `crowds`.
     heap: usize,
+    clock: Tick,
     slots: Vec<Slot>,
     free_slots: Vec<u16>,
     /// Slots whose holders left, still to be emptied.
@@ -149,6 +171,7 @@ impl PrefixIndex {
             crowds: Slab::new(),
             holds: Slab::new(),
             heap: 0,
+            clock: Tick::START,
             slots: Vec::new(),
             free_slots: Vec::new(),
             leaving: VecDeque::new(),
@@ -205,12 +228,15 @@ impl PrefixIndex {
         }
     }
 
-    /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has.
-    pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) {
+    /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has. The index's time is
+    /// counted in calls of this.
+    pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) -> Option<Head> {
+        self.clock = self.clock.next();
         lengths.clear();
         lengths.resize(self.slots.len(), 0);
         self.walk(chain, MOST_NODES);
-        let mut found = 0;
+        let (mut found, mut longest) = (0, 0);
+        let mut head: Option<Head> = None;
         for (node, start, agreed) in self.walked.iter().rev().copied() {
             let members = self.members(node);
             // Whoever was found deeper down is here too.
@@ -220,36 +246,52 @@ impl PrefixIndex {
             for id in members {
                 let hold = &self.holds[*id];
                 let length = &mut lengths[usize::from(hold.slot)];
-                if *length == 0 {
-                    *length = count(start + agreed.min(usize::from(hold.len)));
-                    found += 1;
+                if *length > 0 {
+                    continue;
+                }
+                *length = count(start + agreed.min(usize::from(hold.len)));
+                found += 1;
+                // The first ones found have most of it.
+                longest = longest.max(*length);
+                if *length * NEARLY.1 >= longest * NEARLY.0 {
+                    let idle = self.clock.since(hold.used);
+                    let so_far = head.unwrap_or(Head { holders: 0, idle });
+                    head = Some(Head { holders: so_far.holders + 1, idle: so_far.idle.min(idle) });
                 }
             }
         }
+        head
     }
 
     /// The holder has this chain now, and uses it if it is to be pinned, until [`PrefixIndex::release`].
     pub fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
-        let nothing = Inserted { blocks: 0, pinned: false };
         if self.slot(holder).is_none() {
-            return nothing;
+            return Inserted::NOTHING;
         }
         self.make_room(chain.len());
         let blocks = self.lay(holder.slot, chain);
         if blocks == 0 {
-            return nothing;
+            return Inserted::NOTHING;
         }
         let slot = &mut self.slots[holder.slot()];
         let pinned = pin && slot.pinning < MOST_PINNING;
         slot.pinning += u16::from(pinned);
+        let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::NOTHING };
         // The head last: it is to be given up last.
         for position in (0..self.path.len()).rev() {
             let id = self.path[position];
             self.unlink(id);
-            self.holds[id].pins = self.holds[id].pins.saturating_add(u8::from(pinned));
+            let hold = &mut self.holds[id];
+            // What is new has not been idle.
+            if hold.used != self.clock {
+                inserted.reused += u32::from(hold.len);
+                inserted.idle += u64::from(self.clock.since(hold.used)) * u64::from(hold.len);
+                hold.used = self.clock;
+            }
+            hold.pins = hold.pins.saturating_add(u8::from(pinned));
             self.link(id);
         }
-        Inserted { blocks: count(blocks), pinned }
+        inserted
     }
 
     /// A request that pinned this chain ended. To be called once per pin, with as many blocks as were inserted.
@@ -280,13 +322,12 @@ impl PrefixIndex {
         let mut left = blocks;
         while left > 0 && self.slot(holder).is_some() {
             let newest = self.slots[holder.slot()].idle.newest;
-            let grows = newest != NONE && self.holds[newest].node == NONE && self.holds[newest].len < u8::MAX;
+            let grows =
+                newest != NONE && self.holds[newest].node() == NONE && self.holds[newest].len < u8::MAX;
             let id = if grows {
                 newest
             } else if self.holds.len() < self.limits.holds {
-                let unnamed =
-                    Hold { slot: holder.slot, len: 0, pins: 0, node: NONE, newer: NONE, older: NONE };
-                let id = self.holds.add(unnamed);
+                let id = self.holds.add(Hold::new(holder.slot, NONE, 0, self.clock));
                 self.link(id);
                 id
             } else {
@@ -304,6 +345,17 @@ impl PrefixIndex {
     #[must_use]
     pub fn blocks(&self, holder: Holder) -> u32 {
         self.slot(holder).map_or(0, |slot| slot.blocks)
+    }
+
+    /// Prompts looked up since what the holder would give up next was used: 0 where all is in use, `None` where it has
+    /// nothing.
+    #[must_use]
+    pub fn idle(&self, holder: Holder) -> Option<u32> {
+        let slot = self.slot(holder)?;
+        match slot.idle.oldest {
+            NONE => (slot.blocks > 0).then_some(0),
+            oldest => Some(self.clock.since(self.holds[oldest].used)),
+        }
     }
 
     /// The holder gives up what it has beyond `blocks`, as far as nobody uses it, in at most `steps` pieces.

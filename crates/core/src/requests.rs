@@ -28,6 +28,8 @@ pub(crate) struct Placed {
     pub(crate) dispatched: Time,
     /// Prompt tokens to prefill there.
     pub(crate) uncached: u32,
+    /// Prompt tokens that were held to be cached there.
+    pub(crate) cached: u32,
     /// Tokens counted in the endpoint's context.
     pub(crate) context: u64,
     /// Whether its first token is still to be seen.

@@ -71,6 +71,20 @@ fn requests_go_where_their_prefix_is_and_spread_it_where_that_waits_and_caches_h
 }
 
 #[test]
+fn a_full_engine_keeps_the_prompts_whose_heads_only_it_has() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    let (request, home) = driver.dispatch(prompt(1, 90, 0, 100));
+    finish(&mut driver, request, None, 100 * BLOCK, BLOCK);
+    let full =
+        LoadReport { running: Some(4), waiting: Some(1), max_running: Some(4), ..LoadReport::default() };
+    driver.load(home, full);
+    let (_, endpoint) = driver.dispatch(prompt(1, 90, 1, 100));
+    assert_eq!(endpoint, home, "to prefill ninety blocks again is worse than to wait for a seat");
+    let (_, endpoint) = driver.dispatch(prompt(2, 90, 2, 100));
+    assert_ne!(endpoint, home, "nobody has this one's head");
+}
+
+#[test]
 fn what_does_not_fit_the_engine_is_given_up_tails_and_answers_first() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     told_capacity(&mut driver, 0, 200 * BLOCK);

@@ -26,6 +26,8 @@ struct Case {
     facts: RequestFacts,
     memory: Memory,
     rng: Rng,
+    reuse: Reuse,
+    prefilling: f64,
 }
 
 impl Case {
@@ -33,7 +35,14 @@ impl Case {
     fn new(prompt_tokens: u32, endpoints: &[At]) -> Self {
         let facts = RequestFacts { prompt_tokens, ..RequestFacts::unknown(PolicyId(0)) };
         let endpoints = (0..).zip(endpoints.iter().copied()).collect();
-        Self { endpoints, facts, memory: Memory::default(), rng: Rng::seeded(7) }
+        Self {
+            endpoints,
+            facts,
+            memory: Memory::default(),
+            rng: Rng::seeded(7),
+            reuse: Reuse::default(),
+            prefilling: 0.0,
+        }
     }
 
     /// Lets the policy decide: the costs in ascending order of endpoint, and the winner.
@@ -48,7 +57,15 @@ impl Case {
         let cached: Vec<u32> = self.endpoints.iter().map(|(_, at)| at.cached).collect();
         let prices = Rates::default().prices(Time::ZERO);
         let endpoints = endpoints.all();
-        let view = View { endpoints, prices: &prices, facts: &self.facts, cached: &cached, adapter: None };
+        let view = View {
+            endpoints,
+            prices: &prices,
+            facts: &self.facts,
+            cached: &cached,
+            reuse: self.reuse,
+            prefilling: self.prefilling,
+            adapter: None,
+        };
         let candidate =
             |(index, (_, at)): (usize, &(u32, At))| Candidate { index, cost: 0.0, in_flight: at.in_flight };
         let mut candidates: Vec<Candidate> = self.endpoints.iter().enumerate().map(candidate).collect();
@@ -467,5 +484,46 @@ mod ties {
         check(SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
         check(SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
         check(SECONDS, &[(100.0, 2), (101.9, 1), (108.0, 0)], &[1]);
+    }
+}
+
+mod least_cost {
+    use super::*;
+    use crate::prefix::Head;
+
+    /// A prompt of 4,100 tokens, 4,000 of which an endpoint holds that has others to prefill first. Where it goes, if
+    /// the endpoints prefill so much of the time and the head was last asked for so many prompts ago.
+    #[track_caller]
+    fn goes_to(pending: u32, prefilling: f64, idle: u32, endpoint: u32) {
+        let mut endpoints = [at(0, 0, 0); 8];
+        endpoints[3] = at(pending, 1, 4_000);
+        let mut case = Case::new(4_100, &endpoints);
+        case.prefilling = prefilling;
+        case.reuse.head = Some(Head { holders: 1, idle });
+        let (_, winner) = case.decide(Placement::Pointsman);
+        let holds = |endpoint| endpoint == 3;
+        assert_eq!(
+            holds(winner),
+            holds(endpoint),
+            "{winner}: {pending} tokens wait, {prefilling} busy, {idle}"
+        );
+    }
+
+    #[test]
+    fn a_head_that_few_ask_for_stays_where_it_is_while_engines_are_busy() {
+        goes_to(1_000, 0.0, 1_000, 3);
+        // With idle engines a copy costs little.
+        goes_to(5_000, 0.0, 1_000, 0);
+        goes_to(5_000, 0.9, 1_000, 3);
+        // However busy they are, nothing waits for ever.
+        goes_to(200_000, 0.9, 1_000, 0);
+    }
+
+    #[test]
+    fn a_head_that_many_ask_for_spreads() {
+        // Every sixteenth prompt is half of the fair share of one of eight.
+        goes_to(5_000, 0.9, 16, 0);
+        goes_to(5_000, 0.9, 1, 0);
+        goes_to(5_000, 0.9, 160, 3);
     }
 }

@@ -5,7 +5,7 @@ use super::place::whole;
 use crate::endpoint::EngineTotals;
 use crate::endpoints::Life;
 use crate::ids::RequestId;
-use crate::prefix::{Agreement, BUDGET, Holder, PrefixIndex};
+use crate::prefix::{Agreement, BUDGET, Head, Holder, Inserted, PrefixIndex};
 use crate::request::{RequestFacts, Usage};
 use crate::requests::Placed;
 
@@ -28,6 +28,30 @@ pub(super) struct Prefixes {
     pub(super) agreement: Agreement,
     /// Blocks found for the request at hand, by slot of holder. Reused.
     found: Vec<u32>,
+    reuse: Reuse,
+}
+
+/// What the index tells of the request at hand, besides what each endpoint has of its prompt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reuse {
+    /// The longest head of the prompt that is cached anywhere.
+    pub(crate) head: Option<Head>,
+    /// Mean prompts between two uses of a block.
+    pub(crate) after: f64,
+    /// Running sums, over prompts, of the blocks that were cached and of their idle times.
+    blocks: f64,
+    idle: f64,
+}
+
+impl Reuse {
+    /// What a further prompt leaves of the sums: about the last hundred count.
+    const KEPT: f64 = 0.99;
+
+    fn observe(&mut self, inserted: &Inserted) {
+        self.blocks = self.blocks * Self::KEPT + f64::from(inserted.reused);
+        self.idle = self.idle * Self::KEPT + inserted.idle as f64;
+        self.after = self.idle / self.blocks.max(1.0);
+    }
 }
 
 impl Prefixes {
@@ -37,7 +61,13 @@ impl Prefixes {
             block_tokens: 0.0,
             agreement: Agreement::default(),
             found: Vec::new(),
+            reuse: Reuse::default(),
         }
+    }
+
+    /// What the index tells of the request at hand.
+    pub(super) const fn reuse(&self) -> Reuse {
+        self.reuse
     }
 
     /// Tokens of the prompt's head that the holder has.
@@ -72,10 +102,11 @@ impl Pool {
         self.cached.resize(endpoints.len(), 0);
         let prefixes = &mut self.prefixes;
         prefixes.found.clear();
+        prefixes.reuse.head = None;
         if !has_blocks(facts) {
             return;
         }
-        prefixes.index.find_holders(&facts.blocks, &mut prefixes.found);
+        prefixes.reuse.head = prefixes.index.find_holders(&facts.blocks, &mut prefixes.found);
         for (cached, endpoint) in self.cached.iter_mut().zip(endpoints) {
             let found = prefixes.found_tokens(endpoint.cache.holder, facts);
             if found > 0 {
@@ -118,6 +149,7 @@ impl Pool {
         let fits = whole(endpoint.cache.capacity() / block_tokens) as usize;
         let chain = &facts.blocks[..facts.blocks.len().min(fits)];
         let inserted = prefixes.index.insert(holder, chain, true);
+        prefixes.reuse.observe(&inserted);
         let tokens = u64::from(inserted.blocks) * u64::from(facts.block_tokens);
         endpoint.cache.indexed += tokens;
         self.shrink_cache(at);
@@ -164,7 +196,8 @@ impl Pool {
         let blocks = whole(room / self.prefixes.block_tokens.max(1.0));
         self.prefixes.index.shrink(holder, blocks, GIVEN_UP);
         let held = self.prefixes.index.blocks(holder);
-        self.endpoints.all_mut()[at].cache.holds(held, blocks);
+        let idle = self.prefixes.index.idle(holder).unwrap_or(0);
+        self.endpoints.all_mut()[at].cache.holds(held, blocks, idle);
     }
 
     /// An answer that came to its end, as the engine counted it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Pool;
-use crate::endpoints::Life;
+use crate::endpoints::{Endpoint, Life};
 use crate::ids::{EndpointId, RequestId};
 
 /// An invariant that does not hold: a fault of this crate.
@@ -36,6 +36,7 @@ pub enum InvariantBroken {
 struct Sums {
     requests: u64,
     context: u64,
+    cached: u64,
     adapters: u64,
     indexed: u64,
     prefilling: u64,
@@ -57,6 +58,22 @@ impl Pool {
     /// The first invariant found broken.
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
         self.check_memory()?;
+        self.check_prefix_index()?;
+        let mut sums = self.sums()?;
+        let mut last = None;
+        for endpoint in self.endpoints.all() {
+            let id = endpoint.id;
+            if last >= Some(id) {
+                return Err(InvariantBroken::Order(id));
+            }
+            last = Some(id);
+            self.check_endpoint(endpoint, &sums.remove(&id).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// What the requests under way add up to at each endpoint.
+    fn sums(&self) -> Result<BTreeMap<EndpointId, Sums>, InvariantBroken> {
         let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
         for (id, request) in &self.requests {
             let Some(placed) = &request.placed else { continue };
@@ -66,6 +83,7 @@ impl Pool {
             let sum = sums.entry(placed.endpoint).or_default();
             sum.requests += 1;
             sum.context += placed.context;
+            sum.cached += u64::from(placed.cached);
             sum.adapters += u64::from(placed.adapter.is_some());
             sum.indexed += placed.held.map_or(0, |held| held.tokens);
         }
@@ -80,38 +98,34 @@ impl Pool {
                 }
             }
         }
-        self.check_prefix_index()?;
+        Ok(sums)
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint, sum: &Sums) -> Result<(), InvariantBroken> {
+        let id = endpoint.id;
+        for (name, count, expected) in [
+            ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
+            ("tokens of context", endpoint.context, sum.context),
+            ("cached tokens", endpoint.cached, sum.cached),
+            ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
+            ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
+            ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
+            ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),
+        ] {
+            if count != expected {
+                return Err(InvariantBroken::Count(id, name, count, expected));
+            }
+        }
+        if endpoint.life == Life::Gone && endpoint.in_flight == 0 {
+            return Err(InvariantBroken::Kept(id));
+        }
         let prices = self.rates.prices(crate::time::Time::ZERO);
-        let mut last = None;
-        for endpoint in self.endpoints.all() {
-            let id = endpoint.id;
-            if last >= Some(id) {
-                return Err(InvariantBroken::Order(id));
-            }
-            last = Some(id);
-            let sum = sums.remove(&id).unwrap_or_default();
-            for (name, count, expected) in [
-                ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
-                ("tokens of context", endpoint.context, sum.context),
-                ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
-                ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
-                ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
-                ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),
-            ] {
-                if count != expected {
-                    return Err(InvariantBroken::Count(id, name, count, expected));
-                }
-            }
-            if endpoint.life == Life::Gone && endpoint.in_flight == 0 {
-                return Err(InvariantBroken::Kept(id));
-            }
-            for (name, figure) in [
-                ("seconds per prompt token", prices.seconds_per_prompt_token(&endpoint.speed)),
-                ("seconds per output token", prices.step(&endpoint.speed, 1.0, 0.0)),
-            ] {
-                if !(figure.is_finite() && figure > 0.0) {
-                    return Err(InvariantBroken::Figure(id, name));
-                }
+        for (name, figure) in [
+            ("seconds per prompt token", prices.seconds_per_prompt_token(&endpoint.speed)),
+            ("seconds per output token", prices.step(&endpoint.speed, 1.0, 0.0)),
+        ] {
+            if !(figure.is_finite() && figure > 0.0) {
+                return Err(InvariantBroken::Figure(id, name));
             }
         }
         Ok(())

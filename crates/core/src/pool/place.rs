@@ -29,6 +29,9 @@ enum Among {
     LastResort,
 }
 
+/// What one arrival counts in the share of endpoints that prefill.
+const PER_ARRIVAL: f64 = 0.02;
+
 /// Seconds; longer than any back-off.
 const TRIED_ALREADY: f64 = 1e6;
 
@@ -90,6 +93,7 @@ impl Pool {
             endpoint: endpoint.id,
             dispatched: now,
             uncached: facts.prompt_tokens - cached,
+            cached,
             context: u64::from(facts.prompt_tokens) + u64::from(unseen),
             prefilling: facts.observes_tokens,
             ahead: endpoint.prefill.tokens(),
@@ -113,11 +117,14 @@ impl Pool {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
         })?;
+        self.observe_prefilling();
         let view = View {
             endpoints: self.endpoints.all(),
             prices,
             facts,
             cached: &self.cached,
+            reuse: self.prefixes.reuse(),
+            prefilling: self.prefilling,
             adapter: self.adapter(facts),
         };
         let PolicyState { policy: Policy { placement, saturation, .. }, memory, .. } =
@@ -142,6 +149,14 @@ impl Pool {
         let index = self.candidates[best].index;
         let fallbacks = fallbacks(view.endpoints, &mut self.candidates, weighed, best);
         Ok(Chosen { index, fallbacks, decision })
+    }
+
+    /// Takes in how many of the candidates prefill as the request comes.
+    fn observe_prefilling(&mut self) {
+        let endpoints = self.endpoints.all();
+        let prefills = |candidate: &&Candidate| endpoints[candidate.index].prefill.len() > 0;
+        let share = self.candidates.iter().filter(prefills).count() as f64 / self.candidates.len() as f64;
+        self.prefilling += PER_ARRIVAL * (share - self.prefilling);
     }
 
     /// Fills the candidates in ascending order of endpoint; `None` where there is none at all.

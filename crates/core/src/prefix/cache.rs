@@ -26,6 +26,12 @@ const NOT_CACHING: f64 = 0.1;
 /// A cache with this share of what fits is full: the next prompt puts something out.
 const FULL: f64 = 0.98;
 
+/// A block that was idle for so many mean times between uses is as likely to be used again as not: times between uses
+/// spread widely.
+const USES: f64 = 3.0;
+/// What goes out much sooner than it would be used is no dearer than this: it would be gone anyway.
+const SOONEST: f64 = 2.0;
+
 /// Requests between two comparisons with the engine's own sums.
 const PER_SCRAPE: u32 = 8;
 
@@ -87,7 +93,8 @@ pub(crate) struct Cache {
     /// Whether answers say what was cached: then the engine's sums are not needed.
     answers_tell: bool,
     unscraped: Unscraped,
-    full: bool,
+    /// Where it is full: prompts looked up since what goes out next was used.
+    displaced_idle: Option<u32>,
 }
 
 impl Default for Cache {
@@ -100,7 +107,7 @@ impl Default for Cache {
             agreement: Agreement::default(),
             answers_tell: false,
             unscraped: Unscraped::default(),
-            full: false,
+            displaced_idle: None,
         }
     }
 }
@@ -123,14 +130,18 @@ impl Cache {
         }
     }
 
-    /// It holds so many blocks, of so many that fit beside the requests in flight.
-    pub(crate) fn holds(&mut self, blocks: u32, fit: u32) {
-        self.full = f64::from(blocks) >= FULL * f64::from(fit);
+    /// It holds so many blocks, of so many that fit beside the requests in flight. What it would give up next was last
+    /// used so many prompts ago.
+    pub(crate) fn holds(&mut self, blocks: u32, fit: u32, idle: u32) {
+        let is_full = f64::from(blocks) >= FULL * f64::from(fit);
+        self.displaced_idle = is_full.then_some(idle);
     }
 
-    /// Whether whatever comes in puts something out.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.full
+    /// How much what comes in puts out that will be asked for again: 0 where there is room, and the more the sooner
+    /// blocks go compared with the mean time between two uses, up to [`SOONEST`]. Both are in prompts looked up.
+    pub(crate) fn displacement(&self, reused_after: f64) -> f64 {
+        let by_idle = |idle: u32| (USES * reused_after / f64::from(idle.max(1))).min(SOONEST);
+        self.displaced_idle.map_or(0.0, by_idle)
     }
 
     /// Tokens that are taken to fit.
@@ -188,5 +199,23 @@ impl Cache {
             self.agreement.observe(expected, reported.min(expected));
             fleet.observe(expected, reported.min(expected));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_out_is_the_dearer_the_sooner_it_would_be_asked_for() {
+        let mut cache = Cache::default();
+        let mut displacement = |blocks, idle| {
+            cache.holds(blocks, 100, idle);
+            cache.displacement(20.0)
+        };
+        assert_eq!(displacement(90, 5).to_bits(), 0.0_f64.to_bits(), "there is room");
+        assert_eq!(displacement(99, 60).to_bits(), 1.0_f64.to_bits());
+        assert_eq!(displacement(99, 600).to_bits(), 0.1_f64.to_bits());
+        assert_eq!(displacement(99, 0).to_bits(), SOONEST.to_bits());
     }
 }

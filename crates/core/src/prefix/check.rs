@@ -45,24 +45,24 @@ impl PrefixIndex {
             let (mut id, mut newer) = (order.newest, NONE);
             while id != NONE {
                 let hold = &self.holds[id];
-                if usize::from(hold.slot) != number || hold.newer != newer || (hold.pins > 0) != pinned {
+                if usize::from(hold.slot) != number || hold.newer() != newer || (hold.pins > 0) != pinned {
                     return Err("a hold is in the wrong list");
                 }
                 if hold.len == 0 {
                     return Err("an empty hold");
                 }
-                if hold.node == NONE && pinned {
+                if hold.node() == NONE && pinned {
                     return Err("unnamed blocks in use");
                 }
-                if hold.node != NONE {
-                    if self.hold_of(hold.node, hold.slot) != Some(id) {
+                if hold.node() != NONE {
+                    if self.hold_of(hold.node(), hold.slot) != Some(id) {
                         return Err("a node does not know its holder");
                     }
-                    held.insert(hold.node);
+                    held.insert(hold.node());
                 }
                 blocks += u32::from(hold.len);
                 holds += 1;
-                (newer, id) = (id, hold.older);
+                (newer, id) = (id, hold.older());
             }
             if order.oldest != newer {
                 return Err("a list does not end where it says");
@@ -99,7 +99,7 @@ impl PrefixIndex {
             if !members.is_sorted_by_key(|id| self.holds[*id].slot) {
                 return Err("a node's holders are out of order");
             }
-            if members.iter().any(|id| self.holds[*id].node != node) {
+            if members.iter().any(|id| self.holds[*id].node() != node) {
                 return Err("a hold is of another node");
             }
             let longest = members.iter().map(|id| usize::from(self.holds[*id].len)).max();

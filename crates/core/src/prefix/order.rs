@@ -15,37 +15,37 @@ impl Order {
 
     /// Links a hold that is in no list.
     pub(super) fn push_newest(&mut self, holds: &mut Slab<Hold>, id: u32) {
-        holds[id].older = self.newest;
-        holds[id].newer = NONE;
+        holds[id].set_older(self.newest);
+        holds[id].set_newer(NONE);
         match self.newest {
             NONE => self.oldest = id,
-            newest => holds[newest].newer = id,
+            newest => holds[newest].set_newer(id),
         }
         self.newest = id;
     }
 
     /// Links a hold that is in no list right behind one of this list, as the next older.
     pub(super) fn push_behind(&mut self, holds: &mut Slab<Hold>, id: u32, newer: u32) {
-        let older = holds[newer].older;
-        holds[id].older = older;
-        holds[id].newer = newer;
-        holds[newer].older = id;
+        let older = holds[newer].older();
+        holds[id].set_older(older);
+        holds[id].set_newer(newer);
+        holds[newer].set_older(id);
         match older {
             NONE => self.oldest = id,
-            older => holds[older].newer = id,
+            older => holds[older].set_newer(id),
         }
     }
 
     /// Takes a hold out of this list.
     pub(super) fn unlink(&mut self, holds: &mut Slab<Hold>, id: u32) {
-        let Hold { newer, older, .. } = holds[id];
+        let (newer, older) = (holds[id].newer(), holds[id].older());
         match newer {
             NONE => self.newest = older,
-            newer => holds[newer].older = older,
+            newer => holds[newer].set_older(older),
         }
         match older {
             NONE => self.oldest = newer,
-            older => holds[older].newer = newer,
+            older => holds[older].set_newer(newer),
         }
     }
 }

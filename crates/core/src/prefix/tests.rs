@@ -128,7 +128,7 @@ impl Both {
             Step::Insert(at, words, pin) => {
                 let chain = chain(words);
                 let inserted = self.index.insert(self.holders[*at], &chain, *pin);
-                assert_eq!(inserted, Inserted { blocks: count(chain.len()), pinned: *pin });
+                assert_eq!((inserted.blocks, inserted.pinned), (count(chain.len()), *pin));
                 self.caches[*at].insert(&chain, *pin);
                 if *pin {
                     self.pinned.push((self.holders[*at], *at, chain));
@@ -243,6 +243,46 @@ proptest! {
 }
 
 #[test]
+fn the_index_tells_how_often_a_head_is_asked_for_and_who_has_it() {
+    let mut index = PrefixIndex::new(ROOMY, 1);
+    let holders: Vec<Holder> = (0..3).map(|_| index.join().unwrap()).collect();
+    let (asked, other) = (blocks_of(0..100), blocks_of(200..210));
+    let mut lengths = Vec::new();
+    assert_eq!(index.find_holders(&asked, &mut lengths), None);
+    index.insert(holders[0], &asked, false);
+    assert_eq!(index.find_holders(&other, &mut lengths), None);
+    assert_eq!(index.find_holders(&asked, &mut lengths), Some(Head { holders: 1, idle: 2 }));
+    index.insert(holders[1], &asked[..80], false);
+    index.insert(holders[2], &asked[..20], false);
+    // Four fifths are nearly all of it, a fifth is not.
+    assert_eq!(index.find_holders(&asked, &mut lengths), Some(Head { holders: 2, idle: 1 }));
+}
+
+#[test]
+fn the_index_tells_how_long_blocks_were_idle() {
+    let mut index = PrefixIndex::new(ROOMY, 1);
+    let holder = index.join().unwrap();
+    let (first, second) = (blocks_of(0..100), blocks_of(200..210));
+    let mut lengths = Vec::new();
+    assert_eq!(index.idle(holder), None, "it has nothing");
+    index.find_holders(&first, &mut lengths);
+    let inserted = index.insert(holder, &first, true);
+    assert_eq!((inserted.reused, inserted.idle), (0, 0), "all of it is new");
+    assert_eq!(index.idle(holder), Some(0), "all of it is in use");
+    for _ in 0..5 {
+        index.find_holders(&second, &mut lengths);
+    }
+    index.insert(holder, &second, false);
+    assert_eq!(index.idle(holder), Some(0));
+    index.release(holder, &first);
+    index.find_holders(&first, &mut lengths);
+    // The second goes first: the first was in use until now.
+    assert_eq!(index.idle(holder), Some(1));
+    let inserted = index.insert(holder, &first, true);
+    assert_eq!((inserted.reused, inserted.idle), (100, 600));
+}
+
+#[test]
 fn heads_outlive_tails_and_blocks_in_use_outlive_all() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
@@ -293,7 +333,7 @@ fn a_holder_that_left_is_gone_at_once_and_swept_in_steps() {
     index.leave(old);
     let new = index.join().unwrap();
     assert_ne!(new.slot(), old.slot(), "a slot is not used again before it is empty");
-    assert_eq!(index.insert(old, &blocks_of(0..10), true), Inserted { blocks: 0, pinned: false });
+    assert_eq!(index.insert(old, &blocks_of(0..10), true), Inserted::NOTHING);
     index.release(old, &blocks_of(0..10));
     assert_eq!(index.blocks(old), 0);
     index.sweep(5);

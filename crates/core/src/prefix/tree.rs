@@ -173,8 +173,7 @@ impl PrefixIndex {
                 if self.holds.len() >= self.limits.holds || self.heap + array > self.limits.heap {
                     return None;
                 }
-                let hold = Hold { slot, len, pins: 0, node, newer: NONE, older: NONE };
-                let id = self.holds.add(hold);
+                let id = self.holds.add(Hold::new(slot, node, len, self.clock));
                 let mut members = self.members(node).to_vec();
                 members.insert(position, id);
                 self.set_members(node, &members);
@@ -250,13 +249,13 @@ impl PrefixIndex {
         let rest = self.enter(*first, run);
         let mut parted = Vec::with_capacity(beyond);
         for id in members {
-            let Hold { slot, len, pins, .. } = self.holds[id];
+            let Hold { slot, len, pins, used, .. } = self.holds[id];
             if len <= cut {
                 continue;
             }
             self.holds[id].len = cut;
-            let hold = Hold { slot, len: len - cut, pins, node: rest, newer: NONE, older: NONE };
-            let tail = self.holds.add(hold);
+            let tail = self.holds.add(Hold::new(slot, rest, len - cut, used));
+            self.holds[tail].pins = pins;
             let slot = &mut self.slots[usize::from(slot)];
             let order = if pins == 0 { &mut slot.idle } else { &mut slot.active };
             order.push_behind(&mut self.holds, tail, id);
@@ -292,7 +291,7 @@ impl PrefixIndex {
 
     /// The holder gives up all of a hold.
     pub(super) fn remove_hold(&mut self, id: u32) {
-        let Hold { slot, len, node, .. } = self.holds[id];
+        let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node());
         self.unlink(id);
         self.slots[usize::from(slot)].blocks -= u32::from(len);
         self.holds.remove(id);
@@ -310,7 +309,7 @@ impl PrefixIndex {
 
     /// The holder gives up the last blocks of a hold and keeps `len`, at least one.
     pub(super) fn shorten(&mut self, id: u32, len: u8) {
-        let Hold { slot, len: before, node, .. } = self.holds[id];
+        let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node());
         self.holds[id].len = len;
         self.slots[usize::from(slot)].blocks -= u32::from(before - len);
         if node != NONE && usize::from(before) == self.len(node) {
