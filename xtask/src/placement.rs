@@ -21,7 +21,7 @@ const FRESH: u64 = 9_001;
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Every experiment that ships, with so many fresh seeds: five minutes for each seed on two cores.
+    /// Every experiment that ships, with so many fresh seeds: a minute for each seed on two cores.
     Full(u64),
     /// A few, one or two seeds, printed and not written: whether the command works.
     Short,
@@ -59,8 +59,9 @@ struct Worst {
 }
 
 pub(crate) fn measure(extent: Extent) -> Result<()> {
+    let mut frontier = Vec::new();
     let lines = vec![
-        ratios(extent)?,
+        ratios(extent, &mut frontier)?,
         bounds(extent)?,
         prefixes(extent)?,
         slow_replica(extent)?,
@@ -72,6 +73,7 @@ pub(crate) fn measure(extent: Extent) -> Result<()> {
         let Line { what, target, measured } = line;
         writeln!(table, "| {what} | {target} | {measured} |")?;
     }
+    table.push_str(&columns_off_target(&frontier)?);
     println!("{table}");
     if extent != Extent::Short {
         write(&root().join("docs/placement.md"), &table)?;
@@ -89,7 +91,60 @@ fn line(what: impl Into<String>, target: &'static str, measured: impl Into<Strin
     Line { what: what.into(), target, measured: measured.into() }
 }
 
-fn ratios(extent: Extent) -> Result<Vec<Line>> {
+/// A column in which our default is above a target.
+struct Column {
+    place: String,
+    /// Whether the fleet keeps up with what is offered.
+    keeps_up: bool,
+    /// E2E and TTFT p90 over the best of each.
+    ours: (f64, f64),
+    /// Who has the best TTFT, and that one's E2E p90 over the best.
+    quickest: (String, f64),
+}
+
+const E2E_TARGET: f64 = 1.03;
+const TTFT_TARGET: f64 = 1.15;
+
+/// The column of one rate, where our default is above a target in it.
+fn off_target(place: String, rows: &[&Value]) -> Option<Column> {
+    let ratio = |row: &Value, key: &str| row["ratio_to_best"][key].as_f64().unwrap_or(f64::INFINITY);
+    let ours = rows.iter().find(|row| row["policy"] == "pointsman")?;
+    let ratios = (ratio(ours, "e2e_ms.p90"), ratio(ours, "ttft_ms.p90"));
+    if ratios.0 <= E2E_TARGET && ratios.1 <= TTFT_TARGET {
+        return None;
+    }
+    let quickest = rows.iter().min_by(|a, b| ratio(a, "ttft_ms.p90").total_cmp(&ratio(b, "ttft_ms.p90")))?;
+    let name = quickest["policy"].as_str().unwrap_or_default().to_owned();
+    let done = ours["completed_rps"].as_f64()? / ours["offered_rps"].as_f64()?;
+    Some(Column {
+        place,
+        keeps_up: done >= 0.97,
+        ours: ratios,
+        quickest: (name, ratio(quickest, "e2e_ms.p90")),
+    })
+}
+
+/// The frontier between the two targets, for the page.
+fn columns_off_target(columns: &[Column]) -> Result<String> {
+    if columns.is_empty() {
+        return Ok(String::new());
+    }
+    let mut table = format!(
+        "\nColumns above {E2E_TARGET} in E2E p90 or {TTFT_TARGET} in TTFT p90, with what the rule that is best in TTFT pays in E2E:\n\n\
+         | Column | Keeps up | E2E p90 | TTFT p90 | Best in TTFT | its E2E p90 |\n|---|---|---|---|---|---|\n"
+    );
+    for Column { place, keeps_up, ours, quickest } in columns {
+        let keeps_up = if *keeps_up { "yes" } else { "no" };
+        writeln!(
+            table,
+            "| {place} | {keeps_up} | {:.3} | {:.2} | {} | {:.3} |",
+            ours.0, ours.1, quickest.0, quickest.1
+        )?;
+    }
+    Ok(table)
+}
+
+fn ratios(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
     let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
     let (mut files, mut columns) = (0, 0);
     for file in experiments(extent)? {
@@ -98,6 +153,13 @@ fn ratios(extent: Extent) -> Result<Vec<Line>> {
         let rows = sweep["rows"].as_array().context("no rows")?;
         files += 1;
         columns += rows.iter().filter(|row| row["policy"] == "pointsman").count();
+        let mut by_rate: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+        for row in rows {
+            by_rate.entry(row["rate"].to_string()).or_default().push(row);
+        }
+        frontier.extend(
+            by_rate.iter().filter_map(|(rate, rows)| off_target(format!("{name} at {rate}/s"), rows)),
+        );
         for row in rows {
             let policy = row["policy"].as_str().unwrap_or_default().to_owned();
             let place = format!("{name} at {}/s", row["rate"]);

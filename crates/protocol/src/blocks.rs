@@ -19,7 +19,7 @@ mod text;
 use twox_hash::XxHash3_64;
 
 use self::chain::Chain;
-use crate::prompt::{SpanKind, TOKENS_PER_IMAGE};
+use crate::prompt::{PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 use crate::request::BodyFacts;
 
 /// Bytes of material in a block.
@@ -48,15 +48,18 @@ const ORIGIN: u64 = 0x706f_696e_7473_0001;
 /// the chain stays one.
 #[must_use]
 pub fn prompt_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
-    let prompt = &facts.prompt;
-    let blocks = prompt.estimated_tokens() / u64::from(BLOCK_TOKENS);
+    hash_spans(body, facts, target, &facts.prompt.spans)
+}
+
+fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[PromptSpan]) -> Vec<u64> {
+    let blocks = facts.prompt.estimated_tokens() / u64::from(BLOCK_TOKENS);
     if blocks == 0 {
         return Vec::new();
     }
     let mut chain = Chain::new(ORIGIN, usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS));
     chain.salt(target.map(|name| name.trim_ascii().as_bytes()));
     chain.salt(facts.cache_salt.as_ref().map(crate::CacheSalt::as_bytes));
-    for span in prompt.spans.iter().filter(|span| span.prompt == 0) {
+    for span in spans.iter().filter(|span| span.prompt == 0) {
         if chain.is_full() {
             break;
         }
@@ -89,4 +92,46 @@ pub fn prompt_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Ve
 /// written the same.
 fn role(value: &[u8]) -> u64 {
     XxHash3_64::oneshot(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A known failure (sglang issue 26263), to show that the comparison below would find it: of a conversation only
+    /// the first message is hashed.
+    fn first_message_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
+        let spans = &facts.prompt.spans;
+        let role = |span: &PromptSpan| span.kind == SpanKind::Role;
+        let second = spans.iter().enumerate().filter(|(_, span)| role(span)).nth(1);
+        let end = second.map_or(spans.len(), |(at, _)| at);
+        hash_spans(body, facts, target, &spans[..end])
+    }
+
+    type Hash = fn(&[u8], &BodyFacts, Option<&str>) -> Vec<u64>;
+
+    /// Whether the second turn of a conversation shares more with its own first turn than with another conversation
+    /// under the same system prompt.
+    fn tells_conversations_apart(hash: Hash) -> bool {
+        let message = |role: &str, word: &str| format!(r#"{{"role":"{role}","content":"{}"}}"#, word.repeat(300));
+        let system = message("system", "rule ");
+        let turn = |messages: &[String]| {
+            let body = format!(r#"{{"model":"m","messages":[{system},{}]}}"#, messages.join(","));
+            let facts = BodyFacts::scan(body.as_bytes()).expect("a body");
+            hash(body.as_bytes(), &facts, Some("m"))
+        };
+        let first = turn(&[message("user", "ships ")]);
+        let other = turn(&[message("user", "trees ")]);
+        let second =
+            turn(&[message("user", "ships "), message("assistant", "sail "), message("user", "why ")]);
+        let shared =
+            |with: &[u64]| second.iter().zip(with).take_while(|(left, right)| left == right).count();
+        shared(&first) > shared(&other)
+    }
+
+    #[test]
+    fn a_conversation_is_known_by_all_its_messages() {
+        assert!(tells_conversations_apart(prompt_blocks));
+        assert!(!tells_conversations_apart(first_message_blocks), "the comparison finds nothing");
+    }
 }
