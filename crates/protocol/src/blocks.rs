@@ -113,7 +113,8 @@ mod tests {
     /// Whether the second turn of a conversation shares more with its own first turn than with another conversation
     /// under the same system prompt.
     fn tells_conversations_apart(hash: Hash) -> bool {
-        let message = |role: &str, word: &str| format!(r#"{{"role":"{role}","content":"{}"}}"#, word.repeat(300));
+        let message =
+            |role: &str, word: &str| format!(r#"{{"role":"{role}","content":"{}"}}"#, word.repeat(300));
         let system = message("system", "rule ");
         let turn = |messages: &[String]| {
             let body = format!(r#"{{"model":"m","messages":[{system},{}]}}"#, messages.join(","));
@@ -124,8 +125,7 @@ mod tests {
         let other = turn(&[message("user", "trees ")]);
         let second =
             turn(&[message("user", "ships "), message("assistant", "sail "), message("user", "why ")]);
-        let shared =
-            |with: &[u64]| second.iter().zip(with).take_while(|(left, right)| left == right).count();
+        let shared = |with: &[u64]| second.iter().zip(with).take_while(|(left, right)| left == right).count();
         shared(&first) > shared(&other)
     }
 

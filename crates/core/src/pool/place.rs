@@ -41,7 +41,7 @@ impl Pool {
         &mut self,
         now: Time,
         id: RequestId,
-        mut request: Request,
+        mut request: Box<Request>,
         effects: &mut Vec<Effect>,
     ) {
         let prices = self.rates.prices(now);

@@ -38,7 +38,7 @@ impl Pool {
             return;
         }
         let request = Request { facts, attempts: 0, failed: Vec::new(), placed: None };
-        self.place(now, id, request, effects);
+        self.place(now, id, Box::new(request), effects);
     }
 
     pub(super) fn first_token(&mut self, now: Time, id: RequestId) {
