@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::overhead::OverheadError;
 
 pub use figure::{PickerFigure, Target};
-pub use memory::{MemoryLoad, MemoryReport, MemoryRow, run_memory};
+pub use memory::{MemoryLoad, MemoryReport, MemoryRow, MemoryVerdict, run_memory};
 pub use report::{PickerReport, PickerRow};
 
 use arms::{Arms, interrupted};

@@ -108,7 +108,8 @@ impl Port {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (shared, services) = (Arc::clone(&self.shared), self.services);
-        let service = service_fn(move |request| serve(Arc::clone(&shared), services, request));
+        // A stream keeps the memory of this future for as long as it lasts, so that what ends with its head is apart.
+        let service = service_fn(move |request| Box::pin(serve(Arc::clone(&shared), services, request)));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

@@ -253,21 +253,52 @@ impl MemoryLoad {
     }
 }
 
+/// What a row shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryVerdict {
+    /// Memory stayed within its limit and no longer grew in the last half.
+    Flat,
+    /// It no longer grew, but was over its limit.
+    OverLimit,
+    /// It still grew in the last half.
+    Grows,
+    /// Not every request was answered, so the rest shows nothing.
+    Failed,
+}
+
+impl MemoryVerdict {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Flat => "flat",
+            Self::OverLimit => "flat, but over the limit",
+            Self::Grows => "grows",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl MemoryRow {
-    /// Whether memory stayed within its limit, no longer grew in the last half, and every request was answered.
+    /// What this row shows.
     #[must_use]
-    pub const fn is_flat(&self) -> bool {
-        self.failed == 0
-            && self.highest <= self.limit
-            && self.last_quarter <= self.third_quarter + self.third_quarter / 20 + NOISE
+    pub const fn verdict(&self) -> MemoryVerdict {
+        if self.failed > 0 {
+            MemoryVerdict::Failed
+        } else if self.last_quarter > self.third_quarter + self.third_quarter / 20 + NOISE {
+            MemoryVerdict::Grows
+        } else if self.highest > self.limit {
+            MemoryVerdict::OverLimit
+        } else {
+            MemoryVerdict::Flat
+        }
     }
 }
 
 impl MemoryReport {
-    /// Whether it did so under every load.
+    /// Whether memory stayed flat and within its limit under every load.
     #[must_use]
     pub fn is_flat(&self) -> bool {
-        self.rows.iter().all(MemoryRow::is_flat)
+        self.rows.iter().all(|row| row.verdict() == MemoryVerdict::Flat)
     }
 
     /// One row per load.
@@ -297,7 +328,7 @@ impl MemoryReport {
                 size(row.highest),
                 size(row.after),
                 size(row.limit),
-                if row.is_flat() { "flat" } else { "not flat" }.to_owned(),
+                row.verdict().label().to_owned(),
             ]);
         }
         table
@@ -324,16 +355,16 @@ mod tests {
         }
     }
 
-    fn check(seen: &[u64], expected: bool) {
-        assert_eq!(row(seen).is_flat(), expected, "{seen:?}");
+    fn check(seen: &[u64], expected: MemoryVerdict) {
+        assert_eq!(row(seen).verdict(), expected, "{seen:?}");
     }
 
     #[test]
     fn memory_may_grow_at_first_and_not_at_the_end() {
-        check(&[10, 20, 30, 35, 38, 38, 38, 38], true);
-        check(&[10, 12, 14, 16, 20, 22, 26, 28], false);
-        check(&[10, 20, 41, 30, 30, 30, 30, 30], false);
-        assert!(!MemoryRow { failed: 1, ..row(&[10; 8]) }.is_flat());
+        check(&[10, 20, 30, 35, 38, 38, 38, 38], MemoryVerdict::Flat);
+        check(&[10, 12, 14, 16, 20, 22, 26, 28], MemoryVerdict::Grows);
+        check(&[10, 20, 41, 30, 30, 30, 30, 30], MemoryVerdict::OverLimit);
+        assert_eq!(MemoryRow { failed: 1, ..row(&[10; 8]) }.verdict(), MemoryVerdict::Failed);
         assert!(!MemoryReport { rows: vec![row(&[10; 8]), row(&[41; 8])] }.is_flat());
     }
 
@@ -342,7 +373,7 @@ mod tests {
         let mut long = row(&[10; 8]);
         long.load = MemoryLoad::LongPrompts(Duration::from_secs(600));
         let text = MemoryReport { rows: vec![row(&[41; 8]), long] }.table().render(200);
-        assert!(text.contains("2,000 slow streams") && text.contains("not flat"), "{text}");
+        assert!(text.contains("2,000 slow streams") && text.contains("over the limit"), "{text}");
         assert!(text.contains("1 MB prompts for 600 s"), "{text}");
         assert_eq!(MemoryLoad::LongPrompts(Duration::from_secs(600)).requests(), 3_000);
     }
