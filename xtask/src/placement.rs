@@ -62,6 +62,7 @@ pub(crate) fn measure(extent: Extent) -> Result<()> {
     let mut frontier = Vec::new();
     let lines = vec![
         ratios(extent, &mut frontier)?,
+        found(extent, &mut frontier)?,
         bounds(extent)?,
         prefixes(extent)?,
         slow_replica(extent)?,
@@ -144,34 +145,61 @@ fn columns_off_target(columns: &[Column]) -> Result<String> {
     Ok(table)
 }
 
-fn ratios(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
-    let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
-    let (mut files, mut columns) = (0, 0);
-    for file in experiments(extent)? {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let sweep = simulate(&file, extent.seeds(), &[])?;
+/// Experiments under all their policies.
+#[derive(Default)]
+struct Swept {
+    files: usize,
+    columns: usize,
+    worst: BTreeMap<String, Worst>,
+}
+
+fn sweep(files: &[PathBuf], seeds: u64, frontier: &mut Vec<Column>) -> Result<Swept> {
+    let mut swept = Swept { files: files.len(), ..Swept::default() };
+    for file in files {
+        let name = file.strip_prefix(root().join("experiments")).unwrap_or(file).with_extension("");
+        let sweep = simulate(file, seeds, &[])?;
         let rows = sweep["rows"].as_array().context("no rows")?;
-        files += 1;
-        columns += rows.iter().filter(|row| row["policy"] == "pointsman").count();
         let mut by_rate: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
         for row in rows {
             by_rate.entry(row["rate"].to_string()).or_default().push(row);
         }
-        frontier.extend(
-            by_rate.iter().filter_map(|(rate, rows)| off_target(format!("{name} at {rate}/s"), rows)),
-        );
-        for row in rows {
-            let policy = row["policy"].as_str().unwrap_or_default().to_owned();
-            let place = format!("{name} at {}/s", row["rate"]);
-            let entry = worst.entry(policy).or_default();
-            for (key, held) in [("e2e_ms.p90", &mut entry.e2e), ("ttft_ms.p90", &mut entry.ttft)] {
-                let ratio = row["ratio_to_best"][key].as_f64().unwrap_or(0.0);
-                if ratio > held.0 {
-                    *held = (ratio, place.clone());
+        swept.columns += by_rate.len();
+        for (rate, rows) in by_rate {
+            let place = format!("{} at {rate}/s", name.display());
+            frontier.extend(off_target(place.clone(), &rows));
+            for row in rows {
+                let policy = row["policy"].as_str().unwrap_or_default().to_owned();
+                let entry = swept.worst.entry(policy).or_default();
+                for (key, held) in [("e2e_ms.p90", &mut entry.e2e), ("ttft_ms.p90", &mut entry.ttft)] {
+                    // A ratio that is no number is infinite: requests failed, or never ended.
+                    let ratio = row["ratio_to_best"][key].as_f64().unwrap_or(f64::INFINITY);
+                    if ratio > held.0 {
+                        *held = (ratio, place.clone());
+                    }
                 }
             }
         }
     }
+    Ok(swept)
+}
+
+/// What earlier searches found, again.
+fn found(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
+    let mut files = experiments_in("experiments/found")?;
+    if extent == Extent::Short {
+        files.truncate(1);
+    }
+    let Swept { files, worst, .. } = sweep(&files, extent.seeds(), frontier)?;
+    let ours = worst.get("pointsman").cloned().unwrap_or_default();
+    Ok(vec![line(
+        format!("The same over {files} shapes that searches found, none of them shipped before"),
+        "≤ 1.10",
+        format!("{:.2} ({})", ours.e2e.0, ours.e2e.1),
+    )])
+}
+
+fn ratios(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
+    let Swept { files, columns, worst } = sweep(&experiments(extent)?, extent.seeds(), frontier)?;
     let ours = worst.get("pointsman").cloned().unwrap_or_default();
     let peers =
         ["llm-d-blend", "sticky-until-saturated", "sglang-cache-aware", "dynamo-cost", "lpwl", "lmetric"];
@@ -252,11 +280,15 @@ fn fuzz(extent: Extent) -> Result<Vec<Line>> {
             .context("pointsman simulate fuzz")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let found: Value = serde_json::from_slice(&output.stdout)?;
-        let worst = found["found"][0]["e2e_p90"].as_f64().unwrap_or(1.0);
+        // A ratio that is no number is infinite: requests failed, or never ended.
+        let worst = match &found["found"][0]["e2e_p90"] {
+            Value::Null if found["found"][0].is_object() => "∞".to_owned(),
+            ratio => format!("{:.2}", ratio.as_f64().unwrap_or(1.0)),
+        };
         lines.push(line(
             format!("Worst of {shapes} shapes that a search tried on {policy}, again with 5 fresh seeds"),
             target,
-            format!("{worst:.2}"),
+            worst,
         ));
     }
     Ok(lines)
@@ -300,18 +332,23 @@ fn p90(rows: &Value, policy: &str) -> Result<f64> {
 
 /// Every experiment that compares our default with others, but the published benchmark, which has lines of its own.
 fn experiments(extent: Extent) -> Result<Vec<PathBuf>> {
+    let mut files = experiments_in("experiments")?;
+    files.retain(|file| !file.ends_with("gie-blog.yaml"));
+    if extent == Extent::Short {
+        files.retain(|file| file.ends_with("prefill-bound.yaml"));
+    }
+    Ok(files)
+}
+
+fn experiments_in(folder: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(root().join("experiments")).context("experiments")? {
+    for entry in std::fs::read_dir(root().join(folder)).context(folder.to_owned())? {
         let path = entry?.path();
-        let is_file = path.extension().is_some_and(|extension| extension == "yaml");
-        if is_file && path.file_stem().is_some_and(|stem| stem != "gie-blog") {
+        if path.extension().is_some_and(|extension| extension == "yaml") {
             files.push(path);
         }
     }
     files.sort();
-    if extent == Extent::Short {
-        files.retain(|file| file.ends_with("prefill-bound.yaml"));
-    }
     Ok(files)
 }
 

@@ -13,7 +13,7 @@
 //! to come:
 //!
 //! - Tokens that wait (*w* = 24) are the first sign of an engine at its limit, and most of the time to a first token. Where
-//!   first tokens cannot be seen, how many wait is a guess, and *w* is 4.
+//!   first tokens cannot be seen, how many wait is a guess, and *w* is 8.
 //! - The request's own prefill (12) will be such waiting to those that come next, and what it displaces in a full cache
 //!   (up to 60·2) will have to be prefilled again, the more likely the sooner blocks go there.
 //! - `u − u₀` is work that a better placement would not make. It delays all that come before the engine is idle again:
@@ -31,8 +31,10 @@ use crate::endpoints::Endpoint;
 
 /// The price of a second of prefill that is ahead of the request.
 const WAITING: f64 = 24.0;
-/// The same where every endpoint is full, or where nobody sees when it is done.
-const WAITING_UNKNOWN: f64 = 4.0;
+/// The same where nobody sees when it is done.
+const WAITING_UNSEEN: f64 = 8.0;
+/// The same where every endpoint is full.
+const WAITING_WHERE_FULL: f64 = 4.0;
 /// The price of a second of the request's own prefill, apart from the requests that it holds up.
 const OWN: f64 = 12.0;
 /// What is added to that where new blocks displace others that will be asked for.
@@ -77,7 +79,7 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
         // Where all are full the least cost takes it, and it waits in the engine.
         // Knowing who is short would part short from long there, as different prices of prompts would.
         0 => Terms {
-            waiting: WAITING_UNKNOWN,
+            waiting: WAITING_WHERE_FULL,
             held_up: Some(mean_running(view, candidates)),
             output: view.prices.output,
             ..terms
@@ -140,7 +142,8 @@ fn cost(view: &View<'_>, candidate: &Candidate, terms: &Terms) -> f64 {
     let stalls = OWN + terms.held_up.unwrap_or_else(|| running(endpoint, requests));
     let displaces = DISPLACING * endpoint.cache.displacement(view.reuse.after);
     let seen = 1.0 - endpoint.prefill.unseen_share();
-    let waiting = WAITING_UNKNOWN + (terms.waiting - WAITING_UNKNOWN) * seen;
+    let unseen = WAITING_UNSEEN.min(terms.waiting);
+    let waiting = unseen + (terms.waiting - unseen) * seen;
     let ahead = count(endpoint.prefill.tokens()) * per_prompt_token;
     waiting * ahead
         + (stalls + displaces) * uncached * per_prompt_token

@@ -6,15 +6,20 @@ use pointsman_sim::{Jobs, Routing, simulate};
 
 use super::{folder, load_text};
 
+/// The experiments with their paths under the folder, those that searches found included.
 pub(super) fn shipped() -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(folder()).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml"));
+    let mut files = Vec::new();
+    for under in ["", "found/"] {
+        for entry in std::fs::read_dir(folder().join(under)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "yaml") {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                files.push((format!("{under}{name}"), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
     files.sort();
-    let read = |file: &std::path::PathBuf| {
-        (file.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(file).unwrap())
-    };
-    files.iter().map(read).collect()
+    files
 }
 
 #[test]
