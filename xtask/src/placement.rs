@@ -281,9 +281,10 @@ fn fuzz(extent: Extent) -> Result<Vec<Line>> {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let found: Value = serde_json::from_slice(&output.stdout)?;
         // A ratio that is no number is infinite: requests failed, or never ended.
-        let worst = match &found["found"][0]["e2e_p90"] {
-            Value::Null if found["found"][0].is_object() => "∞".to_owned(),
-            ratio => format!("{:.2}", ratio.as_f64().unwrap_or(1.0)),
+        let worst = match found["found"][0].get("e2e_p90").map(Value::as_f64) {
+            Some(Some(ratio)) => format!("{ratio:.2}"),
+            Some(None) => "∞".to_owned(),
+            None => "1.00".to_owned(),
         };
         lines.push(line(
             format!("Worst of {shapes} shapes that a search tried on {policy}, again with 5 fresh seeds"),
