@@ -116,7 +116,8 @@ fn off_target(place: String, rows: &[&Value]) -> Option<Column> {
     }
     let quickest = rows.iter().min_by(|a, b| ratio(a, "ttft_ms.p90").total_cmp(&ratio(b, "ttft_ms.p90")))?;
     let name = quickest["policy"].as_str().unwrap_or_default().to_owned();
-    let done = ours["completed_rps"].as_f64()? / ours["offered_rps"].as_f64()?;
+    let rate = |key: &str| ours[key].as_f64().unwrap_or(0.0);
+    let done = rate("completed_rps") / rate("offered_rps").max(f64::MIN_POSITIVE);
     Some(Column {
         place,
         keeps_up: done >= 0.97,
@@ -190,7 +191,7 @@ fn found(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
         files.truncate(1);
     }
     let Swept { files, worst, .. } = sweep(&files, extent.seeds(), frontier)?;
-    let ours = worst.get("pointsman").cloned().unwrap_or_default();
+    let ours = worst.get("pointsman").cloned().context("no row of pointsman")?;
     Ok(vec![line(
         format!("The same over {files} shapes that searches found, none of them shipped before"),
         "≤ 1.10",
@@ -200,7 +201,7 @@ fn found(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
 
 fn ratios(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
     let Swept { files, columns, worst } = sweep(&experiments(extent)?, extent.seeds(), frontier)?;
-    let ours = worst.get("pointsman").cloned().unwrap_or_default();
+    let ours = worst.get("pointsman").cloned().context("no row of pointsman")?;
     let peers =
         ["llm-d-blend", "sticky-until-saturated", "sglang-cache-aware", "dynamo-cost", "lpwl", "lmetric"];
     let peers = peers.iter().filter_map(|peer| Some(format!("{peer} {:.2}", worst.get(*peer)?.e2e.0)));

@@ -30,7 +30,8 @@ pub(crate) struct Endpoint {
     pub(crate) life: Life,
     pub(crate) in_flight: u32,
     pub(crate) context: u64,
-    /// Of those, prompt tokens that were cached when their requests came: they took no new blocks.
+    /// Of those, prompt tokens that were held to be cached when their requests came: most took no new blocks, being shared
+    /// with others in flight.
     pub(crate) cached: u64,
     pub(crate) prefill: PrefillLine,
     pub(crate) speed: Speed,
@@ -81,7 +82,7 @@ impl Endpoint {
         self.life == Life::Up && matches!(self.health.health(), Health::Ready)
     }
 
-    /// Tokens that took blocks of their own.
+    /// Tokens that took blocks of their own, as far as known: of a head that nobody else uses at the time too little.
     pub(crate) const fn filled(&self) -> u64 {
         self.context.saturating_sub(self.cached)
     }

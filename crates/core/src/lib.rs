@@ -44,7 +44,7 @@ pub use pool::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,
     PoolSnapshot, PrefixCacheSnapshot, ReadingSnapshot,
 };
-pub use prefix::{Head, Holder, Inserted, PrefixIndex};
+pub use prefix::{Holder, Inserted, PrefixIndex};
 pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 pub use rng::Rng;

@@ -62,7 +62,7 @@ pub(crate) struct View<'a> {
     /// What is known of the use of caches.
     pub(crate) reuse: Reuse,
     /// The share of endpoints that prefill, in the mean over recent arrivals: how much of them prompts keep busy.
-    pub(crate) prefilling: f64,
+    pub(crate) prefill_busy: f64,
     /// The target, where it is an adapter.
     pub(crate) adapter: Option<ModelKey>,
 }

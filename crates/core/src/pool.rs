@@ -60,8 +60,6 @@ pub struct Pool {
     candidates: Vec<Candidate>,
     /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
     cached: Vec<u32>,
-    /// The share of endpoints that prefill, in the mean over about the last fifty arrivals.
-    prefilling: f64,
 }
 
 /// One of the InferencePools.
@@ -71,6 +69,8 @@ struct PolicyState {
     policy: Policy,
     memory: Memory,
     repeats: Repeats,
+    /// The share of its endpoints that prefill, in the mean over about the last fifty arrivals.
+    prefill_busy: f64,
 }
 
 impl Pool {
@@ -89,7 +89,6 @@ impl Pool {
             caches_read: None,
             candidates: Vec::new(),
             cached: Vec::new(),
-            prefilling: 0.0,
         }
     }
 
@@ -151,7 +150,7 @@ impl Pool {
             Ok(index) => index,
             Err(index) => {
                 let (policy, memory, repeats) = Default::default();
-                self.policies.insert(index, PolicyState { id, policy, memory, repeats });
+                self.policies.insert(index, PolicyState { id, policy, memory, repeats, prefill_busy: 0.0 });
                 index
             }
         }

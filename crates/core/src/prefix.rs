@@ -29,9 +29,10 @@ mod tree;
 use std::collections::VecDeque;
 
 pub(crate) use cache::{Agreement, Cache};
+pub(crate) use cells::Tick;
 
 use crate::ids::BlockHash;
-use cells::{Hold, Node, Short, Tick};
+use cells::{Hold, Node, Short};
 use order::Order;
 use slab::{Array, NONE, Slab};
 
@@ -54,7 +55,7 @@ const BATCH: usize = 16;
 /// Batches per insert at most; what then does not fit is left out.
 const BATCHES: usize = 16;
 
-/// A holder with this share of the longest head counts among those that have it.
+/// A holder with this share of the longest head counts as having it.
 const NEARLY: (u32, u32) = (3, 4);
 
 /// One cache, from its start or last reset to the next.
@@ -79,23 +80,14 @@ pub struct Inserted {
     pub blocks: u32,
     /// Whether they are pinned, and have to be released.
     pub pinned: bool,
-    /// Of the blocks, those that it had already.
+    /// The blocks of nodes that it had already, in whole or in part.
     pub reused: u32,
-    /// The sum, over those, of the prompts looked up since each was last used.
+    /// The sum, over those, of the prompts that came since each was last used.
     pub idle: u64,
 }
 
 impl Inserted {
     const NOTHING: Self = Self { blocks: 0, pinned: false, reused: 0, idle: 0 };
-}
-
-/// The longest head of a prompt that anybody holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// How many hold nearly all of it.
-    pub holders: u32,
-    /// Prompts looked up since one with this head was last sent to any of them, this one included: at least 1.
-    pub idle: u32,
 }
 
 /// A holder's state.
@@ -228,39 +220,51 @@ impl PrefixIndex {
         }
     }
 
-    /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has. The index's time is
-    /// counted in calls of this.
-    pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) -> Option<Head> {
+    /// A prompt came: the index's time is counted in them.
+    pub fn tick(&mut self) {
         self.clock = self.clock.next();
+    }
+
+    /// The index's time.
+    pub(crate) const fn now(&self) -> Tick {
+        self.clock
+    }
+
+    /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has. Returns how many
+    /// prompts came since one was sent to a holder of nearly all of the longest of these heads, at least 1; `None` where
+    /// nobody holds any.
+    pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) -> Option<u32> {
         lengths.clear();
         lengths.resize(self.slots.len(), 0);
         self.walk(chain, MOST_NODES);
         let (mut found, mut longest) = (0, 0);
-        let mut head: Option<Head> = None;
+        let mut idle: Option<u32> = None;
         for (node, start, agreed) in self.walked.iter().rev().copied() {
             let members = self.members(node);
             // Whoever was found deeper down is here too.
             if members.len() == found {
                 continue;
             }
+            let here = |hold: &Hold| count(start + agreed.min(usize::from(hold.len)));
             for id in members {
                 let hold = &self.holds[*id];
                 let length = &mut lengths[usize::from(hold.slot)];
-                if *length > 0 {
-                    continue;
+                if *length == 0 {
+                    *length = here(hold);
+                    found += 1;
+                    longest = longest.max(*length);
                 }
-                *length = count(start + agreed.min(usize::from(hold.len)));
-                found += 1;
-                // The first ones found have most of it.
-                longest = longest.max(*length);
-                if *length * NEARLY.1 >= longest * NEARLY.0 {
-                    let idle = self.clock.since(hold.used);
-                    let so_far = head.unwrap_or(Head { holders: 0, idle });
-                    head = Some(Head { holders: so_far.holders + 1, idle: so_far.idle.min(idle) });
+            }
+            for hold in members.iter().map(|id| &self.holds[*id]) {
+                let slot = usize::from(hold.slot);
+                let length = lengths[slot];
+                if self.slots[slot].live && length == here(hold) && length * NEARLY.1 >= longest * NEARLY.0 {
+                    let since = self.clock.since(hold.used).max(1);
+                    idle = Some(idle.map_or(since, |idle| idle.min(since)));
                 }
             }
         }
-        head
+        idle
     }
 
     /// The holder has this chain now, and uses it if it is to be pinned, until [`PrefixIndex::release`].
@@ -283,7 +287,7 @@ impl PrefixIndex {
             self.unlink(id);
             let hold = &mut self.holds[id];
             // What is new has not been idle.
-            if hold.used != self.clock {
+            if pin && hold.used != self.clock {
                 inserted.reused += u32::from(hold.len);
                 inserted.idle += u64::from(self.clock.since(hold.used)) * u64::from(hold.len);
                 hold.used = self.clock;
@@ -335,6 +339,7 @@ impl PrefixIndex {
             };
             let hold = &mut self.holds[id];
             let more = u8::try_from(left).unwrap_or(u8::MAX).min(u8::MAX - hold.len);
+            hold.used = self.clock;
             hold.len += more;
             self.slots[holder.slot()].blocks += u32::from(more);
             left -= u32::from(more);
@@ -347,14 +352,12 @@ impl PrefixIndex {
         self.slot(holder).map_or(0, |slot| slot.blocks)
     }
 
-    /// Prompts looked up since what the holder would give up next was used: 0 where all is in use, `None` where it has
-    /// nothing.
-    #[must_use]
-    pub fn idle(&self, holder: Holder) -> Option<u32> {
+    /// When what the holder would give up next was last used: now where all of it is in use, `None` where it has nothing.
+    pub(crate) fn oldest_use(&self, holder: Holder) -> Option<Tick> {
         let slot = self.slot(holder)?;
         match slot.idle.oldest {
-            NONE => (slot.blocks > 0).then_some(0),
-            oldest => Some(self.clock.since(self.holds[oldest].used)),
+            NONE => (slot.blocks > 0).then_some(self.clock),
+            oldest => Some(self.holds[oldest].used),
         }
     }
 

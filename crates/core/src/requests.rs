@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) facts: RequestFacts,
     /// Attempts made so far, the present one included.
     pub(crate) attempts: u32,
+    /// Prompts that came, as it did, since its head was last asked for; `None` where nobody had any of it.
+    pub(crate) head_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
     /// Where it is; `None` while it is served by an endpoint that the pool does not know.

@@ -17,9 +17,10 @@
 //! - The request's own prefill (12) will be such waiting to those that come next, and what it displaces in a full cache
 //!   (up to 60·2) will have to be prefilled again, the more likely the sooner blocks go there.
 //! - `u − u₀` is work that a better placement would not make. It delays all that come before the engine is idle again:
-//!   b/(1 − b) of them for each that would come meanwhile, as the mean busy period of a queue says. Without this, endpoints spill prompts on each other at high load, each spill makes work, work makes queues, and
-//!   queues make spills, until hit rate and capacity are gone. It is what another copy costs, so it falls to nothing for
-//!   heads that need one: those that give each of their holders half of an endpoint's fair share of the requests.
+//!   b/(1 − b) of them for each that would come meanwhile, as the mean busy period of a queue says. Without this,
+//!   endpoints spill prompts on each other at high load, each spill makes work, work makes queues, and queues make
+//!   spills, until hit rate and capacity are gone. It is what another copy costs, so it falls to nothing for heads that
+//!   need one: those that give each of their holders half of an endpoint's fair share of the prompts.
 //!
 //! Where every endpoint is full, prompts wait for seats and blocks: *w* is 4 then, and *n* the mean over the endpoints,
 //! since otherwise long prompts would avoid those where many short ones run, and the more so the more of them gathered
@@ -71,7 +72,7 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
         waiting: WAITING,
         held_up: None,
         output: view.prices.output.min(limit),
-        detour: detour(view, candidates.len()),
+        detour: detour(view, candidates, least),
         unavoidable: f64::from(least),
     };
     let room = to_front(candidates, |candidate| !is_full(view, candidate));
@@ -89,21 +90,31 @@ pub(super) fn weigh(view: &View<'_>, candidates: &mut [Candidate]) -> usize {
     for candidate in candidates.iter_mut() {
         candidate.cost = cost(view, candidate, &terms);
     }
-    // A full one is passed over where another has as good as all that is cached: to prefill it again elsewhere may take
-    // longer than to wait.
+    // A full one is passed over where another has as good as all that is cached. Where only full ones have it, they stay in
+    // the choice: to prefill it again elsewhere may take longer than to wait.
     let as_good = terms.unavoidable + AS_GOOD * f64::from(view.facts.prompt_tokens);
     let has_it = |candidate: &Candidate| f64::from(view.uncached_tokens(candidate)) <= as_good;
-    if candidates[..room].iter().any(has_it) { room } else { candidates.len() }
+    if room == 0 {
+        candidates.len()
+    } else if candidates[..room].iter().any(has_it) {
+        room
+    } else {
+        room + to_front(&mut candidates[room..], has_it)
+    }
 }
 
-/// The price of a second of prefill that another of `endpoints` would save.
-fn detour(view: &View<'_>, endpoints: usize) -> f64 {
-    let Some(head) = view.reuse.head else { return 0.0 };
-    let endpoints = f64::from(u32::try_from(endpoints).unwrap_or(u32::MAX));
-    // The head's share of all prompts, by the time since the last one, in fair shares of an endpoint.
-    let fair_shares = endpoints / f64::from(head.idle.max(1)) / f64::from(head.holders.max(1));
+/// The price of a second of prefill that another endpoint would save; `least` is what the one with the longest match has to
+/// prefill.
+fn detour(view: &View<'_>, candidates: &[Candidate], least: u32) -> f64 {
+    let Some(idle) = view.reuse.head_idle else { return 0.0 };
+    let nearly = 0.75 * f64::from(view.facts.prompt_tokens - least);
+    let has_it = |candidate: &&Candidate| f64::from(view.cached_tokens(candidate)) >= nearly;
+    let holders = candidates.iter().filter(has_it).count();
+    // The head's share of the prompts, by the time since the last one, in fair shares of an endpoint. Both are counted over
+    // all pools that share this state.
+    let fair_shares = view.endpoints.len() as f64 / f64::from(idle) / holders.max(1) as f64;
     let needless = (1.0 - fair_shares / POPULAR).max(0.0);
-    DETOUR * view.prefilling / (1.0 - view.prefilling + NEVER_IDLE) * needless
+    DETOUR * view.prefill_busy / (1.0 - view.prefill_busy + NEVER_IDLE) * needless
 }
 
 /// Requests per endpoint that are past their prefill.
@@ -140,7 +151,7 @@ fn cost(view: &View<'_>, candidate: &Candidate, terms: &Terms) -> f64 {
     // An engine loads an adapter in the step that first needs it, so that the others stand still as they do for a
     // prefill.
     let stalls = OWN + terms.held_up.unwrap_or_else(|| running(endpoint, requests));
-    let displaces = DISPLACING * endpoint.cache.displacement(view.reuse.after);
+    let displaces = DISPLACING * endpoint.cache.displacement(view.reuse.now, view.reuse.after);
     let seen = 1.0 - endpoint.prefill.unseen_share();
     let unseen = WAITING_UNSEEN.min(terms.waiting);
     let waiting = unseen + (terms.waiting - unseen) * seen;

@@ -27,7 +27,7 @@ struct Case {
     memory: Memory,
     rng: Rng,
     reuse: Reuse,
-    prefilling: f64,
+    prefill_busy: f64,
 }
 
 impl Case {
@@ -41,7 +41,7 @@ impl Case {
             memory: Memory::default(),
             rng: Rng::seeded(7),
             reuse: Reuse::default(),
-            prefilling: 0.0,
+            prefill_busy: 0.0,
         }
     }
 
@@ -63,7 +63,7 @@ impl Case {
             facts: &self.facts,
             cached: &cached,
             reuse: self.reuse,
-            prefilling: self.prefilling,
+            prefill_busy: self.prefill_busy,
             adapter: None,
         };
         let candidate =
@@ -489,24 +489,19 @@ mod ties {
 
 mod least_cost {
     use super::*;
-    use crate::prefix::Head;
 
     /// A prompt of 4,100 tokens, 4,000 of which an endpoint holds that has others to prefill first. Where it goes, if
     /// the endpoints prefill so much of the time and the head was last asked for so many prompts ago.
     #[track_caller]
-    fn goes_to(pending: u32, prefilling: f64, idle: u32, endpoint: u32) {
+    fn goes_to(pending: u32, busy: f64, idle: u32, endpoint: u32) {
         let mut endpoints = [at(0, 0, 0); 8];
         endpoints[3] = at(pending, 1, 4_000);
         let mut case = Case::new(4_100, &endpoints);
-        case.prefilling = prefilling;
-        case.reuse.head = Some(Head { holders: 1, idle });
+        case.prefill_busy = busy;
+        case.reuse.head_idle = Some(idle);
         let (_, winner) = case.decide(Placement::Pointsman);
         let holds = |endpoint| endpoint == 3;
-        assert_eq!(
-            holds(winner),
-            holds(endpoint),
-            "{winner}: {pending} tokens wait, {prefilling} busy, {idle}"
-        );
+        assert_eq!(holds(winner), holds(endpoint), "{winner}: {pending} tokens wait, {busy} busy, {idle}");
     }
 
     #[test]

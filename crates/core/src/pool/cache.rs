@@ -5,9 +5,9 @@ use super::place::whole;
 use crate::endpoint::EngineTotals;
 use crate::endpoints::Life;
 use crate::ids::RequestId;
-use crate::prefix::{Agreement, BUDGET, Head, Holder, Inserted, PrefixIndex};
+use crate::prefix::{Agreement, BUDGET, Holder, Inserted, PrefixIndex, Tick};
 use crate::request::{RequestFacts, Usage};
-use crate::requests::Placed;
+use crate::requests::{Placed, Request};
 
 /// Holds of endpoints that left which are removed per request.
 const SWEPT: usize = 32;
@@ -32,15 +32,22 @@ pub(super) struct Prefixes {
 }
 
 /// What the index tells of the request at hand, besides what each endpoint has of its prompt.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Reuse {
-    /// The longest head of the prompt that is cached anywhere.
-    pub(crate) head: Option<Head>,
+    pub(crate) now: Tick,
+    /// Prompts that came since the longest head of this one that is cached anywhere was last asked for.
+    pub(crate) head_idle: Option<u32>,
     /// Mean prompts between two uses of a block.
     pub(crate) after: f64,
     /// Running sums, over prompts, of the blocks that were cached and of their idle times.
     blocks: f64,
     idle: f64,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self { now: Tick::START, head_idle: None, after: 0.0, blocks: 0.0, idle: 0.0 }
+    }
 }
 
 impl Reuse {
@@ -67,7 +74,7 @@ impl Prefixes {
 
     /// What the index tells of the request at hand.
     pub(super) const fn reuse(&self) -> Reuse {
-        self.reuse
+        Reuse { now: self.index.now(), ..self.reuse }
     }
 
     /// Tokens of the prompt's head that the holder has.
@@ -102,11 +109,11 @@ impl Pool {
         self.cached.resize(endpoints.len(), 0);
         let prefixes = &mut self.prefixes;
         prefixes.found.clear();
-        prefixes.reuse.head = None;
+        prefixes.reuse.head_idle = None;
         if !has_blocks(facts) {
             return;
         }
-        prefixes.reuse.head = prefixes.index.find_holders(&facts.blocks, &mut prefixes.found);
+        prefixes.reuse.head_idle = prefixes.index.find_holders(&facts.blocks, &mut prefixes.found);
         for (cached, endpoint) in self.cached.iter_mut().zip(endpoints) {
             let found = prefixes.found_tokens(endpoint.cache.holder, facts);
             if found > 0 {
@@ -114,6 +121,22 @@ impl Pool {
             }
         }
         self.prefer_read(request, facts);
+    }
+
+    /// The same for a request that is about to be placed. Its first attempt counts as a prompt that came; a further one
+    /// keeps what the first found of its head, which that one has used since.
+    pub(super) fn match_prefix_to_place(&mut self, id: RequestId, request: &mut Request) {
+        let first = request.attempts == 0;
+        if first && has_blocks(&request.facts) {
+            self.prefixes.index.tick();
+        }
+        self.match_prefix(id, &request.facts);
+        let found = &mut self.prefixes.reuse.head_idle;
+        if first {
+            request.head_idle = *found;
+        } else {
+            *found = request.head_idle;
+        }
     }
 
     /// What was read of the caches for this request stands in for what the index holds to be there.
@@ -196,8 +219,8 @@ impl Pool {
         let blocks = whole(room / self.prefixes.block_tokens.max(1.0));
         self.prefixes.index.shrink(holder, blocks, GIVEN_UP);
         let held = self.prefixes.index.blocks(holder);
-        let idle = self.prefixes.index.idle(holder).unwrap_or(0);
-        self.endpoints.all_mut()[at].cache.holds(held, blocks, idle);
+        let oldest = self.prefixes.index.oldest_use(holder);
+        self.endpoints.all_mut()[at].cache.holds(held, blocks, oldest);
     }
 
     /// An answer that came to its end, as the engine counted it.

@@ -45,7 +45,7 @@ impl Pool {
         effects: &mut Vec<Effect>,
     ) {
         let prices = self.rates.prices(now);
-        self.match_prefix(id, &request.facts);
+        self.match_prefix_to_place(id, &mut request);
         let chosen = match self.choose(now, &request, &prices) {
             Ok(chosen) => chosen,
             Err(rejection) => {
@@ -117,14 +117,16 @@ impl Pool {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
         })?;
-        self.observe_prefilling();
+        if among == Among::Fresh && facts.subset.is_none() {
+            self.observe_prefill(policy);
+        }
         let view = View {
             endpoints: self.endpoints.all(),
             prices,
             facts,
             cached: &self.cached,
             reuse: self.prefixes.reuse(),
-            prefilling: self.prefilling,
+            prefill_busy: self.policies[policy].prefill_busy,
             adapter: self.adapter(facts),
         };
         let PolicyState { policy: Policy { placement, saturation, .. }, memory, .. } =
@@ -152,11 +154,13 @@ impl Pool {
     }
 
     /// Takes in how many of the candidates prefill as the request comes.
-    fn observe_prefilling(&mut self) {
+    fn observe_prefill(&mut self, policy: usize) {
         let endpoints = self.endpoints.all();
         let prefills = |candidate: &&Candidate| endpoints[candidate.index].prefill.len() > 0;
-        let share = self.candidates.iter().filter(prefills).count() as f64 / self.candidates.len() as f64;
-        self.prefilling += PER_ARRIVAL * (share - self.prefilling);
+        let share =
+            self.candidates.iter().filter(prefills).count() as f64 / self.candidates.len().max(1) as f64;
+        let mean = &mut self.policies[policy].prefill_busy;
+        *mean += PER_ARRIVAL * (share - *mean);
     }
 
     /// Fills the candidates in ascending order of endpoint; `None` where there is none at all.

@@ -37,7 +37,7 @@ impl Pool {
             effects.push(Effect::Reject { request: id, rejection: Rejection::Saturated { retry_after } });
             return;
         }
-        let request = Request { facts, attempts: 0, failed: Vec::new(), placed: None };
+        let request = Request { facts, attempts: 0, head_idle: None, failed: Vec::new(), placed: None };
         self.place(now, id, Box::new(request), effects);
     }
 

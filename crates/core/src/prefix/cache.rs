@@ -1,7 +1,7 @@
 //! What is believed of one endpoint's prefix cache besides what it holds: how much fits, and how often it had what
 //! was expected.
 
-use super::{Holder, PrefixIndex};
+use super::{Holder, PrefixIndex, Tick};
 
 /// Tokens that fit a cache whose size nobody told: near a 24 GB card with a small model, so that too much is seldom
 /// expected. It grows where the engine finds more than expected.
@@ -93,8 +93,8 @@ pub(crate) struct Cache {
     /// Whether answers say what was cached: then the engine's sums are not needed.
     answers_tell: bool,
     unscraped: Unscraped,
-    /// Where it is full: prompts looked up since what goes out next was used.
-    displaced_idle: Option<u32>,
+    /// Where it is full: when what goes out next was last used.
+    displaced: Option<Tick>,
 }
 
 impl Default for Cache {
@@ -107,7 +107,7 @@ impl Default for Cache {
             agreement: Agreement::default(),
             answers_tell: false,
             unscraped: Unscraped::default(),
-            displaced_idle: None,
+            displaced: None,
         }
     }
 }
@@ -130,18 +130,18 @@ impl Cache {
         }
     }
 
-    /// It holds so many blocks, of so many that fit beside the requests in flight. What it would give up next was last
-    /// used so many prompts ago.
-    pub(crate) fn holds(&mut self, blocks: u32, fit: u32, idle: u32) {
+    /// It holds so many blocks, of so many that fit beside the requests in flight, and `oldest` is when what it would give
+    /// up next was last used.
+    pub(crate) fn holds(&mut self, blocks: u32, fit: u32, oldest: Option<Tick>) {
         let is_full = f64::from(blocks) >= FULL * f64::from(fit);
-        self.displaced_idle = is_full.then_some(idle);
+        self.displaced = oldest.filter(|_| is_full);
     }
 
     /// How much what comes in puts out that will be asked for again: 0 where there is room, and the more the sooner
-    /// blocks go compared with the mean time between two uses, up to [`SOONEST`]. Both are in prompts looked up.
-    pub(crate) fn displacement(&self, reused_after: f64) -> f64 {
-        let by_idle = |idle: u32| (USES * reused_after / f64::from(idle.max(1))).min(SOONEST);
-        self.displaced_idle.map_or(0.0, by_idle)
+    /// blocks go compared with the mean time between two uses, up to [`SOONEST`]. Both are in prompts that came.
+    pub(crate) fn displacement(&self, now: Tick, reused_after: f64) -> f64 {
+        let by_idle = |used: Tick| (USES * reused_after / f64::from(now.since(used).max(1))).min(SOONEST);
+        self.displaced.map_or(0.0, by_idle)
     }
 
     /// Tokens that are taken to fit.
@@ -208,14 +208,27 @@ mod tests {
 
     #[test]
     fn what_goes_out_is_the_dearer_the_sooner_it_would_be_asked_for() {
-        let mut cache = Cache::default();
-        let mut displacement = |blocks, idle| {
-            cache.holds(blocks, 100, idle);
-            cache.displacement(20.0)
+        let mut now = Tick::START;
+        for _ in 0..600 {
+            now = now.next();
+        }
+        let mut used = vec![Tick::START];
+        while let Some(next) = used.last().map(|tick| tick.next())
+            && next != now.next()
+        {
+            used.push(next);
+        }
+        let displacement = |blocks, idle: usize| {
+            let mut cache = Cache::default();
+            cache.holds(blocks, 100, Some(used[600 - idle]));
+            cache.displacement(now, 20.0)
         };
         assert_eq!(displacement(90, 5).to_bits(), 0.0_f64.to_bits(), "there is room");
         assert_eq!(displacement(99, 60).to_bits(), 1.0_f64.to_bits());
         assert_eq!(displacement(99, 600).to_bits(), 0.1_f64.to_bits());
         assert_eq!(displacement(99, 0).to_bits(), SOONEST.to_bits());
+        let mut empty = Cache::default();
+        empty.holds(0, 0, None);
+        assert_eq!(empty.displacement(now, 20.0).to_bits(), 0.0_f64.to_bits(), "nothing can go");
     }
 }

@@ -74,12 +74,13 @@ impl Short {
     }
 }
 
-/// The index's time: prompts looked up so far, in a circle.
+/// The index's time: prompts that came so far, in a circle. What is older than a circle (16.7 million prompts, some hours at a
+/// thousand a second) looks younger than it is; then a copy is made, or spared, that should not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tick(Short);
+pub(crate) struct Tick(Short);
 
 impl Tick {
-    pub(super) const START: Self = Self(Short::new(0));
+    pub(crate) const START: Self = Self(Short::new(0));
 
     /// The tick after this one.
     pub(super) const fn next(self) -> Self {
@@ -90,7 +91,7 @@ impl Tick {
     }
 
     /// Ticks since an earlier one, no more than a circle ago.
-    pub(super) const fn since(self, earlier: Self) -> u32 {
+    pub(crate) const fn since(self, earlier: Self) -> u32 {
         (self.0.get() + Short::LIMIT - earlier.0.get()) % Short::LIMIT
     }
 }
@@ -106,7 +107,7 @@ pub(super) struct Hold {
     node: Short,
     newer: Short,
     older: Short,
-    /// When a request was last sent that uses them.
+    /// When a request was last sent that uses them, or an answer filled them.
     pub(super) used: Tick,
 }
 

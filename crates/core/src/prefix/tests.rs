@@ -243,19 +243,25 @@ proptest! {
 }
 
 #[test]
-fn the_index_tells_how_often_a_head_is_asked_for_and_who_has_it() {
+fn the_index_tells_when_the_longest_head_was_last_asked_for() {
     let mut index = PrefixIndex::new(ROOMY, 1);
-    let holders: Vec<Holder> = (0..3).map(|_| index.join().unwrap()).collect();
-    let (asked, other) = (blocks_of(0..100), blocks_of(200..210));
+    let holders: Vec<Holder> = (0..4).map(|_| index.join().unwrap()).collect();
+    let asked = blocks_of(0..100);
     let mut lengths = Vec::new();
-    assert_eq!(index.find_holders(&asked, &mut lengths), None);
-    index.insert(holders[0], &asked, false);
-    assert_eq!(index.find_holders(&other, &mut lengths), None);
-    assert_eq!(index.find_holders(&asked, &mut lengths), Some(Head { holders: 1, idle: 2 }));
-    index.insert(holders[1], &asked[..80], false);
-    index.insert(holders[2], &asked[..20], false);
-    // Four fifths are nearly all of it, a fifth is not.
-    assert_eq!(index.find_holders(&asked, &mut lengths), Some(Head { holders: 2, idle: 1 }));
+    let mut send = |index: &mut PrefixIndex, holder: Holder, blocks: usize| {
+        index.tick();
+        let idle = index.find_holders(&asked, &mut lengths);
+        index.insert(holder, &asked[..blocks], false);
+        idle
+    };
+    assert_eq!(send(&mut index, holders[3], 100), None);
+    assert_eq!(send(&mut index, holders[2], 80), Some(1));
+    // Who has a fifth of it does not count, wherever in the list.
+    assert_eq!(send(&mut index, holders[0], 20), Some(1));
+    assert_eq!(send(&mut index, holders[1], 20), Some(2));
+    // Nor does who left.
+    index.leave(holders[2]);
+    assert_eq!(send(&mut index, holders[1], 20), Some(4));
 }
 
 #[test]
@@ -263,21 +269,19 @@ fn the_index_tells_how_long_blocks_were_idle() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let (first, second) = (blocks_of(0..100), blocks_of(200..210));
-    let mut lengths = Vec::new();
-    assert_eq!(index.idle(holder), None, "it has nothing");
-    index.find_holders(&first, &mut lengths);
+    let since = |index: &PrefixIndex| index.oldest_use(holder).map(|used| index.now().since(used));
+    assert_eq!(since(&index), None, "it has nothing");
+    index.tick();
     let inserted = index.insert(holder, &first, true);
     assert_eq!((inserted.reused, inserted.idle), (0, 0), "all of it is new");
-    assert_eq!(index.idle(holder), Some(0), "all of it is in use");
-    for _ in 0..5 {
-        index.find_holders(&second, &mut lengths);
-    }
+    assert_eq!(since(&index), Some(0), "all of it is in use");
+    (0..5).for_each(|_| index.tick());
     index.insert(holder, &second, false);
-    assert_eq!(index.idle(holder), Some(0));
+    assert_eq!(since(&index), Some(0));
     index.release(holder, &first);
-    index.find_holders(&first, &mut lengths);
+    index.tick();
     // The second goes first: the first was in use until now.
-    assert_eq!(index.idle(holder), Some(1));
+    assert_eq!(since(&index), Some(1));
     let inserted = index.insert(holder, &first, true);
     assert_eq!((inserted.reused, inserted.idle), (100, 600));
 }
