@@ -88,6 +88,11 @@ struct Line {
     measured: String,
 }
 
+/// A ratio as the page has it.
+fn shown(ratio: f64) -> String {
+    if ratio.is_finite() { format!("{ratio:.2}") } else { "∞".to_owned() }
+}
+
 fn line(what: impl Into<String>, target: &'static str, measured: impl Into<String>) -> Line {
     Line { what: what.into(), target, measured: measured.into() }
 }
@@ -195,7 +200,7 @@ fn found(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
     Ok(vec![line(
         format!("The same over {files} shapes that searches found, none of them shipped before"),
         "≤ 1.10",
-        format!("{:.2} ({})", ours.e2e.0, ours.e2e.1),
+        format!("{} ({})", shown(ours.e2e.0), ours.e2e.1),
     )])
 }
 
@@ -204,7 +209,7 @@ fn ratios(extent: Extent, frontier: &mut Vec<Column>) -> Result<Vec<Line>> {
     let ours = worst.get("pointsman").cloned().context("no row of pointsman")?;
     let peers =
         ["llm-d-blend", "sticky-until-saturated", "sglang-cache-aware", "dynamo-cost", "lpwl", "lmetric"];
-    let peers = peers.iter().filter_map(|peer| Some(format!("{peer} {:.2}", worst.get(*peer)?.e2e.0)));
+    let peers = peers.iter().filter_map(|peer| Some(format!("{peer} {}", shown(worst.get(*peer)?.e2e.0))));
     let seeds = extent.seeds();
     Ok(vec![
         line(
@@ -283,9 +288,8 @@ fn fuzz(extent: Extent) -> Result<Vec<Line>> {
         let found: Value = serde_json::from_slice(&output.stdout)?;
         // A ratio that is no number is infinite: requests failed, or never ended.
         let worst = match found["found"][0].get("e2e_p90").map(Value::as_f64) {
-            Some(Some(ratio)) => format!("{ratio:.2}"),
-            Some(None) => "∞".to_owned(),
-            None => "1.00".to_owned(),
+            Some(ratio) => shown(ratio.unwrap_or(f64::INFINITY)),
+            None => shown(1.0),
         };
         lines.push(line(
             format!("Worst of {shapes} shapes that a search tried on {policy}, again with 5 fresh seeds"),
