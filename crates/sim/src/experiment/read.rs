@@ -61,7 +61,7 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     if let (Some(workload), Some(field)) = (&workload, &load) {
         check_blocks(field, workload, &policies, block_size);
     }
-    let times = times?;
+    let times = as_recorded(times?, fields, workload.as_ref())?;
     let title = title?;
     Some(Experiment {
         name: name.into(),
@@ -77,6 +77,27 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
         duration: times.duration,
         drain: times.drain,
     })
+}
+
+/// A recording at its own pace lasts as long as it did, where nothing else is said.
+fn as_recorded(times: Times, fields: &mut Fields<'_>, workload: Option<&Workload>) -> Option<Times> {
+    let recorded = workload.filter(|workload| matches!(workload.arrivals, Arrivals::Recorded));
+    let (Some(trace), None, None) =
+        (recorded.and_then(Workload::trace), fields.get("duration"), fields.get("rates"))
+    else {
+        return Some(times);
+    };
+    let duration = std::time::Duration::from_secs_f64(trace.round());
+    let warm_up = match fields.get("warmUp") {
+        None => duration / 10,
+        Some(field) if times.warm_up >= duration => {
+            let message = format!("is {:?}, and the recording lasts {duration:?}", times.warm_up);
+            field.error(message, "make it shorter than that");
+            return None;
+        }
+        Some(_) => times.warm_up,
+    };
+    Some(Times { duration, warm_up, ..times })
 }
 
 fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, times: Option<Times>) -> Vec<crate::Member> {

@@ -130,7 +130,7 @@ impl Trace {
     }
 
     /// Seconds of one round: from the first stamp to the last, and a mean gap from there to the first again.
-    pub(super) fn round(&self) -> f64 {
+    pub(crate) fn round(&self) -> f64 {
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return 1.0 };
         let span = seconds(last.at.since(first.at));
         let gaps = self.rows.len() as f64 - 1.0;

@@ -253,6 +253,28 @@ fn a_gateways_log_is_taken_with_what_it_says() {
 }
 
 #[test]
+fn a_recording_at_its_own_pace_lasts_as_long_as_it_did() {
+    let load_with = |lines: &str| {
+        let text = format!(
+            "fleet: [{{profile: llama-3-8b-h100, count: 4}}]\n\
+             workload: {{trace: {{format: event-log, file: gateway.log}}}}\n{lines}"
+        );
+        load(&SourceText::new("test.yaml", text), &Given)
+    };
+    let times = |lines: &str| {
+        let experiment = load_with(lines).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        (experiment.duration.as_secs_f64(), experiment.warm_up.as_secs_f64())
+    };
+    // Eight seconds, and a mean gap to the first again.
+    assert_eq!(times(""), (12.0, 1.2));
+    assert_eq!(times("warmUp: 5s\n"), (12.0, 5.0));
+    assert_eq!(times("duration: 60s\n"), (60.0, 6.0));
+    assert_eq!(times("rates: [0.01]\n"), (120.0, 12.0), "at another pace its length says nothing");
+    let problems = load_with("warmUp: 30s\n").expect_err("nothing would be counted");
+    assert!(format!("{problems:?}").contains("the recording lasts 12s"), "{problems:?}");
+}
+
+#[test]
 fn published_formats_are_read_as_their_authors_wrote_them() {
     #[track_caller]
     fn check(trace: &str, rate: f64, expected: &[(u32, u32)]) {

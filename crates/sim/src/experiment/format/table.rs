@@ -57,7 +57,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 "6",
                 "Runs per policy and rate. Intervals want at least 5, better 6 or more.",
             ),
-            field("duration", "duration above 0s", "120s", "Requests arrive for so long."),
+            field(
+                "duration",
+                "duration above 0s",
+                "120s; a recording at its own pace: its length",
+                "Requests arrive for so long.",
+            ),
             field(
                 "warmUp",
                 "duration",
