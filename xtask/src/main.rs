@@ -23,7 +23,7 @@ cargo xtask COMMAND
   python        the openai Python client against the built binary (installs it into .cache/python)
   envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
   placement     measure what placement achieves, and write it into docs/placement.md: ten seeds, or
-                as many as a number says, at some minutes each; --short prints a few figures
+                as many as a number says, at about a minute each; --short prints a few figures
   vllm          the gateway in front of two real vLLM servers on the CPU: needs 3 GB of disk and the
                 package registry; not part of `test`
 ";

@@ -252,7 +252,10 @@ impl PrefixIndex {
                 if *length == 0 {
                     *length = here(hold);
                     found += 1;
-                    longest = longest.max(*length);
+                    // What one that left had is not to be had any more.
+                    if self.slots[usize::from(hold.slot)].live {
+                        longest = longest.max(*length);
+                    }
                 }
             }
             for hold in members.iter().map(|id| &self.holds[*id]) {

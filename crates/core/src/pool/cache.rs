@@ -32,7 +32,7 @@ pub(super) struct Prefixes {
 }
 
 /// What the index tells of the request at hand, besides what each endpoint has of its prompt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reuse {
     pub(crate) now: Tick,
     /// Prompts that came since the longest head of this one that is cached anywhere was last asked for.
@@ -42,12 +42,6 @@ pub(crate) struct Reuse {
     /// Running sums, over prompts, of the blocks that were cached and of their idle times.
     blocks: f64,
     idle: f64,
-}
-
-impl Default for Reuse {
-    fn default() -> Self {
-        Self { now: Tick::START, head_idle: None, after: 0.0, blocks: 0.0, idle: 0.0 }
-    }
 }
 
 impl Reuse {

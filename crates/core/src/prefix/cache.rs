@@ -208,19 +208,12 @@ mod tests {
 
     #[test]
     fn what_goes_out_is_the_dearer_the_sooner_it_would_be_asked_for() {
-        let mut now = Tick::START;
-        for _ in 0..600 {
-            now = now.next();
-        }
-        let mut used = vec![Tick::START];
-        while let Some(next) = used.last().map(|tick| tick.next())
-            && next != now.next()
-        {
-            used.push(next);
-        }
+        let ticks = std::iter::successors(Some(Tick::START), |tick| Some(tick.next()));
+        let ticks: Vec<Tick> = ticks.take(601).collect();
+        let now = ticks[600];
         let displacement = |blocks, idle: usize| {
             let mut cache = Cache::default();
-            cache.holds(blocks, 100, Some(used[600 - idle]));
+            cache.holds(blocks, 100, Some(ticks[600 - idle]));
             cache.displacement(now, 20.0)
         };
         assert_eq!(displacement(90, 5).to_bits(), 0.0_f64.to_bits(), "there is room");

@@ -51,7 +51,7 @@ impl Cell for Node {
 }
 
 /// A number below 2²⁴ in three bytes. The highest one stands for [`NONE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Short([u8; 3]);
 
 impl Short {
@@ -76,7 +76,7 @@ impl Short {
 
 /// The index's time: prompts that came so far, in a circle. What is older than a circle (16.7 million prompts, some hours at a
 /// thousand a second) looks younger than it is; then a copy is made, or spared, that should not be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tick(Short);
 
 impl Tick {

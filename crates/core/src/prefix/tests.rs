@@ -259,9 +259,11 @@ fn the_index_tells_when_the_longest_head_was_last_asked_for() {
     // Who has a fifth of it does not count, wherever in the list.
     assert_eq!(send(&mut index, holders[0], 20), Some(1));
     assert_eq!(send(&mut index, holders[1], 20), Some(2));
-    // Nor does who left.
+    // Nor does who left, even if nobody else has as much.
     index.leave(holders[2]);
     assert_eq!(send(&mut index, holders[1], 20), Some(4));
+    index.leave(holders[3]);
+    assert_eq!(send(&mut index, holders[1], 20), Some(2), "since it was new there");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pointsman_config::document::{self, Field, Fields};
 use pointsman_config::{Options, Problem, SourceText};
-use pointsman_core::seconds;
+use pointsman_core::{Time, seconds};
 
 use super::profiles::Profiles;
 use super::schedule::{self, Times};
@@ -40,9 +41,11 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     let title = text(fields.get("title"), 200);
     let description = text(fields.get("description"), 10_000);
     let times = schedule::read_times(fields);
-    let end = times.map(|times| times.duration);
+    // Without either it is a recording's own length that counts, which is known when the workload is.
+    let is_written = fields.get("duration").is_some() || fields.get("rates").is_some();
+    let end = times.filter(|_| is_written).map(|times| times.duration);
     let profiles = fields.get("profiles").map(|f| profiles::read(&f, sources.files)).unwrap_or_default();
-    let fleet = read_fleet(fields, &profiles, times);
+    let fleet = read_fleet(fields, &profiles, end);
     let block_size = fleet.first().map(|member| member.profile.block_size);
     let information = match fields.get("information") {
         Some(field) => information::read(&field, &Information::default(), block_size),
@@ -61,7 +64,7 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     if let (Some(workload), Some(field)) = (&workload, &load) {
         check_blocks(field, workload, &policies, block_size);
     }
-    let times = as_recorded(times?, fields, workload.as_ref())?;
+    let times = as_recorded(times?, fields, workload.as_ref(), &fleet)?;
     let title = title?;
     Some(Experiment {
         name: name.into(),
@@ -80,14 +83,29 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
 }
 
 /// A recording at its own pace lasts as long as it did, where nothing else is said.
-fn as_recorded(times: Times, fields: &mut Fields<'_>, workload: Option<&Workload>) -> Option<Times> {
+fn as_recorded(
+    times: Times,
+    fields: &mut Fields<'_>,
+    workload: Option<&Workload>,
+    fleet: &[crate::Member],
+) -> Option<Times> {
     let recorded = workload.filter(|workload| matches!(workload.arrivals, Arrivals::Recorded));
     let (Some(trace), None, None) =
         (recorded.and_then(Workload::trace), fields.get("duration"), fields.get("rates"))
     else {
         return Some(times);
     };
-    let duration = std::time::Duration::from_secs_f64(trace.round());
+    let duration = Duration::from_secs_f64(trace.round());
+    let end = Time::ZERO + duration;
+    let is_late =
+        |member: &crate::Member| member.joins >= end || member.changes.iter().any(|(at, _)| *at >= end);
+    if fleet.iter().any(is_late)
+        && let Some(field) = fields.get("fleet")
+    {
+        let message = format!("joins or changes when the recording, which lasts {duration:?}, is over");
+        field.error(message, "write earlier times, or a duration");
+        return None;
+    }
     let warm_up = match fields.get("warmUp") {
         None => duration / 10,
         Some(field) if times.warm_up >= duration => {
@@ -100,9 +118,9 @@ fn as_recorded(times: Times, fields: &mut Fields<'_>, workload: Option<&Workload
     Some(Times { duration, warm_up, ..times })
 }
 
-fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, times: Option<Times>) -> Vec<crate::Member> {
+fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<crate::Member> {
     let field = fields.required("fleet", "write fleet: [{profile: llama-3-8b-h100, count: 10}]");
-    field.map(|f| fleet::read(&f, profiles, times.map(|times| times.duration))).unwrap_or_default()
+    field.map(|f| fleet::read(&f, profiles, end)).unwrap_or_default()
 }
 
 /// The policies, and the baseline's place among them.
@@ -135,7 +153,7 @@ fn read_rates(
     fields: &mut Fields<'_>,
     given: Option<Field<'_>>,
     workload: Option<&Workload>,
-    length: Option<std::time::Duration>,
+    length: Option<Duration>,
 ) -> Option<Vec<f64>> {
     let trace = workload.and_then(Workload::trace);
     let Some(field) = given else {

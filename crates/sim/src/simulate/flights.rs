@@ -83,7 +83,7 @@ impl Flights {
 
     /// Those that have not ended.
     pub(super) fn left(&self) -> impl Iterator<Item = &Flight> {
-        self.all.iter().flatten().map(|flight| &**flight)
+        self.all.iter().flatten().map(Box::as_ref)
     }
 }
 

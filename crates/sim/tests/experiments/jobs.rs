@@ -272,6 +272,17 @@ fn a_recording_at_its_own_pace_lasts_as_long_as_it_did() {
     assert_eq!(times("rates: [0.01]\n"), (120.0, 12.0), "at another pace its length says nothing");
     let problems = load_with("warmUp: 30s\n").expect_err("nothing would be counted");
     assert!(format!("{problems:?}").contains("the recording lasts 12s"), "{problems:?}");
+    // Its end is the fleet's, too.
+    let changing = |at: &str| {
+        let text = format!(
+            "fleet: [{{profile: llama-3-8b-h100, count: 4, changes: [{{at: {at}, slowness: 2}}]}}]\n\
+             workload: {{trace: {{format: event-log, file: gateway.log}}}}\n"
+        );
+        load(&SourceText::new("test.yaml", text), &Given)
+    };
+    assert!(changing("11s").is_ok());
+    let problems = changing("13s").expect_err("it would never happen");
+    assert!(format!("{problems:?}").contains("which lasts 12s, is over"), "{problems:?}");
 }
 
 #[test]
