@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pointsman_core::Policy;
+use pointsman_core::PoolPolicy;
 
 use crate::manifest::inference_pool::InferencePool;
 use crate::manifest::model::PoolRef;
-use crate::manifest::policy::PoolPolicy;
+use crate::manifest::policy::PoolPolicySpec;
 use crate::manifest::{Kind, Object, ObjectId, Spec};
 use crate::models::ModelRules;
 use crate::problem::{Problem, Severity, Spot};
@@ -141,7 +141,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// How endpoints are chosen: by the picker's configuration file, where there is one, else by the pool's policy.
-    fn core_policy(&mut self, policy: Option<(&Object, &PoolPolicy)>) -> Policy {
+    fn core_policy(&mut self, policy: Option<(&Object, &PoolPolicySpec)>) -> PoolPolicy {
         let mut core = policy.map(|(_, policy)| policy.policy.clone()).unwrap_or_default();
         let Door::Picker { config: Some(config) } = self.door else { return core };
         if let Some((object, spot)) =
@@ -153,7 +153,7 @@ impl<'a> Assembly<'a> {
         core
     }
 
-    fn warn_if_nothing_is_served(&mut self, object: &Object, policy: &PoolPolicy, rules: &ModelRules) {
+    fn warn_if_nothing_is_served(&mut self, object: &Object, policy: &PoolPolicySpec, rules: &ModelRules) {
         let declares = rules.declared_models().next().is_some() || rules.rewrite_rest.is_some();
         if rules.reject_undeclared && !declares {
             let message = "the pool rejects undeclared models, and none is declared: every model is refused";
@@ -194,14 +194,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// The policy of each pool; a second one is reported and left out.
-    fn pool_policies(&mut self) -> BTreeMap<ObjectName, (&'a Object, &'a PoolPolicy)> {
-        let mut policies: BTreeMap<ObjectName, (&Object, &PoolPolicy)> = BTreeMap::new();
+    fn pool_policies(&mut self) -> BTreeMap<ObjectName, (&'a Object, &'a PoolPolicySpec)> {
+        let mut policies: BTreeMap<ObjectName, (&Object, &PoolPolicySpec)> = BTreeMap::new();
         for object in self.of(Kind::PoolPolicy) {
             let Spec::PoolPolicy(policy) = &object.spec else { continue };
             let Some(pool) = self.check_pool_ref(object, &policy.pool) else { continue };
             if let Some((other, _)) = policies.get(&pool) {
                 let message =
-                    format!("the pool has a PoolPolicy already, {} ({})", other.id.name, position(other));
+                    format!("the pool has a PoolPolicySpec already, {} ({})", other.id.name, position(other));
                 self.error(object, &policy.pool.spot, message, "merge the two");
                 continue;
             }
@@ -221,7 +221,7 @@ fn whole(object: &Object) -> Spot {
     Spot { mark: object.mark, path: "".into() }
 }
 
-fn access(object: &Object, policy: &PoolPolicy) -> EngineAccess {
+fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
     let resolve = |path: &Option<Box<str>>| path.as_ref().map(|path| beside(&object.file, path));
     EngineAccess { ca: resolve(&policy.ca_file), api_key: resolve(&policy.api_key_file) }
 }

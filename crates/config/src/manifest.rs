@@ -44,7 +44,7 @@ pub(crate) enum Spec {
     InferenceObjective(model::InferenceObjective),
     InferenceModelRewrite(model::InferenceModelRewrite),
     EndpointSlice(endpoint_slice::EndpointSlice),
-    PoolPolicy(Box<policy::PoolPolicy>),
+    PoolPolicy(Box<policy::PoolPolicySpec>),
     GatewayPolicy(policy::GatewayLimits),
 }
 

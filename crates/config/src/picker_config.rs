@@ -9,7 +9,7 @@ mod profile;
 
 use std::sync::Arc;
 
-use pointsman_core::{Blend, Placement, Policy, SaturationLimits};
+use pointsman_core::{Blend, Placement, PoolPolicy, SaturationLimits};
 
 use crate::decode::{Field, Fields, Report};
 use crate::problem::{Mark, Problem, Severity};
@@ -33,7 +33,7 @@ pub struct PickerConfig {
 
 impl PickerConfig {
     /// Puts what the file says in the place of a pool's own.
-    pub const fn apply(&self, policy: &mut Policy) {
+    pub const fn apply(&self, policy: &mut PoolPolicy) {
         policy.placement = self.placement;
         if let Some(saturation) = self.saturation {
             policy.saturation = saturation;

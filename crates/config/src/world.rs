@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::Policy;
+use pointsman_core::PoolPolicy;
 
 use crate::models::ModelRules;
 use crate::route::RouteTable;
@@ -72,7 +72,7 @@ pub struct PoolSpec {
     /// Its name.
     pub name: ObjectName,
     /// How endpoints are chosen, and when they are saturated.
-    pub policy: Policy,
+    pub policy: PoolPolicy,
     /// Public names, targets and priorities.
     pub models: Arc<ModelRules>,
     /// Its endpoints, in order, without repeats.

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use pointsman_config::{GatewayPolicy, Timeouts};
-use pointsman_core::{Placement, Policy};
+use pointsman_core::{Placement, PoolPolicy};
 use support::{GATEWAY, pool, world};
 
 /// The YAML blocks of the reference that are whole objects.
@@ -24,7 +24,7 @@ fn the_documented_policies_are_the_defaults() {
     assert_eq!(objects.len(), 2);
     let world = world(&format!("{GATEWAY}{}{}", pool("llama", 8000), objects.join("---\n")));
     let pool = &world.pools[0];
-    assert_eq!(pool.policy, Policy::default());
+    assert_eq!(pool.policy, PoolPolicy::default());
     assert_eq!(pool.timeouts, Timeouts::default());
     assert!(!pool.models.rejects_undeclared());
     assert_eq!(world.gateway, GatewayPolicy::default());

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use pointsman_core::{
-    EndpointId, EndpointSpec, Event, LoadReport, Placement, Policy, PolicyId, PolicySet, Pool, PoolConfig,
-    RequestFacts, RequestId, Time,
+    EndpointId, EndpointSpec, Event, LoadReport, Placement, PoolId, PoolPolicy, PoolSet, RequestFacts,
+    RequestId, Scheduler, SchedulerConfig, Time,
 };
 
 const SIZES: [u32; 3] = [10, 100, 1_000];
-const POLICY: PolicyId = PolicyId(0);
+const POOL: PoolId = PoolId(0);
 
 fn main() {
     divan::main();
@@ -17,7 +17,7 @@ fn main() {
 
 /// A pool in the middle of its work: gauges read, ten requests on each endpoint, half of them decoding.
 struct Busy {
-    pool: Pool,
+    pool: Scheduler,
     now: Time,
     effects: Vec<pointsman_core::Effect>,
     next: u64,
@@ -25,12 +25,15 @@ struct Busy {
 
 impl Busy {
     fn new(endpoints: u32, placement: Placement) -> Self {
-        let pool = Pool::new(PoolConfig { seed: 1, decisions: false });
+        let pool = Scheduler::new(SchedulerConfig { seed: 1, decisions: false });
         let mut busy =
             Self { pool, now: Time::ZERO + Duration::from_secs(100), effects: Vec::new(), next: 0 };
-        busy.tell(Event::PolicyChanged { policy: POLICY, to: Policy { placement, ..Policy::default() } });
+        busy.tell(Event::PoolPolicyChanged {
+            pool: POOL,
+            policy: PoolPolicy { placement, ..PoolPolicy::default() },
+        });
         for endpoint in (0..endpoints).map(EndpointId) {
-            let spec = EndpointSpec { policies: PolicySet::of(POLICY) };
+            let spec = EndpointSpec { pools: PoolSet::of(POOL) };
             busy.tell(Event::EndpointUp { endpoint, spec });
             busy.tell(Event::Load { endpoint, report: busy.report() });
         }
@@ -64,7 +67,7 @@ impl Busy {
     fn arrive(&mut self) -> RequestId {
         let request = RequestId(self.next);
         self.next += 1;
-        let mut facts = RequestFacts::unknown(POLICY);
+        let mut facts = RequestFacts::unknown(POOL);
         facts.prompt_tokens = 500;
         facts.observes_tokens = true;
         self.tell(Event::Arrived { request, facts });

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use divan::{Bencher, black_box};
 use pointsman_core::{
-    BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, Holder, LoadReport, Placement, Policy,
-    PolicyId, PolicySet, Pool, PoolConfig, PrefixIndex, RequestFacts, RequestId, Rng, Time, Usage,
+    BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, Holder, LoadReport, Placement, PoolId,
+    PoolPolicy, PoolSet, PrefixIndex, RequestFacts, RequestId, Rng, Scheduler, SchedulerConfig, Time, Usage,
 };
 use radix_tree::{Config, HolderId, OverlapScratch, RadixTree};
 
@@ -257,14 +257,14 @@ impl Mix {
             blocks: Arc::from(chain),
             block_tokens: 64,
             observes_tokens: true,
-            ..RequestFacts::unknown(PolicyId(0))
+            ..RequestFacts::unknown(PoolId(0))
         }
     }
 }
 
 /// A pool under such prompts.
 struct Busy {
-    pool: Pool,
+    pool: Scheduler,
     now: Time,
     effects: Vec<Effect>,
     next: u64,
@@ -274,20 +274,20 @@ struct Busy {
 
 impl Busy {
     fn new(endpoints: u32, placement: Placement, kv_blocks: u32) -> Self {
-        let pool = Pool::new(PoolConfig { seed: 1, decisions: false });
+        let pool = Scheduler::new(SchedulerConfig { seed: 1, decisions: false });
         let now = Time::ZERO + Duration::from_secs(100);
         let effects = Vec::new();
         let mut busy = Self { pool, now, effects, next: 0, kv_blocks, endpoints: Vec::new() };
-        busy.tell(Event::PolicyChanged {
-            policy: PolicyId(0),
-            to: Policy { placement, ..Policy::default() },
+        busy.tell(Event::PoolPolicyChanged {
+            pool: PoolId(0),
+            policy: PoolPolicy { placement, ..PoolPolicy::default() },
         });
         (0..endpoints).for_each(|endpoint| busy.up(EndpointId(endpoint)));
         busy
     }
 
     fn up(&mut self, endpoint: EndpointId) {
-        let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+        let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
         self.tell(Event::EndpointUp { endpoint, spec });
         let report = LoadReport {
             taken: self.now,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ModelKey, PolicySet};
+use crate::ids::{ModelKey, PoolSet};
 use crate::time::Time;
 
 /// The standing facts of an endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSpec {
     /// The InferencePools that select it.
-    pub policies: PolicySet,
+    pub pools: PoolSet,
 }
 
 /// One reading of an engine's gauges. A field is `None` where the page lacks the series or holds no sane number.

@@ -3,12 +3,12 @@
 use crate::adapters::{Residency, Slots};
 use crate::endpoint::{EndpointSpec, Health};
 use crate::gauge::{Counts, EngineLoad, Gauge, History};
-use crate::health::{HealthState, Standing};
+use crate::health::{Availability, HealthState};
 use crate::ids::{EndpointId, RequestId};
 use crate::prefill::PrefillLine;
 use crate::prefix::Cache;
 use crate::rates::Speed;
-use crate::requests::Placed;
+use crate::requests::Reservation;
 use crate::time::Time;
 
 /// Where an endpoint stands in its life.
@@ -38,7 +38,7 @@ pub(crate) struct Endpoint {
     pub(crate) gauge: Option<Gauge>,
     pub(crate) history: History,
     /// The most requests in flight at which its gauges were seen below saturation.
-    pub(crate) carried: Option<u32>,
+    pub(crate) most_unsaturated: Option<u32>,
     pub(crate) adapters: Slots,
     pub(crate) cache: Cache,
     pub(crate) health: HealthState,
@@ -57,7 +57,7 @@ impl Endpoint {
             speed: Speed::default(),
             gauge: None,
             history: History::default(),
-            carried: None,
+            most_unsaturated: None,
             adapters: Slots::default(),
             cache: Cache::default(),
             health: HealthState::default(),
@@ -73,8 +73,8 @@ impl Endpoint {
     }
 
     /// Whether it may be chosen; `None` where it takes nothing at all.
-    pub(crate) fn standing(&self, now: Time) -> Option<Standing> {
-        (self.life == Life::Up).then(|| self.health.standing(now))
+    pub(crate) fn availability(&self, now: Time) -> Option<Availability> {
+        (self.life == Life::Up).then(|| self.health.availability(now))
     }
 
     /// Whether it takes requests as a matter of course.
@@ -103,7 +103,7 @@ impl Endpoint {
     }
 
     /// Reserves a request's load.
-    pub(crate) fn begin(&mut self, request: RequestId, placed: &Placed) {
+    pub(crate) fn begin(&mut self, request: RequestId, placed: &Reservation) {
         self.history.changing(placed.dispatched, self.counts());
         self.in_flight += 1;
         self.context += placed.context;
@@ -116,7 +116,7 @@ impl Endpoint {
     }
 
     /// Releases it.
-    pub(crate) fn end(&mut self, now: Time, request: RequestId, placed: &Placed) {
+    pub(crate) fn end(&mut self, now: Time, request: RequestId, placed: &Reservation) {
         self.history.changing(now, self.counts());
         self.in_flight = self.in_flight.saturating_sub(1);
         self.context = self.context.saturating_sub(placed.context);
@@ -181,7 +181,7 @@ impl Endpoints {
     }
 
     /// Those that a pool selects and that may be chosen as a matter of course.
-    pub(crate) fn ready(&self, policy: crate::ids::PolicyId) -> impl Iterator<Item = &Endpoint> {
-        self.0.iter().filter(move |endpoint| endpoint.spec.policies.contains(policy) && endpoint.is_ready())
+    pub(crate) fn ready(&self, pool: crate::ids::PoolId) -> impl Iterator<Item = &Endpoint> {
+        self.0.iter().filter(move |endpoint| endpoint.spec.pools.contains(pool) && endpoint.is_ready())
     }
 }

@@ -1,4 +1,4 @@
-//! The one way in and the one way out of a [`Pool`](crate::Pool): plain data.
+//! The one way in and the one way out of a [`Scheduler`](crate::Scheduler): plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Decision;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
-use crate::ids::{EndpointId, ModelKey, PolicyId, RequestId};
-use crate::policy::Policy;
+use crate::ids::{EndpointId, ModelKey, PoolId, RequestId};
+use crate::policy::PoolPolicy;
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::time::Time;
 
@@ -51,11 +51,11 @@ pub enum Event {
         healthy: bool,
     },
     /// An InferencePool's policy was set or changed.
-    PolicyChanged {
+    PoolPolicyChanged {
         /// The InferencePool.
-        policy: PolicyId,
+        pool: PoolId,
         /// Its policy.
-        to: Policy,
+        policy: PoolPolicy,
     },
     /// These targets are adapters, as manifests or an engine's list of models say. Others become known as such
     /// when an engine's gauge lists them.

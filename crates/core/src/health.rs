@@ -54,7 +54,7 @@ enum Stage {
 
 /// Whether an endpoint may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Availability {
     /// Yes.
     Ready,
     /// Yes, and the request is its trial.
@@ -74,9 +74,9 @@ impl HealthState {
     }
 
     /// Whether it may be chosen.
-    pub(crate) fn standing(&self, now: Time) -> Standing {
+    pub(crate) fn availability(&self, now: Time) -> Availability {
         match self.stage {
-            Stage::Ready => Standing::Ready,
+            Stage::Ready => Availability::Ready,
             Stage::Ejected { ejection, probe } if now >= ejection.until => {
                 let due = match probe {
                     // `timer` returns it, unless a probe does not see the cause.
@@ -84,10 +84,10 @@ impl HealthState {
                     Some(false) => now.since(ejection.until) >= UNPROBED,
                     None => true,
                 };
-                if due { Standing::TrialDue } else { Standing::Out(ejection.until) }
+                if due { Availability::TrialDue } else { Availability::Out(ejection.until) }
             }
             Stage::Ejected { ejection, .. } | Stage::OnTrial { ejection, .. } => {
-                Standing::Out(ejection.until)
+                Availability::Out(ejection.until)
             }
         }
     }
@@ -95,7 +95,7 @@ impl HealthState {
     /// A request was sent there. Where a trial is due it becomes the trial; returns whether it did.
     pub(crate) fn sent(&mut self, now: Time, request: RequestId) -> bool {
         let Stage::Ejected { ejection, .. } = self.stage else { return false };
-        let trial = self.standing(now) == Standing::TrialDue;
+        let trial = self.availability(now) == Availability::TrialDue;
         if trial {
             self.enter(now, Stage::OnTrial { ejection, request });
         }

@@ -14,36 +14,36 @@ pub struct RequestId(pub u64);
 pub struct EndpointId(pub u32);
 
 /// One of the InferencePools that share a state machine because they share endpoints: up to
-/// [`PolicySet::CAPACITY`]. Nearly always there is one, number 0.
+/// [`PoolSet::CAPACITY`]. Nearly always there is one, number 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PolicyId(pub u8);
+pub struct PoolId(pub u8);
 
 /// Which of the InferencePools of a state machine select an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PolicySet(u64);
+pub struct PoolSet(u64);
 
-impl PolicySet {
+impl PoolSet {
     /// How many InferencePools may share endpoints.
     pub const CAPACITY: usize = 64;
 
     /// The set of one.
     #[must_use]
-    pub const fn of(policy: PolicyId) -> Self {
-        Self(1 << (policy.0 as u32 % u64::BITS))
+    pub const fn of(pool: PoolId) -> Self {
+        Self(1 << (pool.0 as u32 % u64::BITS))
     }
 
-    /// This set with `policy` in it.
+    /// This set with `pool` in it.
     #[must_use]
-    pub const fn with(self, policy: PolicyId) -> Self {
-        Self(self.0 | Self::of(policy).0)
+    pub const fn with(self, pool: PoolId) -> Self {
+        Self(self.0 | Self::of(pool).0)
     }
 
-    /// Whether `policy` is in the set.
+    /// Whether `pool` is in the set.
     #[must_use]
-    pub const fn contains(self, policy: PolicyId) -> bool {
-        self.0 & Self::of(policy).0 != 0
+    pub const fn contains(self, pool: PoolId) -> bool {
+        self.0 & Self::of(pool).0 != 0
     }
 }
 

@@ -1,7 +1,7 @@
 //! The placement core: which endpoint serves a request, decided by a state machine that knows neither sockets nor
 //! clocks.
 //!
-//! The only way in is [`Pool::handle`]: an [`Event`] with the time it happened goes in, [`Effect`]s come out. Time,
+//! The only way in is [`Scheduler::handle`]: an [`Event`] with the time it happened goes in, [`Effect`]s come out. Time,
 //! randomness and input are arguments, so the same events give the same effects on every build, and a live run
 //! can be repeated from its event log.
 //!
@@ -19,7 +19,6 @@ mod ids;
 mod pace;
 mod placement;
 mod policy;
-mod pool;
 mod prefill;
 mod prefix;
 mod rates;
@@ -28,24 +27,25 @@ mod requests;
 mod retry;
 mod rng;
 mod saturation;
+mod scheduler;
 mod time;
 mod window;
 
 pub use decision::{Candidate, Decision};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks, PROGRESS_EVERY};
-pub use ids::{BlockHash, EndpointId, ModelKey, PolicyId, PolicySet, RequestId};
+pub use ids::{BlockHash, EndpointId, ModelKey, PoolId, PoolSet, RequestId};
 pub use pace::{PaceBounds, ScrapePace};
 pub use policy::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
-    Placement, Policy, PrefixScore, RetryBudget, SaturationLimits,
-};
-pub use pool::{
-    EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PolicySnapshot, Pool, PoolConfig, PoolGauges,
-    PoolSnapshot, PrefixCacheSnapshot, ReadingSnapshot,
+    Placement, PoolPolicy, PrefixScore, RetryBudget, SaturationLimits,
 };
 pub use prefix::{Holder, Inserted, PrefixIndex};
 pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 pub use rng::Rng;
+pub use scheduler::{
+    EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PoolGauges, PoolSnapshot,
+    PrefixCacheSnapshot, ReadingSnapshot, Scheduler, SchedulerConfig, SchedulerSnapshot,
+};
 pub use time::{Time, seconds};

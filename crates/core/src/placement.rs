@@ -34,10 +34,10 @@ pub(crate) use memory::Memory;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
 use crate::policy::Placement;
-use crate::pool::Reuse;
 use crate::rates::Prices;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
+use crate::scheduler::Reuse;
 
 /// Costs this close to each other, relative to the least, are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;

@@ -11,7 +11,7 @@ pub use peers::{BoundedLoad, CacheAware, DynamoCost};
 /// The policy of one InferencePool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Policy {
+pub struct PoolPolicy {
     /// How an endpoint is chosen.
     pub placement: Placement,
     /// When an endpoint counts as saturated.

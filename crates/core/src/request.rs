@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BlockHash, EndpointId, ModelKey, PolicyId};
+use crate::ids::{BlockHash, EndpointId, ModelKey, PoolId};
 
 /// Everything about a request that placement depends on, worked out before the lock is taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestFacts {
     /// The InferencePool the request came through.
-    pub policy: PolicyId,
+    pub pool: PoolId,
     /// The target model or adapter the engine will be asked for; `None` where the request names none.
     pub target: Option<ModelKey>,
     /// Priority: 0 is Standard, below 0 is sheddable, above is Critical.
@@ -34,9 +34,9 @@ pub struct RequestFacts {
 impl RequestFacts {
     /// A request of which nothing is known but its pool: placed by load alone.
     #[must_use]
-    pub fn unknown(policy: PolicyId) -> Self {
+    pub fn unknown(pool: PoolId) -> Self {
         Self {
-            policy,
+            pool,
             target: None,
             priority: 0,
             prompt_tokens: 0,

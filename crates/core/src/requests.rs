@@ -5,8 +5,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::adapters::Residency;
 use crate::ids::{EndpointId, ModelKey, RequestId};
-use crate::pool::Held;
 use crate::request::RequestFacts;
+use crate::scheduler::Held;
 use crate::time::Time;
 
 /// A request from its arrival to its end.
@@ -20,12 +20,12 @@ pub(crate) struct Request {
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
     /// Where it is; `None` while it is served by an endpoint that the pool does not know.
-    pub(crate) placed: Option<Placed>,
+    pub(crate) placed: Option<Reservation>,
 }
 
 /// A request's reservation at its endpoint, and what was seen of it there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Placed {
+pub(crate) struct Reservation {
     pub(crate) endpoint: EndpointId,
     pub(crate) dispatched: Time,
     /// Prompt tokens to prefill there.
@@ -39,7 +39,7 @@ pub(crate) struct Placed {
     /// Prompt tokens that were to be prefilled before it.
     pub(crate) ahead: u64,
     /// Requests in flight there when it came, itself included.
-    pub(crate) company: u32,
+    pub(crate) in_flight_at_dispatch: u32,
     /// The adapter it asks for.
     pub(crate) adapter: Option<ModelKey>,
     /// Whether that had to be loaded first.

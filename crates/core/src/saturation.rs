@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::endpoints::{Endpoint, Endpoints};
-use crate::ids::PolicyId;
+use crate::ids::PoolId;
 use crate::policy::SaturationLimits;
 use crate::rates::Prices;
 use crate::time::Time;
@@ -20,11 +20,11 @@ pub(crate) fn endpoint_saturated(endpoint: &Endpoint, limits: &SaturationLimits,
 /// Whether all ready endpoints of a pool are saturated. A pool without ready endpoints is not.
 pub(crate) fn pool_saturated(
     endpoints: &Endpoints,
-    policy: PolicyId,
+    pool: PoolId,
     limits: &SaturationLimits,
     now: Time,
 ) -> bool {
-    let mut ready = endpoints.ready(policy).peekable();
+    let mut ready = endpoints.ready(pool).peekable();
     ready.peek().is_some() && ready.all(|endpoint| endpoint_saturated(endpoint, limits, now))
 }
 
@@ -32,13 +32,13 @@ pub(crate) fn pool_saturated(
 /// share of its requests that is too much.
 pub(crate) fn retry_after(
     endpoints: &Endpoints,
-    policy: PolicyId,
+    pool: PoolId,
     limits: &SaturationLimits,
     prices: &Prices,
 ) -> Duration {
     let (least, most) = RETRY_AFTER;
     let mut soonest = most;
-    for endpoint in endpoints.ready(policy) {
+    for endpoint in endpoints.ready(pool) {
         let (requests, context) = (f64::from(endpoint.in_flight), count(endpoint.context));
         let prefill = count(endpoint.prefill.tokens()) * prices.seconds_per_prompt_token(&endpoint.speed);
         let reply = prices.output * prices.step(&endpoint.speed, requests, context);
@@ -57,7 +57,7 @@ fn excess(endpoint: &Endpoint, limits: &SaturationLimits, now: Time) -> f64 {
     let in_flight = f64::from(endpoint.in_flight);
     let load = endpoint.engine_load(now).filter(|load| load.waiting.is_some() || load.kv_use.is_some());
     let Some(load) = load else {
-        return endpoint.carried.map_or(0.0, |carried| share(in_flight, f64::from(carried)));
+        return endpoint.most_unsaturated.map_or(0.0, |most| share(in_flight, f64::from(most)));
     };
     let waiting = load.waiting.unwrap_or(0.0);
     let too_many = waiting - f64::from(limits.waiting);

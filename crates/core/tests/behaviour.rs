@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pointsman_core::{
     AdapterReport, Completion, Effect, EndpointId, Event, FailureCause, Health, LoadReport, ModelKey,
-    Placement, Policy, Rejection, RequestFacts, RetryBudget, Usage,
+    Placement, PoolPolicy, Rejection, RequestFacts, RetryBudget, Usage,
 };
 use support::{Driver, stream};
 
@@ -53,7 +53,7 @@ fn an_attempt_that_may_not_be_repeated_ends_the_request() {
 #[test]
 fn a_spent_budget_stops_repeats() {
     let retry_budget = RetryBudget { ratio: 0.0, min_per_second: 1, max_attempts: 100 };
-    let mut driver = Driver::with_policy(2, Policy { retry_budget, ..Policy::default() });
+    let mut driver = Driver::with_policy(2, PoolPolicy { retry_budget, ..PoolPolicy::default() });
     let mut repeats = 0;
     for _ in 0..20 {
         let (request, endpoint) = driver.dispatch(stream(10));
@@ -82,7 +82,7 @@ fn an_ejected_endpoint_gets_nothing_until_a_probe_returns_it() {
     let ejected = |effect: &Effect| matches!(effect, Effect::HealthChanged { endpoint: EndpointId(id), health: Health::Ejected(_) } if *id == endpoint);
     assert!(driver.effects.iter().any(ejected));
     assert!(driver.effects.iter().any(|effect| matches!(effect, Effect::WakeAt(_))));
-    assert_eq!(driver.pool.ready_endpoints(support::POLICY), 1);
+    assert_eq!(driver.pool.ready_endpoints(support::POOL), 1);
     for _ in 0..10 {
         assert_ne!(driver.dispatch(stream(10)).1, endpoint);
     }
@@ -188,7 +188,7 @@ fn sheddable_requests_give_way_while_all_endpoints_are_saturated() {
     let Err(Rejection::Saturated { retry_after }) = answer else { panic!("{answer:?}") };
     assert!((Duration::from_secs(1)..=Duration::from_secs(30)).contains(&retry_after));
     assert!(driver.arrive(stream(10)).1.is_ok(), "standard requests are served");
-    assert!(driver.pool.gauges(driver.now, support::POLICY).saturated);
+    assert!(driver.pool.gauges(driver.now, support::POOL).saturated);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use pointsman_core::{
     ActiveRequestScore, AdapterReport, Blend, BlendWeights, Effect, LoadReport, ModelKey, Picker, Placement,
-    Policy, RequestFacts,
+    PoolPolicy, RequestFacts,
 };
 use support::{Driver, stream};
 
@@ -182,9 +182,9 @@ fn the_random_picker_passes_over_the_score() {
 
 #[test]
 fn a_blend_survives_the_event_log() {
-    let policy = Policy { placement: Placement::Blend(Blend::LLM_D), ..Policy::default() };
+    let policy = PoolPolicy { placement: Placement::Blend(Blend::LLM_D), ..PoolPolicy::default() };
     let text = serde_json::to_string(&policy).unwrap();
     assert!(text.contains("llm-d-blend"), "{text}");
-    assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), policy);
+    assert_eq!(serde_json::from_str::<PoolPolicy>(&text).unwrap(), policy);
     assert_eq!(Placement::named("llm-d-blend"), Some(Placement::Blend(Blend::LLM_D)));
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use pointsman_core::{
     AdapterReport, BlockHash, Completion, Effect, EndpointId, EndpointSpec, EngineTotals, Event,
-    FailureCause, LoadReport, ModelKey, Placement, Policy, PolicyId, PolicySet, Pool, PoolConfig,
-    RequestFacts, RequestId, RetryBudget, Time, Usage,
+    FailureCause, LoadReport, ModelKey, Placement, PoolId, PoolPolicy, PoolSet, RequestFacts, RequestId,
+    RetryBudget, Scheduler, SchedulerConfig, Time, Usage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const ENDPOINTS: u32 = 5;
 const REQUESTS: u64 = 12;
-const CONFIG: PoolConfig = PoolConfig { seed: 42, decisions: true };
+const CONFIG: SchedulerConfig = SchedulerConfig { seed: 42, decisions: true };
 
 fn endpoint() -> impl Strategy<Value = EndpointId> {
     (0..ENDPOINTS).prop_map(EndpointId)
@@ -26,8 +26,8 @@ fn request() -> impl Strategy<Value = RequestId> {
     (0..REQUESTS).prop_map(RequestId)
 }
 
-fn policy() -> impl Strategy<Value = PolicyId> {
-    prop_oneof![9 => Just(PolicyId(0)), 1 => (0..80_u8).prop_map(PolicyId)]
+fn pool() -> impl Strategy<Value = PoolId> {
+    prop_oneof![9 => Just(PoolId(0)), 1 => (0..80_u8).prop_map(PoolId)]
 }
 
 fn adapter() -> impl Strategy<Value = ModelKey> {
@@ -104,7 +104,7 @@ fn blocks() -> impl Strategy<Value = Arc<[BlockHash]>> {
 
 prop_compose! {
     fn facts()(
-        policy in policy(), target in proptest::option::of(adapter()), priority in -1..2_i32,
+        policy in pool(), target in proptest::option::of(adapter()), priority in -1..2_i32,
         prompt_tokens in prop_oneof![0..2_000_u32, Just(u32::MAX)],
         blocks in blocks(), block_tokens in prop_oneof![8 => Just(64_u32), 1 => Just(0), 1 => Just(u32::MAX)],
         max_output_tokens in proptest::option::of(0..500_u32), observes_tokens in any::<bool>(),
@@ -118,16 +118,16 @@ prop_compose! {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let up = (endpoint(), policy()).prop_map(|(endpoint, policy)| Event::EndpointUp {
+    let up = (endpoint(), pool()).prop_map(|(endpoint, pool)| Event::EndpointUp {
         endpoint,
-        spec: EndpointSpec { policies: PolicySet::of(PolicyId(0)).with(policy) },
+        spec: EndpointSpec { pools: PoolSet::of(PoolId(0)).with(pool) },
     });
-    let change =
-        (policy(), 0..Placement::ALL.len(), 0..4_u32).prop_map(|(policy, placement, max_attempts)| {
-            let retry_budget = RetryBudget { max_attempts, ..RetryBudget::default() };
-            let to = Policy { placement: Placement::ALL[placement], retry_budget, ..Policy::default() };
-            Event::PolicyChanged { policy, to }
-        });
+    let change = (pool(), 0..Placement::ALL.len(), 0..4_u32).prop_map(|(pool, placement, max_attempts)| {
+        let retry_budget = RetryBudget { max_attempts, ..RetryBudget::default() };
+        let policy =
+            PoolPolicy { placement: Placement::ALL[placement], retry_budget, ..PoolPolicy::default() };
+        Event::PoolPolicyChanged { pool, policy }
+    });
     let completion = prop_oneof![
         3 => Just(Completion::Complete),
         1 => cause().prop_map(Completion::Broken),
@@ -202,8 +202,8 @@ fn follow(live: &mut HashSet<RequestId>, event: &Event, effects: &[Effect]) {
     }
 }
 
-fn run(log: &[(u64, Event)]) -> (Pool, Time, Vec<Vec<Effect>>) {
-    let mut pool = Pool::new(CONFIG);
+fn run(log: &[(u64, Event)]) -> (Scheduler, Time, Vec<Vec<Effect>>) {
+    let mut pool = Scheduler::new(CONFIG);
     let mut now = Time::ZERO;
     let mut all = Vec::new();
     for (pause, event) in log {
@@ -220,7 +220,7 @@ proptest! {
 
     #[test]
     fn counts_stay_true_and_each_request_is_answered_once(log in log()) {
-        let mut pool = Pool::new(CONFIG);
+        let mut pool = Scheduler::new(CONFIG);
         let mut now = Time::ZERO;
         let mut live = HashSet::new();
         let mut effects = Vec::new();

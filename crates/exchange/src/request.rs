@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
-use pointsman_core::{BlockHash, EndpointId, ModelKey, PolicyId, RequestFacts};
+use pointsman_core::{BlockHash, EndpointId, ModelKey, PoolId, RequestFacts};
 use pointsman_protocol::{Api, BLOCK_TOKENS, BodyFacts, ErrorShape, Route, prompt_blocks, splice_model};
 
 use crate::outgoing::Outgoing;
@@ -50,7 +50,7 @@ pub struct Resolving<'a> {
     /// The pool's model rules.
     pub rules: &'a ModelRules,
     /// The pool's place in its state machine.
-    pub policy: PolicyId,
+    pub pool: PoolId,
     /// The request's own random number, which draws among weighted targets.
     pub draw: u64,
     /// Whether the route names this very path, so that an administration path is meant.
@@ -118,7 +118,7 @@ impl Request {
             .rules
             .resolve(self.model(), self.objective.as_deref(), with.draw)
             .map_err(|_| Refusal::UndeclaredModel)?;
-        let mut placement = RequestFacts::unknown(with.policy);
+        let mut placement = RequestFacts::unknown(with.pool);
         placement.priority = resolved.priority;
         placement.subset = subset;
         match self.content {

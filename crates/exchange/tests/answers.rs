@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, FailureCause, PolicyId};
+use pointsman_core::{Completion, FailureCause, PoolId};
 use pointsman_exchange::{
     AnswerEnd, ChunkFacts, Head, HeadVerdict, Incoming, Limits, Outgoing, Resolving, Verdict,
 };
@@ -18,8 +18,7 @@ fn outgoing(path: &str, body: &'static str) -> Outgoing {
     let mut incoming = Incoming::begin(&head, Limits { max_body_bytes: 1 << 20 }).unwrap();
     incoming.body_chunk(Bytes::from_static(body.as_bytes())).unwrap();
     let rules = ModelRules::default();
-    let with =
-        Resolving { rules: &rules, policy: PolicyId(0), draw: 0, names_path_exactly: false, holder: None };
+    let with = Resolving { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
     incoming.finish().unwrap().resolve(&with).unwrap()
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
 use pointsman_config::{Options, SourceText, load};
-use pointsman_core::{EndpointId, FailureCause, ModelKey, PolicyId};
+use pointsman_core::{EndpointId, FailureCause, ModelKey, PoolId};
 use pointsman_exchange::{Head, Incoming, Limits, OBJECTIVE, Outgoing, REASON, Refusal, Request, Resolving};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -39,7 +39,7 @@ fn resolve(request: Request) -> Result<Outgoing, Refusal> {
     let rules = ModelRules::default();
     request.resolve(&Resolving {
         rules: &rules,
-        policy: PolicyId(0),
+        pool: PoolId(0),
         draw: 0,
         names_path_exactly: false,
         holder: None,
@@ -88,8 +88,7 @@ fn administration_paths_need_a_route_that_names_them() {
     }
     let named = read("/v1/load_lora_adapter", &[], "{}").unwrap();
     let rules = ModelRules::default();
-    let with =
-        Resolving { rules: &rules, policy: PolicyId(0), draw: 0, names_path_exactly: true, holder: None };
+    let with = Resolving { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: true, holder: None };
     assert!(named.resolve(&with).is_ok());
 }
 
@@ -100,7 +99,7 @@ fn a_stored_response_goes_to_its_holder_or_nowhere() {
     assert_eq!(request.stored_response(), Some("resp_1"));
     let rules = ModelRules::default();
     let mut with =
-        Resolving { rules: &rules, policy: PolicyId(0), draw: 0, names_path_exactly: false, holder: None };
+        Resolving { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
     check_refused(request.resolve(&with), 404, "unknown_response");
     with.holder = Some(EndpointId(3));
     let outgoing = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
@@ -168,7 +167,7 @@ fn a_prompt_is_hashed_for_its_target_model() {
     let rules = &loaded.world.pools[0].models;
     let hashed = |model: &str, salt: &str, prompt: &str| {
         let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
-        let with = Resolving { rules, policy: PolicyId(0), draw: 0, names_path_exactly: false, holder: None };
+        let with = Resolving { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
         let placement =
             read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement().clone();
         assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });

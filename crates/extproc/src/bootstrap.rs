@@ -312,7 +312,7 @@ mod tests {
     use std::sync::Arc;
 
     use pointsman_config::{EndpointAddress, EngineAccess, ObjectName, Timeouts};
-    use pointsman_core::Policy;
+    use pointsman_core::PoolPolicy;
 
     use super::*;
 
@@ -325,7 +325,7 @@ mod tests {
         };
         PoolSpec {
             name: ObjectName { namespace: "default".into(), name: "pool".into() },
-            policy: Policy::default(),
+            policy: PoolPolicy::default(),
             models: Arc::default(),
             endpoints: endpoints.iter().map(endpoint).collect(),
             timeouts: Timeouts::default(),

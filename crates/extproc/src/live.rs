@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PolicyId, Usage};
+use pointsman_core::{Completion, EndpointId, PoolId, Usage};
 use pointsman_fleet::{Placed, PoolHandle};
 
 use crate::address::SubsetHint;
@@ -35,8 +35,8 @@ impl Pool for LivePool {
         &self.rules
     }
 
-    fn policy(&self) -> PolicyId {
-        self.handle.policy()
+    fn pool_id(&self) -> PoolId {
+        self.handle.pool_id()
     }
 
     fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, ObjectName, PoolSpec, Timeouts, World};
 use pointsman_core::{
-    Completion, EndpointId, EndpointSpec, Event, Policy, PolicyId, PolicySet, Pool, PoolConfig, RequestFacts,
-    RequestId, Time, Usage,
+    Completion, EndpointId, EndpointSpec, Event, PoolId, PoolPolicy, PoolSet, RequestFacts, RequestId,
+    Scheduler, SchedulerConfig, Time, Usage,
 };
-use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings, Pulse, Vitals};
+use pointsman_fleet::{Activity, Fleet, FleetOptions, MonitorSettings, StreamActivity};
 use pointsman_telemetry::{BuildInfo, Metrics};
 
 fn main() {
@@ -19,7 +19,7 @@ fn main() {
 }
 
 fn facts() -> RequestFacts {
-    RequestFacts { prompt_tokens: 500, observes_tokens: true, ..RequestFacts::unknown(PolicyId(0)) }
+    RequestFacts { prompt_tokens: 500, observes_tokens: true, ..RequestFacts::unknown(PoolId(0)) }
 }
 
 const ENDPOINTS: [u16; 2] = [10, 1_000];
@@ -27,15 +27,15 @@ const ENDPOINTS: [u16; 2] = [10, 1_000];
 /// Arrived, first token, finished.
 #[divan::bench(args = ENDPOINTS)]
 fn core_alone(bencher: Bencher<'_, '_>, endpoints: u16) {
-    let mut pool = Pool::new(PoolConfig { seed: 1, decisions: false });
+    let mut pool = Scheduler::new(SchedulerConfig { seed: 1, decisions: false });
     let mut effects = Vec::new();
     pool.handle(
         Time::ZERO,
-        Event::PolicyChanged { policy: PolicyId(0), to: Policy::default() },
+        Event::PoolPolicyChanged { pool: PoolId(0), policy: PoolPolicy::default() },
         &mut effects,
     );
     for endpoint in 0..u32::from(endpoints) {
-        let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+        let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
         pool.handle(Time::ZERO, Event::EndpointUp { endpoint: EndpointId(endpoint), spec }, &mut effects);
     }
     let mut at = 0;
@@ -55,11 +55,12 @@ fn core_alone(bencher: Bencher<'_, '_>, endpoints: u16) {
 #[divan::bench(args = ENDPOINTS)]
 fn ticket_and_guard(bencher: Bencher<'_, '_>, endpoints: u16) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let keeper = KeeperSettings { scrape_shortest: Duration::from_secs(3_600), ..KeeperSettings::default() };
+    let monitor =
+        MonitorSettings { scrape_shortest: Duration::from_secs(3_600), ..MonitorSettings::default() };
     let metrics = Metrics::new(&BuildInfo { version: "0.0.0", commit: "" });
     let fleet = {
         let _inside = runtime.enter();
-        Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics).unwrap()
+        Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics).unwrap()
     };
     fleet.apply(world(endpoints), 0).unwrap();
     bencher.bench_local(|| {
@@ -79,7 +80,7 @@ fn world(endpoints: u16) -> World {
         |port| EndpointAddress { host: "127.0.0.1".into(), port, protocol: AppProtocol::Http, engine: None };
     let pool = PoolSpec {
         name: ObjectName { namespace: "default".into(), name: "a".into() },
-        policy: Policy::default(),
+        policy: PoolPolicy::default(),
         models: Arc::default(),
         endpoints: (1..=endpoints).map(address).collect(),
         timeouts: Timeouts::default(),
@@ -91,11 +92,11 @@ fn world(endpoints: u16) -> World {
 /// What every chunk of a stream costs.
 #[divan::bench]
 fn beat(bencher: Bencher<'_, '_>) {
-    let vitals = Vitals::default();
+    let activity = Activity::default();
     let mut at = 0;
-    let mut pulse = Pulse::start(&vitals, Time::ZERO);
+    let mut pulse = StreamActivity::start(&activity, Time::ZERO);
     bencher.bench_local(|| {
         at += 20_000_000;
-        pulse.beat(black_box(&vitals), Time::from_nanos(at));
+        pulse.beat(black_box(&activity), Time::from_nanos(at));
     });
 }

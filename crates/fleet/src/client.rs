@@ -14,7 +14,7 @@ use pointsman_config::AppProtocol;
 use tokio::time::Instant;
 
 use crate::connect::{Connection, HttpVersion};
-use crate::endpoint::Endpoint;
+use crate::endpoint::PoolEndpoint;
 use crate::tasks::Tasks;
 
 /// Response heads longer than this are refused.
@@ -61,7 +61,7 @@ impl Client {
     /// or the body ends, all within `budget`. The connection is kept only after a whole body.
     pub(crate) async fn get(
         &mut self,
-        endpoint: &Endpoint,
+        endpoint: &PoolEndpoint,
         path: &'static str,
         budget: Duration,
         limit: usize,
@@ -77,7 +77,7 @@ impl Client {
     async fn ask(
         &self,
         kept: Option<(Sender, Instant)>,
-        endpoint: &Endpoint,
+        endpoint: &PoolEndpoint,
         path: &'static str,
         limit: usize,
         mut piece: impl FnMut(&[u8]) -> ControlFlow<()>,
@@ -105,7 +105,7 @@ impl Client {
     async fn send(
         &self,
         kept: Option<(Sender, Instant)>,
-        endpoint: &Endpoint,
+        endpoint: &PoolEndpoint,
         path: &'static str,
     ) -> Result<(Sender, Response<Incoming>), AskError> {
         if let Some((mut sender, since)) = kept
@@ -163,7 +163,7 @@ impl Sender {
     }
 }
 
-fn request(endpoint: &Endpoint, path: &'static str) -> Result<Request<Empty<Bytes>>, http::Error> {
+fn request(endpoint: &PoolEndpoint, path: &'static str) -> Result<Request<Empty<Bytes>>, http::Error> {
     let scheme = match endpoint.address.protocol {
         AppProtocol::Http | AppProtocol::H2c => "http",
         AppProtocol::Https => "https",

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use pointsman_core::Time;
 
-/// Turns the machine's monotonic clock into the core's [`Time`]: nanoseconds since the fleet started.
+/// Turns the scheduler's monotonic clock into the core's [`Time`]: nanoseconds since the fleet started.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,

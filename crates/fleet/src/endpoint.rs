@@ -6,14 +6,14 @@ use pointsman_config::{EndpointAddress, Timeouts};
 use pointsman_core::EndpointId;
 use pointsman_telemetry::{EndpointSeries, PoolSeries};
 
+use crate::activity::Activity;
 use crate::connect::Connector;
 use crate::models::ServedModels;
-use crate::vitals::Vitals;
 
 /// One endpoint of one pool: where it is and how that pool speaks to it. Two pools that select the same endpoint have
-/// a value each, with the same id and the same [`Vitals`].
+/// a value each, with the same id and the same [`Activity`].
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct PoolEndpoint {
     /// Its number, unique within the fleet for the life of the process.
     pub id: EndpointId,
     /// Where it listens.
@@ -21,7 +21,7 @@ pub struct Endpoint {
     /// The pool's time budgets.
     pub timeouts: Timeouts,
     /// Its signs of life.
-    pub vitals: Arc<Vitals>,
+    pub activity: Arc<Activity>,
     pub(crate) authority: Arc<str>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) series: Arc<EndpointSeries>,
@@ -29,7 +29,7 @@ pub struct Endpoint {
     pub(crate) served: Arc<ServedModels>,
 }
 
-impl Endpoint {
+impl PoolEndpoint {
     /// `host:port`, IPv6 addresses in brackets.
     #[must_use]
     pub fn authority(&self) -> &str {

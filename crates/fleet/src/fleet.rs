@@ -19,9 +19,9 @@ use pointsman_telemetry::Metrics;
 use crate::clock::Clock;
 use crate::connect::AccessError;
 use crate::generation::Generation;
-use crate::keeper::KeeperSettings;
-use crate::machine::RequestCounts;
+use crate::monitor::MonitorSettings;
 use crate::record::{RecordError, Recorder};
+use crate::scheduler::RequestCounts;
 use crate::tasks::Tasks;
 
 use apply::Registry;
@@ -36,7 +36,7 @@ pub struct FleetOptions {
     /// The file to write the event log to.
     pub record: Option<PathBuf>,
     /// How engines are asked for their state.
-    pub keeper: KeeperSettings,
+    pub monitor: MonitorSettings,
 }
 
 /// Why a fleet does not start, or a configuration is not taken.
@@ -124,7 +124,7 @@ impl Fleet {
         self.shared.current.load()
     }
 
-    /// The time on the fleet's clock, for [`Vitals`](crate::Vitals).
+    /// The time on the fleet's clock, for [`Activity`](crate::Activity).
     #[must_use]
     pub fn now(&self) -> Time {
         self.shared.clock.now()

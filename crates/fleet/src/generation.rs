@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use pointsman_config::{ObjectName, PoolIndex, World};
-use pointsman_core::{EndpointId, PolicyId, RequestFacts};
+use pointsman_core::{EndpointId, PoolId, RequestFacts};
 use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::merge_models;
 use pointsman_telemetry::PoolSeries;
 
-use crate::endpoint::Endpoint;
-use crate::machine::Machine;
+use crate::endpoint::PoolEndpoint;
+use crate::scheduler::SchedulerHandle;
 use crate::serving::Serving;
 use crate::ticket::Ticket;
 
@@ -38,16 +38,16 @@ impl Generation {
 #[derive(Debug)]
 pub struct PoolHandle {
     pub(crate) name: ObjectName,
-    pub(crate) policy: PolicyId,
-    pub(crate) machine: Arc<Machine>,
+    pub(crate) pool_id: PoolId,
+    pub(crate) scheduler: Arc<SchedulerHandle>,
     /// In ascending order of id.
-    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) endpoints: Vec<Arc<PoolEndpoint>>,
     pub(crate) series: Arc<PoolSeries>,
     pub(crate) serving: Arc<Serving>,
 }
 
 impl PoolHandle {
-    /// Asks for an endpoint. `facts.policy` is set here.
+    /// Asks for an endpoint. `facts.pool` is set here.
     ///
     /// Where some engines of the pool list the target model and others do not, the request goes only to those that do
     /// and to those whose list is not known yet, unless the caller limits it already. Where all of them are ejected,
@@ -55,19 +55,19 @@ impl PoolHandle {
     /// rejection is [`Rejection::NoReadyEndpoint`](pointsman_core::Rejection::NoReadyEndpoint). A model that nobody
     /// lists goes to any: its engine knows best what to answer. Lists are as old as the last time they could be read.
     pub fn place(&self, mut facts: RequestFacts) -> Ticket {
-        facts.policy = self.policy;
+        facts.pool = self.pool_id;
         let wide = facts.subset.is_none();
         if wide && let Some(target) = facts.target {
             facts.subset = self.serving.narrowed(target);
         }
         let narrowed = wide && facts.subset.is_some();
-        self.machine.place(facts, narrowed)
+        self.scheduler.place(facts, narrowed)
     }
 
-    /// The pool's number in its state machine.
+    /// The pool's number in its state scheduler.
     #[must_use]
-    pub const fn policy(&self) -> PolicyId {
-        self.policy
+    pub const fn pool_id(&self) -> PoolId {
+        self.pool_id
     }
 
     /// The InferencePool's name.
@@ -84,13 +84,13 @@ impl PoolHandle {
 
     /// Its endpoints in this generation, in ascending order of id.
     #[must_use]
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub fn endpoints(&self) -> &[Arc<PoolEndpoint>] {
         &self.endpoints
     }
 
     /// One of its endpoints; `None` where this generation has it no more.
     #[must_use]
-    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<PoolEndpoint>> {
         let position = self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).ok()?;
         self.endpoints.get(position)
     }

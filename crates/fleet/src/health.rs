@@ -2,23 +2,23 @@
 
 use pointsman_core::Health;
 
-use crate::endpoint::Endpoint;
-use crate::vitals::Vitals;
+use crate::activity::Activity;
+use crate::endpoint::PoolEndpoint;
 
-/// Under the machine's lock, so that changes arrive in order: starts or ends the probing. Whether it is news that
+/// Under the scheduler's lock, so that changes arrive in order: starts or ends the probing. Whether it is news that
 /// belongs in the log: a renewed ejection is not, of which a pool that is down sees one per attempt.
-pub(crate) fn note(vitals: &Vitals, health: Health) -> bool {
+pub(crate) fn note(activity: &Activity, health: Health) -> bool {
     match health {
-        Health::Ejected(_) => vitals.set_ejected(true),
+        Health::Ejected(_) => activity.set_ejected(true),
         Health::Ready | Health::Draining | Health::OnTrial => {
-            vitals.set_ejected(false);
+            activity.set_ejected(false);
             true
         }
     }
 }
 
 /// After the lock: counts, and logs what is news.
-pub(crate) fn report(endpoint: &Endpoint, health: Health, news: bool) {
+pub(crate) fn report(endpoint: &PoolEndpoint, health: Health, news: bool) {
     let (pool, endpoint_name) = (endpoint.pool.name(), endpoint.authority());
     match health {
         Health::Ejected(ejection) => {

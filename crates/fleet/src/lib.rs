@@ -7,6 +7,7 @@
 //!
 //! What this crate must not know: what requests say, how they are forwarded, listeners, admin pages.
 
+mod activity;
 mod budget;
 pub mod certificates;
 mod client;
@@ -16,28 +17,27 @@ mod endpoint;
 mod fleet;
 mod generation;
 mod health;
-mod keeper;
-mod machine;
 pub mod manifests;
 mod models;
+mod monitor;
 mod record;
+mod scheduler;
 pub mod scrape;
 mod serving;
 mod tasks;
 mod ticket;
-mod vitals;
 
+pub use activity::{Activity, StreamActivity};
 pub use budget::{Budget, Share};
 pub use clock::Clock;
 pub use connect::{ConnectError, Connection, Connector, HttpVersion};
-pub use endpoint::{Endpoint, authority};
+pub use endpoint::{PoolEndpoint, authority};
 pub use fleet::{Fleet, FleetError, FleetOptions};
 pub use generation::{Generation, PoolHandle};
-pub use keeper::KeeperSettings;
 pub use models::ServedModels;
+pub use monitor::MonitorSettings;
 pub use record::{
     Divergence, FORMAT, Line, LogLines, PoolReplay, RecordError, RecordedArrival, RecordedEffect,
     RecordedEnding, ReplayError, ReplayReport, arrivals, read_log, replay,
 };
 pub use ticket::{Placed, Ticket};
-pub use vitals::{Pulse, Vitals};

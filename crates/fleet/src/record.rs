@@ -1,16 +1,16 @@
-//! The event log: what went into each state machine and what came out, for replay.
+//! The event log: what went into each state scheduler and what came out, for replay.
 //!
-//! One JSON object per line. Lines of several state machines are mixed; `pool` says whose a line is. A machine's lines
+//! One JSON object per line. Lines of several state schedulers are mixed; `pool` says whose a line is. A scheduler's lines
 //! are in order: its header, then for each event the event and what the core answered.
 //!
 //! The log leaves through a bounded channel to one thread, so that writing never holds up a request. Where the writer
-//! falls behind, the machine's log ends with a gap mark, and replay stops there and says so.
+//! falls behind, the scheduler's log ends with a gap mark, and replay stops there and says so.
 
 mod arrivals;
 mod line;
+mod pseudonymizer;
 mod read;
 mod replay;
-mod scramble;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use pointsman_core::{Effect, Event, PoolConfig, Time};
+use pointsman_core::{Effect, Event, SchedulerConfig, Time};
 
 pub use arrivals::{RecordedArrival, RecordedEnding, arrivals};
 pub use line::{FORMAT, Line, RecordedEffect};
 pub use read::{LogLines, ReplayError, read_log};
 pub use replay::{Divergence, PoolReplay, ReplayReport, replay};
 
-pub(crate) use scramble::Scramble;
+pub(crate) use pseudonymizer::Pseudonymizer;
 use writer::{Entry, Writer};
 
 /// So many events may wait for the writer.
@@ -52,7 +52,7 @@ pub enum RecordError {
 pub(crate) struct Recorder {
     sender: SyncSender<Entry>,
     writer: Writer,
-    scramble: Arc<Scramble>,
+    pseudonymizer: Arc<Pseudonymizer>,
 }
 
 impl Recorder {
@@ -62,13 +62,13 @@ impl Recorder {
             .map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
         let (sender, receiver) = std::sync::mpsc::sync_channel(QUEUE);
         let writer = Writer::start(file, receiver).map_err(RecordError::Thread)?;
-        Ok(Self { sender, writer, scramble: Arc::new(Scramble::new()) })
+        Ok(Self { sender, writer, pseudonymizer: Arc::new(Pseudonymizer::new()) })
     }
 
-    /// The log of a new state machine.
-    pub(crate) fn pool(&self, pool: u32, config: &PoolConfig) -> PoolLog {
-        let (sender, scramble) = (self.sender.clone(), Arc::clone(&self.scramble));
-        let mut log = PoolLog { pool, seq: 0, lost: Arc::default(), sender, scramble };
+    /// The log of a new state scheduler.
+    pub(crate) fn pool(&self, pool: u32, config: &SchedulerConfig) -> PoolLog {
+        let (sender, pseudonymizer) = (self.sender.clone(), Arc::clone(&self.pseudonymizer));
+        let mut log = PoolLog { pool, seq: 0, lost: Arc::default(), sender, pseudonymizer };
         self.writer.watch(pool, &log.lost);
         log.send(Entry::Header { pool, seed: config.seed, decisions: config.decisions });
         log
@@ -86,20 +86,20 @@ impl Recorder {
     }
 }
 
-/// The log of one state machine; written to under its lock, which is what makes the order right.
+/// The log of one state scheduler; written to under its lock, which is what makes the order right.
 #[derive(Debug)]
 pub(crate) struct PoolLog {
     pool: u32,
     seq: u64,
     lost: Arc<AtomicBool>,
     sender: SyncSender<Entry>,
-    scramble: Arc<Scramble>,
+    pseudonymizer: Arc<Pseudonymizer>,
 }
 
 impl PoolLog {
-    /// What arriving requests go through before the machine sees them.
-    pub(crate) const fn scramble(&self) -> &Arc<Scramble> {
-        &self.scramble
+    /// What arriving requests go through before the scheduler sees them.
+    pub(crate) const fn pseudonymizer(&self) -> &Arc<Pseudonymizer> {
+        &self.pseudonymizer
     }
 
     pub(crate) fn event(&mut self, now: Time, event: &Event) {

@@ -8,7 +8,7 @@ use pointsman_config::models::ModelRules;
 use pointsman_core::{EndpointId, ModelKey};
 use pointsman_telemetry::PoolSeries;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::PoolEndpoint;
 use crate::models::ServedModels;
 
 /// The most models of a pool whose requests are narrowed; requests for others go to all endpoints.
@@ -42,7 +42,7 @@ impl Serving {
     /// The pool has these endpoints now, and these rules.
     pub(crate) fn turn_to(
         &self,
-        endpoints: &[Arc<Endpoint>],
+        endpoints: &[Arc<PoolEndpoint>],
         series: &Arc<PoolSeries>,
         rules: &Arc<ModelRules>,
     ) {

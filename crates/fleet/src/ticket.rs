@@ -8,8 +8,8 @@ use pointsman_core::{
 };
 use tokio::sync::oneshot;
 
-use crate::endpoint::Endpoint;
-use crate::machine::{Asker, Machine};
+use crate::endpoint::PoolEndpoint;
+use crate::scheduler::{Caller, SchedulerHandle};
 
 /// What a ticket brings: a placement, or why there is none.
 pub(crate) type Answer = Result<Placed, Rejection>;
@@ -57,7 +57,7 @@ impl Ticket {
 /// The waiting half of a held request.
 #[derive(Debug)]
 pub(crate) struct Held {
-    machine: Arc<Machine>,
+    scheduler: Arc<SchedulerHandle>,
     request: RequestId,
     answer: oneshot::Receiver<Answer>,
     answered: bool,
@@ -65,17 +65,17 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) const fn new(
-        machine: Arc<Machine>,
+        scheduler: Arc<SchedulerHandle>,
         request: RequestId,
         answer: oneshot::Receiver<Answer>,
     ) -> Self {
-        Self { machine, request, answer, answered: false }
+        Self { scheduler, request, answer, answered: false }
     }
 
     async fn answer(mut self) -> Answer {
         let answer = (&mut self.answer).await;
         self.answered = true;
-        // The other half lives in the machine that this half keeps alive, and goes only with an answer.
+        // The other half lives in the scheduler that this half keeps alive, and goes only with an answer.
         answer.unwrap_or(Err(Rejection::ShuttingDown))
     }
 }
@@ -83,7 +83,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.answered {
-            self.machine.abandoned(self.request);
+            self.scheduler.abandoned(self.request);
         }
     }
 }
@@ -93,9 +93,9 @@ impl Drop for Held {
 /// once and never waits for anything else.
 #[derive(Debug)]
 pub struct Placed {
-    machine: Arc<Machine>,
-    asker: Asker,
-    endpoint: Arc<Endpoint>,
+    scheduler: Arc<SchedulerHandle>,
+    caller: Caller,
+    endpoint: Arc<PoolEndpoint>,
     fallbacks: Fallbacks,
     decision: Option<Arc<Decision>>,
     first_token_seen: bool,
@@ -106,20 +106,20 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Called under the machine's lock.
+    /// Called under the scheduler's lock.
     pub(crate) fn new(
-        machine: Arc<Machine>,
-        asker: Asker,
-        endpoint: Arc<Endpoint>,
+        scheduler: Arc<SchedulerHandle>,
+        caller: Caller,
+        endpoint: Arc<PoolEndpoint>,
         fallbacks: Fallbacks,
         decision: Option<Arc<Decision>>,
     ) -> Self {
-        machine.begin(&endpoint);
+        scheduler.begin(&endpoint);
         endpoint.series.attempted();
         let reported = Time::ZERO;
         Self {
-            machine,
-            asker,
+            scheduler,
+            caller,
             endpoint,
             fallbacks,
             decision,
@@ -131,21 +131,21 @@ impl Placed {
 
     /// Where to send the request.
     #[must_use]
-    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+    pub const fn endpoint(&self) -> &Arc<PoolEndpoint> {
         &self.endpoint
     }
 
     /// Where to next, best first, for doors whose gateway repeats attempts by itself; others ask [`Placed::failed`].
     #[must_use]
-    pub fn fallbacks(&self) -> Vec<Arc<Endpoint>> {
+    pub fn fallbacks(&self) -> Vec<Arc<PoolEndpoint>> {
         let ids = self.fallbacks.as_slice();
-        if ids.is_empty() { Vec::new() } else { self.machine.endpoints(self.asker.policy, ids) }
+        if ids.is_empty() { Vec::new() } else { self.scheduler.endpoints(self.caller.pool, ids) }
     }
 
     /// The request's number, for logs and traces.
     #[must_use]
     pub const fn request(&self) -> RequestId {
-        self.asker.request
+        self.caller.request
     }
 
     /// Why there, where the fleet was started with decision records.
@@ -157,18 +157,18 @@ impl Placed {
     /// The first output token came: its prefill is over. Further calls change nothing.
     pub fn first_token(&mut self) {
         if !std::mem::replace(&mut self.first_token_seen, true) {
-            self.reported = self.machine.clock.now();
-            self.machine.tell(Event::FirstToken { request: self.asker.request });
+            self.reported = self.scheduler.clock.now();
+            self.scheduler.tell(Event::FirstToken { request: self.caller.request });
         }
     }
 
     /// So many output tokens came until now. Cheap to call for every chunk: the core hears of it every
     /// [`PROGRESS_EVERY`].
     pub fn progress(&mut self, output_tokens: u32) {
-        let now = self.machine.clock.now();
+        let now = self.scheduler.clock.now();
         if now.since(self.reported) >= PROGRESS_EVERY {
             self.reported = now;
-            self.machine.tell(Event::Progress { request: self.asker.request, output_tokens });
+            self.scheduler.tell(Event::Progress { request: self.caller.request, output_tokens });
         }
     }
 
@@ -178,7 +178,7 @@ impl Placed {
         if endpoint == self.endpoint.id {
             return true;
         }
-        match self.machine.served_elsewhere(self.asker, &self.endpoint, endpoint) {
+        match self.scheduler.served_elsewhere(self.caller, &self.endpoint, endpoint) {
             Some(endpoint) => {
                 self.endpoint = endpoint;
                 true
@@ -191,20 +191,20 @@ impl Placed {
     /// the final rejection; without, the request is over and the ticket says [`Rejection::AttemptsFailed`].
     pub fn failed(mut self, cause: FailureCause, repeat: bool) -> Ticket {
         self.counted = false;
-        self.machine.attempt_failed(self.asker, &self.endpoint, cause, repeat)
+        self.scheduler.attempt_failed(self.caller, &self.endpoint, cause, repeat)
     }
 
     /// The request came to its end.
     pub fn finish(mut self, completion: Completion, usage: Usage) {
         self.counted = false;
-        self.machine.finished(self.asker.request, &self.endpoint, completion, usage);
+        self.scheduler.finished(self.caller.request, &self.endpoint, completion, usage);
     }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
         if self.counted {
-            self.machine.aborted(self.asker.request, &self.endpoint);
+            self.scheduler.aborted(self.caller.request, &self.endpoint);
         }
     }
 }

@@ -30,9 +30,9 @@ async fn endpoints_that_stay_keep_their_id_and_their_load() {
     assert_eq!(after[&2], before[&2]);
     assert!(after[&3] > before[&2], "a new endpoint has a new id");
     let generation = fleet.current();
-    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().vitals.in_flight(), 2);
+    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().activity.in_flight(), 2);
     drop(placed);
-    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().vitals.in_flight(), 0);
+    assert_eq!(generation.pools[0].endpoint(after[&2]).unwrap().activity.in_flight(), 0);
 }
 
 async fn futures(fleet: &Fleet, pool: usize, count: usize) -> Vec<pointsman_fleet::Placed> {
@@ -77,7 +77,7 @@ async fn pools_that_share_endpoints_see_each_others_load() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3]), ("c", &[9])]), 0).unwrap();
     assert_eq!(ids(&fleet, 0)[&2], ids(&fleet, 1)[&2]);
-    let (a, b) = (fleet.current().pools[0].policy(), fleet.current().pools[1].policy());
+    let (a, b) = (fleet.current().pools[0].pool_id(), fleet.current().pools[1].pool_id());
     assert_ne!(a, b);
     // Two requests of one pool fill both of its endpoints; the other pool's next goes to the one that is free.
     let first = futures(&fleet, 0, 2).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Version;
 use pointsman_config::{AppProtocol, World};
 use pointsman_core::{FailureCause, ModelKey, RequestFacts, Time};
-use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings, PoolHandle};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings, PoolHandle};
 use pointsman_telemetry::{EndpointSample, Exposition};
 use support::engine::Engine;
 use support::{facts, fast, metrics, start, until, world};
@@ -92,7 +92,7 @@ async fn an_endless_page_is_broken_off() {
 async fn without_any_metrics_an_alarm_rises_and_placement_goes_on() {
     let engine = Engine::start("/nothing", "").await;
     let metrics = metrics();
-    let options = FleetOptions { keeper: fast(), ..FleetOptions::default() };
+    let options = FleetOptions { monitor: fast(), ..FleetOptions::default() };
     let fleet = Fleet::start(options, metrics.clone()).unwrap();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
     let shows = |line: &str| metrics.render(Exposition::Prometheus).lines().any(|found| found == line);
@@ -140,12 +140,12 @@ async fn a_suspect_endpoint_is_probed_until_it_answers() {
     engine.state.healthy.store(false, Relaxed);
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
-    let vitals = fleet.current().pools[0].endpoints()[0].vitals.clone();
+    let activity = fleet.current().pools[0].endpoints()[0].activity.clone();
     assert_eq!(engine.state.probes.load(Relaxed), 0);
-    vitals.suspect();
-    until("two failed probes", || vitals.failed_probes() >= 2).await;
+    activity.suspect();
+    until("two failed probes", || activity.failed_probes() >= 2).await;
     engine.state.healthy.store(true, Relaxed);
-    until("an answered probe", || vitals.failed_probes() == 0).await;
+    until("an answered probe", || activity.failed_probes() == 0).await;
     let probes = engine.state.probes.load(Relaxed);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(engine.state.probes.load(Relaxed), probes, "a healthy endpoint is not probed");
@@ -154,22 +154,22 @@ async fn a_suspect_endpoint_is_probed_until_it_answers() {
 #[tokio::test]
 async fn an_engine_that_hangs_under_load_is_found_out_by_probes() {
     let engine = Engine::start("/metrics", PAGE).await;
-    let keeper = KeeperSettings {
+    let monitor = MonitorSettings {
         scrape_budget: Duration::from_millis(50),
         probe_budget: Duration::from_millis(50),
         ..fast()
     };
-    let fleet = Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics()).unwrap();
+    let fleet = Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics()).unwrap();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
     let placed = fleet.current().pools[0].place(facts()).placed().await.unwrap();
-    let vitals = placed.endpoint().vitals.clone();
+    let activity = placed.endpoint().activity.clone();
     engine.state.hangs.store(true, Relaxed);
-    until("two failed probes", || vitals.failed_probes() >= 2).await;
+    until("two failed probes", || activity.failed_probes() >= 2).await;
     // A stream there that was silent for its patience is ended now, whatever other streams do.
     let timeouts = placed.endpoint().timeouts;
     let now = Time::ZERO + timeouts.idle + Duration::from_secs(1);
-    vitals.on_bytes(now);
-    assert!(vitals.silent(now, Time::ZERO, &timeouts));
+    activity.on_bytes(now);
+    assert!(activity.silent(now, Time::ZERO, &timeouts));
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn load_follows_a_request_that_is_served_elsewhere() {
         generation.pools[0].endpoints().iter().find(|other| other.id != placed.endpoint().id).unwrap();
     assert!(placed.served_elsewhere(other.id));
     assert!(!placed.served_elsewhere(pointsman_core::EndpointId(9_999)));
-    assert_eq!((placed.endpoint().id, other.vitals.in_flight()), (other.id, 1));
+    assert_eq!((placed.endpoint().id, other.activity.in_flight()), (other.id, 1));
     assert_eq!(fleet.in_flight(), 1);
     drop(placed);
     assert_eq!(fleet.in_flight(), 0);
@@ -156,7 +156,7 @@ async fn an_endpoint_that_leaves_keeps_its_requests_and_gets_no_new_ones() {
     let held: Vec<_> = (0..2).map(|_| at_once(place(&fleet)).unwrap()).collect();
     let before = fleet.current();
     fleet.apply(world(&[("a", &[2])]), 0).unwrap();
-    // The pool of the generation before leads to the same state machine.
+    // The pool of the generation before leads to the same state scheduler.
     for pool in [&before.pools[0], &fleet.current().pools[0]] {
         let placed = at_once(pool.place(facts())).unwrap();
         assert_eq!(placed.endpoint().address.port, 2);

@@ -8,7 +8,7 @@ use http::response;
 use hyper::body::Incoming;
 use pointsman_core::{FailureCause, Rejection};
 use pointsman_exchange::{Answer, HeadVerdict, Outgoing, Refusal};
-use pointsman_fleet::{Endpoint, Placed, PoolHandle};
+use pointsman_fleet::{Placed, PoolEndpoint, PoolHandle};
 use pointsman_telemetry::trace::{Attribute, Span, SpanName};
 use tokio::time::{Instant, timeout_at};
 
@@ -42,7 +42,7 @@ pub(crate) struct Chosen {
 
 /// An engine's answer, of which the head and the first bytes are here.
 pub(crate) struct Got {
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<PoolEndpoint>,
     pub(crate) head: response::Parts,
     pub(crate) body: AnswerBody,
     pub(crate) first: Option<First>,
@@ -161,7 +161,11 @@ impl Attempts<'_> {
     }
 
     /// Holds the head until the first bytes of the body are here, and judges both.
-    async fn first_bytes(&self, endpoint: &Arc<Endpoint>, answered: Answered) -> Result<Tried, SendError> {
+    async fn first_bytes(
+        &self,
+        endpoint: &Arc<PoolEndpoint>,
+        answered: Answered,
+    ) -> Result<Tried, SendError> {
         let Answered { head, body } = answered;
         let answer = self.outgoing.answer();
         let mut got = Got { endpoint: Arc::clone(endpoint), head, body, first: None, answer };
@@ -201,11 +205,15 @@ enum Waited<T> {
 /// that fails too by the end of it, the endpoint counts as silent.
 ///
 /// [`Timeouts::idle`]: pointsman_config::Timeouts::idle
-async fn within<F: Future>(mut sent: Pin<&mut F>, until: Instant, endpoint: &Endpoint) -> Waited<F::Output> {
+async fn within<F: Future>(
+    mut sent: Pin<&mut F>,
+    until: Instant,
+    endpoint: &PoolEndpoint,
+) -> Waited<F::Output> {
     const PROBES: u32 = 2;
-    let (start, idle, vitals) = (Instant::now(), endpoint.timeouts.idle, &endpoint.vitals);
+    let (start, idle, activity) = (Instant::now(), endpoint.timeouts.idle, &endpoint.activity);
     let mut look = start + idle / 2;
-    let mut heard = vitals.last_byte();
+    let mut heard = activity.last_byte();
     loop {
         if let Ok(done) = timeout_at(look.min(until), sent.as_mut()).await {
             return Waited::Done(done);
@@ -213,12 +221,12 @@ async fn within<F: Future>(mut sent: Pin<&mut F>, until: Instant, endpoint: &End
         if look >= until {
             return Waited::OutOfTime;
         }
-        let last = vitals.last_byte();
+        let last = activity.last_byte();
         if std::mem::replace(&mut heard, last) == last {
-            if start.elapsed() >= idle && vitals.failed_probes() >= PROBES {
+            if start.elapsed() >= idle && activity.failed_probes() >= PROBES {
                 return Waited::Dead;
             }
-            vitals.suspect();
+            activity.suspect();
         }
         look += idle / 8;
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pointsman_core::{Completion, FailureCause, Usage};
 use pointsman_exchange::{Answer, AnswerEnd, ChunkFacts, Verdict};
-use pointsman_fleet::{Clock, Endpoint, Placed, Pulse};
+use pointsman_fleet::{Clock, Placed, PoolEndpoint, StreamActivity};
 use pointsman_protocol::{ErrorBody, ErrorShape};
 use pointsman_telemetry::{Outcome, Running};
 use tokio::time::{Instant, Sleep};
@@ -34,7 +34,7 @@ pub(crate) struct RelayOf {
     /// The reservation; `None` where it was given up, and the engine's own error answer is passed on.
     pub(crate) placed: Option<Placed>,
     /// The endpoint that answers.
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<PoolEndpoint>,
     /// The watch over the answer.
     pub(crate) answer: Answer,
     /// Counts the stream, where it is one.
@@ -56,9 +56,9 @@ pub(crate) struct Relay {
     first: Option<First>,
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
-    pulse: Pulse,
+    pulse: StreamActivity,
     placed: Option<Placed>,
-    endpoint: Arc<Endpoint>,
+    endpoint: Arc<PoolEndpoint>,
     answer: Option<Answer>,
     _stream: Option<Running>,
     deadline: Option<Instant>,
@@ -85,7 +85,7 @@ enum State {
 impl Relay {
     /// `first` is what was read while the head was held, with what it said.
     pub(crate) fn new(of: RelayOf, body: AnswerBody, first: Option<First>, record: Record) -> Self {
-        let pulse = Pulse::start(&of.endpoint.vitals, of.clock.now());
+        let pulse = StreamActivity::start(&of.endpoint.activity, of.clock.now());
         let mut relay = Self {
             body,
             first,
@@ -163,7 +163,7 @@ impl Relay {
         match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_data() {
-                    self.pulse.beat(&self.endpoint.vitals, self.clock.now());
+                    self.pulse.beat(&self.endpoint.activity, self.clock.now());
                 }
                 Poll::Ready(Some(self.pass(frame)))
             }
@@ -217,7 +217,7 @@ impl Relay {
                 self.out_of_time();
                 return Poll::Ready(());
             }
-            if self.pulse.silent(&self.endpoint.vitals, self.clock.now(), &self.endpoint.timeouts) {
+            if self.pulse.silent(&self.endpoint.activity, self.clock.now(), &self.endpoint.timeouts) {
                 self.end(AnswerEnd::Failed(FailureCause::Silent));
                 return Poll::Ready(());
             }

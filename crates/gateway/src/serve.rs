@@ -258,7 +258,7 @@ impl Call<'_> {
         let holder = stored.filter(|endpoint| self.pool.endpoint(*endpoint).is_some());
         request.resolve(&Resolving {
             rules: self.rules,
-            policy: self.pool.policy(),
+            pool: self.pool.pool_id(),
             draw,
             names_path_exactly: self.forward.names_path_exactly,
             holder,

@@ -19,7 +19,7 @@ use http::Request;
 use http::header::HeaderValue;
 use pointsman_config::AppProtocol;
 use pointsman_core::{EndpointId, FailureCause};
-use pointsman_fleet::{Connection, Connector, Endpoint, HttpVersion};
+use pointsman_fleet::{Connection, Connector, HttpVersion, PoolEndpoint};
 
 pub(crate) use answer::{AnswerBody, Answered};
 pub(crate) use body::OutBody;
@@ -67,7 +67,7 @@ enum Fresh {
 }
 
 impl Upstream {
-    fn new(endpoint: &Endpoint) -> Self {
+    fn new(endpoint: &PoolEndpoint) -> Self {
         let protocol = endpoint.address.protocol;
         Self {
             connector: Arc::clone(endpoint.connector()),
@@ -106,7 +106,7 @@ impl Upstream {
     /// taken, and a new one in the end. With `fresh` no kept connection is used.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        endpoint: &Endpoint,
+        endpoint: &PoolEndpoint,
         mut request: Request<OutBody>,
         fresh: bool,
     ) -> Result<Answered, SendError> {
@@ -141,7 +141,7 @@ impl Upstream {
 
     /// Connects, within the endpoint's budget. Where HTTP/2 is spoken, or may be, one caller connects and the others
     /// share what it got.
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Fresh, SendError> {
+    async fn connect(&self, endpoint: &PoolEndpoint) -> Result<Fresh, SendError> {
         let _turn = match self.speaks.load(Ordering::Relaxed) {
             SPEAKS_H1 => None,
             _ => Some(self.shared.turn().await),
@@ -205,7 +205,7 @@ impl Upstream {
 }
 
 /// Connects within the endpoint's budget.
-async fn open(connector: &Connector, endpoint: &Endpoint) -> Result<Connection, SendError> {
+async fn open(connector: &Connector, endpoint: &PoolEndpoint) -> Result<Connection, SendError> {
     let opened = connector.connect(&endpoint.address, endpoint.timeouts.connect).await;
     opened.map_err(|error| {
         tracing::debug!(endpoint = endpoint.authority(), reason = error.reason, "no connection");
@@ -224,7 +224,7 @@ type Key = (EndpointId, usize);
 
 impl Upstreams {
     /// The connections to an endpoint.
-    pub(crate) fn of(&self, endpoint: &Endpoint) -> Arc<Upstream> {
+    pub(crate) fn of(&self, endpoint: &PoolEndpoint) -> Arc<Upstream> {
         // The connector is kept alive by the entry, so its address stands for it.
         let key = (endpoint.id, Arc::as_ptr(endpoint.connector()).addr());
         if let Some(upstream) = self.by_endpoint.read().unwrap_or_else(PoisonError::into_inner).get(&key) {

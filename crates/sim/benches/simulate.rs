@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pointsman_core::{BlockHash, Placement, Policy, Rng, Time};
+use pointsman_core::{BlockHash, Placement, PoolPolicy, Rng, Time};
 use pointsman_sim::engine::EngineProfile;
 use pointsman_sim::{End, Information, Job, Jobs, Member, Routing, Scenario, simulate};
 
@@ -91,7 +91,8 @@ fn main() {
         "{:<24} {:>6} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9}",
         "policy", "rate", "requests", "req/s cpu", "µs", "ttft p90", "e2e p50", "e2e p90"
     );
-    let routings = Placement::ALL.map(|placement| Routing::Pool(Policy { placement, ..Policy::default() }));
+    let routings =
+        Placement::ALL.map(|placement| Routing::Pool(PoolPolicy { placement, ..PoolPolicy::default() }));
     for routing in [Routing::ServicePerConnection].into_iter().chain(routings) {
         for rate in &rates {
             measure(&routing, *rate);

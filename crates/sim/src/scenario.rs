@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{PROGRESS_EVERY, PaceBounds, Placement, Policy, Time};
+use pointsman_core::{PROGRESS_EVERY, PaceBounds, Placement, PoolPolicy, Time};
 
 use crate::engine::EngineProfile;
 
@@ -123,7 +123,7 @@ pub enum Prefixes {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Routing {
     /// Pointsman's own core with this policy.
-    Pool(Policy),
+    Pool(PoolPolicy),
     /// A Kubernetes Service: an endpoint at random for each connection, which its requests then stay on.
     ServicePerConnection,
     /// A Kubernetes Service as clients without keep-alive see it: an endpoint at random for each request.
@@ -152,7 +152,7 @@ impl Routing {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Pool(Policy { placement, .. }) => placement_name(*placement),
+            Self::Pool(PoolPolicy { placement, .. }) => placement_name(*placement),
             Self::ServicePerConnection => "kubernetes-service",
             Self::ServicePerRequest => "kubernetes-service-per-request",
             Self::Bound(bound) => bound.name(),

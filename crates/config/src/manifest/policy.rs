@@ -1,9 +1,9 @@
-//! Our own kinds: PoolPolicy and GatewayPolicy.
+//! Our own kinds: PoolPolicySpec and GatewayPolicy.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pointsman_core::{Policy, RetryBudget, SaturationLimits};
+use pointsman_core::{PoolPolicy, RetryBudget, SaturationLimits};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
@@ -13,9 +13,9 @@ use crate::source::quoted;
 use crate::world::{GatewayPolicy, IpNet, Timeouts};
 
 #[derive(Debug, PartialEq)]
-pub(crate) struct PoolPolicy {
+pub(crate) struct PoolPolicySpec {
     pub(crate) pool: PoolRef,
-    pub(crate) policy: Policy,
+    pub(crate) policy: PoolPolicy,
     /// Where it says what a picker's configuration file says too.
     pub(crate) picker_config: Option<Spot>,
     pub(crate) reject_undeclared: bool,
@@ -29,9 +29,9 @@ pub(crate) struct PoolPolicy {
 #[derive(Debug, PartialEq)]
 pub(crate) struct GatewayLimits(pub(crate) GatewayPolicy);
 
-pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicy> {
+pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let pool = read_pool_ref(spec);
-    let mut policy = Policy::default();
+    let mut policy = PoolPolicy::default();
     let (placement, saturation) = (spec.get("placement"), spec.get("saturation"));
     let picker_config = placement.as_ref().or(saturation.as_ref()).map(Field::spot);
     if let Some(placement) = placement.and_then(|f| placement::read(&f)) {
@@ -54,7 +54,7 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicy> {
     });
     let (ca_file, api_key_file) = engine.unwrap_or_default();
     let reject_undeclared = undeclared.unwrap_or(false);
-    Some(PoolPolicy {
+    Some(PoolPolicySpec {
         pool: pool?,
         policy,
         picker_config,

@@ -72,7 +72,7 @@ fn a_probe_returns_what_a_probe_can_see_but_not_before_its_time() {
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     let until = ejected(&health).until;
     assert!(!health.probed(at(500), true), "too early");
-    assert_eq!(health.standing(at(500)), Standing::Out(until));
+    assert_eq!(health.availability(at(500)), Availability::Out(until));
     assert!(health.timer(until), "the good answer of before counts now");
     assert_eq!(health.health(), Health::Ready);
 }
@@ -83,7 +83,7 @@ fn a_bad_probe_keeps_it_out() {
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     let until = ejected(&health).until;
     health.probed(at(500), false);
-    assert_eq!(health.standing(at(60_000)), Standing::Out(until));
+    assert_eq!(health.availability(at(60_000)), Availability::Out(until));
     assert!(!health.timer(at(60_000)));
     assert!(health.probed(at(60_001), true));
 }
@@ -94,8 +94,8 @@ fn while_probes_fail_a_trial_is_put_off_but_not_for_ever() {
     failures_to_eject(&mut health, 0, FailureCause::Silent);
     let until = ejected(&health).until;
     health.probed(at(500), false);
-    assert_eq!(health.standing(until + Duration::from_secs(59)), Standing::Out(until));
-    assert_eq!(health.standing(until + Duration::from_secs(60)), Standing::TrialDue);
+    assert_eq!(health.availability(until + Duration::from_secs(59)), Availability::Out(until));
+    assert_eq!(health.availability(until + Duration::from_secs(60)), Availability::TrialDue);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_fails_for_want_of_anything_else_renews_the_back_off_without_doubling_it(
 fn where_nobody_probes_a_request_does() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);
-    assert_eq!(health.standing(ejected(&health).until), Standing::TrialDue);
+    assert_eq!(health.availability(ejected(&health).until), Availability::TrialDue);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn after_silence_only_a_served_request_returns_it() {
     failures_to_eject(&mut health, 0, FailureCause::Silent);
     let until = ejected(&health).until;
     assert!(!health.probed(until, true));
-    assert_eq!(health.standing(until), Standing::TrialDue);
+    assert_eq!(health.availability(until), Availability::TrialDue);
     assert!(health.sent(until, RequestId(50)));
     assert_eq!(health.health(), Health::OnTrial);
     assert!(!health.sent(until, RequestId(51)), "one at a time");
@@ -163,7 +163,7 @@ fn a_trial_that_ends_without_a_verdict_is_due_again() {
     health.sent(until, RequestId(50));
     assert!(!health.inconclusive(until, RequestId(3)));
     assert!(health.inconclusive(until, RequestId(50)));
-    assert_eq!(health.standing(until), Standing::TrialDue);
+    assert_eq!(health.availability(until), Availability::TrialDue);
 }
 
 #[test]

@@ -138,14 +138,14 @@ impl ActiveBlocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::PolicyId;
+    use crate::ids::PoolId;
 
     fn facts(blocks: &[u64]) -> RequestFacts {
         RequestFacts {
             prompt_tokens: u32::try_from(blocks.len()).unwrap_or(0) * 16 + 5,
             blocks: blocks.iter().map(|block| BlockHash(*block)).collect(),
             block_tokens: 16,
-            ..RequestFacts::unknown(PolicyId(0))
+            ..RequestFacts::unknown(PoolId(0))
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::endpoint::EndpointSpec;
 use crate::endpoints::Endpoints;
-use crate::ids::{BlockHash, EndpointId, PolicyId, PolicySet, RequestId};
+use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
 use crate::policy::{Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, PrefixScore};
 use crate::rates::Rates;
 use crate::time::Time;
@@ -33,7 +33,7 @@ struct Case {
 impl Case {
     /// Endpoints numbered from 0, and a request with so many prompt tokens.
     fn new(prompt_tokens: u32, endpoints: &[At]) -> Self {
-        let facts = RequestFacts { prompt_tokens, ..RequestFacts::unknown(PolicyId(0)) };
+        let facts = RequestFacts { prompt_tokens, ..RequestFacts::unknown(PoolId(0)) };
         let endpoints = (0..).zip(endpoints.iter().copied()).collect();
         Self {
             endpoints,
@@ -49,7 +49,7 @@ impl Case {
     fn decide(&mut self, placement: Placement) -> (Vec<f64>, u32) {
         let mut endpoints = Endpoints::default();
         for (id, at) in &self.endpoints {
-            let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+            let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
             let endpoint = endpoints.up(EndpointId(*id), spec);
             endpoint.in_flight = at.in_flight;
             endpoint.prefill.push(Time::ZERO, RequestId(u64::from(*id)), at.pending, true, false);
@@ -261,7 +261,7 @@ mod dynamo {
             prompt_tokens: u32::try_from(count).unwrap_or(0) * 16,
             blocks: (first..first + count).map(BlockHash).collect(),
             block_tokens: 16,
-            ..RequestFacts::unknown(PolicyId(0))
+            ..RequestFacts::unknown(PoolId(0))
         }
     }
 
@@ -360,7 +360,7 @@ mod bounded_load_hash {
             prompt_tokens: 48,
             blocks: blocks.into(),
             block_tokens: 16,
-            ..RequestFacts::unknown(PolicyId(0))
+            ..RequestFacts::unknown(PoolId(0))
         }
     }
 

@@ -7,14 +7,14 @@ pub(crate) mod engines;
 use std::time::Duration;
 
 use pointsman_core::{
-    Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, Health, LoadReport, Placement, Policy,
-    PolicyId, PolicySet, Pool, PoolConfig, Rejection, RequestFacts, RequestId, Time, Usage,
+    Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, Health, LoadReport, Placement, PoolId,
+    PoolPolicy, PoolSet, Rejection, RequestFacts, RequestId, Scheduler, SchedulerConfig, Time, Usage,
 };
 
-pub(crate) const POLICY: PolicyId = PolicyId(0);
+pub(crate) const POOL: PoolId = PoolId(0);
 
 pub(crate) struct Driver {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Scheduler,
     pub(crate) now: Time,
     pub(crate) effects: Vec<Effect>,
     next: u64,
@@ -24,14 +24,14 @@ pub(crate) struct Driver {
 impl Driver {
     /// A pool with so many endpoints, numbered from 0.
     pub(crate) fn new(endpoints: u32, placement: Placement) -> Self {
-        Self::with_policy(endpoints, Policy { placement, ..Policy::default() })
+        Self::with_policy(endpoints, PoolPolicy { placement, ..PoolPolicy::default() })
     }
 
-    pub(crate) fn with_policy(endpoints: u32, policy: Policy) -> Self {
-        let pool = Pool::new(PoolConfig { seed: 7, decisions: true });
+    pub(crate) fn with_policy(endpoints: u32, policy: PoolPolicy) -> Self {
+        let pool = Scheduler::new(SchedulerConfig { seed: 7, decisions: true });
         let now = Time::ZERO + Duration::from_secs(1_000);
         let mut driver = Self { pool, now, effects: Vec::new(), next: 0, told: 0 };
-        driver.tell(Event::PolicyChanged { policy: POLICY, to: policy });
+        driver.tell(Event::PoolPolicyChanged { pool: POOL, policy });
         for endpoint in 0..endpoints {
             driver.up(endpoint);
         }
@@ -39,7 +39,7 @@ impl Driver {
     }
 
     pub(crate) fn up(&mut self, endpoint: u32) {
-        let spec = EndpointSpec { policies: PolicySet::of(POLICY) };
+        let spec = EndpointSpec { pools: PoolSet::of(POOL) };
         self.tell(Event::EndpointUp { endpoint: EndpointId(endpoint), spec });
     }
 
@@ -128,5 +128,5 @@ impl Driver {
 
 /// A streamed request with a prompt of so many tokens.
 pub(crate) fn stream(prompt_tokens: u32) -> RequestFacts {
-    RequestFacts { prompt_tokens, observes_tokens: true, ..RequestFacts::unknown(POLICY) }
+    RequestFacts { prompt_tokens, observes_tokens: true, ..RequestFacts::unknown(POOL) }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PolicyId, Usage};
+use pointsman_core::{Completion, EndpointId, PoolId, Usage};
 
 use crate::address::SubsetHint;
 
@@ -16,7 +16,7 @@ pub trait Pool {
     fn rules(&self) -> &ModelRules;
 
     /// The pool's place in its state machine.
-    fn policy(&self) -> PolicyId;
+    fn pool_id(&self) -> PoolId;
 
     /// The pool's endpoints that a list of addresses names, in ascending order.
     fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]>;

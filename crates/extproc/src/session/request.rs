@@ -204,7 +204,7 @@ impl<P: Pool> Session<P> {
         let holder = request.stored_response().and_then(|id| self.pool.holder(id));
         request.resolve(&Resolving {
             rules: self.pool.rules(),
-            policy: self.pool.policy(),
+            pool: self.pool.pool_id(),
             draw: self.draw,
             names_path_exactly: self.options.administration,
             holder,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PolicyId, Rejection, Usage};
+use pointsman_core::{Completion, EndpointId, PoolId, Rejection, Usage};
 use pointsman_extproc::wire::{
     Event, HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, Kind, ListValue, Metadata, Mutation,
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
@@ -62,8 +62,8 @@ impl Pool for TestPool {
         &self.rules
     }
 
-    fn policy(&self) -> PolicyId {
-        PolicyId(0)
+    fn pool_id(&self) -> PoolId {
+        PoolId(0)
     }
 
     fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_config::{EngineAccess, World};
-use pointsman_core::PolicySet;
+use pointsman_core::PoolSet;
 
 use super::entry::{Entry, Wanted};
 use super::groups::{EndpointKey, group};
@@ -17,7 +17,7 @@ pub(super) struct Registry {
     generation: u64,
     endpoints_made: u32,
     machines_made: u32,
-    machines: Vec<Entry>,
+    schedulers: Vec<Entry>,
     connectors: Vec<(EngineAccess, Arc<Connector>)>,
 }
 
@@ -31,15 +31,15 @@ impl Registry {
         let connectors = self.connectors_for(&world)?;
         let wanted = self.assign(shared, &world);
         let mut handles: Vec<Option<Arc<PoolHandle>>> = vec![None; world.pools.len()];
-        for (entry, wanted) in self.machines.iter_mut().zip(&wanted) {
+        for (entry, wanted) in self.schedulers.iter_mut().zip(&wanted) {
             entry.raise(shared, wanted, &world, &mut self.endpoints_made);
-            for &(policy, index) in &wanted.pools {
+            for &(pool, index) in &wanted.pools {
                 let (Some(spec), Some(slot)) = (world.pools.get(index), handles.get_mut(index)) else {
                     continue;
                 };
                 let connector = connectors.iter().find(|(access, _)| *access == spec.access);
                 let Some((_, connector)) = connector else { continue };
-                *slot = Some(Arc::new(entry.handle(shared, policy, spec, connector)));
+                *slot = Some(Arc::new(entry.handle(shared, pool, spec, connector)));
             }
             entry.announce(wanted, &world, &handles);
         }
@@ -47,11 +47,11 @@ impl Registry {
         let pools: Vec<_> = handles.into_iter().flatten().collect();
         let generation = Arc::new(Generation { number: self.generation, world, pools, problems });
         let before = shared.current.swap(Arc::clone(&generation));
-        for (entry, wanted) in self.machines.iter_mut().zip(&wanted) {
+        for (entry, wanted) in self.schedulers.iter_mut().zip(&wanted) {
             entry.lower(wanted);
             entry.keep(shared, &generation.pools);
         }
-        self.machines.retain(|entry| !entry.policies.is_empty());
+        self.schedulers.retain(|entry| !entry.pools.is_empty());
         self.connectors = connectors;
         remove_series(shared, &before, &generation);
         shared.metrics.configuration(generation.number, problems);
@@ -78,25 +78,25 @@ impl Registry {
         Ok(connectors)
     }
 
-    /// Finds or makes the state machine of each group of pools. The answer is parallel to the machines.
+    /// Finds or makes the state scheduler of each group of pools. The answer is parallel to the schedulers.
     fn assign(&mut self, shared: &Arc<Shared>, world: &World) -> Vec<Wanted> {
-        let mut wanted: Vec<Wanted> = self.machines.iter().map(|_| Wanted::default()).collect();
+        let mut wanted: Vec<Wanted> = self.schedulers.iter().map(|_| Wanted::default()).collect();
         for members in group(&world.pools) {
-            if members.len() > PolicySet::CAPACITY {
+            if members.len() > PoolSet::CAPACITY {
                 tracing::warn!(
                     pools = members.len(),
                     "more than {} pools share endpoints: they do not see all of each other's load",
-                    PolicySet::CAPACITY
+                    PoolSet::CAPACITY
                 );
             }
-            for members in members.chunks(PolicySet::CAPACITY) {
+            for members in members.chunks(PoolSet::CAPACITY) {
                 let position = self.best(members, world, &wanted).unwrap_or_else(|| {
-                    self.machines.push(Entry::new(shared, self.machines_made));
+                    self.schedulers.push(Entry::new(shared, self.machines_made));
                     self.machines_made += 1;
                     wanted.push(Wanted::default());
-                    self.machines.len() - 1
+                    self.schedulers.len() - 1
                 });
-                let (Some(entry), Some(wanted)) = (self.machines.get(position), wanted.get_mut(position))
+                let (Some(entry), Some(wanted)) = (self.schedulers.get(position), wanted.get_mut(position))
                 else {
                     continue;
                 };
@@ -106,22 +106,21 @@ impl Registry {
         wanted
     }
 
-    /// The machine that knows most of the group's endpoints, then pools, and has room for the group.
+    /// The scheduler that knows most of the group's endpoints, then pools, and has room for the group.
     fn best(&self, members: &[usize], world: &World, wanted: &[Wanted]) -> Option<usize> {
         let scored =
-            self.machines.iter().zip(wanted).enumerate().filter_map(|(position, (entry, wanted))| {
-                let room = wanted.pools.len() + members.len() <= PolicySet::CAPACITY;
+            self.schedulers.iter().zip(wanted).enumerate().filter_map(|(position, (entry, wanted))| {
+                let room = wanted.pools.len() + members.len() <= PoolSet::CAPACITY;
                 let specs = || members.iter().filter_map(|index| world.pools.get(*index));
                 let endpoints = specs()
                     .flat_map(|spec| &spec.endpoints)
                     .filter(|address| entry.members.contains_key(&EndpointKey::of(address)))
                     .count();
-                let names = specs()
-                    .filter(|spec| entry.policies.values().any(|(name, _)| *name == spec.name))
-                    .count();
+                let names =
+                    specs().filter(|spec| entry.pools.values().any(|(name, _)| *name == spec.name)).count();
                 (room && endpoints + names > 0).then_some(((endpoints, names), position))
             });
-        // Of equals the first, so that the same configurations lead to the same machines.
+        // Of equals the first, so that the same configurations lead to the same schedulers.
         scored
             .max_by_key(|(score, position)| (*score, std::cmp::Reverse(*position)))
             .map(|(_, position)| position)

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, EndpointSnapshot, Health, PoolSnapshot, Time};
+use pointsman_core::{EndpointId, EndpointSnapshot, Health, SchedulerSnapshot, Time};
 use pointsman_telemetry::{EndpointSample, PoolSample};
 use serde_json::{Value, json};
 
 use super::{Fleet, Shared};
-use crate::endpoint::Endpoint;
+use crate::endpoint::PoolEndpoint;
 use crate::generation::{Generation, PoolHandle};
-use crate::machine::Machine;
+use crate::scheduler::SchedulerHandle;
 
 /// Gauges are asked for at each scrape of our own page.
 pub(super) fn register(shared: &Arc<Shared>) {
@@ -42,31 +42,31 @@ impl Fleet {
     }
 }
 
-/// What the state machines know, each asked once.
+/// What the state schedulers know, each asked once.
 struct States(BTreeMap<u32, State>);
 
 struct State {
     now: Time,
-    pool: PoolSnapshot,
+    pool: SchedulerSnapshot,
 }
 
 impl States {
     fn of(generation: &Generation) -> Self {
         let mut states = BTreeMap::new();
         for pool in &generation.pools {
-            states.entry(pool.machine.number).or_insert_with(|| State::of(&pool.machine));
+            states.entry(pool.scheduler.number).or_insert_with(|| State::of(&pool.scheduler));
         }
         Self(states)
     }
 
     fn of_pool(&self, pool: &PoolHandle) -> Option<&State> {
-        self.0.get(&pool.machine.number)
+        self.0.get(&pool.scheduler.number)
     }
 }
 
 impl State {
-    fn of(machine: &Machine) -> Self {
-        let (now, pool) = machine.snapshot();
+    fn of(scheduler: &SchedulerHandle) -> Self {
+        let (now, pool) = scheduler.snapshot();
         Self { now, pool }
     }
 
@@ -77,7 +77,7 @@ impl State {
 }
 
 fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
-    let policy = state.pool.policies.iter().find(|policy| policy.id == pool.policy);
+    let policy = state.pool.pools.iter().find(|policy| policy.id == pool.pool_id);
     let endpoints: Vec<_> = pool
         .endpoints
         .iter()
@@ -85,7 +85,7 @@ fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
         .collect();
     json!({
         "name": pool.name.to_string(),
-        "state_machine": pool.machine.number,
+        "state_machine": pool.scheduler.number,
         "requests": state.pool.requests,
         "held": state.pool.held,
         "policy": policy.map(|policy| &policy.policy),
@@ -96,9 +96,9 @@ fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
 }
 
 /// The core's facts, with ours and the names that the core does not know.
-fn describe_endpoint(endpoint: &Endpoint, core: &EndpointSnapshot, now: Time) -> Value {
+fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time) -> Value {
     let mut facts = serde_json::to_value(core).unwrap_or_default();
-    let vitals = &endpoint.vitals;
+    let activity = &endpoint.activity;
     let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let models: Vec<_> = endpoint
         .served
@@ -108,9 +108,9 @@ fn describe_endpoint(endpoint: &Endpoint, core: &EndpointSnapshot, now: Time) ->
         .collect();
     if let Value::Object(facts) = &mut facts {
         facts.insert("address".into(), endpoint.authority().into());
-        facts.insert("last_byte_age_ms".into(), milliseconds(now.since(vitals.last_byte())).into());
-        facts.insert("p99_gap_ms".into(), vitals.p99_gap().map(milliseconds).into());
-        facts.insert("failed_probes".into(), vitals.failed_probes().into());
+        facts.insert("last_byte_age_ms".into(), milliseconds(now.since(activity.last_byte())).into());
+        facts.insert("p99_gap_ms".into(), activity.p99_gap().map(milliseconds).into());
+        facts.insert("failed_probes".into(), activity.failed_probes().into());
         facts.insert("models".into(), models.into());
     }
     facts
@@ -123,7 +123,7 @@ fn samples(generation: &Generation) -> Vec<PoolSample> {
 }
 
 fn sample_pool(pool: &PoolHandle, state: &State) -> PoolSample {
-    let policy = state.pool.policies.iter().find(|policy| policy.id == pool.policy);
+    let policy = state.pool.pools.iter().find(|policy| policy.id == pool.pool_id);
     let endpoints = pool
         .endpoints
         .iter()
@@ -136,7 +136,7 @@ fn sample_pool(pool: &PoolHandle, state: &State) -> PoolSample {
     }
 }
 
-fn sample_endpoint(endpoint: &Endpoint, core: &EndpointSnapshot) -> EndpointSample {
+fn sample_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot) -> EndpointSample {
     let fresh = core.reading.filter(|reading| reading.fresh);
     EndpointSample {
         endpoint: Arc::clone(&endpoint.authority),

@@ -1,4 +1,4 @@
-//! Which pools share endpoints and thus a state machine.
+//! Which pools share endpoints and thus a state scheduler.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ mod tests {
         };
         PoolSpec {
             name: ObjectName { namespace: "default".into(), name: format!("pool-{index}").into() },
-            policy: pointsman_core::Policy::default(),
+            policy: pointsman_core::PoolPolicy::default(),
             models: Arc::default(),
             endpoints: ports.iter().map(address).collect(),
             timeouts: Timeouts::default(),

@@ -12,7 +12,7 @@ use super::read::{ReplayError, read_log};
 /// A request as an event log tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedArrival {
-    /// The state machine that it came to; `facts.policy` says which InferencePool of it.
+    /// The state scheduler that it came to; `facts.pool` says which InferencePool of it.
     pub pool: u32,
     /// When, since the first arrival of the log.
     pub at: Duration,
@@ -46,7 +46,7 @@ pub enum RecordedEnding {
     Aborted,
 }
 
-/// The requests of an event log, in order of arrival. Where a state machine's log has a gap, what it held then stays
+/// The requests of an event log, in order of arrival. Where a state scheduler's log has a gap, what it held then stays
 /// [`RecordedEnding::Open`], and what it got later is unknown.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ struct Reading {
     times: Vec<Time>,
     /// Where the requests stand that have not ended.
     open: BTreeMap<RequestId, usize>,
-    /// The last event's time of each state machine: when its effects happened.
+    /// The last event's time of each state scheduler: when its effects happened.
     now: BTreeMap<u32, Time>,
 }
 
@@ -140,7 +140,7 @@ impl Reading {
             | Event::EndpointDown { .. }
             | Event::Load { .. }
             | Event::Probed { .. }
-            | Event::PolicyChanged { .. }
+            | Event::PoolPolicyChanged { .. }
             | Event::AdaptersDeclared { .. }
             | Event::Timer => {}
         }
@@ -165,7 +165,7 @@ impl Reading {
     }
 
     fn end(mut self) -> Vec<RecordedArrival> {
-        // The machines of a fleet have one clock; their lines are mixed and not quite in order of time.
+        // The schedulers of a fleet have one clock; their lines are mixed and not quite in order of time.
         let first = self.times.iter().copied().min().unwrap_or_default();
         for (arrival, time) in self.found.iter_mut().zip(&self.times) {
             arrival.at = time.since(first);

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the lines' form: a log of another one is refused. It goes up whenever a line that was written before
 /// can no longer be read, be it for a change in the core's events.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One line of an event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Fields")]
 pub enum Line {
-    /// The first line of a state machine, which is empty at that point.
+    /// The first line of a state scheduler, which is empty at that point.
     Header {
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
         /// [`FORMAT`].
         format: u32,
@@ -28,9 +28,9 @@ pub enum Line {
     },
     /// Something happened.
     Event {
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
-        /// Counts up by one from 1 within the state machine.
+        /// Counts up by one from 1 within the state scheduler.
         seq: u64,
         /// When.
         now: Time,
@@ -39,16 +39,16 @@ pub enum Line {
     },
     /// What the core answered to the event with this number; left out where it answered nothing.
     Effects {
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
         /// The event's number.
         seq: u64,
         /// The answer: each a [`RecordedEffect`], kept as it is written so that it is compared as it is written.
         effects: Vec<serde_json::Value>,
     },
-    /// Events were lost: nothing more of this state machine follows.
+    /// Events were lost: nothing more of this state scheduler follows.
     Gap {
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
         /// Always true.
         gap: bool,
@@ -56,7 +56,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// The state machine that the line belongs to.
+    /// The state scheduler that the line belongs to.
     #[must_use]
     pub const fn pool(&self) -> u32 {
         match self {

@@ -45,32 +45,32 @@ pub enum ReplayError {
         /// The version that wrote it.
         build: String,
     },
-    /// A state machine's lines do not begin with its header: the beginning of the log is missing.
+    /// A state scheduler's lines do not begin with its header: the beginning of the log is missing.
     #[error(
         "line {line}: pool {pool} has no header before this line; a log can only be read from its beginning"
     )]
     NoHeader {
         /// The line, from 1.
         line: u64,
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
     },
-    /// A state machine begins twice: several logs in one.
+    /// A state scheduler begins twice: several logs in one.
     #[error("line {line}: pool {pool} begins a second time; logs of several runs are replayed one by one")]
     SecondHeader {
         /// The line, from 1.
         line: u64,
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
     },
-    /// A state machine's lines are not in order.
+    /// A state scheduler's lines are not in order.
     #[error(
         "line {line}: event {seq} of pool {pool} is out of order; lines before it are missing or changed"
     )]
     Order {
         /// The line, from 1.
         line: u64,
-        /// The state machine.
+        /// The state scheduler.
         pool: u32,
         /// The number where another was due.
         seq: u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::BufRead;
 
-use pointsman_core::{Effect, Event, Pool, PoolConfig, Time};
+use pointsman_core::{Effect, Event, Scheduler, SchedulerConfig, Time};
 use serde_json::Value;
 
 use super::line::{FORMAT, Line, RecordedEffect};
@@ -13,7 +13,7 @@ use super::read::{ReplayError, read_log};
 /// What came of doing it again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayReport {
-    /// By state machine, in ascending order.
+    /// By state scheduler, in ascending order.
     pub pools: Vec<PoolReplay>,
     /// Whole lines that were read.
     pub lines: u64,
@@ -22,13 +22,13 @@ pub struct ReplayReport {
 }
 
 impl ReplayReport {
-    /// Whether every state machine decided everything as recorded, to the end of the log.
+    /// Whether every state scheduler decided everything as recorded, to the end of the log.
     #[must_use]
     pub fn is_identical(&self) -> bool {
         self.pools.iter().all(|pool| pool.divergence.is_none() && !pool.gap)
     }
 
-    /// The first event of the log that the core answered otherwise, and its state machine.
+    /// The first event of the log that the core answered otherwise, and its state scheduler.
     #[must_use]
     pub fn first_divergence(&self) -> Option<(u32, &Divergence)> {
         let found = self.pools.iter().filter_map(|pool| Some((pool.pool, pool.divergence.as_ref()?)));
@@ -36,10 +36,10 @@ impl ReplayReport {
     }
 }
 
-/// One state machine's part of a [`ReplayReport`].
+/// One state scheduler's part of a [`ReplayReport`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolReplay {
-    /// The state machine.
+    /// The state scheduler.
     pub pool: u32,
     /// The version of Pointsman that wrote the log; empty where it was lost.
     pub build: String,
@@ -70,12 +70,12 @@ pub struct Divergence {
     pub replayed: Vec<Value>,
 }
 
-/// Feeds the recorded events to fresh state machines and compares what comes out, bit for bit.
+/// Feeds the recorded events to fresh state schedulers and compares what comes out, bit for bit.
 ///
 /// # Errors
 /// When the log cannot be read, or is not in order.
 pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
-    let mut machines = BTreeMap::new();
+    let mut schedulers = BTreeMap::new();
     let mut lines = read_log(reader);
     while let Some(line) = lines.next() {
         let (line, number) = (line?, lines.number());
@@ -84,34 +84,36 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
             if format != FORMAT {
                 return Err(ReplayError::Format { line: number, found: format, build });
             }
-            let config = PoolConfig { seed, decisions };
-            if machines.insert(pool, Replayed::new(pool, build, config)).is_some() {
+            let config = SchedulerConfig { seed, decisions };
+            if schedulers.insert(pool, Replayed::new(pool, build, config)).is_some() {
                 return Err(ReplayError::SecondHeader { line: number, pool });
             }
             continue;
         }
-        let machine = match (machines.entry(pool), &line) {
-            (Entry::Occupied(machine), _) => machine.into_mut(),
+        let scheduler = match (schedulers.entry(pool), &line) {
+            (Entry::Occupied(scheduler), _) => scheduler.into_mut(),
             // The header itself was lost.
-            (Entry::Vacant(place), Line::Gap { .. }) => {
-                place.insert(Replayed::new(pool, String::new(), PoolConfig { seed: 0, decisions: false }))
-            }
+            (Entry::Vacant(place), Line::Gap { .. }) => place.insert(Replayed::new(
+                pool,
+                String::new(),
+                SchedulerConfig { seed: 0, decisions: false },
+            )),
             (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: number, pool }),
         };
-        machine.line = number;
+        scheduler.line = number;
         match line {
             Line::Header { .. } => {}
-            Line::Event { seq, now, event, .. } => machine.event(seq, now, *event)?,
-            Line::Effects { seq, effects, .. } => machine.effects(seq, effects)?,
-            Line::Gap { .. } => machine.gap(),
+            Line::Event { seq, now, event, .. } => scheduler.event(seq, now, *event)?,
+            Line::Effects { seq, effects, .. } => scheduler.effects(seq, effects)?,
+            Line::Gap { .. } => scheduler.gap(),
         }
     }
-    let pools = machines.into_values().map(Replayed::end).collect();
+    let pools = schedulers.into_values().map(Replayed::end).collect();
     Ok(ReplayReport { pools, lines: lines.number(), cut_off: lines.is_cut_off() })
 }
 
 struct Replayed {
-    pool: Pool,
+    pool: Scheduler,
     report: PoolReplay,
     /// The line that is read.
     line: u64,
@@ -122,10 +124,10 @@ struct Replayed {
 }
 
 impl Replayed {
-    fn new(pool: u32, build: String, config: PoolConfig) -> Self {
+    fn new(pool: u32, build: String, config: SchedulerConfig) -> Self {
         let report =
             PoolReplay { pool, build, events: 0, effects: 0, decisions: 0, gap: false, divergence: None };
-        Self { pool: Pool::new(config), report, line: 0, event: (0, Time::ZERO), pending: Vec::new() }
+        Self { pool: Scheduler::new(config), report, line: 0, event: (0, Time::ZERO), pending: Vec::new() }
     }
 
     const fn is_over(&self) -> bool {

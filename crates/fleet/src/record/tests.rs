@@ -3,18 +3,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{
-    BlockHash, Completion, EndpointId, EndpointSpec, PolicyId, PolicySet, Pool, Rejection, RequestFacts,
-    RequestId, Usage,
+    BlockHash, Completion, EndpointId, EndpointSpec, PoolId, PoolSet, Rejection, RequestFacts, RequestId,
+    Scheduler, Usage,
 };
 
 use super::*;
 
-const CONFIG: PoolConfig = PoolConfig { seed: 7, decisions: true };
+const CONFIG: SchedulerConfig = SchedulerConfig { seed: 7, decisions: true };
 
 /// Events of a small run, the last of which rejects.
 fn events() -> Vec<Event> {
-    let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
-    let facts = RequestFacts { blocks: Arc::from([BlockHash(7)]), ..RequestFacts::unknown(PolicyId(0)) };
+    let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
+    let facts = RequestFacts { blocks: Arc::from([BlockHash(7)]), ..RequestFacts::unknown(PoolId(0)) };
     vec![
         Event::EndpointUp { endpoint: EndpointId(0), spec },
         Event::Arrived { request: RequestId(1), facts: facts.clone() },
@@ -31,10 +31,10 @@ fn record(queue: usize) -> String {
 
 fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -> String {
     let (sender, receiver) = std::sync::mpsc::sync_channel(queue);
-    let scramble = Arc::new(Scramble::new());
-    let mut log = PoolLog { pool: 0, seq: 0, lost: Arc::default(), sender, scramble };
+    let pseudonymizer = Arc::new(Pseudonymizer::new());
+    let mut log = PoolLog { pool: 0, seq: 0, lost: Arc::default(), sender, pseudonymizer };
     log.send(Entry::Header { pool: 0, seed: CONFIG.seed, decisions: CONFIG.decisions });
-    let mut core = Pool::new(CONFIG);
+    let mut core = Scheduler::new(CONFIG);
     for (at, event) in events {
         let now = Time::from_nanos(at);
         let mut effects = Vec::new();
@@ -146,10 +146,10 @@ fn what_is_no_log_is_refused_with_its_line() {
 
 #[test]
 fn a_log_is_a_workload() {
-    let facts = |prompt_tokens| RequestFacts { prompt_tokens, ..RequestFacts::unknown(PolicyId(0)) };
+    let facts = |prompt_tokens| RequestFacts { prompt_tokens, ..RequestFacts::unknown(PoolId(0)) };
     let (answered, gone, refused, open) = (RequestId(1), RequestId(2), RequestId(3), RequestId(4));
     let usage = Usage { output_tokens: Some(12), cached_tokens: Some(3), prompt_tokens: None };
-    let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+    let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
     let events = [
         (1, Event::EndpointUp { endpoint: EndpointId(0), spec }),
         (10, Event::Arrived { request: answered, facts: facts(100) }),

@@ -127,7 +127,7 @@ impl Thread {
         self.out.write_all(b"\n")
     }
 
-    /// Marks the machines that lost something.
+    /// Marks the schedulers that lost something.
     fn marks(&mut self) -> std::io::Result<()> {
         let mut lost = Vec::new();
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).retain(|(pool, flag)| {

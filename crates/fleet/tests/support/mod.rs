@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, ObjectName, PoolSpec, Timeouts, World};
-use pointsman_core::{Policy, PolicyId, RequestFacts};
-use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
+use pointsman_core::{PoolId, PoolPolicy, RequestFacts};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_telemetry::{BuildInfo, Metrics};
 
 pub mod engine;
@@ -17,18 +17,18 @@ pub fn metrics() -> Metrics {
 }
 
 /// Asks engines fast, so that tests need not wait.
-pub fn fast() -> KeeperSettings {
-    KeeperSettings {
+pub fn fast() -> MonitorSettings {
+    MonitorSettings {
         scrape_shortest: Duration::from_millis(10),
         scrape_longest: Duration::from_millis(20),
         probe_every: Duration::from_millis(10),
         models_every: Duration::from_millis(10),
-        ..KeeperSettings::default()
+        ..MonitorSettings::default()
     }
 }
 
 pub fn start() -> Fleet {
-    Fleet::start(FleetOptions { seed: 1, keeper: fast(), ..FleetOptions::default() }, metrics()).unwrap()
+    Fleet::start(FleetOptions { seed: 1, monitor: fast(), ..FleetOptions::default() }, metrics()).unwrap()
 }
 
 pub fn address(port: u16) -> EndpointAddress {
@@ -38,7 +38,7 @@ pub fn address(port: u16) -> EndpointAddress {
 pub fn pool(name: &str, ports: &[u16]) -> PoolSpec {
     PoolSpec {
         name: ObjectName { namespace: "default".into(), name: name.into() },
-        policy: Policy::default(),
+        policy: PoolPolicy::default(),
         models: Arc::default(),
         endpoints: ports.iter().map(|port| address(*port)).collect(),
         timeouts: Timeouts::default(),
@@ -52,7 +52,7 @@ pub fn world(pools: &[(&str, &[u16])]) -> World {
 }
 
 pub fn facts() -> RequestFacts {
-    RequestFacts { prompt_tokens: 100, observes_tokens: true, ..RequestFacts::unknown(PolicyId(0)) }
+    RequestFacts { prompt_tokens: 100, observes_tokens: true, ..RequestFacts::unknown(PoolId(0)) }
 }
 
 /// Waits until `done` holds; a test that waits in vain fails by its panic, not by its result.

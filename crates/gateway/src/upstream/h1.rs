@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pointsman_core::FailureCause;
 use pointsman_fleet::connect::EngineStream;
-use pointsman_fleet::{Connection, Endpoint, HttpVersion};
+use pointsman_fleet::{Connection, HttpVersion, PoolEndpoint};
 
 use super::answer::{AnswerBody, Answered, NextFrame};
 use super::body::OutBody;
@@ -114,7 +114,7 @@ pub(super) async fn send(
 /// the answer's owner gets the raw bytes through hyper. An engine that speaks HTTP/2 gets an ordinary request.
 pub(crate) async fn upgrade(
     upstream: &Arc<Upstream>,
-    endpoint: &Endpoint,
+    endpoint: &PoolEndpoint,
     mut request: Request<OutBody>,
 ) -> Result<Answered, SendError> {
     let Connection { io, version } = super::open(&upstream.connector, endpoint).await?;

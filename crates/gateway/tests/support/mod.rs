@@ -19,8 +19,8 @@ use pointsman_config::{
     AppProtocol, EndpointAddress, EngineAccess, GatewayPolicy, IpNet, Listener, ObjectName, Options,
     PoolSpec, QuickOptions, SourceText, Timeouts, World, load, quick_form,
 };
-use pointsman_core::{Policy, RetryBudget};
-use pointsman_fleet::{Fleet, FleetOptions, KeeperSettings};
+use pointsman_core::{PoolPolicy, RetryBudget};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_gateway::{Gateway, GatewayOptions};
 use pointsman_telemetry::{BuildInfo, Exposition, Metrics};
 use tokio::task::JoinHandle;
@@ -58,10 +58,10 @@ pub fn endpoint(address: SocketAddr, protocol: AppProtocol) -> EndpointAddress {
 /// One pool, and a route that leads everything to it.
 pub fn world(engines: &[SocketAddr]) -> World {
     let endpoints = engines.iter().map(|address| endpoint(*address, AppProtocol::Http)).collect();
-    let policy = Policy {
+    let policy = PoolPolicy {
         // Never spent in a test that is not about it.
         retry_budget: RetryBudget { ratio: 1.0, min_per_second: 1000, max_attempts: 3 },
-        ..Policy::default()
+        ..PoolPolicy::default()
     };
     let pool = PoolSpec {
         name: name("pool"),
@@ -105,14 +105,14 @@ pub fn manifests(text: &str) -> World {
 
 impl Running {
     pub async fn start(world: World) -> Self {
-        Self::kept(world, KeeperSettings::default()).await
+        Self::kept(world, MonitorSettings::default()).await
     }
 
     /// With other ways to ask engines for their state.
-    pub async fn kept(world: World, keeper: KeeperSettings) -> Self {
+    pub async fn kept(world: World, monitor: MonitorSettings) -> Self {
         let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
         let fleet =
-            Fleet::start(FleetOptions { keeper, ..FleetOptions::default() }, metrics.clone()).unwrap();
+            Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics.clone()).unwrap();
         fleet.apply(world, 0).unwrap();
         let options =
             GatewayOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..GatewayOptions::default() };

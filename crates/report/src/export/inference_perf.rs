@@ -4,7 +4,7 @@ use super::{Answered, ExportFile, Totals, path_part};
 use crate::Measure;
 use crate::sweep::{PERCENTILES, Sweep, SweepRow};
 
-/// A folder per policy as inference-perf writes it: `POLICY/stage_N_lifecycle_metrics.json`, a stage
+/// A folder per policy as inference-perf writes it: `POOL/stage_N_lifecycle_metrics.json`, a stage
 /// per rate, which its own `--analyze` and the converters of other projects read.
 ///
 /// Names after the results in `demos/kubecon-na-2025` (commit `1f71f19`) and `analysis/analyze.py`

@@ -7,7 +7,7 @@ use crate::sweep::{Sweep, SweepRow};
 /// A file per policy and rate as LPG (`benchmark_serving.py` of AI-Hypercomputer/inference-benchmark,
 /// commit `01f9911`) writes it, laid out as the notebook of the Gateway API Inference Extension
 /// (`tools/benchmark/benchmark.ipynb`, commit `ca0e00d`) reads it:
-/// `POLICY/results/json/MODEL-RATEqps.json`, with the policy as the notebook's label.
+/// `POOL/results/json/MODEL-RATEqps.json`, with the policy as the notebook's label.
 ///
 /// Names and units are LPG's: `latency` and `per_output_token_latency` (end to end over output tokens,
 /// which its `summary_stats` call `tpot`) are milliseconds, `TTFT` and `ITL` seconds, `throughput` is

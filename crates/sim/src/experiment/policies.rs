@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_config::document::{Field, Fields, Shape, read_parameters};
-use pointsman_core::{Placement, Policy, SaturationLimits};
+use pointsman_core::{Placement, PoolPolicy, SaturationLimits};
 
 use super::{Entrant, information};
 use crate::scenario::{Bound, Information, Routing};
@@ -14,7 +14,8 @@ const DEFAULT: [&str; 4] = ["kubernetes-service", "round-robin", "least-request"
 impl Routing {
     /// Every policy with its published parameters, and every bound behind them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let pools = Placement::ALL.map(|placement| Self::Pool(Policy { placement, ..Policy::default() }));
+        let pools =
+            Placement::ALL.map(|placement| Self::Pool(PoolPolicy { placement, ..PoolPolicy::default() }));
         let services = [Self::ServicePerConnection, Self::ServicePerRequest];
         services.into_iter().chain(pools).chain(Bound::ALL.map(Self::Bound))
     }
@@ -99,7 +100,7 @@ fn read_entrant(fields: &mut Fields<'_>, default: &Information, block_size: Opti
         Routing::Pool(policy) => {
             let limits = fields.get("saturation").and_then(|f| f.fields(read_saturation));
             let placement = read_parameters(policy.placement, fields);
-            Routing::Pool(Policy { placement, saturation: limits.unwrap_or(policy.saturation), ..policy })
+            Routing::Pool(PoolPolicy { placement, saturation: limits.unwrap_or(policy.saturation), ..policy })
         }
         Routing::ServicePerConnection | Routing::ServicePerRequest | Routing::Bound(_) => routing,
     };

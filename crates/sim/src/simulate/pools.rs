@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman_core::{
     BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, Health, InvariantBroken,
-    LoadReport, Policy, PolicyId, PolicySet, Pool, PoolConfig, RequestFacts, Time, Usage,
+    LoadReport, PoolId, PoolPolicy, PoolSet, RequestFacts, Scheduler, SchedulerConfig, Time, Usage,
 };
 
 use super::agenda::{Member, News};
@@ -13,13 +13,13 @@ use super::servers::{Server, adapter_key, draw};
 use super::{Broken, Order};
 use crate::scenario::{Prefixes, Scenario};
 
-const POLICY: PolicyId = PolicyId(0);
+const POOL: PoolId = PoolId(0);
 const POOL_SALT: u64 = 0x706f_6f6c;
 
 /// The routers' pools. Nothing is decided here: events go in, effects become orders.
 #[derive(Debug)]
 pub(super) struct Pools {
-    pools: Vec<Pool>,
+    pools: Vec<Scheduler>,
     effects: Vec<Effect>,
     facts: FactsOf,
     /// Adapters that the engines list.
@@ -35,10 +35,10 @@ struct Checks {
 }
 
 impl Pools {
-    pub(super) fn new(count: u32, policy: &Policy, scenario: &Scenario, seed: u64, check: u64) -> Self {
+    pub(super) fn new(count: u32, policy: &PoolPolicy, scenario: &Scenario, seed: u64, check: u64) -> Self {
         let pool = |router: u32| {
             let seed = draw(seed, POOL_SALT, u64::from(router));
-            Pool::new(PoolConfig { seed, decisions: false })
+            Scheduler::new(SchedulerConfig { seed, decisions: false })
         };
         let mut pools = Self {
             pools: (0..count).map(pool).collect(),
@@ -48,7 +48,7 @@ impl Pools {
             checks: Checks { every: check, events: 0 },
         };
         for pool in &mut pools.pools {
-            let event = Event::PolicyChanged { policy: POLICY, to: policy.clone() };
+            let event = Event::PoolPolicyChanged { pool: POOL, policy: policy.clone() };
             pool.handle(Time::ZERO, event, &mut pools.effects);
         }
         pools
@@ -78,7 +78,7 @@ impl Pools {
 
     pub(super) fn joined(&mut self, now: Time, of: Member, orders: &mut Vec<Order>) -> Result<(), Broken> {
         for router in 0..self.count() {
-            let spec = EndpointSpec { policies: PolicySet::of(POLICY) };
+            let spec = EndpointSpec { pools: PoolSet::of(POOL) };
             self.tell(now, router, Event::EndpointUp { endpoint: EndpointId(of), spec }, orders)?;
         }
         Ok(())
@@ -269,7 +269,7 @@ impl FactsOf {
         let job = &flight.job;
         let blocks = self.blocks(flight);
         RequestFacts {
-            policy: POLICY,
+            pool: POOL,
             target: job.adapter.map(adapter_key),
             priority: job.priority,
             prompt_tokens: job.prompt_tokens,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{BlockHash, Placement, Policy, Rng, Time};
+use pointsman_core::{BlockHash, Placement, PoolPolicy, Rng, Time};
 use pointsman_sim::engine::EngineProfile;
 use pointsman_sim::{
     Bound, End, Information, Job, Jobs, Member, Outcome, Routing, Scenario, simulate_checked,
@@ -31,7 +31,7 @@ pub(crate) fn scenario(engines: usize, profile: EngineProfile, seconds: u64) -> 
 }
 
 pub(crate) fn pool(placement: Placement) -> Routing {
-    Routing::Pool(Policy { placement, ..Policy::default() })
+    Routing::Pool(PoolPolicy { placement, ..PoolPolicy::default() })
 }
 
 /// Every way to decide.

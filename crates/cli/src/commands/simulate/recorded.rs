@@ -86,7 +86,7 @@ fn request(
 mod tests {
     use std::time::Duration;
 
-    use pointsman_core::{PolicyId, RequestFacts, Usage};
+    use pointsman_core::{PoolId, RequestFacts, Usage};
     use pointsman_fleet::RecordedEnding;
 
     use super::*;
@@ -98,7 +98,7 @@ mod tests {
             facts: RequestFacts {
                 target: Some(ModelKey(target)),
                 prompt_tokens: 10,
-                ..RequestFacts::unknown(PolicyId(0))
+                ..RequestFacts::unknown(PoolId(0))
             },
             output_tokens,
             usage: Usage::default(),

@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) use cache::{Held, Reuse};
 pub use invariants::InvariantBroken;
 pub use snapshot::{
-    EndpointSnapshot, Estimate, FleetSnapshot, PolicySnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,
-    ReadingSnapshot,
+    EndpointSnapshot, Estimate, FleetSnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,
+    ReadingSnapshot, SchedulerSnapshot,
 };
 
 use crate::adapters::KnownAdapters;
 use crate::endpoints::Endpoints;
 use crate::event::{Effect, Event};
-use crate::ids::{EndpointId, PolicyId, RequestId};
+use crate::ids::{EndpointId, PoolId, RequestId};
 use crate::placement::{Candidate, Memory};
-use crate::policy::Policy;
+use crate::policy::PoolPolicy;
 use crate::rates::Rates;
 use crate::requests::Requests;
 use crate::retry::Repeats;
@@ -33,7 +33,7 @@ use crate::time::Time;
 /// How a pool starts. With the events it was given, this is all that is needed to repeat a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PoolConfig {
+pub struct SchedulerConfig {
     /// Where the random numbers start.
     pub seed: u64,
     /// Whether each dispatch says what was weighed.
@@ -44,13 +44,13 @@ pub struct PoolConfig {
 ///
 /// It never fails and never panics: events about requests or endpoints that it does not know are passed over.
 #[derive(Clone, Debug)]
-pub struct Pool {
-    config: PoolConfig,
+pub struct Scheduler {
+    config: SchedulerConfig,
     rng: Rng,
     endpoints: Endpoints,
     requests: Requests,
     /// In ascending order of their ids.
-    policies: Vec<PolicyState>,
+    pools: Vec<PoolState>,
     rates: Rates,
     known_adapters: KnownAdapters,
     prefixes: cache::Prefixes,
@@ -64,25 +64,25 @@ pub struct Pool {
 
 /// One of the InferencePools.
 #[derive(Clone, Debug)]
-struct PolicyState {
-    id: PolicyId,
-    policy: Policy,
+struct PoolState {
+    id: PoolId,
+    policy: PoolPolicy,
     memory: Memory,
     repeats: Repeats,
     /// The share of its endpoints that prefill, in the mean over about the last fifty arrivals.
     prefill_busy: f64,
 }
 
-impl Pool {
+impl Scheduler {
     /// A pool without endpoints.
     #[must_use]
-    pub fn new(config: PoolConfig) -> Self {
+    pub fn new(config: SchedulerConfig) -> Self {
         Self {
             config,
             rng: Rng::seeded(config.seed),
             endpoints: Endpoints::default(),
             requests: Requests::default(),
-            policies: Vec::new(),
+            pools: Vec::new(),
             rates: Rates::default(),
             known_adapters: KnownAdapters::default(),
             prefixes: cache::Prefixes::new(config.seed),
@@ -102,10 +102,10 @@ impl Pool {
             Event::EndpointDown { endpoint } => self.endpoint_down(endpoint),
             Event::Load { endpoint, report } => self.load(now, endpoint, report),
             Event::Probed { endpoint, healthy } => self.probed(now, endpoint, healthy, effects),
-            Event::PolicyChanged { policy, to } => {
-                let state = self.policy(policy);
-                state.memory.policy_changed(&state.policy.placement, &to.placement);
-                state.policy = to;
+            Event::PoolPolicyChanged { pool, policy } => {
+                let state = self.pool_mut(pool);
+                state.memory.policy_changed(&state.policy.placement, &policy.placement);
+                state.policy = policy;
             }
             Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
@@ -128,29 +128,29 @@ impl Pool {
 
     /// How it was started.
     #[must_use]
-    pub const fn config(&self) -> PoolConfig {
+    pub const fn config(&self) -> SchedulerConfig {
         self.config
     }
 
     /// How many endpoints of an InferencePool take requests as a matter of course: neither draining nor ejected.
     #[must_use]
-    pub fn ready_endpoints(&self, policy: PolicyId) -> usize {
-        self.endpoints.ready(policy).count()
+    pub fn ready_endpoints(&self, pool: PoolId) -> usize {
+        self.endpoints.ready(pool).count()
     }
 
     /// The state of an InferencePool; one that was never heard of has the default policy.
-    fn policy(&mut self, id: PolicyId) -> &mut PolicyState {
-        let index = self.policy_index(id);
-        &mut self.policies[index]
+    fn pool_mut(&mut self, id: PoolId) -> &mut PoolState {
+        let index = self.pool_index(id);
+        &mut self.pools[index]
     }
 
     /// Where that stands.
-    fn policy_index(&mut self, id: PolicyId) -> usize {
-        match self.policies.binary_search_by_key(&id, |state| state.id) {
+    fn pool_index(&mut self, id: PoolId) -> usize {
+        match self.pools.binary_search_by_key(&id, |state| state.id) {
             Ok(index) => index,
             Err(index) => {
                 let (policy, memory, repeats) = Default::default();
-                self.policies.insert(index, PolicyState { id, policy, memory, repeats, prefill_busy: 0.0 });
+                self.pools.insert(index, PoolState { id, policy, memory, repeats, prefill_busy: 0.0 });
                 index
             }
         }

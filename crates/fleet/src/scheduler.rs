@@ -1,4 +1,4 @@
-//! One state machine of the core behind its lock, and the delivery of what it decides.
+//! One state scheduler of the core behind its lock, and the delivery of what it decides.
 
 mod effects;
 mod members;
@@ -9,36 +9,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pointsman_core::{
-    Completion, Effect, EndpointId, Event, FailureCause, Health, PolicyId, Pool, PoolConfig, PoolSnapshot,
-    Rejection, RequestFacts, RequestId, Time, Usage,
+    Completion, Effect, EndpointId, Event, FailureCause, Health, PoolId, Rejection, RequestFacts, RequestId,
+    Scheduler, SchedulerConfig, SchedulerSnapshot, Time, Usage,
 };
 use tokio::sync::oneshot;
 
+use crate::activity::Activity;
 use crate::clock::Clock;
-use crate::endpoint::Endpoint;
-use crate::record::{PoolLog, Scramble};
+use crate::endpoint::PoolEndpoint;
+use crate::record::{PoolLog, Pseudonymizer};
 use crate::serving::Serving;
 use crate::ticket::{Answer, Held, Ticket};
-use crate::vitals::Vitals;
 
 pub(crate) use timer::Timer;
 
-/// A state machine with all pools that share its endpoints.
+/// A state scheduler with all pools that share its endpoints.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct SchedulerHandle {
     /// Its number in the fleet and in event logs.
     pub(crate) number: u32,
     pub(crate) clock: Clock,
     requests: Arc<RequestCounts>,
     timer: Arc<Timer>,
     /// Where there is an event log, its key.
-    scramble: Option<Arc<Scramble>>,
+    pseudonymizer: Option<Arc<Pseudonymizer>>,
     inner: Mutex<Inner>,
     /// Who serves what in each pool. Never locked together with `inner`.
-    serving: Mutex<BTreeMap<PolicyId, Arc<Serving>>>,
+    serving: Mutex<BTreeMap<PoolId, Arc<Serving>>>,
 }
 
-/// What is counted over all state machines of a fleet.
+/// What is counted over all state schedulers of a fleet.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCounts {
     made: AtomicU64,
@@ -46,7 +46,7 @@ pub(crate) struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// Numbers are unique in the fleet, so that the logs of several machines can be read together.
+    /// Numbers are unique in the fleet, so that the logs of several schedulers can be read together.
     fn next(&self) -> RequestId {
         RequestId(self.made.fetch_add(1, Ordering::Relaxed))
     }
@@ -58,23 +58,23 @@ impl RequestCounts {
 
 #[derive(Debug)]
 struct Inner {
-    pool: Pool,
+    pool: Scheduler,
     /// Reused from event to event.
     effects: Vec<Effect>,
     /// Requests that the core holds.
     held: BTreeMap<RequestId, Waiting>,
     /// The endpoints of each pool, those included that it lost but that still have requests.
-    members: BTreeMap<PolicyId, Vec<Arc<Endpoint>>>,
+    members: BTreeMap<PoolId, Vec<Arc<PoolEndpoint>>>,
     /// Requests that the core dispatched where nobody waits: they are given back before the lock is.
     orphans: Vec<RequestId>,
     /// Endpoints that take nothing new and go when their last request does.
-    leaving: Vec<(EndpointId, Arc<Vitals>)>,
+    leaving: Vec<(EndpointId, Arc<Activity>)>,
     log: Option<PoolLog>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    asker: Asker,
+    caller: Caller,
     since: Time,
     answer: oneshot::Sender<Answer>,
 }
@@ -83,14 +83,14 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Deliveries {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
-    health: Vec<(Arc<Endpoint>, Health, bool)>,
+    health: Vec<(Arc<PoolEndpoint>, Health, bool)>,
 }
 
 /// Who asks for an endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Caller {
     pub(crate) request: RequestId,
-    pub(crate) policy: PolicyId,
+    pub(crate) pool: PoolId,
     /// Whether it was limited to the endpoints that list its model, by us and not by its door.
     pub(crate) narrowed: bool,
 }
@@ -98,21 +98,21 @@ pub(crate) struct Asker {
 /// The request on whose behalf an event is handled: its answer needs no channel.
 #[derive(Clone, Copy)]
 struct Own {
-    asker: Asker,
+    caller: Caller,
     since: Time,
 }
 
-impl Machine {
+impl SchedulerHandle {
     pub(crate) fn new(
         number: u32,
-        config: PoolConfig,
+        config: SchedulerConfig,
         clock: Clock,
         requests: Arc<RequestCounts>,
         log: Option<PoolLog>,
     ) -> Arc<Self> {
-        let scramble = log.as_ref().map(|log| Arc::clone(log.scramble()));
+        let pseudonymizer = log.as_ref().map(|log| Arc::clone(log.pseudonymizer()));
         let inner = Inner {
-            pool: Pool::new(config),
+            pool: Scheduler::new(config),
             effects: Vec::new(),
             held: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Machine {
             log,
         };
         let (timer, serving) = (Arc::default(), Mutex::default());
-        Arc::new(Self { number, clock, requests, timer, scramble, inner: Mutex::new(inner), serving })
+        Arc::new(Self { number, clock, requests, timer, pseudonymizer, inner: Mutex::new(inner), serving })
     }
 
     pub(crate) fn timer(&self) -> &Arc<Timer> {
@@ -134,29 +134,29 @@ impl Machine {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for an endpoint; `narrowed` as in [`Asker`].
+    /// Asks for an endpoint; `narrowed` as in [`Caller`].
     pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts, narrowed: bool) -> Ticket {
-        let facts = match &self.scramble {
-            Some(scramble) => scramble.facts(facts),
+        let facts = match &self.pseudonymizer {
+            Some(pseudonymizer) => pseudonymizer.facts(facts),
             None => facts,
         };
         let request = self.requests.next();
-        let asker = Asker { request, policy: facts.policy, narrowed };
-        let own = Own { asker, since: self.clock.now() };
+        let caller = Caller { request, pool: facts.pool, narrowed };
+        let own = Own { caller, since: self.clock.now() };
         self.ask(own, Event::Arrived { request, facts }, None)
     }
 
     /// Reports a failed attempt and asks for the next endpoint.
     pub(crate) fn attempt_failed(
         self: &Arc<Self>,
-        asker: Asker,
-        endpoint: &Endpoint,
+        caller: Caller,
+        endpoint: &PoolEndpoint,
         cause: FailureCause,
         repeat: bool,
     ) -> Ticket {
         endpoint.series.failed(cause);
-        let event = Event::AttemptFailed { request: asker.request, endpoint: endpoint.id, cause, repeat };
-        let own = Own { asker, since: self.clock.now() };
+        let event = Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, repeat };
+        let own = Own { caller, since: self.clock.now() };
         let ticket = self.ask(own, event, Some((endpoint, (!repeat).then_some(cause))));
         match ticket.answer() {
             Some(Ok(_)) => endpoint.pool.retried(cause),
@@ -166,15 +166,15 @@ impl Machine {
         ticket
     }
 
-    /// A request was placed: called under the lock, as is [`Machine::end`], so that a leaving endpoint goes exactly
+    /// A request was placed: called under the lock, as is [`SchedulerHandle::end`], so that a leaving endpoint goes exactly
     /// with its last request.
-    pub(crate) fn begin(&self, endpoint: &Endpoint) {
-        endpoint.vitals.begin();
+    pub(crate) fn begin(&self, endpoint: &PoolEndpoint) {
+        endpoint.activity.begin();
         self.requests.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn end(&self, endpoint: &Endpoint) {
-        endpoint.vitals.end();
+    fn end(&self, endpoint: &PoolEndpoint) {
+        endpoint.activity.end();
         self.requests.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -184,7 +184,7 @@ impl Machine {
         self: &Arc<Self>,
         own: Own,
         event: Event,
-        left: Option<(&Endpoint, Option<FailureCause>)>,
+        left: Option<(&PoolEndpoint, Option<FailureCause>)>,
     ) -> Ticket {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
@@ -197,9 +197,9 @@ impl Machine {
             Some(answer) => Ticket::answered(answer),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                let waiting = Waiting { asker: own.asker, since: own.since, answer: sender };
-                inner.held.insert(own.asker.request, waiting);
-                Ticket::held(Held::new(Arc::clone(self), own.asker.request, receiver))
+                let waiting = Waiting { caller: own.caller, since: own.since, answer: sender };
+                inner.held.insert(own.caller.request, waiting);
+                Ticket::held(Held::new(Arc::clone(self), own.caller.request, receiver))
             }
         };
         self.sweep(&mut inner, &mut deliveries);
@@ -221,7 +221,7 @@ impl Machine {
     pub(crate) fn finished(
         self: &Arc<Self>,
         request: RequestId,
-        endpoint: &Endpoint,
+        endpoint: &PoolEndpoint,
         completion: Completion,
         usage: Usage,
     ) {
@@ -232,11 +232,11 @@ impl Machine {
     }
 
     /// A dispatched request was given up.
-    pub(crate) fn aborted(self: &Arc<Self>, request: RequestId, endpoint: &Endpoint) {
+    pub(crate) fn aborted(self: &Arc<Self>, request: RequestId, endpoint: &PoolEndpoint) {
         self.ended(endpoint, Event::Aborted { request });
     }
 
-    fn ended(self: &Arc<Self>, endpoint: &Endpoint, event: Event) {
+    fn ended(self: &Arc<Self>, endpoint: &PoolEndpoint, event: Event) {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
         self.end(endpoint);
@@ -249,15 +249,15 @@ impl Machine {
     /// Another endpoint than the one told serves the request: it is counted there from now on.
     pub(crate) fn served_elsewhere(
         self: &Arc<Self>,
-        Asker { request, policy, .. }: Asker,
-        from: &Endpoint,
+        Caller { request, pool, .. }: Caller,
+        from: &PoolEndpoint,
         to: EndpointId,
-    ) -> Option<Arc<Endpoint>> {
+    ) -> Option<Arc<PoolEndpoint>> {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
-        let endpoint = inner.member(policy, to)?;
-        endpoint.vitals.begin();
-        from.vitals.end();
+        let endpoint = inner.member(pool, to)?;
+        endpoint.activity.begin();
+        from.activity.end();
         self.step(&mut inner, Event::ServedElsewhere { request, endpoint: to }, None, &mut deliveries);
         self.sweep(&mut inner, &mut deliveries);
         drop(inner);
@@ -277,7 +277,7 @@ impl Machine {
     }
 
     /// What the core knows, at this moment.
-    pub(crate) fn snapshot(&self) -> (Time, PoolSnapshot) {
+    pub(crate) fn snapshot(&self) -> (Time, SchedulerSnapshot) {
         let inner = self.lock();
         let now = self.clock.now();
         (now, inner.pool.snapshot(now))

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use fleet::{Arrival, BLOCK, Fleet};
 
-use super::{InvariantBroken, Pool, PoolConfig};
+use super::{InvariantBroken, Scheduler, SchedulerConfig};
 use crate::endpoint::EndpointSpec;
 use crate::event::Event;
-use crate::ids::{BlockHash, EndpointId, PolicyId, PolicySet, RequestId};
+use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
 use crate::placement::Failure;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 use crate::time::Time;
 
-impl Pool {
+impl Scheduler {
     /// [`Failure::ProbesZeroLoad`].
     pub(super) fn zero_load_where_probes_do(&mut self, id: EndpointId) {
         let failure = Some(Failure::ProbesZeroLoad);
-        if self.policies.iter().any(|state| state.memory.failure == failure)
+        if self.pools.iter().any(|state| state.memory.failure == failure)
             && let Some(endpoint) = self.endpoints.get_mut(id)
         {
             endpoint.in_flight = 0;
@@ -52,7 +52,7 @@ fn prompt(stem: u64, shared: u32, own: u32, number: u64) -> RequestFacts {
         blocks: stem_blocks.chain(own_blocks).collect(),
         block_tokens: BLOCK,
         observes_tokens: true,
-        ..RequestFacts::unknown(PolicyId(0))
+        ..RequestFacts::unknown(PoolId(0))
     }
 }
 
@@ -89,11 +89,11 @@ fn requests_one_after_the_other_are_spread() {
 #[test]
 fn a_probe_leaves_the_load_counters_alone() {
     let invariants = |failure| -> Result<(), InvariantBroken> {
-        let mut pool = Pool::new(PoolConfig::default());
-        pool.policy(PolicyId(0)).memory.failure = failure;
+        let mut pool = Scheduler::new(SchedulerConfig::default());
+        pool.pool_mut(PoolId(0)).memory.failure = failure;
         let (now, mut effects) = (Time::ZERO + Duration::from_secs(10), Vec::new());
         for endpoint in [EndpointId(0), EndpointId(1)] {
-            let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+            let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
             pool.handle(now, Event::EndpointUp { endpoint, spec }, &mut effects);
         }
         for request in 0..10 {

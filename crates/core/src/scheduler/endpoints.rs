@@ -1,6 +1,6 @@
 //! Events about endpoints.
 
-use super::Pool;
+use super::Scheduler;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::endpoints::{Endpoint, Life};
 use crate::event::Effect;
@@ -10,7 +10,7 @@ use crate::rates::{DecodeMeasurement, Source};
 use crate::saturation;
 use crate::time::Time;
 
-impl Pool {
+impl Scheduler {
     pub(super) fn endpoint_up(&mut self, id: EndpointId, spec: EndpointSpec, effects: &mut Vec<Effect>) {
         let endpoint = self.endpoints.up(id, spec);
         if endpoint.life != Life::Up {
@@ -75,14 +75,14 @@ impl Pool {
             }
         }
         let before = endpoint.gauge.replace(gauge);
-        let limits = self.policies.iter().filter(|state| endpoint.spec.policies.contains(state.id));
+        let limits = self.pools.iter().filter(|state| endpoint.spec.pools.contains(state.id));
         let told =
             endpoint.engine_load(now).is_some_and(|load| load.waiting.is_some() || load.kv_use.is_some());
         let unsaturated = limits
             .map(|state| &state.policy.saturation)
             .all(|limits| !saturation::endpoint_saturated(endpoint, limits, now));
         if told && unsaturated {
-            endpoint.carried = endpoint.carried.max(Some(then.in_flight));
+            endpoint.most_unsaturated = endpoint.most_unsaturated.max(Some(then.in_flight));
         }
         if let Some(at) = self.endpoints.index(id) {
             self.read_cache_totals(at, before.as_ref().map(|before| &before.report.totals));

@@ -18,7 +18,7 @@ const FAILED_PROBES: u32 = 2;
 
 /// What an endpoint's streams and probes say about it. Shared by all pools that select the endpoint.
 #[derive(Debug, Default)]
-pub struct Vitals {
+pub struct Activity {
     last_byte: AtomicU64,
     gaps: Gaps,
     failed_probes: AtomicU32,
@@ -34,7 +34,7 @@ pub struct Vitals {
     pub(crate) dispatch: Notify,
 }
 
-impl Vitals {
+impl Activity {
     /// Those of an endpoint that became known at `now`: its silence counts from there.
     #[must_use]
     pub fn new(now: Time) -> Self {
@@ -156,24 +156,24 @@ impl Vitals {
     }
 }
 
-/// The beat of one stream: remembers its last byte and reports to the endpoint's [`Vitals`].
+/// The beat of one stream: remembers its last byte and reports to the endpoint's [`Activity`].
 #[derive(Clone, Copy, Debug)]
-pub struct Pulse {
+pub struct StreamActivity {
     last: Time,
 }
 
-impl Pulse {
+impl StreamActivity {
     /// A stream whose first bytes came at `now`.
     #[must_use]
-    pub fn start(vitals: &Vitals, now: Time) -> Self {
-        vitals.on_bytes(now);
+    pub fn start(activity: &Activity, now: Time) -> Self {
+        activity.on_bytes(now);
         Self { last: now }
     }
 
     /// More bytes came.
-    pub fn beat(&mut self, vitals: &Vitals, now: Time) {
-        vitals.on_gap(now.since(self.last));
-        vitals.on_bytes(now);
+    pub fn beat(&mut self, activity: &Activity, now: Time) {
+        activity.on_gap(now.since(self.last));
+        activity.on_bytes(now);
         self.last = now;
     }
 
@@ -183,10 +183,10 @@ impl Pulse {
         self.last
     }
 
-    /// [`Vitals::silent`] for this stream.
+    /// [`Activity::silent`] for this stream.
     #[must_use]
-    pub fn silent(&self, vitals: &Vitals, now: Time, timeouts: &Timeouts) -> bool {
-        vitals.silent(now, self.last, timeouts)
+    pub fn silent(&self, activity: &Activity, now: Time, timeouts: &Timeouts) -> bool {
+        activity.silent(now, self.last, timeouts)
     }
 }
 

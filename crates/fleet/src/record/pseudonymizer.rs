@@ -10,11 +10,11 @@ use pointsman_core::{BlockHash, RequestFacts};
 /// A keyed permutation of 64-bit numbers: a Feistel network of four rounds (Luby and Rackoff 1988) over SipHash. The
 /// key is drawn for each file and kept nowhere, so that a log cannot be searched for a known prompt.
 #[derive(Debug)]
-pub(crate) struct Scramble {
+pub(crate) struct Pseudonymizer {
     key: RandomState,
 }
 
-impl Scramble {
+impl Pseudonymizer {
     pub(super) fn new() -> Self {
         Self { key: RandomState::new() }
     }
@@ -43,14 +43,14 @@ mod tests {
 
     #[test]
     fn equal_hashes_stay_equal_and_different_ones_different() {
-        let scramble = Scramble::new();
-        let seen: BTreeSet<_> = (0..10_000).map(|hash| scramble.apply(BlockHash(hash))).collect();
+        let pseudonymizer = Pseudonymizer::new();
+        let seen: BTreeSet<_> = (0..10_000).map(|hash| pseudonymizer.apply(BlockHash(hash))).collect();
         assert_eq!(seen.len(), 10_000);
-        assert_eq!(scramble.apply(BlockHash(7)), scramble.apply(BlockHash(7)));
+        assert_eq!(pseudonymizer.apply(BlockHash(7)), pseudonymizer.apply(BlockHash(7)));
     }
 
     #[test]
     fn each_file_has_its_own_key() {
-        assert_ne!(Scramble::new().apply(BlockHash(7)), Scramble::new().apply(BlockHash(7)));
+        assert_ne!(Pseudonymizer::new().apply(BlockHash(7)), Pseudonymizer::new().apply(BlockHash(7)));
     }
 }

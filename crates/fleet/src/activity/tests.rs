@@ -20,14 +20,14 @@ const CASE: Case = Case { gaps: None, endpoint_byte: 100, failed_probes: 0, sinc
 
 #[track_caller]
 fn check(case: &Case, silent: bool, suspect: bool) {
-    let vitals = Vitals::default();
+    let activity = Activity::default();
     if let Some(gap) = case.gaps {
-        (0..200).for_each(|_| vitals.on_gap(gap));
+        (0..200).for_each(|_| activity.on_gap(gap));
     }
-    vitals.on_bytes(at(case.endpoint_byte));
-    (0..case.failed_probes).for_each(|_| vitals.probed(false));
-    assert_eq!(vitals.silent(at(case.now), at(case.since), &Timeouts::default()), silent);
-    assert_eq!(vitals.wants_probe(), suspect);
+    activity.on_bytes(at(case.endpoint_byte));
+    (0..case.failed_probes).for_each(|_| activity.probed(false));
+    assert_eq!(activity.silent(at(case.now), at(case.since), &Timeouts::default()), silent);
+    assert_eq!(activity.wants_probe(), suspect);
 }
 
 #[test]
@@ -72,26 +72,26 @@ fn the_hard_limit_caps_the_patience_with_slow_endpoints() {
 
 #[test]
 fn an_answered_probe_clears_suspicion() {
-    let vitals = Vitals::default();
-    vitals.suspect();
-    vitals.probed(false);
-    assert!(vitals.wants_probe());
-    vitals.probed(true);
-    assert!(!vitals.wants_probe());
-    assert_eq!(vitals.failed_probes(), 0);
+    let activity = Activity::default();
+    activity.suspect();
+    activity.probed(false);
+    assert!(activity.wants_probe());
+    activity.probed(true);
+    assert!(!activity.wants_probe());
+    assert_eq!(activity.failed_probes(), 0);
 }
 
 #[test]
 fn a_pulse_reports_the_gaps_between_its_own_bytes() {
-    let vitals = Vitals::default();
-    let mut pulse = Pulse::start(&vitals, at(1));
+    let activity = Activity::default();
+    let mut pulse = StreamActivity::start(&activity, at(1));
     for second in 2..=200 {
-        pulse.beat(&vitals, at(second));
+        pulse.beat(&activity, at(second));
     }
-    assert_eq!(vitals.last_byte(), at(200));
+    assert_eq!(activity.last_byte(), at(200));
     assert!(
-        vitals.p99_gap().is_some_and(|gap| gap >= Duration::from_secs(1) && gap < Duration::from_secs(2))
+        activity.p99_gap().is_some_and(|gap| gap >= Duration::from_secs(1) && gap < Duration::from_secs(2))
     );
-    assert!(!pulse.silent(&vitals, at(229), &Timeouts::default()));
-    assert!(pulse.silent(&vitals, at(230), &Timeouts::default()));
+    assert!(!pulse.silent(&activity, at(229), &Timeouts::default()));
+    assert!(pulse.silent(&activity, at(230), &Timeouts::default()));
 }

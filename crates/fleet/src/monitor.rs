@@ -10,13 +10,13 @@ use arc_swap::ArcSwap;
 use pointsman_core::PaceBounds;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::endpoint::Endpoint;
-use crate::machine::Machine;
+use crate::endpoint::PoolEndpoint;
+use crate::scheduler::SchedulerHandle;
 use crate::tasks::Tasks;
 
 /// How engines are asked for their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeeperSettings {
+pub struct MonitorSettings {
     /// The shortest interval between two scrapes of an endpoint: when it is busy. A page costs more than a request, and in
     /// between the core corrects the last reading by its own dispatches.
     pub scrape_shortest: Duration,
@@ -34,7 +34,7 @@ pub struct KeeperSettings {
     pub models_every: Duration,
 }
 
-impl Default for KeeperSettings {
+impl Default for MonitorSettings {
     fn default() -> Self {
         let PaceBounds { shortest, longest } = PaceBounds::default();
         Self {
@@ -51,42 +51,42 @@ impl Default for KeeperSettings {
 
 /// The tasks of one endpoint; dropping it ends them.
 #[derive(Debug)]
-pub(crate) struct Keeper {
-    face: Arc<ArcSwap<Endpoint>>,
+pub(crate) struct Monitor {
+    pool_endpoint: Arc<ArcSwap<PoolEndpoint>>,
     _stop: DropGuard,
 }
 
 /// What each of the tasks has.
 #[derive(Clone, Debug)]
-struct Post {
-    face: Arc<ArcSwap<Endpoint>>,
-    machine: Arc<Machine>,
-    settings: KeeperSettings,
+struct MonitorContext {
+    pool_endpoint: Arc<ArcSwap<PoolEndpoint>>,
+    scheduler: Arc<SchedulerHandle>,
+    settings: MonitorSettings,
     tasks: Tasks,
 }
 
-impl Keeper {
+impl Monitor {
     pub(crate) fn start(
         tasks: &Tasks,
-        settings: &KeeperSettings,
-        machine: &Arc<Machine>,
-        face: Arc<Endpoint>,
+        settings: &MonitorSettings,
+        scheduler: &Arc<SchedulerHandle>,
+        pool_endpoint: Arc<PoolEndpoint>,
     ) -> Self {
-        let face = Arc::new(ArcSwap::new(face));
-        let post = Post {
-            face: Arc::clone(&face),
-            machine: Arc::clone(machine),
+        let pool_endpoint = Arc::new(ArcSwap::new(pool_endpoint));
+        let post = MonitorContext {
+            pool_endpoint: Arc::clone(&pool_endpoint),
+            scheduler: Arc::clone(scheduler),
             settings: settings.clone(),
             tasks: tasks.clone(),
         };
         let stop: CancellationToken = tasks.token();
         tasks.spawn(stop.clone(), probe::run(post.clone()));
         tasks.spawn(stop.clone(), watch::run(post));
-        Self { face, _stop: stop.drop_guard() }
+        Self { pool_endpoint, _stop: stop.drop_guard() }
     }
 
     /// The endpoint's settings changed, or another of its pools comes first.
-    pub(crate) fn turn_to(&self, face: Arc<Endpoint>) {
-        self.face.store(face);
+    pub(crate) fn turn_to(&self, pool_endpoint: Arc<PoolEndpoint>) {
+        self.pool_endpoint.store(pool_endpoint);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Pool;
+use super::Scheduler;
 use crate::endpoints::{Endpoint, Life};
 use crate::ids::{EndpointId, RequestId};
 
@@ -43,7 +43,7 @@ struct Sums {
     prefilling_tokens: u64,
 }
 
-impl Pool {
+impl Scheduler {
     fn check_prefix_index(&self) -> Result<(), InvariantBroken> {
         let holders: Vec<_> =
             self.endpoints.all().iter().filter_map(|endpoint| endpoint.cache.holder).collect();
@@ -133,7 +133,7 @@ impl Pool {
 
     /// Policies remember requests only where they are.
     fn check_memory(&self) -> Result<(), InvariantBroken> {
-        for (request, endpoint) in self.policies.iter().flat_map(|state| state.memory.requests()) {
+        for (request, endpoint) in self.pools.iter().flat_map(|state| state.memory.requests()) {
             let placed = self.requests.get(&request).and_then(|request| request.placed);
             if placed.is_none_or(|placed| placed.endpoint != endpoint) {
                 return Err(InvariantBroken::Remembered(request, endpoint));

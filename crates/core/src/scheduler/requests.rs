@@ -1,13 +1,13 @@
 //! Events about requests.
 
-use super::Pool;
+use super::Scheduler;
 use super::endpoints::announce;
 use crate::adapters::Residency;
 use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
 use crate::rates::{DecodeMeasurement, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-use crate::requests::{PaceMark, Placed, Request};
+use crate::requests::{PaceMark, Request, Reservation};
 use crate::saturation;
 use crate::time::{Time, seconds};
 
@@ -16,7 +16,7 @@ const SHORTEST_STRETCH: f64 = 0.02;
 /// A stretch longer than this was no decoding but a stall.
 const LONGEST_STRETCH: f64 = 30.0;
 
-impl Pool {
+impl Scheduler {
     /// A number that is in use already is passed over.
     pub(super) fn arrived(
         &mut self,
@@ -28,12 +28,12 @@ impl Pool {
         if self.requests.contains_key(&id) {
             return;
         }
-        let state = self.policy(facts.policy);
+        let state = self.pool_mut(facts.pool);
         state.repeats.arrived(now);
         let limits = state.policy.saturation;
-        if facts.sheddable() && saturation::pool_saturated(&self.endpoints, facts.policy, &limits, now) {
+        if facts.sheddable() && saturation::pool_saturated(&self.endpoints, facts.pool, &limits, now) {
             let prices = self.rates.prices(now);
-            let retry_after = saturation::retry_after(&self.endpoints, facts.policy, &limits, &prices);
+            let retry_after = saturation::retry_after(&self.endpoints, facts.pool, &limits, &prices);
             effects.push(Effect::Reject { request: id, rejection: Rejection::Saturated { retry_after } });
             return;
         }
@@ -92,7 +92,7 @@ impl Pool {
     }
 
     /// The pace of a stream since the last sight of it; whether that was worth a measurement.
-    fn learn_pace(&mut self, now: Time, placed: &Placed, output_tokens: u32) -> bool {
+    fn learn_pace(&mut self, now: Time, placed: &Reservation, output_tokens: u32) -> bool {
         let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return false };
         let mark = placed.pace;
         let new = output_tokens.saturating_sub(mark.output);
@@ -135,7 +135,7 @@ impl Pool {
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
-        let state = self.policy(request.facts.policy);
+        let state = self.pool_mut(request.facts.pool);
         let budget = state.policy.retry_budget;
         if request.attempts < budget.max_attempts && state.repeats.take(now, &budget) {
             self.place(now, id, request, effects);
@@ -165,7 +165,7 @@ impl Pool {
         let mut placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));
         self.endpoints.all_mut()[index].begin(id, &placed);
         placed.held = self.hold_prefix(index, &facts);
-        let state = self.policy(facts.policy);
+        let state = self.pool_mut(facts.pool);
         state.memory.begin(&state.policy.placement, id, to, &facts);
         if let Some(request) = self.requests.get_mut(&id) {
             request.placed = Some(placed);
@@ -209,7 +209,7 @@ impl Pool {
     }
 
     /// Output length always; speed where the reply came as a whole and so said nothing before.
-    fn learn_from_reply(&mut self, now: Time, facts: &RequestFacts, placed: &Placed, usage: Usage) {
+    fn learn_from_reply(&mut self, now: Time, facts: &RequestFacts, placed: &Reservation, usage: Usage) {
         let seen = (placed.pace.output > 0).then_some(placed.pace.output);
         let output = usage.output_tokens.or(seen);
         if let Some(output) = output.filter(|output| *output > 0) {
@@ -227,7 +227,7 @@ impl Pool {
             seconds: seconds(now.since(placed.dispatched)),
             prompt: tokens(placed.ahead) + f64::from(prompt),
             output: f64::from(output.unwrap_or(0)),
-            requests: f64::midpoint(f64::from(placed.company), f64::from(endpoint.in_flight)),
+            requests: f64::midpoint(f64::from(placed.in_flight_at_dispatch), f64::from(endpoint.in_flight)),
             context: tokens(endpoint.context),
         };
         self.rates.replied(now, &mut endpoint.speed, measured);
@@ -265,12 +265,12 @@ impl Pool {
         &mut self,
         now: Time,
         id: RequestId,
-        placed: Option<Placed>,
+        placed: Option<Reservation>,
         (facts, output): (&RequestFacts, Option<u32>),
         effects: &mut Vec<Effect>,
     ) {
         let Some(placed) = placed else { return };
-        for state in &mut self.policies {
+        for state in &mut self.pools {
             state.memory.end(id);
         }
         let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };

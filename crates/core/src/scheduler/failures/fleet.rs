@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::super::Pool;
+use super::super::Scheduler;
 use crate::endpoint::{EndpointSpec, LoadReport};
 use crate::event::{Effect, Event};
-use crate::ids::{BlockHash, EndpointId, PolicyId, PolicySet, RequestId};
+use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
 use crate::placement::Failure;
-use crate::pool::PoolConfig;
 use crate::request::{Completion, RequestFacts, Usage};
 use crate::rng::Rng;
+use crate::scheduler::SchedulerConfig;
 use crate::time::{Time, seconds};
 
 /// Prompt tokens in one step.
@@ -97,7 +97,7 @@ impl Engine {
 }
 
 pub(super) struct Fleet {
-    pub(super) routers: Vec<Pool>,
+    pub(super) routers: Vec<Scheduler>,
     engines: Vec<Engine>,
     now: Time,
     effects: Vec<Effect>,
@@ -123,11 +123,12 @@ impl Fleet {
             done: Vec::new(),
         };
         for router in 0..routers {
-            let mut pool = Pool::new(PoolConfig { seed: u64::try_from(router).unwrap(), decisions: false });
-            pool.policy(PolicyId(0)).memory.failure = failure;
+            let mut pool =
+                Scheduler::new(SchedulerConfig { seed: u64::try_from(router).unwrap(), decisions: false });
+            pool.pool_mut(PoolId(0)).memory.failure = failure;
             fleet.routers.push(pool);
             for endpoint in 0..u32::try_from(slowness.len()).unwrap() {
-                let spec = EndpointSpec { policies: PolicySet::of(PolicyId(0)) };
+                let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
                 fleet.tell(router, Event::EndpointUp { endpoint: EndpointId(endpoint), spec });
             }
         }

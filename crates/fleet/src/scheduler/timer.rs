@@ -1,4 +1,4 @@
-//! The timer of a state machine: the times it asked for, and the task that waits for them.
+//! The timer of a state scheduler: the times it asked for, and the task that waits for them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use pointsman_core::Time;
 use tokio::sync::Notify;
 
-use super::Machine;
+use super::SchedulerHandle;
 use crate::clock::Clock;
 
-/// The times at which a state machine wants to be woken. Asking twice is the same as asking once.
+/// The times at which a state scheduler wants to be woken. Asking twice is the same as asking once.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     due: Mutex<BTreeSet<Time>>,
@@ -38,9 +38,9 @@ impl Timer {
         !std::mem::replace(&mut *due, later).is_empty()
     }
 
-    /// Wakes the machine when it asked to be, for as long as it exists.
-    pub(crate) async fn run(self: Arc<Self>, machine: Weak<Machine>, clock: Clock) {
-        while machine.strong_count() > 0 {
+    /// Wakes the scheduler when it asked to be, for as long as it exists.
+    pub(crate) async fn run(self: Arc<Self>, scheduler: Weak<SchedulerHandle>, clock: Clock) {
+        while scheduler.strong_count() > 0 {
             match self.next() {
                 Some(time) => {
                     tokio::select! {
@@ -51,14 +51,14 @@ impl Timer {
                 None => self.changed.notified().await,
             }
             if self.take(clock.now()) {
-                let Some(machine) = machine.upgrade() else { return };
-                machine.wake();
+                let Some(scheduler) = scheduler.upgrade() else { return };
+                scheduler.wake();
             }
         }
     }
 }
 
-impl Drop for Machine {
+impl Drop for SchedulerHandle {
     fn drop(&mut self) {
         self.timer.changed.notify_one();
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use pointsman_core::{Decision, Effect, EndpointId, Event, Fallbacks, Rejection, RequestId};
 
-use super::{Deliveries, Inner, Machine, Own};
+use super::{Deliveries, Inner, Own, SchedulerHandle};
 use crate::ticket::{Answer, Placed};
 
 type Reply = Result<(EndpointId, Fallbacks, Option<Arc<Decision>>), Rejection>;
 
-impl Machine {
+impl SchedulerHandle {
     /// Feeds one event to the core and sorts its effects; returns the answer to the event's own request.
     pub(super) fn step(
         self: &Arc<Self>,
@@ -71,10 +71,10 @@ impl Machine {
                 None
             }
             Effect::HealthChanged { endpoint, health } => {
-                for (position, face) in inner.faces(endpoint).enumerate() {
-                    // Pools that share an endpoint share its vitals: the first one hears the news for all.
-                    let news = crate::health::note(&face.vitals, health) && position == 0;
-                    deliveries.health.push((face, health, news));
+                for (position, pool_endpoint) in inner.pool_endpoints(endpoint).enumerate() {
+                    // Pools that share an endpoint share its activity: the first one hears the news for all.
+                    let news = crate::health::note(&pool_endpoint.activity, health) && position == 0;
+                    deliveries.health.push((pool_endpoint, health, news));
                 }
                 None
             }
@@ -92,10 +92,10 @@ impl Machine {
         own: Option<Own>,
         deliveries: &mut Deliveries,
     ) -> Option<Answer> {
-        let (asker, since, channel) = match own {
-            Some(own) if own.asker.request == request => (own.asker, own.since, None),
+        let (caller, since, channel) = match own {
+            Some(own) if own.caller.request == request => (own.caller, own.since, None),
             Some(_) | None => match inner.held.remove(&request) {
-                Some(held) => (held.asker, held.since, Some(held.answer)),
+                Some(held) => (held.caller, held.since, Some(held.answer)),
                 None => {
                     inner.orphans.extend(reply.is_ok().then_some(request));
                     return None;
@@ -104,12 +104,12 @@ impl Machine {
         };
         let answer = match reply {
             // The client asked for no limit, and is not told of one.
-            Err(Rejection::EmptySubset) if asker.narrowed => Err(Rejection::NoReadyEndpoint),
+            Err(Rejection::EmptySubset) if caller.narrowed => Err(Rejection::NoReadyEndpoint),
             Err(rejection) => Err(rejection),
-            Ok((endpoint, fallbacks, decision)) => match inner.member(asker.policy, endpoint) {
+            Ok((endpoint, fallbacks, decision)) => match inner.member(caller.pool, endpoint) {
                 Some(endpoint) => {
                     endpoint.pool.decided(self.clock.now().since(since));
-                    Ok(Placed::new(Arc::clone(self), asker, endpoint, fallbacks, decision))
+                    Ok(Placed::new(Arc::clone(self), caller, endpoint, fallbacks, decision))
                 }
                 None => {
                     inner.orphans.push(request);

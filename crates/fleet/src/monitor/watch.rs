@@ -8,9 +8,9 @@ use pointsman_config::EngineKind;
 use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
-use super::Post;
+use super::MonitorContext;
 use crate::client::{AskError, Client};
-use crate::endpoint::Endpoint;
+use crate::endpoint::PoolEndpoint;
 use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
 
@@ -18,17 +18,17 @@ const MODELS_PATH: &str = "/v1/models";
 /// A thousand models with all that vLLM says of each.
 const MODELS_LIMIT: usize = 1 << 20;
 
-pub(super) async fn run(post: Post) {
-    let vitals = Arc::clone(&post.face.load().vitals);
+pub(super) async fn run(post: MonitorContext) {
+    let activity = Arc::clone(&post.pool_endpoint.load().activity);
     let settings = &post.settings;
     let bounds = PaceBounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
-    let mut pace = ScrapePace::new(bounds, u64::from(post.face.load().id.0));
+    let mut pace = ScrapePace::new(bounds, u64::from(post.pool_endpoint.load().id.0));
     let mut client = Client::new(post.tasks.clone());
     let mut scraper = Scraper::default();
     let mut last = Instant::now();
     let mut models_due = last;
     loop {
-        let endpoint = post.face.load_full();
+        let endpoint = post.pool_endpoint.load_full();
         let leave = post.tasks.leave_to_ask().await;
         let failing = scraper.failures > 0;
         scraper.scrape(&post, &endpoint, &mut client).await;
@@ -39,23 +39,23 @@ pub(super) async fn run(post: Post) {
             models_due = Instant::now() + settings.models_every;
         }
         drop(leave);
-        let pause = pace.next_pause(vitals.dispatched(), vitals.in_flight(), last.elapsed());
+        let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
         last = Instant::now();
         rest(&post, &endpoint, pause).await;
     }
 }
 
 /// Pauses, but not longer than the shortest interval once a request is sent to an endpoint that was idle.
-async fn rest(post: &Post, endpoint: &Endpoint, pause: Duration) {
+async fn rest(post: &MonitorContext, endpoint: &PoolEndpoint, pause: Duration) {
     let shortest = post.settings.scrape_shortest;
     if pause <= shortest * 2 {
         tokio::time::sleep(pause).await;
         return;
     }
-    endpoint.vitals.announce_next_dispatch();
+    endpoint.activity.announce_next_dispatch();
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
-        () = endpoint.vitals.dispatch.notified() => tokio::time::sleep(shortest).await,
+        () = endpoint.activity.dispatch.notified() => tokio::time::sleep(shortest).await,
     }
 }
 
@@ -71,7 +71,7 @@ struct Scraper {
 }
 
 impl Scraper {
-    async fn scrape(&mut self, post: &Post, endpoint: &Arc<Endpoint>, client: &mut Client) {
+    async fn scrape(&mut self, post: &MonitorContext, endpoint: &Arc<PoolEndpoint>, client: &mut Client) {
         let result = self.read(post, endpoint, client).await;
         endpoint.series.scraped(result.is_ok());
         match result {
@@ -83,9 +83,9 @@ impl Scraper {
                 }
                 // An engine that answers nobody any more is found out by probes, before its streams time out.
                 if matches!(error, AskError::TimedOut | AskError::Connect(_))
-                    && endpoint.vitals.in_flight() > 0
+                    && endpoint.activity.in_flight() > 0
                 {
-                    endpoint.vitals.suspect();
+                    endpoint.activity.suspect();
                 }
             }
         }
@@ -93,8 +93,8 @@ impl Scraper {
 
     async fn read(
         &mut self,
-        post: &Post,
-        endpoint: &Arc<Endpoint>,
+        post: &MonitorContext,
+        endpoint: &Arc<PoolEndpoint>,
         client: &mut Client,
     ) -> Result<(), AskError> {
         let engine = endpoint.address.engine.or(self.detected);
@@ -103,7 +103,7 @@ impl Scraper {
             None if self.try_second => SECOND_PATH,
             None => FIRST_PATH,
         };
-        let taken = post.machine.clock.now();
+        let taken = post.scheduler.clock.now();
         let mut extractor = Extractor::new(engine);
         let take = |piece: &[u8]| {
             extractor.feed(piece);
@@ -115,7 +115,7 @@ impl Scraper {
         let report = extractor.finish(taken);
         match (answer, report) {
             (Ok(()), Some(report)) => {
-                post.machine.tell(Event::Load { endpoint: endpoint.id, report });
+                post.scheduler.tell(Event::Load { endpoint: endpoint.id, report });
                 Ok(())
             }
             (Ok(()), None) => {
@@ -138,7 +138,7 @@ impl Scraper {
     }
 }
 
-async fn ask_models(post: &Post, endpoint: &Endpoint, client: &mut Client) {
+async fn ask_models(post: &MonitorContext, endpoint: &PoolEndpoint, client: &mut Client) {
     let mut body = Vec::new();
     let take = |piece: &[u8]| {
         body.extend_from_slice(piece);
@@ -153,9 +153,9 @@ async fn ask_models(post: &Post, endpoint: &Endpoint, client: &mut Client) {
             if known {
                 return;
             }
-            post.machine.served_changed(endpoint.id);
+            post.scheduler.served_changed(endpoint.id);
             if !adapters.is_empty() {
-                post.machine.tell(Event::AdaptersDeclared { adapters });
+                post.scheduler.tell(Event::AdaptersDeclared { adapters });
             }
         }
         Err(error) => tracing::debug!(endpoint = endpoint.authority(), %error, "models cannot be read"),

@@ -1,13 +1,13 @@
 //! What the endpoints' prefix caches hold: asked before each decision, told by dispatches, ends and reports.
 
-use super::Pool;
+use super::Scheduler;
 use super::place::whole;
 use crate::endpoint::EngineTotals;
 use crate::endpoints::Life;
 use crate::ids::RequestId;
 use crate::prefix::{Agreement, BUDGET, Holder, Inserted, PrefixIndex, Tick};
 use crate::request::{RequestFacts, Usage};
-use crate::requests::{Placed, Request};
+use crate::requests::{Request, Reservation};
 
 /// Holds of endpoints that left which are removed per request.
 const SWEPT: usize = 32;
@@ -95,7 +95,7 @@ fn has_blocks(facts: &RequestFacts) -> bool {
     !facts.blocks.is_empty() && facts.block_tokens > 0
 }
 
-impl Pool {
+impl Scheduler {
     /// Finds how much of the prompt each endpoint is held to have cached: one walk for all of them.
     pub(super) fn match_prefix(&mut self, request: RequestId, facts: &RequestFacts) {
         let endpoints = self.endpoints.all();
@@ -175,7 +175,7 @@ impl Pool {
 
     /// The request ended, or left the endpoint. What it used becomes free from the end to the start: first its answer
     /// and what filled no block, then its prompt.
-    pub(super) fn release_prefix(&mut self, placed: &Placed, facts: &RequestFacts, output: Option<u32>) {
+    pub(super) fn release_prefix(&mut self, placed: &Reservation, facts: &RequestFacts, output: Option<u32>) {
         let Some(at) = self.endpoints.index(placed.endpoint) else { return };
         let endpoint = &mut self.endpoints.all_mut()[at];
         let prefixes = &mut self.prefixes;
@@ -218,7 +218,7 @@ impl Pool {
     }
 
     /// An answer that came to its end, as the engine counted it.
-    pub(super) fn compare_cached(&mut self, placed: &Placed, facts: &RequestFacts, usage: &Usage) {
+    pub(super) fn compare_cached(&mut self, placed: &Reservation, facts: &RequestFacts, usage: &Usage) {
         let (Some(held), Some(cached)) = (placed.held, usage.cached_tokens) else { return };
         let prompt = usage.prompt_tokens.unwrap_or(facts.prompt_tokens);
         if prompt == 0 || facts.prompt_tokens == 0 {

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::endpoints::announce;
-use super::{PolicyState, Pool};
+use super::{PoolState, Scheduler};
 use crate::adapters::Residency;
 use crate::decision;
 use crate::endpoints::Endpoint;
 use crate::event::{Effect, Fallbacks};
-use crate::health::Standing;
+use crate::health::Availability;
 use crate::ids::{EndpointId, ModelKey, RequestId};
 use crate::placement::{self, Candidate, Ties, View};
-use crate::policy::Policy;
+use crate::policy::PoolPolicy;
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
-use crate::requests::{PaceMark, Placed, Request};
+use crate::requests::{PaceMark, Request, Reservation};
 use crate::saturation;
 use crate::time::{Time, seconds};
 
@@ -35,7 +35,7 @@ const PER_ARRIVAL: f64 = 0.02;
 /// Seconds; longer than any back-off.
 const TRIED_ALREADY: f64 = 1e6;
 
-impl Pool {
+impl Scheduler {
     /// Dispatches the request, or rejects it.
     pub(super) fn place(
         &mut self,
@@ -59,7 +59,7 @@ impl Pool {
         let mut placed = self.reservation(now, &request.facts, endpoint, cached, &prices);
         self.rates.sent_with(placed.uncached);
         request.attempts += 1;
-        let state = self.policy(request.facts.policy);
+        let state = self.pool_mut(request.facts.pool);
         state.memory.chosen(&state.policy.placement, endpoint_id, placed.uncached);
         state.memory.begin(&state.policy.placement, id, endpoint_id, &request.facts);
         let endpoint = &mut self.endpoints.all_mut()[chosen.index];
@@ -85,11 +85,11 @@ impl Pool {
         endpoint: &Endpoint,
         cached: u32,
         prices: &Prices,
-    ) -> Placed {
+    ) -> Reservation {
         let adapter = self.adapter(facts);
         // Where output cannot be seen growing, half of what is expected is its mean over the request's life.
         let unseen = if facts.observes_tokens { 0 } else { whole(prices.output / 2.0) };
-        Placed {
+        Reservation {
             endpoint: endpoint.id,
             dispatched: now,
             uncached: facts.prompt_tokens - cached,
@@ -97,7 +97,7 @@ impl Pool {
             context: u64::from(facts.prompt_tokens) + u64::from(unseen),
             prefilling: facts.observes_tokens,
             ahead: endpoint.prefill.tokens(),
-            company: endpoint.in_flight + 1,
+            in_flight_at_dispatch: endpoint.in_flight + 1,
             adapter,
             residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
             held: None,
@@ -112,13 +112,13 @@ impl Pool {
 
     fn choose(&mut self, now: Time, request: &Request, prices: &Prices) -> Result<Chosen, Rejection> {
         let facts = &request.facts;
-        let policy = self.policy_index(facts.policy);
+        let pool = self.pool_index(facts.pool);
         let among = self.gather(now, request, prices).ok_or(match facts.subset {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
         })?;
         if among == Among::Fresh && facts.subset.is_none() {
-            self.observe_prefill(policy);
+            self.observe_prefill(pool);
         }
         let view = View {
             endpoints: self.endpoints.all(),
@@ -126,18 +126,18 @@ impl Pool {
             facts,
             cached: &self.cached,
             reuse: self.prefixes.reuse(),
-            prefill_busy: self.policies[policy].prefill_busy,
+            prefill_busy: self.pools[pool].prefill_busy,
             adapter: self.adapter(facts),
         };
-        let PolicyState { policy: Policy { placement, saturation, .. }, memory, .. } =
-            &mut self.policies[policy];
+        let PoolState { policy: PoolPolicy { placement, saturation, .. }, memory, .. } =
+            &mut self.pools[pool];
         let weighed = if among == Among::LastResort {
             Ok(weigh_last_resort(now, view.endpoints, &request.failed, &mut self.candidates))
         } else {
             placement::weigh(placement, &view, memory, &mut self.rng, &mut self.candidates)
         };
         let Ok(weighed) = weighed else {
-            let retry_after = saturation::retry_after(&self.endpoints, facts.policy, saturation, prices);
+            let retry_after = saturation::retry_after(&self.endpoints, facts.pool, saturation, prices);
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
@@ -154,12 +154,12 @@ impl Pool {
     }
 
     /// Takes in how many of the candidates prefill as the request comes.
-    fn observe_prefill(&mut self, policy: usize) {
+    fn observe_prefill(&mut self, pool: usize) {
         let endpoints = self.endpoints.all();
         let prefills = |candidate: &&Candidate| endpoints[candidate.index].prefill.len() > 0;
         let share =
             self.candidates.iter().filter(prefills).count() as f64 / self.candidates.len().max(1) as f64;
-        let mean = &mut self.policies[policy].prefill_busy;
+        let mean = &mut self.pools[pool].prefill_busy;
         *mean += PER_ARRIVAL * (share - *mean);
     }
 
@@ -209,12 +209,12 @@ fn candidate(
     index: usize,
     endpoint: &mut Endpoint,
 ) -> Option<Candidate> {
-    if !endpoint.spec.policies.contains(request.facts.policy) {
+    if !endpoint.spec.pools.contains(request.facts.pool) {
         return None;
     }
-    let ready = match endpoint.standing(now)? {
-        Standing::Ready | Standing::TrialDue => true,
-        Standing::Out(_) => false,
+    let ready = match endpoint.availability(now)? {
+        Availability::Ready | Availability::TrialDue => true,
+        Availability::Out(_) => false,
     };
     let wanted = match among {
         Among::Fresh => ready && !request.failed.contains(&endpoint.id),
@@ -240,9 +240,9 @@ fn weigh_last_resort(
 ) -> usize {
     for candidate in candidates.iter_mut() {
         let endpoint = &endpoints[candidate.index];
-        let wait = match endpoint.standing(now) {
-            Some(Standing::Out(until)) => seconds(until.since(now)),
-            Some(Standing::Ready | Standing::TrialDue) | None => 0.0,
+        let wait = match endpoint.availability(now) {
+            Some(Availability::Out(until)) => seconds(until.since(now)),
+            Some(Availability::Ready | Availability::TrialDue) | None => 0.0,
         };
         let again = if failed.contains(&endpoint.id) { TRIED_ALREADY } else { 0.0 };
         candidate.cost = wait + again;

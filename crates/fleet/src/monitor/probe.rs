@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pointsman_core::{Event, Rng};
 
-use super::Post;
+use super::MonitorContext;
 use crate::client::Client;
 
 const PATH: &str = "/health";
@@ -13,26 +13,26 @@ const PATH: &str = "/health";
 const LIMIT: usize = 64 << 10;
 
 /// Waits for a reason to probe, and probes until there is none.
-pub(super) async fn run(post: Post) {
-    let vitals = Arc::clone(&post.face.load().vitals);
+pub(super) async fn run(post: MonitorContext) {
+    let activity = Arc::clone(&post.pool_endpoint.load().activity);
     let mut client = Client::new(post.tasks.clone());
-    let mut rng = Rng::seeded(u64::from(post.face.load().id.0));
+    let mut rng = Rng::seeded(u64::from(post.pool_endpoint.load().id.0));
     loop {
-        while !vitals.wants_probe() {
-            vitals.attention.notified().await;
+        while !activity.wants_probe() {
+            activity.attention.notified().await;
         }
         let healthy = probe(&post, &mut client).await;
-        vitals.probed(healthy);
-        let endpoint = post.face.load().id;
-        post.machine.tell(Event::Probed { endpoint, healthy });
+        activity.probed(healthy);
+        let endpoint = post.pool_endpoint.load().id;
+        post.scheduler.tell(Event::Probed { endpoint, healthy });
         // Within ±20 %, so that the endpoints of a failed node are not probed in step.
         let draw = u32::try_from(rng.below(401)).unwrap_or(200);
         tokio::time::sleep(post.settings.probe_every * (800 + draw) / 1000).await;
     }
 }
 
-async fn probe(post: &Post, client: &mut Client) -> bool {
-    let endpoint = post.face.load_full();
+async fn probe(post: &MonitorContext, client: &mut Client) -> bool {
+    let endpoint = post.pool_endpoint.load_full();
     let ignore = |_: &[u8]| ControlFlow::Continue(());
     match client.get(&endpoint, PATH, post.settings.probe_budget, LIMIT, ignore).await {
         Ok(()) => true,

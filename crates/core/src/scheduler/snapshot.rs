@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Pool;
+use super::Scheduler;
 use super::cache::Prefixes;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
 use crate::gauge::Gauge;
-use crate::ids::{EndpointId, ModelKey, PolicyId, PolicySet};
-use crate::policy::Policy;
+use crate::ids::{EndpointId, ModelKey, PoolId, PoolSet};
+use crate::policy::PoolPolicy;
 use crate::prefix::Cache;
 use crate::rates::{Factor, Prices, Source};
 use crate::saturation;
@@ -16,7 +16,7 @@ use crate::time::{Time, seconds};
 
 /// Everything the core holds, with ages in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PoolSnapshot {
+pub struct SchedulerSnapshot {
     /// Requests under way.
     pub requests: usize,
     /// Of those, the ones that still wait for an endpoint.
@@ -24,7 +24,7 @@ pub struct PoolSnapshot {
     /// What the endpoints share.
     pub fleet: FleetSnapshot,
     /// The InferencePools, in ascending order.
-    pub policies: Vec<PolicySnapshot>,
+    pub pools: Vec<PoolSnapshot>,
     /// The endpoints, in ascending order.
     pub endpoints: Vec<EndpointSnapshot>,
 }
@@ -48,11 +48,11 @@ pub struct FleetSnapshot {
 
 /// An InferencePool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PolicySnapshot {
+pub struct PoolSnapshot {
     /// Which.
-    pub id: PolicyId,
+    pub id: PoolId,
     /// Its policy.
-    pub policy: Policy,
+    pub policy: PoolPolicy,
     /// Its momentary state.
     pub gauges: PoolGauges,
 }
@@ -80,7 +80,7 @@ pub struct EndpointSnapshot {
     /// Which.
     pub endpoint: EndpointId,
     /// The InferencePools that select it.
-    pub policies: PolicySet,
+    pub pools: PoolSet,
     /// Its health.
     pub health: Health,
     /// Requests in flight there.
@@ -98,7 +98,7 @@ pub struct EndpointSnapshot {
     /// The latest reading of its gauges.
     pub reading: Option<ReadingSnapshot>,
     /// The most requests at which it was seen unsaturated.
-    pub carried_unsaturated: Option<u32>,
+    pub most_in_flight_unsaturated: Option<u32>,
     /// Adapter slots.
     pub adapter_slots: usize,
     /// Adapters held to be resident, most recently used last.
@@ -158,19 +158,19 @@ pub struct ReadingSnapshot {
     pub foreign: f64,
 }
 
-impl Pool {
+impl Scheduler {
     /// Everything the core holds at this moment.
     #[must_use]
-    pub fn snapshot(&self, now: Time) -> PoolSnapshot {
+    pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
         let prices = self.rates.prices(now);
         let endpoints =
             self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &prices, &self.prefixes));
-        let policies = self.policies.iter().map(|state| PolicySnapshot {
+        let pools = self.pools.iter().map(|state| PoolSnapshot {
             id: state.id,
             policy: state.policy.clone(),
             gauges: self.gauges(now, state.id),
         });
-        PoolSnapshot {
+        SchedulerSnapshot {
             requests: self.requests.len(),
             held: self.requests.values().filter(|request| request.attempts == 0).count(),
             fleet: FleetSnapshot {
@@ -181,29 +181,29 @@ impl Pool {
                 seconds_per_prompt_token: prices.per_prompt_token * prices.prefill,
                 adapter_load_seconds: prices.adapter_load,
             },
-            policies: policies.collect(),
+            pools: pools.collect(),
             endpoints: endpoints.collect(),
         }
     }
 
     /// The momentary state of an InferencePool.
     #[must_use]
-    pub fn gauges(&self, now: Time, policy: PolicyId) -> PoolGauges {
-        let known = self.policies.iter().find(|state| state.id == policy);
+    pub fn gauges(&self, now: Time, pool: PoolId) -> PoolGauges {
+        let known = self.pools.iter().find(|state| state.id == pool);
         let limits = known.map(|state| state.policy.saturation).unwrap_or_default();
         let (mut kv_use, mut waiting) = (Mean::default(), Mean::default());
-        for endpoint in self.endpoints.ready(policy) {
+        for endpoint in self.endpoints.ready(pool) {
             let report = endpoint.fresh_gauge(now).map(|gauge| &gauge.report);
             kv_use.add(report.and_then(|report| report.kv_use));
             waiting.add(report.and_then(|report| report.waiting).map(f64::from));
         }
-        let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.policies.contains(policy));
+        let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
-            ready_endpoints: self.ready_endpoints(policy),
+            ready_endpoints: self.ready_endpoints(pool),
             in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
             average_kv_use: kv_use.value(),
             average_waiting: waiting.value(),
-            saturated: saturation::pool_saturated(&self.endpoints, policy, &limits, now),
+            saturated: saturation::pool_saturated(&self.endpoints, pool, &limits, now),
             prefix_index_bytes: self.prefixes.index.bytes(),
         }
     }
@@ -217,7 +217,7 @@ fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> Endpoi
     let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
-        policies: endpoint.spec.policies,
+        pools: endpoint.spec.pools,
         health: endpoint.public_health(),
         in_flight: endpoint.in_flight,
         pending_tokens: endpoint.prefill.tokens(),
@@ -231,7 +231,7 @@ fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> Endpoi
         step_seconds: estimate(now, step, &endpoint.speed.decode, prices.slowness_of_decode(&endpoint.speed)),
         prefix_cache: prefix_cache(&endpoint.cache, prefixes),
         reading: endpoint.gauge.as_ref().map(|gauge| reading(now, gauge)),
-        carried_unsaturated: endpoint.carried,
+        most_in_flight_unsaturated: endpoint.most_unsaturated,
         adapter_slots: endpoint.adapters.capacity(),
         adapters: endpoint.adapters.resident().collect(),
     }

@@ -1,0 +1,155 @@
+use std::task::{Context, Poll, Waker};
+
+use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, Timeouts};
+use pointsman_core::{EndpointSpec, PoolPolicy, PoolSet};
+use pointsman_telemetry::{BuildInfo, Metrics};
+
+use super::*;
+use crate::connect::Connector;
+
+const POOL: PoolId = PoolId(0);
+const ENDPOINT: EndpointId = EndpointId(7);
+const HELD: RequestId = RequestId(1_000);
+
+fn endpoint() -> Arc<PoolEndpoint> {
+    let pool = Metrics::new(&BuildInfo { version: "0.0.0", commit: "" }).pool("default/a");
+    Arc::new(PoolEndpoint {
+        id: ENDPOINT,
+        address: EndpointAddress {
+            host: "127.0.0.1".into(),
+            port: 1,
+            protocol: AppProtocol::Http,
+            engine: None,
+        },
+        timeouts: Timeouts::default(),
+        activity: Arc::default(),
+        authority: "127.0.0.1:1".into(),
+        connector: Arc::new(Connector::new(&EngineAccess::default()).unwrap()),
+        series: pool.endpoint("127.0.0.1:1"),
+        pool,
+        served: Arc::default(),
+    })
+}
+
+fn scheduler() -> Arc<SchedulerHandle> {
+    let config = SchedulerConfig { seed: 1, decisions: false };
+    let scheduler = SchedulerHandle::new(0, config, Clock::start(), Arc::default(), None);
+    scheduler.tell(Event::PoolPolicyChanged { pool: POOL, policy: PoolPolicy::default() });
+    scheduler.set_members(POOL, vec![endpoint()]);
+    let spec = EndpointSpec { pools: PoolSet::of(POOL) };
+    scheduler.tell(Event::EndpointUp { endpoint: ENDPOINT, spec });
+    scheduler
+}
+
+/// A ticket that waits, as the core's holding a request leaves it.
+fn hold(scheduler: &Arc<SchedulerHandle>) -> Ticket {
+    let (sender, receiver) = oneshot::channel();
+    let caller = Caller { request: HELD, pool: POOL, narrowed: false };
+    let waiting = Waiting { caller, since: Time::ZERO, answer: sender };
+    scheduler.lock().held.insert(HELD, waiting);
+    Ticket::held(Held::new(Arc::clone(scheduler), HELD, receiver))
+}
+
+/// Has the core dispatch the held request now, as an event of somebody else's would.
+fn dispatch(scheduler: &Arc<SchedulerHandle>) {
+    scheduler.tell(Event::Arrived { request: HELD, facts: RequestFacts::unknown(POOL) });
+}
+
+fn in_flight(scheduler: &Arc<SchedulerHandle>) -> u32 {
+    scheduler.endpoints(POOL, &[ENDPOINT]).first().map_or(0, |endpoint| endpoint.activity.in_flight())
+}
+
+fn poll(future: std::pin::Pin<&mut impl Future<Output = Answer>>) -> Poll<Answer> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_held_request_gets_its_answer_later() {
+    let scheduler = scheduler();
+    let mut placed = std::pin::pin!(hold(&scheduler).placed());
+    assert!(poll(placed.as_mut()).is_pending());
+    dispatch(&scheduler);
+    let Poll::Ready(Ok(guard)) = poll(placed.as_mut()) else { panic!("no answer") };
+    assert_eq!((guard.request(), in_flight(&scheduler)), (HELD, 1));
+    drop(guard);
+    assert_eq!(in_flight(&scheduler), 0);
+}
+
+#[test]
+fn a_ticket_dropped_while_held_withdraws_its_request() {
+    let scheduler = scheduler();
+    let ticket = hold(&scheduler);
+    drop(ticket);
+    assert!(scheduler.lock().held.is_empty());
+    // The core dispatches it all the same, as if the two had crossed: it is given back at once.
+    dispatch(&scheduler);
+    assert_eq!(in_flight(&scheduler), 0);
+    assert!(scheduler.lock().orphans.is_empty());
+}
+
+#[test]
+fn a_ticket_dropped_with_its_answer_on_the_way_is_counted_out() {
+    let scheduler = scheduler();
+    let ticket = hold(&scheduler);
+    dispatch(&scheduler);
+    assert_eq!(in_flight(&scheduler), 1);
+    drop(ticket);
+    assert_eq!(in_flight(&scheduler), 0);
+}
+
+#[test]
+fn a_wait_that_is_broken_off_is_counted_out() {
+    let scheduler = scheduler();
+    {
+        let mut placed = std::pin::pin!(hold(&scheduler).placed());
+        assert!(poll(placed.as_mut()).is_pending());
+    }
+    assert!(scheduler.lock().held.is_empty());
+    assert_eq!(in_flight(&scheduler), 0);
+}
+
+#[test]
+fn a_leaving_endpoint_goes_with_its_last_request() {
+    let scheduler = scheduler();
+    let Some(Ok(_)) = scheduler.place(RequestFacts::unknown(POOL), false).answer() else {
+        panic!("not placed")
+    };
+    let ticket = scheduler.place(RequestFacts::unknown(POOL), false);
+    let Some(Ok(placed)) = ticket.answer() else { panic!("not placed") };
+    scheduler.retire(ENDPOINT, &placed.endpoint().activity);
+    assert_eq!(scheduler.endpoints(POOL, &[ENDPOINT]).len(), 1);
+    drop(ticket);
+    assert!(scheduler.endpoints(POOL, &[ENDPOINT]).is_empty());
+    assert!(scheduler.lock().leaving.is_empty());
+}
+
+#[test]
+fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
+    #[track_caller]
+    fn check(narrowed: bool, expected: Rejection) {
+        let scheduler = scheduler();
+        let subset = |id| Some([id].into());
+        let gone = RequestFacts { subset: subset(EndpointId(9)), ..RequestFacts::unknown(POOL) };
+        let Some(Err(found)) = scheduler
+            .place(gone, narrowed)
+            .answer()
+            .map(|answer| answer.as_ref().map(|_| ()).map_err(|it| *it))
+        else {
+            panic!("placed");
+        };
+        assert_eq!(found, expected);
+        let here = RequestFacts { subset: subset(ENDPOINT), ..RequestFacts::unknown(POOL) };
+        let Poll::Ready(Ok(placed)) = poll(std::pin::pin!(scheduler.place(here, narrowed).placed())) else {
+            panic!("not placed");
+        };
+        scheduler.retire(ENDPOINT, &placed.endpoint().activity.clone());
+        let Poll::Ready(Err(found)) =
+            poll(std::pin::pin!(placed.failed(FailureCause::Connect, true).placed()))
+        else {
+            panic!("placed again");
+        };
+        assert_eq!(found, expected);
+    }
+    check(true, Rejection::NoReadyEndpoint);
+    check(false, Rejection::EmptySubset);
+}
