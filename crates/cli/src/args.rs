@@ -107,7 +107,7 @@ pub(crate) struct GatewayArgs {
     /// How long streams may go on after SIGTERM
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,
-    /// Send traces to this OTLP/HTTP collector [env: OTEL_EXPORTER_OTLP_ENDPOINT and its companions]
+    /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
 }

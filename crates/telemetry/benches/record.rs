@@ -1,4 +1,4 @@
-//! What telemetry costs a request. Recording a finished one has a budget of 1 µs.
+//! Cost of telemetry per request; recording a finished one should take at most 1 µs.
 
 #![allow(missing_docs, reason = "a bench is run, not called")]
 

@@ -1,16 +1,18 @@
-//! Metric families, logs and traces: one home for every name under which Pointsman shows what it does.
+//! Metrics, logs and traces.
 //!
-//! Other crates hold handles ([`Metrics`], [`PoolSeries`], [`RequestSeries`], [`trace::Tracer`]) and report facts
-//! through them. They name no metric, label or attribute themselves, so what a dashboard may rely on stands in this
-//! crate alone.
+//! This crate defines every metric name, label, span attribute and field of the request log, so a dashboard's contract
+//! is readable in one place. Other crates hold handles ([`Metrics`], [`PoolSeries`], [`RequestSeries`],
+//! [`trace::Tracer`]) and report typed facts through them.
 //!
-//! What this crate must not know: pools' inner state, the gateway's HTTP, prompts.
+//! Must not know: the scheduler's state, the gateway's HTTP, prompts.
 
 pub mod logging;
 mod metrics;
+mod request_log;
 pub mod trace;
 
 pub use metrics::{
     BuildInfo, EndpointSample, EndpointSeries, Exposition, GatewaySample, Metrics, OTHER, Outcome,
     PoolSample, PoolSeries, RequestRecord, RequestSeries, Running, UNDECLARED,
 };
+pub use request_log::RequestLog;

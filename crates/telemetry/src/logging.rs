@@ -1,7 +1,8 @@
-//! Logs: one line per event on standard error, as text where a person reads along and as JSON elsewhere.
+//! Logs: one line per event on standard error, as text on a terminal and as JSON elsewhere.
 //!
-//! Prompt text is never in them: our own events carry the fields named here and nothing else of a request, and what
-//! libraries log of the bytes they handle (debug and trace) is left out whatever the filter says.
+//! Prompt text is never logged: of a request, our own events carry the fields of [`RequestLog`](crate::RequestLog) at
+//! most, and the debug and trace events of libraries, which may hold the bytes they handle, are dropped whatever the
+//! filter says.
 
 use std::io::IsTerminal as _;
 
@@ -13,56 +14,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
-use crate::metrics::RequestRecord;
-
-/// The names of log fields, for use as `{ field::POOL } = name`.
-pub mod field {
-    /// A pool's `namespace/name`.
-    pub const POOL: &str = "pool";
-    /// A public model name that the configuration declares.
-    pub const MODEL: &str = "model";
-    /// An endpoint's `host:port`.
-    pub const ENDPOINT: &str = "endpoint";
-    /// How a request ended.
-    pub const OUTCOME: &str = "outcome";
-    /// Why a request or an attempt failed, or was refused.
-    pub const REASON: &str = "reason";
-    /// The HTTP status sent to the client.
-    pub const STATUS: &str = "status";
-    /// End-to-end latency in milliseconds.
-    pub const E2E_MS: &str = "e2e_ms";
-    /// Time to the first token in milliseconds.
-    pub const TTFT_MS: &str = "ttft_ms";
-    /// Prompt tokens.
-    pub const INPUT_TOKENS: &str = "input_tokens";
-    /// Output tokens.
-    pub const OUTPUT_TOKENS: &str = "output_tokens";
-    /// The generation of the configuration.
-    pub const GENERATION: &str = "generation";
-    /// An error in words.
-    pub const ERROR: &str = "error";
-    /// A path of a file or directory.
-    pub const PATH: &str = "path";
-    /// The address a server listens on.
-    pub const LISTEN: &str = "listen";
-}
-
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// One line of text for people.
+    /// One line of text per event.
     Text,
-    /// One JSON object per line.
+    /// One JSON object per event and line.
     Json,
 }
 
-/// What is logged, and how.
+/// Settings of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The form of a line.
+    /// Format of a line.
     pub format: LogFormat,
     /// A filter as in `RUST_LOG` (`info`, `pointsman_gateway=debug,info`); `None` for `info`.
     pub filter: Option<String>,
@@ -71,32 +38,32 @@ pub struct LogOptions {
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
-    #[error("log filter {filter:?} is not understood: {reason}")]
+    /// The filter does not parse.
+    #[error("invalid log filter {filter:?}: {reason}")]
     Filter {
         /// The filter as given.
         filter: String,
-        /// What is wrong with it.
+        /// The parser's message.
         reason: String,
     },
-    /// The filter asks for lines that are never written.
+    /// The filter asks for a library's events below info level, which are never written.
     #[error(
-        "log filter {directive:?} asks a library for more than info; what libraries log there may contain prompts"
+        "log filter {directive:?} asks for events of a library below info level, which may contain prompts"
     )]
     Library {
-        /// The directive at fault.
+        /// The offending directive.
         directive: String,
     },
-    /// Something else in the process logs already.
-    #[error("logging was already started: {0}")]
+    /// The process has a global subscriber already.
+    #[error("logging is already started: {0}")]
     Started(#[from] TryInitError),
 }
 
-/// Starts logging for the process; once.
+/// Installs the process-wide log subscriber.
 ///
 /// # Errors
 ///
-/// When the filter is not understood or asks for what is never logged, or when logging was started before.
+/// When the filter does not parse or asks for events that are never logged, or when a subscriber is installed already.
 pub fn init(options: &LogOptions) -> Result<(), LogError> {
     let filter = parse_filter(options.filter.as_deref().unwrap_or("info"))?;
     let terminal = std::io::stderr().is_terminal();
@@ -109,7 +76,7 @@ pub fn init(options: &LogOptions) -> Result<(), LogError> {
     Ok(())
 }
 
-/// How a line is written, once it is known where to.
+/// A [`LogFormat`] after `Auto` was resolved.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Text { colours: bool },
@@ -130,7 +97,8 @@ where
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
     for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        // A level alone is for all of ours; a target alone means all of its levels.
+        // A level without a target is a default, which `is_loggable` caps for libraries; a target without a level
+        // enables all of its levels.
         let (target, level) = match directive.split_once('=') {
             Some((target, level)) => (target, level.parse().unwrap_or(LevelFilter::OFF)),
             None if directive.parse::<LevelFilter>().is_ok() => continue,
@@ -144,36 +112,12 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
         .map_err(|reason| LogError::Filter { filter: filter.into(), reason: reason.to_string() })
 }
 
-/// What the modules of our crates begin with.
+/// Prefix of the targets of this workspace's crates.
 const OWN_TARGETS: &str = "pointsman";
 
-/// Libraries may log what passes through them below info: header blocks, frames.
+/// Drops the debug and trace events of libraries, which may hold header blocks and frames.
 fn is_loggable(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().starts_with(OWN_TARGETS)
-}
-
-/// Logs the end of a request at debug level. `model` is the label of its series, never the client's own text.
-pub fn request_finished(pool: &str, model: &str, endpoint: Option<&str>, record: &RequestRecord) {
-    if !tracing::enabled!(target: "pointsman::request", Level::DEBUG) {
-        return;
-    }
-    let milliseconds = |span: std::time::Duration| span.as_secs_f64() * 1e3;
-    tracing::debug!(
-        target: "pointsman::request",
-        {
-            { field::POOL } = pool,
-            { field::MODEL } = model,
-            { field::ENDPOINT } = endpoint,
-            { field::OUTCOME } = record.outcome.as_str(),
-            { field::REASON } = record.outcome.reason(),
-            { field::STATUS } = record.status,
-            { field::E2E_MS } = milliseconds(record.duration),
-            { field::TTFT_MS } = record.first_token.map(milliseconds),
-            { field::INPUT_TOKENS } = record.usage.prompt_tokens,
-            { field::OUTPUT_TOKENS } = record.usage.output_tokens
-        },
-        "request finished"
-    );
 }
 
 #[cfg(test)]
@@ -186,7 +130,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::metrics::Outcome;
+    use crate::{Outcome, RequestLog, RequestRecord};
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -202,7 +146,7 @@ mod tests {
         }
     }
 
-    /// What `log` leaves in the log under this filter.
+    /// Runs `log` under this filter and returns the lines written.
     fn logged(filter: &str, form: Form, log: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
@@ -212,8 +156,8 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    fn record() -> RequestRecord {
-        RequestRecord {
+    fn log_request(endpoint: Option<&str>) {
+        let record = RequestRecord {
             outcome: Outcome::Served(Completion::Broken(FailureCause::Silent)),
             status: 200,
             duration: Duration::from_millis(1500),
@@ -222,12 +166,23 @@ mod tests {
             request_bytes: 10,
             response_bytes: 20,
             usage: Usage { prompt_tokens: Some(3), cached_tokens: None, output_tokens: Some(4) },
+        };
+        RequestLog {
+            pool: Some("default/llama"),
+            model: Some("llama"),
+            target_model: Some("llama-v1"),
+            endpoint,
+            api: "chat_completions",
+            attempts: 2,
+            placement: None,
+            record: &record,
         }
+        .write();
     }
 
     #[test]
     fn a_finished_request_is_one_json_object() {
-        let finished = || request_finished("default/llama", "llama", Some("10.0.0.1:8000"), &record());
+        let finished = || log_request(Some("10.0.0.1:8000"));
         let line = logged("debug", Form::Json, finished);
         let mut event: Value = serde_json::from_str(&line).unwrap();
         let time = event.as_object_mut().and_then(|event| event.remove("timestamp")).unwrap();
@@ -236,25 +191,27 @@ mod tests {
             event,
             serde_json::json!({
                 "level": "DEBUG", "target": "pointsman::request", "message": "request finished",
-                "pool": "default/llama", "model": "llama", "endpoint": "10.0.0.1:8000",
-                "outcome": "broken", "reason": "silent", "status": 200,
-                "e2e_ms": 1500.0, "ttft_ms": 250.0, "input_tokens": 3, "output_tokens": 4,
+                "pool": "default/llama", "model": "llama", "target_model": "llama-v1",
+                "endpoint": "10.0.0.1:8000", "api": "chat_completions",
+                "outcome": "broken", "reason": "silent", "status": 200, "attempts": 2,
+                "body_wait_ms": 3.0, "ttft_ms": 250.0, "e2e_ms": 1500.0,
+                "input_tokens": 3, "output_tokens": 4,
             })
         );
         assert_eq!(logged("info", Form::Json, finished), "");
     }
 
     #[test]
-    fn text_has_no_colours_where_nobody_looks() {
-        let finished = || request_finished("default/llama", "llama", None, &record());
+    fn text_has_colours_on_a_terminal_only() {
+        let finished = || log_request(None);
         let line = logged("debug", Form::Text { colours: false }, finished);
         assert!(line.contains("request finished pool=\"default/llama\""), "{line}");
-        assert!(!line.contains('\u{1b}') && !line.contains("endpoint"), "{line}");
+        assert!(!line.contains('\u{1b}') && !line.contains("endpoint="), "{line}");
         assert!(logged("debug", Form::Text { colours: true }, finished).contains('\u{1b}'));
     }
 
     #[test]
-    fn libraries_never_log_what_passes_through_them() {
+    fn debug_events_of_libraries_are_dropped() {
         let line = logged("trace", Form::Json, || {
             tracing::trace!(target: "hyper::proto", "seen: secret");
             tracing::debug!(target: "h2::codec", "seen: secret");
@@ -266,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_that_cannot_work_are_refused() {
+    fn invalid_filters_are_refused() {
         let check = |filter: &str, expected: bool| {
             assert_eq!(parse_filter(filter).is_ok(), expected, "{filter}");
         };

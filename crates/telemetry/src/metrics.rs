@@ -1,11 +1,11 @@
-//! The metrics that Pointsman publishes.
+//! Prometheus metrics.
 //!
-//! Names come from two places. Where the Gateway API inference extension has a metric for a fact, its name and buckets
-//! are used, so that its dashboards and alerts work unchanged; everything else is `pointsman_*`.
+//! Where the Gateway API Inference Extension has a metric for a fact, its name and buckets are used, so that its
+//! dashboards and alerts work unchanged; all others are named `pointsman_*`. `docs/metrics.md` lists them all.
 //!
-//! Every label set is bounded. Names from outside enter at three places only: pools, declared (model, target) pairs
-//! and endpoints; each place has a cap, behind which everything is counted under [`OTHER`]. All other labels come
-//! from closed enums.
+//! Every label set is bounded. External names become labels in three places: pools, declared (model, target model)
+//! pairs and endpoints. Each has a limit, beyond which series share the name [`OTHER`] or [`UNDECLARED`]. All other
+//! label values come from closed enums.
 
 mod buckets;
 mod exposition;
@@ -25,29 +25,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use exposition::Exposition;
+pub use labels::{OTHER, UNDECLARED};
 pub use pool::{EndpointSeries, PoolSeries};
 pub use request::{Outcome, RequestRecord, RequestSeries, Running};
 pub use sample::{EndpointSample, GatewaySample, PoolSample};
 
 use family::{read, write};
+pub use tables::BuildInfo;
 use tables::Tables;
 
-/// The label value that stands for all names past a cap.
-pub const OTHER: &str = "other";
-/// The label value for models that no configuration declares: a client can make up any number of them.
-pub const UNDECLARED: &str = "undeclared";
-
-/// The most pools with series of their own.
+/// Limit on the pools with series of their own.
 const MAX_POOLS: usize = 256;
-
-/// What the running program is; the labels of its info metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildInfo {
-    /// The version, as in `0.1.0`.
-    pub version: &'static str,
-    /// The commit it was built from; empty where unknown.
-    pub commit: &'static str,
-}
 
 /// All metrics of the process. Cloning shares them.
 #[derive(Clone)]
@@ -68,7 +56,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Every family, empty but for the build's facts.
+    /// Registers every metric.
     #[must_use]
     pub fn new(build: &BuildInfo) -> Self {
         let tables = Arc::new(Tables::default());
@@ -78,8 +66,8 @@ impl Metrics {
         Self { inner: Arc::new(Inner { tables, registry, pools: RwLock::default() }) }
     }
 
-    /// The series of a pool, by its `namespace/name`. Made at the first call; past 256 pools, all further ones
-    /// share the series of the pool [`OTHER`].
+    /// The series of a pool, by its `namespace/name`. Beyond 256 pools, all further ones share the series of the
+    /// pool [`OTHER`].
     #[must_use]
     pub fn pool(&self, name: &str) -> Arc<PoolSeries> {
         if let Some(pool) = read(&self.inner.pools).get(name) {
@@ -91,7 +79,7 @@ impl Metrics {
         Arc::clone(pools.entry(Arc::clone(&name)).or_insert_with(make))
     }
 
-    /// Drops all series of a pool that is no longer configured.
+    /// Drops all series of a pool.
     pub fn remove_pool(&self, name: &str) {
         let removed = write(&self.inner.pools).remove(name);
         if removed.is_some() {
@@ -105,47 +93,47 @@ impl Metrics {
         self.pool(pool).request(model, target)
     }
 
-    /// A request was refused before it belonged to a pool, for the reason that its answer's `x-pointsman-reason`
-    /// names.
+    /// Counts a request that was refused before it reached a pool. `reason` is the value of the response header
+    /// `x-pointsman-reason`.
     pub fn refused(&self, reason: &'static str) {
         self.inner.tables.outcome("", "rejected", reason).inc();
     }
 
-    /// Client connections open at this time: the caller adds and subtracts.
+    /// Gauge of open client connections, which the caller increments and decrements.
     #[must_use]
     pub fn client_connections(&self) -> Gauge {
         self.inner.tables.client_connections.clone()
     }
 
-    /// A configuration was read: the generation now in force, and how many of its objects had errors.
+    /// Sets the generation of the configuration in force, and the number of objects with errors in the newest one.
     pub fn configuration(&self, generation: u64, errors: usize) {
         let tables = &self.inner.tables;
         tables.configuration_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         tables.configuration_errors.set(i64::try_from(errors).unwrap_or(i64::MAX));
     }
 
-    /// The files of a certificate were read again, with or without success.
+    /// Counts a reload of certificate files.
     pub fn certificate_reloaded(&self, success: bool) {
         self.inner.tables.certificate_reloads.get(&labels::Reload::new(success)).inc();
     }
 
-    /// Trace spans that were dropped because the exporter could not keep up, or its endpoint did not answer.
+    /// Counter of trace spans that were not exported, because the queue was full or the collector did not take them.
     #[must_use]
     pub fn dropped_spans(&self) -> Counter {
         self.inner.tables.dropped_spans.clone()
     }
 
-    /// Asks `collect` for every pool's momentary state at each scrape, so that gauges cost nothing between scrapes.
+    /// Calls `collect` at each scrape for the current state of every pool.
     pub fn register_collector(&self, collect: Box<dyn Fn() -> Vec<PoolSample> + Send + Sync>) {
         write(&self.inner.registry).register_collector(Box::new(sample::PoolCollector(collect)));
     }
 
-    /// Asks `collect` for the gateway's momentary state at each scrape.
+    /// Calls `collect` at each scrape for the current state of the gateway.
     pub fn register_gateway(&self, collect: Box<dyn Fn() -> GatewaySample + Send + Sync>) {
         write(&self.inner.registry).register_collector(Box::new(sample::GatewayCollector(collect)));
     }
 
-    /// The page, in the format that the scraper asked for.
+    /// The metrics page in a format.
     #[must_use]
     pub fn render(&self, exposition: Exposition) -> String {
         exposition.render(&read(&self.inner.registry))

@@ -4,7 +4,7 @@
 
 mod page;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -86,97 +86,47 @@ fn page(metrics: &Metrics) -> Page {
     Page::parse(&metrics.render(Exposition::Prometheus))
 }
 
-const MODEL: &[&str] = &["model_name", "pool", "target_model_name"];
-const ENDPOINT: &[&str] = &["endpoint", "pool"];
-const CAUSE: &[&str] = &["cause", "endpoint", "pool"];
+type Families = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// Every metric of a page: name, type, label names in order.
-const FAMILIES: &[(&str, &str, &[&str])] = &[
-    ("inference_extension_info", "gauge", &["build_ref", "commit"]),
-    ("inference_extension_scheduler_e2e_duration_seconds", "histogram", &[]),
-    ("inference_model_input_tokens", "histogram", MODEL),
-    ("inference_model_normalized_time_per_output_token_seconds", "histogram", MODEL),
-    ("inference_model_output_tokens", "histogram", MODEL),
-    ("inference_model_request_duration_seconds", "histogram", MODEL),
-    (
-        "inference_model_request_error_total",
-        "counter",
-        &["error_code", "model_name", "pool", "target_model_name"],
-    ),
-    ("inference_model_request_sizes", "histogram", MODEL),
-    ("inference_model_request_total", "counter", MODEL),
-    ("inference_model_response_sizes", "histogram", MODEL),
-    ("inference_model_running_requests", "gauge", &["model_name", "pool"]),
-    ("inference_objective_input_tokens", "histogram", MODEL),
-    ("inference_objective_normalized_time_per_output_token_seconds", "histogram", MODEL),
-    ("inference_objective_output_tokens", "histogram", MODEL),
-    ("inference_objective_request_duration_seconds", "histogram", MODEL),
-    (
-        "inference_objective_request_error_total",
-        "counter",
-        &["error_code", "model_name", "pool", "target_model_name"],
-    ),
-    ("inference_objective_request_sizes", "histogram", MODEL),
-    ("inference_objective_request_total", "counter", MODEL),
-    ("inference_objective_response_sizes", "histogram", MODEL),
-    ("inference_objective_running_requests", "gauge", &["model_name", "pool"]),
-    ("inference_pool_average_kv_cache_utilization", "gauge", &["name", "pool"]),
-    ("inference_pool_average_queue_size", "gauge", &["name", "pool"]),
-    ("inference_pool_per_pod_queue_size", "gauge", &["model_server_pod", "name", "pool"]),
-    ("inference_pool_ready_pods", "gauge", &["name", "pool"]),
-    ("pointsman_attempts_total", "counter", &["pool"]),
-    ("pointsman_build_info", "gauge", &["commit", "version"]),
-    ("pointsman_cached_prompt_tokens_total", "counter", MODEL),
-    ("pointsman_certificate_reloads_total", "counter", &["result"]),
-    ("pointsman_client_connections", "gauge", &[]),
-    ("pointsman_configuration_errors", "gauge", &[]),
-    ("pointsman_configuration_generation", "gauge", &[]),
-    ("pointsman_decision_duration_seconds", "histogram", &["pool"]),
-    ("pointsman_endpoint_ejections_total", "counter", CAUSE),
-    ("pointsman_endpoint_failures_total", "counter", CAUSE),
-    ("pointsman_endpoint_in_flight", "gauge", ENDPOINT),
-    ("pointsman_endpoint_kv_cache_utilization", "gauge", ENDPOINT),
-    ("pointsman_endpoint_metrics_age_seconds", "gauge", ENDPOINT),
-    ("pointsman_endpoint_pending_tokens", "gauge", ENDPOINT),
-    ("pointsman_endpoint_ready", "gauge", ENDPOINT),
-    ("pointsman_endpoint_requests_total", "counter", ENDPOINT),
-    ("pointsman_endpoint_running", "gauge", ENDPOINT),
-    ("pointsman_endpoint_scrape_failures_total", "counter", ENDPOINT),
-    ("pointsman_endpoint_scrapes_total", "counter", ENDPOINT),
-    ("pointsman_held_body_bytes", "gauge", &[]),
-    ("pointsman_pool_endpoints", "gauge", &["pool"]),
-    ("pointsman_pool_metrics_blackout", "gauge", &["pool"]),
-    ("pointsman_pool_saturated", "gauge", &["pool"]),
-    ("pointsman_request_body_wait_seconds", "histogram", &["pool"]),
-    ("pointsman_requests_in_flight", "gauge", &[]),
-    ("pointsman_requests_total", "counter", &["outcome", "pool", "reason"]),
-    ("pointsman_retries_denied_total", "counter", &["pool"]),
-    ("pointsman_retries_total", "counter", &["cause", "pool"]),
-    ("pointsman_streams_in_flight", "gauge", &["pool"]),
-    ("pointsman_time_per_output_token_seconds", "histogram", MODEL),
-    ("pointsman_time_to_first_token_seconds", "histogram", MODEL),
-    ("pointsman_trace_spans_dropped_total", "counter", &[]),
-    ("process_cpu_seconds_total", "counter", &[]),
-    ("process_open_fds", "gauge", &[]),
-    ("process_resident_memory_bytes", "gauge", &[]),
-    ("process_start_time_seconds", "gauge", &[]),
-];
-
-#[test]
-#[cfg(target_os = "linux")]
-fn the_page_has_these_metrics_and_no_others() {
-    let page = page(&full());
-    let found: Vec<_> = page.families().collect();
-    let expected: Vec<_> = FAMILIES
-        .iter()
-        .map(|(name, kind, labels)| (*name, *kind, labels.iter().copied().collect::<BTreeSet<_>>()))
-        .collect();
-    assert_eq!(found, expected);
+/// The metrics of `docs/metrics.md`: type and label names by metric name. The extension's request metrics have a second
+/// name.
+fn documented() -> Families {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let mut families = Families::new();
+    let tables = page.split("## Logs").next().unwrap();
+    for row in tables.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let [name, kind, labels, ..] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("a row of another table: {row}");
+        };
+        let name = name.strip_suffix('`').unwrap();
+        let labels =
+            labels.split(", ").map(|label| label.trim_matches('`')).filter(|label| !label.is_empty());
+        let family = (kind.to_owned(), labels.map(str::to_owned).collect());
+        if let Some(metric) = name.strip_prefix("inference_model_") {
+            families.insert(format!("inference_objective_{metric}"), family.clone());
+        }
+        assert!(families.insert(name.to_owned(), family).is_none(), "{name} is documented twice");
+    }
+    families
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_process_shows_what_it_uses() {
+fn the_page_has_the_documented_metrics_and_no_others() {
+    let page = page(&full());
+    let found: Families = page
+        .families()
+        .map(|(name, kind, labels)| {
+            (name.to_owned(), (kind.to_owned(), labels.into_iter().map(str::to_owned).collect()))
+        })
+        .collect();
+    assert_eq!(found, documented());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn process_metrics_are_on_the_page() {
     let page = page(&metrics());
     let value = |name: &str| page.value(name).unwrap();
     assert!(value("process_resident_memory_bytes") > 100_000.0);
@@ -255,7 +205,7 @@ fn a_finished_request_is_recorded_once_in_each_metric() {
 }
 
 #[test]
-fn every_end_has_its_outcome_and_the_extensions_error_code() {
+fn outcomes_map_to_the_extensions_error_codes() {
     let check = |outcome: Outcome, status: u16, labels: &str, code: Option<&str>| {
         let metrics = metrics();
         metrics.request(POOL, "a", "a").finish(&record(outcome, status));
@@ -297,7 +247,7 @@ fn every_end_has_its_outcome_and_the_extensions_error_code() {
 }
 
 #[test]
-fn refusals_leave_the_latency_of_served_requests_alone() {
+fn refusals_are_not_in_the_latency_histograms() {
     let metrics = metrics();
     metrics.request(POOL, "a", "a").finish(&record(Outcome::Rejected("saturated"), 429));
     let page = page(&metrics);
@@ -326,7 +276,7 @@ fn half_an_answer_gives_no_latency_per_token() {
 }
 
 #[test]
-fn clients_cannot_make_up_label_values() {
+fn undeclared_models_share_one_label_value() {
     let metrics = metrics();
     let pool = metrics.pool(POOL);
     pool.declare([("llama", "llama-v1"), ("llama", "llama-v2")]);
@@ -370,7 +320,7 @@ fn label_values_are_capped_whatever_is_configured() {
 }
 
 #[test]
-fn series_go_with_what_they_describe() {
+fn series_are_dropped_with_their_pool_endpoint_or_model() {
     let metrics = full();
     let pool = metrics.pool(POOL);
     let mentions = |text: &str| metrics.render(Exposition::Prometheus).contains(text);
@@ -384,7 +334,7 @@ fn series_go_with_what_they_describe() {
     unrelated.endpoint("10.0.0.9:8000").attempted();
     metrics.remove_pool(POOL);
     let page = page(&metrics);
-    for (name, _, _) in FAMILIES.iter().filter(|(name, ..)| name.ends_with("_total")) {
+    for name in documented().keys().filter(|name| name.ends_with("_total")) {
         assert!(!page.label_values(name, "pool").contains(POOL), "{name}");
     }
     assert_eq!(page.metric_total("pointsman_endpoint_requests_total"), 1.0);
@@ -392,7 +342,7 @@ fn series_go_with_what_they_describe() {
 }
 
 #[test]
-fn a_series_that_comes_back_starts_anew() {
+fn a_series_declared_again_starts_at_zero() {
     let metrics = metrics();
     let pool = metrics.pool(POOL);
     let total = || page(&metrics).metric_total("inference_model_request_total");
@@ -406,7 +356,7 @@ fn a_series_that_comes_back_starts_anew() {
 }
 
 #[test]
-fn pool_gauges_speak_of_ready_endpoints_with_fresh_metrics() {
+fn pool_gauges_cover_ready_endpoints_with_fresh_metrics() {
     let metrics = metrics();
     metrics.register_collector(Box::new(|| vec![sample()]));
     let page = page(&metrics);
@@ -429,7 +379,7 @@ fn pool_gauges_speak_of_ready_endpoints_with_fresh_metrics() {
 }
 
 #[test]
-fn gauges_of_the_gateway_are_asked_for_at_each_scrape() {
+fn gateway_gauges_are_collected_at_each_scrape() {
     let (metrics, calls) = (metrics(), Arc::new(AtomicU64::new(0)));
     let count = Arc::clone(&calls);
     metrics.register_gateway(Box::new(move || {
@@ -443,7 +393,7 @@ fn gauges_of_the_gateway_are_asked_for_at_each_scrape() {
 }
 
 #[test]
-fn the_alarm_rises_when_no_endpoint_shows_fresh_metrics() {
+fn the_blackout_gauge_is_set_when_no_endpoint_has_fresh_metrics() {
     let blackout = |fresh: &[bool]| {
         let mut pool = sample();
         pool.endpoints.truncate(fresh.len());
@@ -471,7 +421,7 @@ fn label_values_are_escaped() {
 }
 
 #[test]
-fn openmetrics_names_counters_by_their_family() {
+fn openmetrics_names_counters_without_total() {
     let page = full().render(Exposition::OpenMetrics);
     for line in [
         "# TYPE inference_model_request counter",
@@ -486,7 +436,7 @@ fn openmetrics_names_counters_by_their_family() {
 }
 
 #[test]
-fn a_page_reads_the_same_each_time() {
+fn the_page_has_a_stable_order() {
     let page = |metrics: &Metrics| {
         let page = metrics.render(Exposition::Prometheus);
         let process = |line: &&str| !line.starts_with("process_");
@@ -496,7 +446,7 @@ fn a_page_reads_the_same_each_time() {
 }
 
 #[test]
-fn handles_of_one_thing_are_one() {
+fn handles_of_the_same_series_are_shared() {
     let metrics = metrics();
     let clone = metrics.clone();
     assert!(Arc::ptr_eq(&metrics.pool(POOL), &clone.pool(POOL)));

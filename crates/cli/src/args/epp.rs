@@ -78,7 +78,7 @@ pub(crate) struct EppArgs {
     /// Write the event log, from which decisions can be repeated, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// Send traces to this OTLP/HTTP collector [env: OTEL_EXPORTER_OTLP_ENDPOINT and its companions]
+    /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
     #[command(flatten)]
@@ -174,7 +174,7 @@ upstream! {
     enable_cert_reload: "certificates are always read again when they change",
     health_checking: "health is always served on the ext_proc port too",
     pool_group: "pools of both groups are read; one name serves both",
-    tracing: "traces are sent where --otlp-endpoint says, and else not made",
+    tracing: "traces are exported where --otlp-endpoint is set",
     enable_grpc_stream_metrics: "streams are always counted",
     grpc_max_recv_msg_size: "a body may be as long as GatewayPolicy's maxBodyBytes",
     grpc_max_send_msg_size: "bodies go back in pieces that gateways take",

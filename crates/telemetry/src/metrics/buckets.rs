@@ -1,5 +1,5 @@
-//! Histogram buckets. Those named after the extension are its own, edge by edge, so that its dashboards read the same
-//! and series of both can be added up; 32778 is its slip for 32768, and kept for that reason.
+//! Histogram buckets. Histograms of the Gateway API Inference Extension have its bounds, so that its dashboards work
+//! and series of both can be summed; hence 32778, its typing error for 32768.
 
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -21,15 +21,15 @@ pub(super) const OUTPUT_TOKENS: [f64; 12] =
 pub(super) const NTPOT: [f64; 13] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 pub(super) const SCHEDULER: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
-/// vLLM's edges for `vllm:time_to_first_token_seconds`, so that both sides of the gateway compare bucket by bucket.
+/// vLLM's bounds of `vllm:time_to_first_token_seconds`, so that both sides of the gateway compare bucket by bucket.
 pub(super) const TTFT: [f64; 22] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
     80.0, 160.0, 640.0, 2560.0,
 ];
-/// vLLM's edges for `vllm:request_time_per_output_token_seconds`.
+/// vLLM's bounds of `vllm:request_time_per_output_token_seconds`.
 pub(super) const TPOT: [f64; 18] =
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0];
-/// One decision takes microseconds; the edges run from there to the milliseconds that a stall would take.
+/// Decisions take microseconds; the upper bounds show stalls.
 pub(super) const DECISION: [f64; 10] =
     [0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.001, 0.01, 0.1];
 
@@ -70,7 +70,7 @@ pub(super) fn tpot() -> Histogram {
     Histogram::new(TPOT)
 }
 
-/// A body arrives in a millisecond from nearby, and in minutes over a slow line.
+/// Bodies arrive within a millisecond in a data centre and within minutes over a slow uplink.
 pub(super) fn body_wait() -> Histogram {
     Histogram::new(TTFT)
 }

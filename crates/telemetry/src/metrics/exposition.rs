@@ -1,4 +1,4 @@
-//! The two text formats that scrapers ask for.
+//! The text formats of the metrics page.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use prometheus_client::registry::Registry;
 /// The format of a metrics page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
-    /// Prometheus text format 0.0.4, which every tool reads.
+    /// Prometheus text format 0.0.4.
     Prometheus,
-    /// OpenMetrics text format 1.0.0, which Prometheus asks for first.
+    /// OpenMetrics text format 1.0.0, which Prometheus prefers.
     OpenMetrics,
 }
 
 impl Exposition {
-    /// The format for a request's `Accept` header: OpenMetrics where it is named, else the older one.
+    /// The format for a request's `Accept` header: OpenMetrics where the header names it, else Prometheus.
     #[must_use]
     pub fn negotiate(accept: Option<&str>) -> Self {
         match accept {
@@ -36,7 +36,7 @@ impl Exposition {
     pub(super) fn render(self, registry: &Registry) -> String {
         let mut page = String::with_capacity(64 << 10);
         if text::encode(&mut page, registry).is_err() {
-            // Writing to a string does not fail, so an encoder has a bug: a scraper must not take half a page for all.
+            // Writing to a string does not fail, so an encoder has a bug. An empty page is better than a partial one.
             return String::from("# EOF\n");
         }
         match self {
@@ -46,8 +46,8 @@ impl Exposition {
     }
 }
 
-/// Turns an OpenMetrics page into the older format. They differ in the header lines alone, as far as this crate's
-/// metrics go: there a counter's family has the `_total` of its series in its name, and an info metric is a gauge.
+/// Converts an OpenMetrics page into the Prometheus format. For the metric types of this crate, only comment lines
+/// differ: Prometheus includes `_total` in a counter's family name and has no info type.
 fn to_prometheus(page: &str) -> String {
     let mut out = String::with_capacity(page.len());
     let mut lines = page.lines().peekable();

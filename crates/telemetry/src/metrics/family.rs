@@ -1,4 +1,4 @@
-//! A metric with labels, kept in the labels' order so that a page reads the same each time.
+//! A metric with labels, in the order of its labels so that the page has a stable order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Series by label set. The library's own family hashes with a random seed, so its pages come in another order with
-/// every start; and it cannot drop the series of one pool.
+/// Series by label set. `prometheus_client`'s own family has a random order and cannot drop the series of one pool.
 pub(super) struct Family<L, M> {
     series: Arc<RwLock<BTreeMap<L, M>>>,
     make: fn() -> M,
@@ -39,7 +38,7 @@ impl<L, M> Family<L, M> {
 }
 
 impl<L: Ord + Clone, M: Clone> Family<L, M> {
-    /// The series with these labels, made at the first call. Callers bound the label sets.
+    /// The series with these labels, created at the first call. Callers bound the label sets.
     pub(super) fn get(&self, labels: &L) -> M {
         if let Some(series) = read(&self.series).get(labels) {
             return series.clone();
@@ -47,7 +46,7 @@ impl<L: Ord + Clone, M: Clone> Family<L, M> {
         write(&self.series).entry(labels.clone()).or_insert_with(self.make).clone()
     }
 
-    /// Drops the series whose labels do not pass.
+    /// Drops the series whose labels do not satisfy `keep`.
     pub(super) fn retain(&self, keep: impl Fn(&L) -> bool) {
         write(&self.series).retain(|labels, _| keep(labels));
     }
@@ -74,12 +73,12 @@ where
     }
 }
 
-/// A counter map is never left half-written, so a panic elsewhere does not make it unusable.
+/// Locks for reading, even after a panic: no map is left half-written.
 pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As [`read`], for writing.
+/// Locks for writing; see [`read`].
 pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

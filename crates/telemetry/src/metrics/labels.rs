@@ -1,11 +1,17 @@
-//! Label sets. Those of the extension's metrics have its labels, and `pool` besides, because one Pointsman serves
-//! many pools where one extension serves one.
+//! Label sets and the label values that stand for many names.
+//!
+//! Metrics of the Gateway API Inference Extension have its labels and `pool`, because one Pointsman serves many pools.
 
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// Label sets that belong to a pool and go with it.
+/// Value for all names beyond a limit.
+pub const OTHER: &str = "other";
+/// Value for models that neither a manifest nor an engine declares; clients can make up any number of them.
+pub const UNDECLARED: &str = "undeclared";
+
+/// Label sets of series that are dropped with their pool.
 pub(super) trait OfPool {
     fn pool(&self) -> &str;
 }

@@ -1,4 +1,4 @@
-//! What is recorded of a pool and of its endpoints.
+//! Series of a pool and of its endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -10,14 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::family::{read, write};
-use super::labels::{Cause, Endpoint, EndpointCause, Model, Pool};
+use super::labels::{Cause, Endpoint, EndpointCause, Model, OTHER, Pool, UNDECLARED};
 use super::request::{RequestSeries, Running};
 use super::tables::Tables;
-use super::{OTHER, UNDECLARED};
 
-/// The most declared (model, target model) pairs of a pool with series of their own.
+/// Limit on the declared (model, target model) pairs of a pool.
 const MAX_MODELS: usize = 512;
-/// The most endpoints of a pool with series of their own.
+/// Limit on the endpoints of a pool with series of their own.
 pub(super) const MAX_ENDPOINTS: usize = 2048;
 
 type Pairs = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<RequestSeries>>>;
@@ -42,7 +41,7 @@ struct Models {
 }
 
 impl Models {
-    /// The label values for a pair.
+    /// Label values of a pair.
     fn labels<'a>(&self, model: &'a str, target: &'a str) -> (&'a str, &'a str) {
         let declared = self.declared.get(model).is_some_and(|targets| targets.contains(target));
         if declared { (model, target) } else { (UNDECLARED, UNDECLARED) }
@@ -75,8 +74,8 @@ impl PoolSeries {
         &self.name
     }
 
-    /// Sets the (model, target model) pairs that may appear as labels: those of the configuration, and the models that
-    /// the engines themselves list. The ones that went lose their series; past 512 pairs, the rest counts as undeclared.
+    /// Sets the (model, target model) pairs that may appear as labels: those of the configuration and the models that
+    /// engines list. Series of other pairs are dropped. Pairs beyond 512 count as undeclared.
     pub fn declare<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let mut declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
         let mut count = 0;
@@ -102,9 +101,8 @@ impl PoolSeries {
         self.tables.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
     }
 
-    /// The series of a model and the target model it was mapped to. A pair that was not declared shares one series
-    /// with all others, so a client cannot make up labels. Worth keeping where the same pair is wanted again, until
-    /// pairs are declared anew.
+    /// The series of a public model and its target model. All undeclared pairs share one series, so that clients
+    /// cannot create labels. The handle may be kept until [`declare`](Self::declare) is called again.
     #[must_use]
     pub fn request(&self, model: &str, target: &str) -> Arc<RequestSeries> {
         if let Some(series) = read(&self.models).find(model, target) {
@@ -121,29 +119,29 @@ impl PoolSeries {
         Arc::clone(series)
     }
 
-    /// An endpoint was chosen, or the request rejected, in this time.
+    /// Records the time that a placement decision took.
     pub fn decided(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         self.decision.observe(seconds);
         self.tables.scheduler.observe(seconds);
     }
 
-    /// An attempt was repeated at another endpoint, because the one before ended so.
+    /// Counts a retry; `cause` is the failure of the attempt before.
     pub fn retried(&self, cause: FailureCause) {
         self.tables.retries.get(&Cause { pool: Arc::clone(&self.name), cause: cause.as_str() }).inc();
     }
 
-    /// An attempt could have been repeated, but the retry budget was spent.
+    /// Counts an attempt that was not retried because the retry budget was exhausted.
     pub fn retry_denied(&self) {
         self.retries_denied.inc();
     }
 
-    /// A streamed answer began; it is in flight until the returned value is dropped.
+    /// Counts a streamed response as in flight until the returned value is dropped.
     pub fn stream(&self) -> Running {
         Running::start(&self.streams)
     }
 
-    /// The series of an endpoint, by its `host:port`. Past 2048 endpoints all further ones share one series.
+    /// The series of an endpoint, by its `host:port`. Beyond 2048 endpoints, all further ones share one series.
     #[must_use]
     pub fn endpoint(&self, address: &str) -> Arc<EndpointSeries> {
         if let Some(endpoint) = read(&self.endpoints).get(address) {
@@ -156,7 +154,7 @@ impl PoolSeries {
         Arc::clone(endpoints.entry(Arc::clone(&address)).or_insert_with(make))
     }
 
-    /// Drops the series of an endpoint that left the pool.
+    /// Drops the series of an endpoint.
     pub fn remove_endpoint(&self, address: &str) {
         if write(&self.endpoints).remove(address).is_some() {
             self.tables.remove_endpoints(&|pool, endpoint| pool != &*self.name || endpoint != address);
@@ -188,23 +186,23 @@ impl EndpointSeries {
         }
     }
 
-    /// A request was sent here.
+    /// Counts an attempt.
     pub fn attempted(&self) {
         self.pool_attempts.inc();
         self.requests.inc();
     }
 
-    /// An attempt failed here, or a stream broke.
+    /// Counts a failed attempt or a broken stream.
     pub fn failed(&self, cause: FailureCause) {
         self.tables.endpoint_failures.get(&self.cause(cause)).inc();
     }
 
-    /// The endpoint was taken out of placement.
+    /// Counts an ejection from placement.
     pub fn ejected(&self, cause: FailureCause) {
         self.tables.ejections.get(&self.cause(cause)).inc();
     }
 
-    /// The metrics page was read, with or without result.
+    /// Counts a scrape of the engine's metrics.
     pub fn scraped(&self, success: bool) {
         self.scrapes.inc();
         if !success {

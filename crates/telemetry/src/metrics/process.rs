@@ -1,5 +1,5 @@
-//! What the process uses, under the names that every Prometheus client library has for it. Read from `/proc` at each
-//! scrape; where there is none, these metrics are absent.
+//! Process metrics under the names of Prometheus' client libraries, read from `/proc` at each scrape and absent
+//! without it.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Linux counts CPU time for user space in hundredths of a second on every architecture (`USER_HZ`).
+/// `USER_HZ`, the unit of CPU times in `/proc`, which is 100 on every architecture of Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl ProcessCollector {
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(seconds) = read("stat").as_deref().and_then(cpu_seconds) {
-            let help = "CPU time used, in seconds.";
+            let help = "CPU time in seconds.";
             let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
             ConstCounter::new(seconds).encode(family)?;
         }
@@ -37,16 +37,12 @@ impl Collector for ProcessCollector {
             ConstGauge::new(value).encode(family)
         };
         let resident = read("status").as_deref().and_then(resident_bytes);
-        gauge("process_resident_memory_bytes", "Memory resident, in bytes.", resident)?;
+        gauge("process_resident_memory_bytes", "Resident memory in bytes.", resident)?;
         let open =
             std::fs::read_dir("/proc/self/fd").ok().map(|found| found.fold(0.0, |count, _| count + 1.0));
         gauge("process_open_fds", "Open file descriptors.", open)?;
         let started = self.started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
-        gauge(
-            "process_start_time_seconds",
-            "When the process began to count, in seconds since 1970.",
-            started,
-        )
+        gauge("process_start_time_seconds", "Start time in seconds since 1970.", started)
     }
 }
 
@@ -54,7 +50,7 @@ fn read(file: &str) -> Option<String> {
     std::fs::read_to_string(format!("/proc/self/{file}")).ok()
 }
 
-/// User and system time of `/proc/self/stat`: fields 14 and 15, counted behind the name, which may hold spaces.
+/// User and system time of `/proc/self/stat`: fields 14 and 15, counted after the name, which may hold spaces.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut times = fields.split(' ').skip(11).map_while(|ticks| ticks.parse::<f64>().ok());
@@ -73,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_linux_writes() {
+    fn proc_files_are_parsed() {
         let stat = "42 (a name) with) ) S 1 42 42 0 -1 4194560 9000 0 12 0 250 75 0 0 20 0 5 0 100 1000 200";
         assert_eq!(cpu_seconds(stat), Some(3.25));
         assert_eq!(cpu_seconds("42 (cut) S 1 2"), None);

@@ -1,4 +1,4 @@
-//! What is recorded of one request.
+//! Series of requests by pool, model and target model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::tables::Tables;
 /// How a request of a pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was dispatched, and this is what came of it.
+    /// It was dispatched and ended like this.
     Served(Completion),
-    /// We refused it, for the reason that the answer's `x-pointsman-reason` names.
+    /// It was refused; the reason is the value of the response header `x-pointsman-reason`.
     Rejected(&'static str),
 }
 
 impl Outcome {
-    /// The word for the label `outcome` and the log field of that name.
+    /// Value of the label and the log field `outcome`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Outcome {
         }
     }
 
-    /// The word for the label `reason` and the log field of that name; empty where nothing went wrong.
+    /// Value of the label and the log field `reason`; empty without a failure.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -43,28 +43,28 @@ impl Outcome {
     }
 }
 
-/// The facts of a finished request. Durations count from the arrival of its head.
+/// A finished request. Durations count from the arrival of its headers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestRecord {
     /// How it ended.
     pub outcome: Outcome,
-    /// The status that the client was sent; 0 where it went away before there was one.
+    /// HTTP status sent to the client; 0 where the client disconnected first.
     pub status: u16,
-    /// To the end of the answer.
+    /// Time to the end of the response.
     pub duration: Duration,
-    /// To the end of the request's body, where it was held.
+    /// Time to the end of the request body, where it was buffered.
     pub body_wait: Option<Duration>,
-    /// To the first output token, where one was seen.
+    /// Time to the first output token, where one was seen.
     pub first_token: Option<Duration>,
     /// Length of the request body in bytes.
     pub request_bytes: u64,
-    /// Length of the answer body in bytes, as far as it was sent.
+    /// Bytes of the response body that were sent.
     pub response_bytes: u64,
     /// Token counts, where known.
     pub usage: Usage,
 }
 
-/// The series of one (pool, model, target model), looked up once.
+/// The series of one (pool, model, target model).
 #[derive(Debug)]
 pub struct RequestSeries {
     model: Model,
@@ -84,9 +84,9 @@ pub struct RequestSeries {
     cached_tokens: Counter,
 }
 
-/// One request counted as being served; dropping it counts it out.
+/// Counts one request as in progress until it is dropped.
 #[derive(Debug)]
-#[must_use = "the request counts as running only while this lives"]
+#[must_use = "the request counts as in progress only while this lives"]
 pub struct Running(Gauge);
 
 impl Running {
@@ -125,24 +125,24 @@ impl RequestSeries {
         }
     }
 
-    /// The label value for the model: its declared name, or the stand-in. Safe for logs.
+    /// Label value of the public model: its declared name or [`UNDECLARED`](crate::UNDECLARED). Safe for logs.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model.model_name
     }
 
-    /// The label value for the target model, with the same stand-in. Safe for logs.
+    /// Label value of the target model: its declared name or [`UNDECLARED`](crate::UNDECLARED). Safe for logs.
     #[must_use]
     pub fn target_model(&self) -> &str {
         &self.model.target_model_name
     }
 
-    /// The request arrived at its pool; it counts as running until the returned value is dropped.
+    /// Counts a request as in progress until the returned value is dropped.
     pub fn start(&self) -> Running {
         Running::start(&self.running)
     }
 
-    /// Records a request's end; once per request.
+    /// Records a finished request; call once per request.
     pub fn finish(&self, record: &RequestRecord) {
         self.requests.inc();
         match record.outcome {
@@ -163,7 +163,7 @@ impl RequestSeries {
             self.body_wait.observe(wait.as_secs_f64());
         }
         if let Outcome::Rejected(_) = record.outcome {
-            return; // A flood of fast refusals would hide how slow the served ones are; the extension does the same.
+            return; // Fast refusals would distort the latency of served requests; the extension does the same.
         }
         self.duration.observe(record.duration.as_secs_f64());
         self.response_bytes.observe(float(record.response_bytes));
@@ -183,7 +183,7 @@ impl RequestSeries {
         let Some(output @ 1..) = record.usage.output_tokens else { return };
         self.output_tokens.observe(f64::from(output));
         if record.outcome != Outcome::Served(Completion::Complete) {
-            return; // A latency per token of half an answer would mix two populations.
+            return; // A truncated response has another latency per token.
         }
         self.ntpot.observe(record.duration.as_secs_f64() / f64::from(output));
         if let (Some(first), 2..) = (record.first_token, output) {
@@ -192,8 +192,8 @@ impl RequestSeries {
     }
 }
 
-/// The extension's word for an error (its `error` package), `None` where there was none. A client that leaves is none:
-/// the extension's alert on the error rate would call somebody for it.
+/// The extension's error code (its package `pkg/epp/util/error`); `None` without an error. A client's disconnect is not
+/// an error, because the extension's alert on the error rate would fire.
 fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
     match (outcome, status) {
         (Outcome::Served(Completion::ClientGone), _) => None,
@@ -209,7 +209,7 @@ fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
     }
 }
 
-/// Sizes beyond 2^53 bytes lose their last digits here, which no bucket could show.
+/// Rounds sizes beyond 2^53, far above every bucket.
 #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float in the exposition format")]
 pub(super) const fn float(bytes: u64) -> f64 {
     bytes as f64

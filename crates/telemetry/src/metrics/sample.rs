@@ -1,4 +1,4 @@
-//! Gauges that are asked for at each scrape instead of being kept up to date.
+//! Gauges that are computed at each scrape.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::request::float;
 
-/// What a gateway holds at one moment, over all pools.
+/// Current state of a gateway over all pools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GatewaySample {
-    /// Requests in flight, those without a pool included.
+    /// Requests in flight, including those without a pool.
     pub requests: u64,
-    /// Bytes of request bodies held in memory.
+    /// Bytes of buffered request bodies.
     pub held_body_bytes: u64,
 }
 
-/// The momentary state of a pool.
+/// Current state of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolSample {
-    /// Its `namespace/name`.
+    /// The pool's `namespace/name`.
     pub pool: Arc<str>,
     /// Whether all its ready endpoints are saturated.
     pub saturated: bool,
@@ -31,26 +31,26 @@ pub struct PoolSample {
     pub endpoints: Vec<EndpointSample>,
 }
 
-/// The momentary state of an endpoint.
+/// Current state of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointSample {
-    /// Its `host:port`.
+    /// The endpoint's `host:port`.
     pub endpoint: Arc<str>,
     /// Whether it takes requests.
     pub ready: bool,
-    /// Requests that we have there.
+    /// Requests that this process has at the endpoint.
     pub in_flight: u32,
-    /// Prompt tokens sent there and not yet prefilled.
+    /// Prompt tokens dispatched and not yet prefilled.
     pub pending_tokens: u64,
-    /// Requests waiting in the engine, by its own fresh gauge.
+    /// Requests waiting in the engine, from fresh metrics of the engine.
     pub waiting: Option<u32>,
-    /// Requests running in the engine, by its own fresh gauge.
+    /// Requests running in the engine, from fresh metrics of the engine.
     pub running: Option<u32>,
-    /// Use of the KV cache from 0 to 1, by its own fresh gauge.
+    /// KV cache utilization from 0 to 1, from fresh metrics of the engine.
     pub kv_use: Option<f64>,
-    /// Age of the newest reading of its gauges; `None` where there never was one.
+    /// Age of the last scrape that succeeded; `None` before the first.
     pub metrics_age: Option<Duration>,
-    /// Whether that reading still counts.
+    /// Whether that scrape is recent enough for placement.
     pub metrics_fresh: bool,
 }
 
@@ -59,14 +59,14 @@ impl PoolSample {
         self.endpoints.iter().filter(|endpoint| endpoint.ready)
     }
 
-    /// Mean over the ready endpoints that show the gauge.
+    /// Mean over the ready endpoints where the value is known.
     fn mean(&self, gauge: impl Fn(&EndpointSample) -> Option<f64>) -> Option<f64> {
         let (sum, count) =
             self.ready().filter_map(gauge).fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
         (count > 0).then(|| sum / f64::from(count))
     }
 
-    /// No endpoint's gauges are fresh, so placement stands on our own counts alone.
+    /// Whether no endpoint has fresh metrics, so that placement uses Pointsman's own counts alone.
     fn blackout(&self) -> bool {
         !self.endpoints.is_empty() && !self.endpoints.iter().any(|endpoint| endpoint.metrics_fresh)
     }
@@ -106,7 +106,7 @@ impl Collector for GatewayCollector {
         let GatewaySample { requests, held_body_bytes } = (self.0)();
         for (name, help, value) in [
             ("pointsman_requests_in_flight", "Requests in flight, over all pools.", requests),
-            ("pointsman_held_body_bytes", "Bytes of request bodies held in memory.", held_body_bytes),
+            ("pointsman_held_body_bytes", "Bytes of buffered request bodies.", held_body_bytes),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(float(value)).encode(family)?;
@@ -118,7 +118,7 @@ impl Collector for GatewayCollector {
 struct PoolGauge {
     name: &'static str,
     help: &'static str,
-    /// Whether the label `name` stands beside `pool`, as the extension's own gauges have it.
+    /// Whether the series has the label `name` too, as the extension's gauges do.
     named: bool,
     value: fn(&PoolSample) -> Option<f64>,
 }
@@ -126,19 +126,19 @@ struct PoolGauge {
 const POOL_GAUGES: [PoolGauge; 6] = [
     PoolGauge {
         name: "inference_pool_average_kv_cache_utilization",
-        help: "Mean use of the KV cache over the pool's ready endpoints, 0 to 1.",
+        help: "Mean KV cache utilization of the pool's ready endpoints, 0 to 1.",
         named: true,
         value: |pool| pool.mean(|endpoint| endpoint.kv_use),
     },
     PoolGauge {
         name: "inference_pool_average_queue_size",
-        help: "Mean number of requests waiting in an engine over the pool's ready endpoints.",
+        help: "Mean waiting requests per ready endpoint of the pool.",
         named: true,
         value: |pool| pool.mean(|endpoint| endpoint.waiting.map(f64::from)),
     },
     PoolGauge {
         name: "inference_pool_ready_pods",
-        help: "Endpoints of the pool that take requests.",
+        help: "Ready endpoints of the pool.",
         named: true,
         value: |pool| Some(pool.ready().fold(0.0, |count, _| count + 1.0)),
     },
@@ -150,7 +150,7 @@ const POOL_GAUGES: [PoolGauge; 6] = [
     },
     PoolGauge {
         name: "pointsman_pool_metrics_blackout",
-        help: "1 while no endpoint of the pool shows fresh metrics, so that placement stands on own counts alone.",
+        help: "1 while no endpoint of the pool has fresh metrics; placement then uses Pointsman's own counts alone.",
         named: false,
         value: |pool| Some(f64::from(u8::from(pool.blackout()))),
     },
@@ -178,7 +178,7 @@ impl PoolGauge {
 struct EndpointGauge {
     name: &'static str,
     help: &'static str,
-    /// Whether the extension's labels `name` and `model_server_pod` stand in place of `endpoint`.
+    /// Whether the series has the extension's labels `name` and `model_server_pod` instead of `endpoint`.
     named: bool,
     value: fn(&EndpointSample) -> Option<f64>,
 }
@@ -198,31 +198,31 @@ const ENDPOINT_GAUGES: [EndpointGauge; 7] = [
     },
     EndpointGauge {
         name: "pointsman_endpoint_in_flight",
-        help: "Requests that this gateway has at the endpoint.",
+        help: "Requests that this process has at the endpoint.",
         named: false,
         value: |endpoint| Some(f64::from(endpoint.in_flight)),
     },
     EndpointGauge {
         name: "pointsman_endpoint_pending_tokens",
-        help: "Prompt tokens sent to the endpoint and not yet prefilled.",
+        help: "Prompt tokens dispatched to the endpoint and not yet prefilled.",
         named: false,
         value: |endpoint| Some(float(endpoint.pending_tokens)),
     },
     EndpointGauge {
         name: "pointsman_endpoint_running",
-        help: "Requests running in the engine, by its own gauge.",
+        help: "Requests running in the engine, from its metrics.",
         named: false,
         value: |endpoint| endpoint.running.map(f64::from),
     },
     EndpointGauge {
         name: "pointsman_endpoint_kv_cache_utilization",
-        help: "Use of the engine's KV cache, 0 to 1.",
+        help: "KV cache utilization of the engine, 0 to 1.",
         named: false,
         value: |endpoint| endpoint.kv_use,
     },
     EndpointGauge {
         name: "pointsman_endpoint_metrics_age_seconds",
-        help: "Age of the newest reading of the engine's gauges.",
+        help: "Age of the last scrape of the engine's metrics that succeeded.",
         named: false,
         value: |endpoint| endpoint.metrics_age.map(|age| age.as_secs_f64()),
     },

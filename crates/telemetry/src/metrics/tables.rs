@@ -1,4 +1,4 @@
-//! Every family that is counted as things happen, with its name and help text.
+//! Metric families that are updated as events happen, with their names and help texts.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -6,17 +6,26 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::buckets;
 use super::family::Family;
 use super::labels::{
     Build, Cause, Endpoint, EndpointCause, ExtensionBuild, Model, ModelError, ModelRunning, OfPool, Pool,
     Reload, RequestOutcome,
 };
-use super::{BuildInfo, buckets};
 
-/// All families. Handles of single series are taken from them once and kept by their users.
+/// The running build; the labels of the info metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// Version, such as `0.1.0`.
+    pub version: &'static str,
+    /// Commit that the build was made from; empty where unknown.
+    pub commit: &'static str,
+}
+
+/// All families.
 #[derive(Debug)]
 pub(super) struct Tables {
-    // The extension's own.
+    // Metrics of the Gateway API Inference Extension.
     pub(super) requests: Family<Model, Counter>,
     pub(super) request_errors: Family<ModelError, Counter>,
     pub(super) duration: Family<Model, Histogram>,
@@ -94,7 +103,7 @@ impl Tables {
         self.outcomes.get(&RequestOutcome { pool: pool.into(), outcome, reason })
     }
 
-    /// Registers every family under its name. Counters are named without `_total`, which the format adds.
+    /// Registers every family. Counter names lack `_total`, which the encoder adds.
     pub(super) fn register(&self, build: &BuildInfo) -> Registry {
         let mut registry = Registry::default();
         self.register_models(&mut registry);
@@ -104,8 +113,8 @@ impl Tables {
         registry
     }
 
-    /// The extension's metrics of requests, under both of its names: `inference_model_*` up to its v1.0 and
-    /// `inference_objective_*` from then on. Both read the same series, so the second costs bytes on the page only.
+    /// The extension's request metrics under both of its prefixes: `inference_model` up to v1.0 and
+    /// `inference_objective` from v1.1 on. Both share the same series.
     fn register_models(&self, registry: &mut Registry) {
         for subject in ["inference_model", "inference_objective"] {
             let registry = registry.sub_registry_with_prefix(subject);
@@ -117,38 +126,34 @@ impl Tables {
             );
             registry.register(
                 "request_duration_seconds",
-                "Time from a request's arrival to the end of its answer",
+                "Time from a request's arrival to the end of its response",
                 self.duration.clone(),
             );
-            registry.register(
-                "request_sizes",
-                "Length of request bodies in bytes",
-                self.request_bytes.clone(),
-            );
+            registry.register("request_sizes", "Size of request bodies in bytes", self.request_bytes.clone());
             registry.register(
                 "response_sizes",
-                "Length of answer bodies in bytes",
+                "Size of response bodies in bytes",
                 self.response_bytes.clone(),
             );
             registry.register(
                 "input_tokens",
-                "Prompt tokens per request by the engine's count",
+                "Prompt tokens per request, as the engine counts them",
                 self.input_tokens.clone(),
             );
             registry.register("output_tokens", "Output tokens per request", self.output_tokens.clone());
             registry.register(
                 "normalized_time_per_output_token_seconds",
-                "Time from arrival to the end of the answer, divided by its output tokens",
+                "Request duration divided by output tokens",
                 self.ntpot.clone(),
             );
-            registry.register("running_requests", "Requests being served at this time", self.running.clone());
+            registry.register("running_requests", "Requests in progress", self.running.clone());
         }
     }
 
     fn register_pools(&self, registry: &mut Registry) {
         registry.register(
             "pointsman_requests",
-            "Requests by how they ended and, where not well, why",
+            "Requests by outcome and reason of failure",
             self.outcomes.clone(),
         );
         registry.register(
@@ -163,7 +168,7 @@ impl Tables {
         );
         registry.register(
             "pointsman_cached_prompt_tokens",
-            "Prompt tokens that engines took from their prefix caches",
+            "Prompt tokens that engines read from their prefix caches",
             self.cached_tokens.clone(),
         );
         registry.register(
@@ -173,25 +178,29 @@ impl Tables {
         );
         registry.register(
             "pointsman_request_body_wait_seconds",
-            "Time from a request's head to the end of its body, where the body is held",
+            "Time from a request's headers to the end of its body, where the body is buffered",
             self.body_wait.clone(),
         );
         registry.register(
             "pointsman_attempts",
-            "Requests sent to endpoints, repeats included",
+            "Requests sent to endpoints, retries included",
             self.attempts.clone(),
         );
         registry.register(
             "pointsman_retries",
-            "Attempts repeated at another endpoint, by what ended the one before",
+            "Retries, by the failure of the attempt before",
             self.retries.clone(),
         );
         registry.register(
             "pointsman_retries_denied",
-            "Attempts not repeated because the pool's retry budget was spent",
+            "Attempts that were not retried because the retry budget was exhausted",
             self.retries_denied.clone(),
         );
-        registry.register("pointsman_streams_in_flight", "Streamed answers under way", self.streams.clone());
+        registry.register(
+            "pointsman_streams_in_flight",
+            "Streamed responses in progress",
+            self.streams.clone(),
+        );
     }
 
     fn register_endpoints(&self, registry: &mut Registry) {
@@ -207,17 +216,17 @@ impl Tables {
         );
         registry.register(
             "pointsman_endpoint_ejections",
-            "Times that an endpoint was taken out of placement, by cause",
+            "Ejections of an endpoint from placement, by cause",
             self.ejections.clone(),
         );
         registry.register(
             "pointsman_endpoint_scrapes",
-            "Readings of an endpoint's metrics page asked for",
+            "Scrapes of an endpoint's metrics",
             self.scrapes.clone(),
         );
         registry.register(
             "pointsman_endpoint_scrape_failures",
-            "Of those, the ones that gave no load",
+            "Scrapes of an endpoint's metrics that failed",
             self.scrape_failures.clone(),
         );
     }
@@ -240,23 +249,23 @@ impl Tables {
         );
         registry.register(
             "pointsman_configuration_errors",
-            "Objects of the newest configuration that have errors",
+            "Objects of the newest configuration with errors",
             self.configuration_errors.clone(),
         );
         registry.register(
             "pointsman_certificate_reloads",
-            "Times that certificate files were read again",
+            "Reloads of certificate files",
             self.certificate_reloads.clone(),
         );
         registry.register(
             "pointsman_trace_spans_dropped",
-            "Trace spans that could not be exported",
+            "Trace spans that were not exported",
             self.dropped_spans.clone(),
         );
         let extension = Info::new(ExtensionBuild { commit: build.commit, build_ref: build.version });
         registry.register(
             "inference_extension",
-            "The running build, as the extension reports its own",
+            "The running build, under the name of the Gateway API Inference Extension",
             extension,
         );
         let own = Info::new(Build { version: build.version, commit: build.commit });
@@ -279,7 +288,7 @@ impl Tables {
         self.remove_endpoints(&|labels_pool, _| labels_pool != pool);
     }
 
-    /// Drops the series of (pool, model, target model) that do not pass.
+    /// Drops the series of (pool, model, target model) that do not satisfy `keep`.
     pub(super) fn remove_models(&self, keep: &dyn Fn(&str, &str, Option<&str>) -> bool) {
         let models = |l: &Model| keep(&l.pool, &l.model_name, Some(&l.target_model_name));
         self.requests.retain(models);
@@ -296,7 +305,7 @@ impl Tables {
         self.running.retain(|l| keep(&l.pool, &l.model_name, None));
     }
 
-    /// Drops the series of (pool, endpoint) that do not pass.
+    /// Drops the series of (pool, endpoint) that do not satisfy `keep`.
     pub(super) fn remove_endpoints(&self, keep: &dyn Fn(&str, &str) -> bool) {
         self.endpoint_requests.retain(|l| keep(&l.pool, &l.endpoint));
         self.endpoint_failures.retain(|l| keep(&l.pool, &l.endpoint));

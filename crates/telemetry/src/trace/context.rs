@@ -1,22 +1,22 @@
-//! The W3C trace context (<https://www.w3.org/TR/trace-context/>, level 1, §3.2).
+//! W3C trace context (<https://www.w3.org/TR/trace-context-1/>, §3.2).
 
 use std::fmt;
 
-/// What a `traceparent` header says: which trace, which span in it is the parent, and whether it is recorded.
+/// A `traceparent` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace; never 0.
+    /// Trace id; never 0.
     pub(super) trace: u128,
-    /// The span that the next one is a child of; never 0.
+    /// Parent id; never 0.
     pub(super) span: u64,
-    /// Whether the caller records its part.
+    /// The sampled flag: whether the caller records its spans.
     pub(super) sampled: bool,
 }
 
 impl TraceContext {
-    /// Reads a `traceparent`. `None` where it breaks the specification, which then wants it ignored.
+    /// Parses a `traceparent`; `None` where it is invalid, in which case the specification demands to ignore it.
     ///
-    /// Versions after `00` are read as far as `00` defines them, when what follows is set off by a dash.
+    /// Of versions after `00`, the fields of version `00` are read; further fields must be separated by a dash.
     #[must_use]
     pub fn parse(header: &[u8]) -> Option<Self> {
         let (fields, rest) = header.split_at_checked(55)?;
@@ -37,14 +37,14 @@ impl TraceContext {
     }
 }
 
-/// The header's value, in version `00`.
+/// The header value in version `00`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
     }
 }
 
-/// At most 32 digits, in lower case as the specification demands.
+/// Parses at most 32 hexadecimal digits in lower case, as the specification demands.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |value, digit| {
         let digit = match digit {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_specification_allows_and_nothing_else() {
+    fn valid_headers_are_parsed_and_invalid_ones_are_not() {
         const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
         const SPAN: &str = "00f067aa0ba902b7";
         let check = |header: &str, expected: Option<bool>| {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_it_reads() {
+    fn a_header_round_trips() {
         for header in [
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000001-0000000000000001-00",

@@ -1,60 +1,99 @@
-//! Where spans go, from OpenTelemetry's own environment variables
+//! Where and how spans are exported, from OpenTelemetry's environment variables
 //! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::otlp::Encoding;
+use super::tls::TlsFiles;
 
-/// Where spans go.
+/// Default of `OTEL_EXPORTER_OTLP_TIMEOUT`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Path of traces below the base URL of an OTLP/HTTP collector.
+const TRACES_PATH: &str = "/v1/traces";
+
+/// Encoding and transport of exports, as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// `grpc`: protobuf messages in a gRPC call; collectors listen on port 4317.
+    Grpc,
+    /// `http/protobuf`, OpenTelemetry's default: protobuf messages in HTTP posts; collectors listen on port 4318.
+    HttpProtobuf,
+}
+
+/// Where and how spans are exported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtlpOptions {
-    /// The URL that traces are posted to.
-    pub endpoint: String,
-    /// How batches are written, as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
-    pub encoding: Encoding,
+    /// URL of the collector with scheme and host; for HTTP, with the path to post to.
+    pub(super) endpoint: Uri,
+    pub(super) protocol: Protocol,
     /// Headers of each export, as in `OTEL_EXPORTER_OTLP_HEADERS`.
-    pub headers: HeaderMap,
+    pub(super) headers: HeaderMap,
+    /// Time limit of one export.
+    pub(super) timeout: Duration,
+    pub(super) tls: TlsFiles,
     /// The `service.name` of this process, as in `OTEL_SERVICE_NAME`.
-    pub service: String,
-    /// The version of this process.
-    pub version: String,
-    /// The share of traces to record among those that begin here, 0 to 1, as in `OTEL_TRACES_SAMPLER_ARG`.
-    pub share: f64,
+    pub(super) service: String,
+    /// The `service.version` of this process.
+    pub(super) version: String,
+    /// Share of traces to record among those without a parent, 0 to 1, as in `OTEL_TRACES_SAMPLER_ARG`.
+    pub(super) share: f64,
 }
 
 /// Why traces cannot be exported as configured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtlpError {
-    /// The endpoint is no URL with a host.
-    #[error("OTLP endpoint {0:?} is not a URL such as http://127.0.0.1:4318")]
-    Endpoint(String),
-    /// The endpoint needs TLS.
+    /// The endpoint is not an HTTP URL with a host.
     #[error(
-        "OTLP endpoint {0:?} needs TLS, which the exporter does not speak; send to a collector nearby by http://"
+        "OTLP endpoint {0:?} is not a URL such as http://127.0.0.1:4318, or http://127.0.0.1:4317 for gRPC"
     )]
-    Tls(String),
-    /// The protocol is another.
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is {0:?}; traces are exported by http/protobuf or http/json")]
+    Endpoint(String),
+    /// The protocol is not supported.
+    #[error(
+        "OTEL_EXPORTER_OTLP_PROTOCOL is {0:?}; supported are grpc and http/protobuf, but not the JSON encoding"
+    )]
     Protocol(String),
-    /// The sampler is not known.
-    #[error("OTEL_TRACES_SAMPLER is {0:?}; known are parentbased_always_on, _always_off and _traceidratio")]
+    /// The sampler is not supported.
+    #[error(
+        "OTEL_TRACES_SAMPLER is {0:?}; supported are parentbased_always_on, _always_off and _traceidratio"
+    )]
     Sampler(String),
-    /// The share is no share.
-    #[error("the share of traces to record is {0:?}, and must be between 0 and 1")]
+    /// The share of traces is out of range.
+    #[error("OTEL_TRACES_SAMPLER_ARG is {0:?}, and must be a number between 0 and 1")]
     Share(String),
-    /// The headers are no list of headers.
+    /// The headers do not parse.
     #[error("OTEL_EXPORTER_OTLP_HEADERS is not a list of name=value")]
     Headers,
+    /// The time limit does not parse.
+    #[error("OTEL_EXPORTER_OTLP_TIMEOUT is {0:?}, and must be a number of milliseconds above 0")]
+    Timeout(String),
+    /// Only one half of the client's identity is set.
+    #[error("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY must be set together")]
+    ClientIdentity,
+    /// A certificate or key file cannot be used.
+    #[error("cannot use {} for TLS to the OTLP collector: {reason}", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// TLS cannot be set up with the given files.
+    #[error("cannot set up TLS to the OTLP collector: {0}")]
+    Tls(String),
 }
 
 impl OtlpOptions {
-    /// The options that `variable`, which looks up an environment variable, amounts to; `None` where no endpoint is
-    /// set or tracing is turned off. `endpoint` goes before `OTEL_EXPORTER_OTLP_ENDPOINT`; to both, `/v1/traces` is
-    /// added. Variables for traces (`OTEL_EXPORTER_OTLP_TRACES_…`) go before those for all signals.
+    /// Reads the options through `variable`, which looks up an environment variable. Returns `None` where no endpoint
+    /// is set or tracing is turned off.
+    ///
+    /// `endpoint` takes precedence over `OTEL_EXPORTER_OTLP_ENDPOINT`; over HTTP, `/v1/traces` is appended to both.
+    /// Variables for traces (`OTEL_EXPORTER_OTLP_TRACES_…`) take precedence over those for all signals.
     ///
     /// # Errors
     ///
-    /// When a variable asks for what the exporter cannot do: ignoring it would lose traces silently.
+    /// When a variable has a value that the exporter does not support: to ignore it would lose traces silently.
     pub fn from_env(
         endpoint: Option<String>,
         version: &str,
@@ -69,46 +108,58 @@ impl OtlpOptions {
         if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
             return Ok(None);
         }
-        let below = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
-        let endpoint = match (endpoint, variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) {
-            (Some(base), _) => below(base),
-            (None, Some(whole)) => whole,
-            (None, None) => match variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
-                Some(base) => below(base),
+        let protocol = match exporter("PROTOCOL").as_deref() {
+            None | Some("http/protobuf") => Protocol::HttpProtobuf,
+            Some("grpc") => Protocol::Grpc,
+            Some(other) => return Err(OtlpError::Protocol(other.into())),
+        };
+        let traces_endpoint = endpoint.is_none().then(|| variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"));
+        let endpoint = match traces_endpoint.flatten() {
+            Some(complete) => complete,
+            None => match endpoint.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT")) {
+                Some(base) => below_base(&base, protocol),
                 None => return Ok(None),
             },
         };
-        let encoding = match exporter("PROTOCOL").as_deref() {
-            None | Some("http/protobuf") => Encoding::Protobuf,
-            Some("http/json") => Encoding::Json,
-            Some(other) => return Err(OtlpError::Protocol(other.into())),
+        let headers = exporter("HEADERS").map(|list| headers(&list).ok_or(OtlpError::Headers));
+        let client = match (exporter("CLIENT_CERTIFICATE"), exporter("CLIENT_KEY")) {
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(OtlpError::ClientIdentity),
         };
-        let options = Self {
-            endpoint,
-            encoding,
-            headers: exporter("HEADERS")
-                .map_or_else(|| Ok(HeaderMap::new()), |list| headers(&list).ok_or(OtlpError::Headers))?,
+        Ok(Some(Self {
+            endpoint: url(&endpoint).ok_or(OtlpError::Endpoint(endpoint))?,
+            protocol,
+            headers: headers.transpose()?.unwrap_or_default(),
+            timeout: exporter("TIMEOUT").map_or(Ok(DEFAULT_TIMEOUT), timeout)?,
+            tls: TlsFiles { authorities: exporter("CERTIFICATE").map(Into::into), client },
             service: variable("OTEL_SERVICE_NAME").unwrap_or_else(|| "pointsman".into()),
             version: version.into(),
             share: share(variable("OTEL_TRACES_SAMPLER").as_deref(), variable("OTEL_TRACES_SAMPLER_ARG"))?,
-        };
-        options.url()?;
-        Ok(Some(options))
-    }
-
-    /// The endpoint, once it is clear that the exporter can reach it.
-    pub(super) fn url(&self) -> Result<Uri, OtlpError> {
-        let error = || OtlpError::Endpoint(self.endpoint.clone());
-        let url: Uri = self.endpoint.parse().map_err(|_| error())?;
-        match url.scheme_str() {
-            Some("http") if url.query().is_none() => Ok(url),
-            Some("https") => Err(OtlpError::Tls(self.endpoint.clone())),
-            Some(_) | None => Err(error()),
-        }
+        }))
     }
 }
 
-/// The share of new traces that a sampler records. What a parent says is followed in every case.
+fn below_base(base: &str, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Grpc => base.into(),
+        Protocol::HttpProtobuf => format!("{}{TRACES_PATH}", base.trim_end_matches('/')),
+    }
+}
+
+fn url(endpoint: &str) -> Option<Uri> {
+    let url: Uri = endpoint.parse().ok()?;
+    (matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none()).then_some(url)
+}
+
+fn timeout(milliseconds: String) -> Result<Duration, OtlpError> {
+    match milliseconds.parse() {
+        Ok(value @ 1..) => Ok(Duration::from_millis(value)),
+        Ok(0) | Err(_) => Err(OtlpError::Timeout(milliseconds)),
+    }
+}
+
+/// The share of new traces that a sampler records. A parent's decision is followed whatever the share.
 fn share(sampler: Option<&str>, argument: Option<String>) -> Result<f64, OtlpError> {
     match sampler {
         None | Some("parentbased_always_on") => Ok(1.0),
@@ -122,7 +173,7 @@ fn share(sampler: Option<&str>, argument: Option<String>) -> Result<f64, OtlpErr
     }
 }
 
-/// `name=value` pairs set off by commas, their values percent-encoded.
+/// Parses comma-separated `name=value` pairs with percent-encoded values.
 fn headers(list: &str) -> Option<HeaderMap> {
     list.split(',')
         .map(str::trim)
@@ -166,7 +217,7 @@ mod tests {
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
 
     #[test]
-    fn without_an_endpoint_nothing_is_exported() {
+    fn nothing_is_exported_without_an_endpoint() {
         assert_eq!(options(&[]), Ok(None));
         assert_eq!(options(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), Ok(None));
         assert_eq!(options(&[ENDPOINT, ("OTEL_SDK_DISABLED", "true")]), Ok(None));
@@ -174,31 +225,37 @@ mod tests {
     }
 
     #[test]
-    fn traces_are_posted_below_the_endpoints_path() {
-        let check = |variables: &[(&str, &str)], expected: Result<&str, OtlpError>| {
-            let url = options(variables).map(|options| options.unwrap().url().unwrap().to_string());
-            assert_eq!(url, expected.map(str::to_owned), "{variables:?}");
+    fn traces_are_posted_below_the_base_url() {
+        let check = |variables: &[(&str, &str)], expected: Result<&str, &str>| {
+            let url = options(variables).map(|options| options.unwrap().endpoint.to_string());
+            let expected = expected.map(str::to_owned).map_err(|url| OtlpError::Endpoint(url.into()));
+            assert_eq!(url, expected, "{variables:?}");
         };
         let base = |endpoint| [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)];
         check(&base("http://collector:4318"), Ok("http://collector:4318/v1/traces"));
         check(&base("http://collector:4318/"), Ok("http://collector:4318/v1/traces"));
         check(&base("http://[::1]:4318/otel"), Ok("http://[::1]:4318/otel/v1/traces"));
-        check(&base("https://collector"), Err(OtlpError::Tls("https://collector/v1/traces".into())));
-        check(&base("collector:4318"), Err(OtlpError::Endpoint("collector:4318/v1/traces".into())));
+        check(&base("https://collector"), Ok("https://collector/v1/traces"));
+        check(&base("collector:4318"), Err("collector:4318/v1/traces"));
+        check(&base("http://collector?a=b"), Err("http://collector?a=b/v1/traces"));
+        check(&base("grpc://collector"), Err("grpc://collector/v1/traces"));
+        check(&base("not a url"), Err("not a url/v1/traces"));
+        let complete = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/in");
+        check(&[ENDPOINT, complete], Ok("http://traces:4318/in"));
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
         check(
-            &base("http://collector?a=b"),
-            Err(OtlpError::Endpoint("http://collector?a=b/v1/traces".into())),
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"), grpc],
+            Ok("https://collector:4317/"),
         );
-        check(&base("grpc://collector"), Err(OtlpError::Endpoint("grpc://collector/v1/traces".into())));
-        check(&base("not a url"), Err(OtlpError::Endpoint("not a url/v1/traces".into())));
-        let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/in");
-        check(&[ENDPOINT, whole], Ok("http://traces:4318/in"));
-        let flag = OtlpOptions::from_env(Some("http://flag:4318".into()), "1.2.3", |_| Some(String::new()));
+        check(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"), grpc], Err("collector:4317"));
+        let flag = OtlpOptions::from_env(Some("http://flag:4318".into()), "1.2.3", |name| {
+            name.ends_with("_ENDPOINT").then(|| "http://variable:4318".into())
+        });
         assert_eq!(flag.unwrap().unwrap().endpoint, "http://flag:4318/v1/traces");
     }
 
     #[test]
-    fn the_sampler_says_which_new_traces_are_recorded() {
+    fn the_sampler_sets_the_share_of_new_traces() {
         let check = |sampler: &str, argument: &str, expected: Result<f64, OtlpError>| {
             let variables =
                 [ENDPOINT, ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
@@ -216,15 +273,41 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_that_is_not_spoken_is_refused() {
-        let check = |protocol: &str, expected: Result<Encoding, OtlpError>| {
+    fn unsupported_protocols_are_refused() {
+        let check = |protocol: &str, expected: Option<Protocol>| {
             let options = options(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
-            assert_eq!(options.map(|options| options.unwrap().encoding), expected, "{protocol}");
+            let expected = expected.ok_or_else(|| OtlpError::Protocol(protocol.into()));
+            assert_eq!(options.map(|options| options.unwrap().protocol), expected, "{protocol}");
         };
-        check("", Ok(Encoding::Protobuf));
-        check("http/protobuf", Ok(Encoding::Protobuf));
-        check("http/json", Ok(Encoding::Json));
-        check("grpc", Err(OtlpError::Protocol("grpc".into())));
+        check("", Some(Protocol::HttpProtobuf));
+        check("http/protobuf", Some(Protocol::HttpProtobuf));
+        check("grpc", Some(Protocol::Grpc));
+        check("http/json", None);
+        check("thrift", None);
+    }
+
+    #[test]
+    fn the_time_limit_is_in_milliseconds() {
+        let check = |limit: &str, expected: Option<u64>| {
+            let options = options(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_TIMEOUT", limit)]);
+            let expected =
+                expected.map(Duration::from_millis).ok_or_else(|| OtlpError::Timeout(limit.into()));
+            assert_eq!(options.map(|options| options.unwrap().timeout), expected, "{limit}");
+        };
+        check("", Some(10_000));
+        check("250", Some(250));
+        check("0", None);
+        check("10s", None);
+    }
+
+    #[test]
+    fn a_client_certificate_needs_its_key() {
+        let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/tls/client.pem");
+        let key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/tls/key.pem");
+        assert_eq!(options(&[ENDPOINT, certificate]), Err(OtlpError::ClientIdentity));
+        assert_eq!(options(&[ENDPOINT, key]), Err(OtlpError::ClientIdentity));
+        let files = options(&[ENDPOINT, certificate, key]).unwrap().unwrap().tls;
+        assert_eq!(files.client, Some(("/tls/client.pem".into(), "/tls/key.pem".into())));
     }
 
     #[test]

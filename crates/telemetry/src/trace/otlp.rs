@@ -1,109 +1,124 @@
-//! Batches of spans as OTLP has them (`opentelemetry/proto/collector/trace/v1`), in either of its encodings over HTTP.
+//! OTLP messages of trace export, as far as the exporter writes or reads them.
+//!
+//! Names, numbers and types follow `collector/trace/v1/trace_service.proto`, `trace/v1/trace.proto`,
+//! `common/v1/common.proto` and `resource/v1/resource.proto` of opentelemetry-proto 1.x. The generated
+//! `opentelemetry-proto` crate holds logs, metrics and profiles besides and depends on the OpenTelemetry SDK.
 
-mod json;
-mod protobuf;
+/// Path of the unary gRPC method that takes [`ExportTraceServiceRequest`].
+pub(super) const EXPORT_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use super::span::{Attribute, Finished, SpanName};
-
-/// How a batch is written; the values of `OTEL_EXPORTER_OTLP_PROTOCOL` that go over HTTP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// `http/protobuf`, OpenTelemetry's default.
-    #[default]
-    Protobuf,
-    /// `http/json`.
-    Json,
-}
-
-impl Encoding {
-    pub(super) const fn content_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-        }
-    }
-
-    /// The body of an export.
-    pub(super) fn encode(self, service: &str, version: &str, spans: &[Finished]) -> Vec<u8> {
-        match self {
-            Self::Protobuf => protobuf::encode(service, version, spans),
-            Self::Json => json::encode(service, version, spans).to_string().into_bytes(),
-        }
-    }
-}
-
-/// The name of what made the spans.
-const SCOPE: &str = "pointsman";
-/// `SpanFlags`: the W3C sampled bit.
-const SAMPLED: u32 = 1;
+/// `SpanFlags`: the sampled bit of W3C trace flags.
+pub(super) const FLAG_SAMPLED: u32 = 1;
+/// `Span.SpanKind.SPAN_KIND_SERVER`.
+pub(super) const KIND_SERVER: i32 = 2;
+/// `Span.SpanKind.SPAN_KIND_CLIENT`.
+pub(super) const KIND_CLIENT: i32 = 3;
 /// `Status.StatusCode.STATUS_CODE_ERROR`.
-const ERROR: u8 = 2;
-/// The most characters of a name that go into an attribute.
-const MAX_NAME: usize = 256;
+pub(super) const STATUS_ERROR: i32 = 2;
 
-/// The value of an attribute, `AnyValue` there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum AnyValue<'a> {
-    Text(&'a str),
-    Integer(u32),
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ExportTraceServiceRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ExportTraceServiceResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<ExportTracePartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct ExportTracePartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected_spans: i64,
+    #[prost(string, tag = "2")]
+    pub(super) error_message: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ResourceSpans {
+    #[prost(message, optional, tag = "1")]
+    pub(super) resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Resource {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ScopeSpans {
+    #[prost(message, optional, tag = "1")]
+    pub(super) scope: Option<InstrumentationScope>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) spans: Vec<Span>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct InstrumentationScope {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Span {
+    /// 16 bytes, big-endian.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) trace_id: Vec<u8>,
+    /// 8 bytes, big-endian.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) span_id: Vec<u8>,
+    /// Empty for the root of a trace.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) parent_span_id: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub(super) name: String,
+    #[prost(int32, tag = "6")]
+    pub(super) kind: i32,
+    #[prost(fixed64, tag = "7")]
+    pub(super) start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "8")]
+    pub(super) end_time_unix_nano: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) attributes: Vec<KeyValue>,
+    #[prost(message, optional, tag = "15")]
+    pub(super) status: Option<Status>,
+    #[prost(fixed32, tag = "16")]
+    pub(super) flags: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(super) struct Status {
+    #[prost(int32, tag = "3")]
+    pub(super) code: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<AnyValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AnyValue {
+    #[prost(oneof = "Value", tags = "1, 3, 4")]
+    pub(super) value: Option<Value>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Value {
+    #[prost(string, tag = "1")]
+    String(String),
+    #[prost(int64, tag = "3")]
+    Int(i64),
+    #[prost(double, tag = "4")]
     Double(f64),
-}
-
-/// An attribute's key and value. Keys are those of OpenTelemetry's semantic conventions where it has one.
-fn key_value(attribute: &Attribute) -> (&'static str, AnyValue<'_>) {
-    match attribute {
-        Attribute::Pool(name) => ("pointsman.pool", name_of(name)),
-        Attribute::Model(name) => ("gen_ai.request.model", name_of(name)),
-        Attribute::TargetModel(name) => ("pointsman.target_model", name_of(name)),
-        Attribute::Endpoint(address) => ("pointsman.endpoint", name_of(address)),
-        Attribute::Status(status) => ("http.response.status_code", AnyValue::Integer(u32::from(*status))),
-        Attribute::Outcome(outcome) => ("pointsman.outcome", AnyValue::Text(outcome)),
-        Attribute::Reason(reason) => ("error.type", AnyValue::Text(reason)),
-        Attribute::InputTokens(tokens) => ("gen_ai.usage.input_tokens", AnyValue::Integer(*tokens)),
-        Attribute::CachedTokens(tokens) => {
-            ("gen_ai.usage.cache_read.input_tokens", AnyValue::Integer(*tokens))
-        }
-        Attribute::OutputTokens(tokens) => ("gen_ai.usage.output_tokens", AnyValue::Integer(*tokens)),
-        Attribute::FirstToken(span) => {
-            ("pointsman.time_to_first_token", AnyValue::Double(span.as_secs_f64()))
-        }
-        Attribute::Placement(span) => ("pointsman.placement_duration", AnyValue::Double(span.as_secs_f64())),
-    }
-}
-
-fn name_of(name: &Arc<str>) -> AnyValue<'_> {
-    AnyValue::Text(name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end]))
-}
-
-/// What the process is.
-const fn resource<'a>(service: &'a str, version: &'a str) -> [(&'static str, AnyValue<'a>); 2] {
-    [("service.name", AnyValue::Text(service)), ("service.version", AnyValue::Text(version))]
-}
-
-impl Finished {
-    /// `Span.SpanKind`.
-    const fn kind(&self) -> u8 {
-        match self.name {
-            SpanName::Request => 2, // SPAN_KIND_SERVER
-            SpanName::Attempt => 3, // SPAN_KIND_CLIENT
-        }
-    }
-
-    /// A span with a reason failed; the status of others stays unset, which means that nothing is known against them.
-    fn failed(&self) -> bool {
-        self.attributes.iter().any(|attribute| matches!(attribute, Attribute::Reason(_)))
-    }
-
-    /// Start and end in nanoseconds since 1970; 64 bits last until 2554.
-    fn times(&self) -> [u64; 2] {
-        let nanos = |time: SystemTime| {
-            time.duration_since(UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-        };
-        let start = nanos(self.start);
-        [start, start.saturating_add(u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX))]
-    }
 }

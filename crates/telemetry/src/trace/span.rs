@@ -1,4 +1,4 @@
-//! Spans: made by the doors, filled with attributes from a closed list, handed to the exporter at their end.
+//! Spans with attributes from a closed list, which go to the exporter when they end.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
 use super::context::TraceContext;
+use crate::metrics::RequestRecord;
 
-/// What a span is about.
+/// Name and kind of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanName {
-    /// One request, from the client's head to the end of its answer. Kind: server.
+    /// One request, from its headers to the end of the response. Kind: server.
     Request,
     /// One attempt at an endpoint. Kind: client.
     Attempt,
@@ -28,33 +29,32 @@ impl SpanName {
     }
 }
 
-/// What a span may say. The list is closed so that no request text can slip in; names are OpenTelemetry's where its
-/// semantic conventions have one.
+/// An attribute of a span. The list is closed so that no text of a request is exported.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
     /// The pool's `namespace/name`.
     Pool(Arc<str>),
     /// The public model name.
     Model(Arc<str>),
-    /// The model that the engine is asked for.
+    /// The model name sent to the engine.
     TargetModel(Arc<str>),
     /// The endpoint's `host:port`.
     Endpoint(Arc<str>),
-    /// The HTTP status of the answer.
+    /// HTTP status of the response.
     Status(u16),
-    /// How it ended; `complete` and `client_gone` are no errors.
+    /// Outcome of the request, as in [`Outcome::as_str`](crate::Outcome::as_str).
     Outcome(&'static str),
-    /// Why it failed or was refused. It marks the span as an error.
+    /// Reason of a failure or refusal; it sets the span's status to error.
     Reason(&'static str),
     /// Prompt tokens.
     InputTokens(u32),
-    /// Of those, tokens from the engine's prefix cache.
+    /// Prompt tokens from the engine's prefix cache.
     CachedTokens(u32),
     /// Output tokens.
     OutputTokens(u32),
-    /// From arrival to the first output token.
+    /// Time from arrival to the first output token.
     FirstToken(Duration),
-    /// Time to choose an endpoint, waiting included.
+    /// Time to choose an endpoint, including waiting.
     Placement(Duration),
 }
 
@@ -69,24 +69,24 @@ pub(super) struct Finished {
     pub(super) attributes: Vec<Attribute>,
 }
 
-/// Makes spans. Cloning shares the exporter.
+/// Starts spans. Clones share the exporter.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer {
     recording: Option<Arc<Recording>>,
 }
 
-/// What spans of a tracer with an exporter share.
+/// State of a tracer that its spans share.
 #[derive(Debug)]
 struct Recording {
     finished: mpsc::Sender<Finished>,
     dropped: Counter,
     ids: Ids,
-    /// Share of new traces to record, as a threshold for 64 random bits.
+    /// Share of new traces to record, as an upper bound for 64 random bits.
     threshold: u64,
 }
 
 impl Tracer {
-    /// A tracer that records nothing and allocates nothing; a client's `traceparent` passes unchanged.
+    /// A tracer that records nothing. A client's `traceparent` passes unchanged.
     #[must_use]
     pub const fn disabled() -> Self {
         Self { recording: None }
@@ -97,20 +97,20 @@ impl Tracer {
         Self { recording: Some(Arc::new(Recording { finished, dropped, ids, threshold: threshold(share) })) }
     }
 
-    /// Starts a span. The parent's decision to record is followed; without a parent, the configured share of traces
-    /// is recorded.
+    /// Starts a span. It is recorded where the parent's sampled flag says so; without a parent, for the configured
+    /// share of traces.
     pub fn start(&self, parent: Option<TraceContext>, name: SpanName) -> Span {
         let Some(recording) = &self.recording else { return Span(State::Off) };
         let (trace, sampled) = match parent {
             Some(parent) => (parent.trace, parent.sampled),
             None => {
                 let low = recording.ids.next();
-                // The low half decides, as in OpenTelemetry's ratio sampler.
+                // The low half of the trace id decides, as in OpenTelemetry's TraceIdRatioBased sampler.
                 (u128::from(recording.ids.next()) << 64 | u128::from(low), low <= recording.threshold)
             }
         };
         if !sampled {
-            // A parent that is not recorded passes on as it came; a new trace tells the engine not to record either.
+            // The client's header already says not to record; a new trace sends the engine a header that does.
             let context = TraceContext { trace, span: recording.ids.next(), sampled };
             return Span(if parent.is_some() { State::Off } else { State::Unsampled(context) });
         }
@@ -131,7 +131,7 @@ impl Tracer {
     }
 }
 
-/// A span under way; dropping it ends it.
+/// A span in progress; it ends when it is dropped.
 #[derive(Debug)]
 #[must_use = "the span ends when this is dropped"]
 pub struct Span(State);
@@ -152,7 +152,7 @@ struct Live {
 }
 
 impl Span {
-    /// What to send upstream as `traceparent`; `None` to leave the client's header as it is.
+    /// The `traceparent` to send upstream; `None` to leave the client's header unchanged.
     #[must_use]
     pub fn traceparent(&self) -> Option<TraceContext> {
         match &self.0 {
@@ -162,7 +162,7 @@ impl Span {
         }
     }
 
-    /// A span below this one.
+    /// Starts a child span.
     pub fn child(&self, name: SpanName) -> Self {
         match &self.0 {
             State::Off | State::Ended => Self(State::Off),
@@ -174,19 +174,37 @@ impl Span {
         }
     }
 
-    /// Whether the span is recorded, so that attributes that cost something to make are worth it.
+    /// Whether attributes of the span are recorded.
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
         matches!(self.0, State::On(_))
     }
 
-    /// Adds an attribute; past 32 of them nothing is added.
+    /// Adds an attribute; beyond 32, attributes are ignored.
     pub fn set(&mut self, attribute: Attribute) {
         if let State::On(live) = &mut self.0
             && live.finished.attributes.len() < 32
         {
             live.finished.attributes.push(attribute);
         }
+    }
+
+    /// Adds the attributes of a finished request: status, outcome, reason, token counts and time to the first token.
+    pub fn set_record(&mut self, record: &RequestRecord) {
+        if !self.is_recorded() {
+            return;
+        }
+        self.set(Attribute::Status(record.status));
+        self.set(Attribute::Outcome(record.outcome.as_str()));
+        let reason = record.outcome.reason();
+        let known = [
+            (!reason.is_empty()).then_some(Attribute::Reason(reason)),
+            record.usage.prompt_tokens.map(Attribute::InputTokens),
+            record.usage.cached_tokens.map(Attribute::CachedTokens),
+            record.usage.output_tokens.map(Attribute::OutputTokens),
+            record.first_token.map(Attribute::FirstToken),
+        ];
+        known.into_iter().flatten().for_each(|attribute| self.set(attribute));
     }
 }
 
@@ -202,16 +220,12 @@ impl Drop for Span {
 }
 
 const fn threshold(share: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates, which is what is meant"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is intended")]
     let threshold = (share * 18_446_744_073_709_551_615.0) as u64;
     threshold
 }
 
-/// Random numbers for ids, from a seed of the operating system; not secret, only unlikely to repeat.
+/// Random ids, seeded by the operating system. They need not be secret, only unlikely to repeat.
 #[derive(Debug)]
 struct Ids {
     seed: u64,
@@ -227,7 +241,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// Never 0, which trace context forbids.
+    /// A random id other than 0, which trace context forbids.
     fn next(&self) -> u64 {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         self.hasher.hash_one((self.seed, count)).max(1)
@@ -249,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_exporter_the_clients_header_is_left_alone() {
+    fn without_an_exporter_the_clients_header_is_unchanged() {
         let span = Tracer::disabled().start(Some(parent(true)), SpanName::Request);
         assert_eq!(span.traceparent(), None);
         assert_eq!(span.child(SpanName::Attempt).traceparent(), None);
@@ -276,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_is_not_recorded_passes_on_as_it_came() {
+    fn the_header_of_an_unsampled_parent_is_unchanged() {
         let (tracer, mut finished, _) = tracer(1.0, 4);
         let span = tracer.start(Some(parent(false)), SpanName::Request);
         assert_eq!(span.traceparent(), None);
@@ -285,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn new_traces_are_recorded_by_share_and_say_so_upstream() {
+    fn the_configured_share_of_new_traces_is_recorded() {
         let (all, _all_finished, _) = tracer(1.0, 4);
         assert!(all.start(None, SpanName::Request).traceparent().unwrap().sampled);
         let (none, mut finished, _) = tracer(0.0, 4);
@@ -305,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_past_the_queue_are_counted_as_dropped() {
+    fn spans_beyond_the_queue_are_counted_as_dropped() {
         let (tracer, _finished, dropped) = tracer(1.0, 2);
         for _ in 0..5 {
             drop(tracer.start(None, SpanName::Request));

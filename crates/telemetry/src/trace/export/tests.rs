@@ -1,178 +1,197 @@
 //! The exporter against a collector in this process.
 
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::trace::options::Protocol;
+use crate::trace::otlp::{KeyValue, STATUS_ERROR, Span, Value};
+use crate::trace::tls::TlsFiles;
 use crate::trace::{Attribute, SpanName, TraceContext};
+use collector::{Collector, Reply};
 
-/// A collector that answers with the given statuses in turn, then 200, and keeps what it was sent.
-struct Collector {
-    address: std::net::SocketAddr,
-    posts: Arc<Mutex<Vec<(http::request::Parts, Value)>>>,
-}
+mod collector;
 
-impl Collector {
-    async fn start(statuses: &'static [u16]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let posts = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&posts);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let kept = Arc::clone(&kept);
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body.collect().await.unwrap().to_bytes();
-                let mut kept = kept.lock().unwrap();
-                let status = statuses.get(kept.len()).copied().unwrap_or(200);
-                kept.push((head, serde_json::from_slice(&body).unwrap()));
-                let mut answer = http::Response::new(Empty::<Bytes>::new());
-                *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-                Ok::<_, std::convert::Infallible>(answer)
-            }
-        });
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()));
-            }
-        });
-        Self { address, posts }
-    }
+const SHORT: Duration = Duration::from_millis(5);
 
-    fn exporter(&self) -> (Tracer, Exporter, Counter) {
-        exporter(&format!("http://{}/otel/v1/traces", self.address))
-    }
-
-    fn spans(&self) -> Vec<Value> {
-        let posts = self.posts.lock().unwrap();
-        posts.iter().flat_map(|(_, body)| spans(body).iter().cloned()).collect()
-    }
-}
-
-fn spans(body: &Value) -> &Vec<Value> {
-    body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap()
-}
-
-fn exporter(endpoint: &str) -> (Tracer, Exporter, Counter) {
-    let dropped = Counter::default();
-    let options = OtlpOptions {
-        endpoint: endpoint.into(),
-        encoding: Encoding::Json,
-        headers: HeaderMap::from_iter([(
-            header::AUTHORIZATION,
-            http::HeaderValue::from_static("Bearer key"),
-        )]),
+fn options(address: SocketAddr, protocol: Protocol, authority: Option<PathBuf>) -> OtlpOptions {
+    let scheme = if authority.is_some() { "https" } else { "http" };
+    let path = match protocol {
+        Protocol::Grpc => "",
+        Protocol::HttpProtobuf => "/otel/v1/traces",
+    };
+    OtlpOptions {
+        endpoint: format!("{scheme}://{address}{path}").parse().unwrap(),
+        protocol,
+        headers: [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer key"))]
+            .into_iter()
+            .collect(),
+        timeout: Duration::from_secs(10),
+        tls: TlsFiles { authorities: authority, client: None },
         service: "edge".into(),
         version: "1.2.3".into(),
         share: 1.0,
-    };
+    }
+}
+
+fn exporter(options: OtlpOptions) -> (Tracer, Exporter, Counter) {
+    let dropped = Counter::default();
     let (tracer, mut exporter) = Tracer::otlp(options, dropped.clone()).unwrap();
-    let short = Duration::from_millis(5);
-    exporter.timing = Timing { fill: short, back_off: short, ..TIMING };
+    exporter.timing.fill = SHORT;
+    exporter.timing.back_off = SHORT;
     (tracer, exporter, dropped)
 }
 
-#[tokio::test]
-async fn a_span_arrives_as_the_specification_has_it() {
-    let collector = Collector::start(&[]).await;
-    let (tracer, exporter, dropped) = collector.exporter();
-    let parent = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-    let mut request = tracer.start(parent, SpanName::Request);
-    let own = request.traceparent().unwrap();
-    drop(request.child(SpanName::Attempt));
-    request.set(Attribute::Pool("default/llama".into()));
-    request.set(Attribute::Model("m".repeat(1000).into()));
-    request.set(Attribute::Status(502));
-    request.set(Attribute::Reason("silent"));
-    request.set(Attribute::FirstToken(Duration::from_millis(250)));
-    drop(request);
+/// Exports this number of request spans and returns the number of dropped ones.
+async fn export(options: OtlpOptions, spans: usize) -> u64 {
+    let (tracer, exporter, dropped) = exporter(options);
+    for _ in 0..spans {
+        drop(tracer.start(None, SpanName::Request));
+    }
     drop(tracer);
     exporter.run(std::future::pending()).await;
-
-    let posts = collector.posts.lock().unwrap();
-    let (head, body) = &posts[0];
-    assert_eq!((head.method.as_str(), head.uri.path()), ("POST", "/otel/v1/traces"));
-    assert_eq!(head.headers[header::CONTENT_TYPE], "application/json");
-    assert_eq!(head.headers[header::AUTHORIZATION], "Bearer key");
-    let resource = &body["resourceSpans"][0]["resource"]["attributes"];
-    assert_eq!(resource[0], serde_json::json!({"key": "service.name", "value": {"stringValue": "edge"}}));
-    let [attempt, request] = spans(body).as_slice() else { panic!("{body}") };
-    assert_eq!(request["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
-    assert_eq!(request["parentSpanId"], "00f067aa0ba902b7");
-    assert_eq!(request["spanId"], format!("{:016x}", own.span));
-    assert_eq!(attempt["parentSpanId"], request["spanId"]);
-    assert_eq!(attempt["traceId"], request["traceId"]);
-    assert_eq!((&request["kind"], &attempt["kind"]), (&Value::from(2), &Value::from(3)));
-    assert_eq!((&request["status"]["code"], &attempt["status"]["code"]), (&Value::from(2), &Value::Null));
-    let time = |field: &str| request[field].as_str().unwrap().parse::<u128>().unwrap();
-    assert!(time("endTimeUnixNano") >= time("startTimeUnixNano") && time("startTimeUnixNano") > 1 << 60);
-    let name = "m".repeat(256);
-    assert_eq!(
-        request["attributes"],
-        serde_json::json!([
-            {"key": "pointsman.pool", "value": {"stringValue": "default/llama"}},
-            {"key": "gen_ai.request.model", "value": {"stringValue": name}},
-            {"key": "http.response.status_code", "value": {"intValue": "502"}},
-            {"key": "error.type", "value": {"stringValue": "silent"}},
-            {"key": "pointsman.time_to_first_token", "value": {"doubleValue": 0.25}},
-        ])
-    );
-    assert_eq!(dropped.get(), 0);
+    dropped.get()
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_for_a_moment_gets_the_batch_again() {
-    let collector = Collector::start(&[503, 429, 502]).await;
-    let (tracer, exporter, dropped) = collector.exporter();
-    drop(tracer.start(None, SpanName::Request));
-    drop(tracer);
-    exporter.run(std::future::pending()).await;
-    assert_eq!((collector.spans().len(), dropped.get()), (4, 0));
-}
+async fn spans_arrive_over_both_protocols_with_and_without_tls() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        for tls in [false, true] {
+            let collector = Collector::start(&[], tls).await;
+            let (tracer, exporter, dropped) =
+                exporter(options(collector.address, protocol, collector.authority()));
+            let parent = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+            let mut request = tracer.start(parent, SpanName::Request);
+            let context = request.traceparent().unwrap();
+            drop(request.child(SpanName::Attempt));
+            request.set(Attribute::Pool("default/llama".into()));
+            request.set(Attribute::Model("m".repeat(1000).into()));
+            request.set(Attribute::Status(502));
+            request.set(Attribute::Reason("silent"));
+            request.set(Attribute::FirstToken(Duration::from_millis(250)));
+            drop(request);
+            drop(tracer);
+            exporter.run(std::future::pending()).await;
 
-#[tokio::test]
-async fn lost_batches_are_counted() {
-    let check = async |statuses, posts: usize| {
-        let collector = Collector::start(statuses).await;
-        let (tracer, exporter, dropped) = collector.exporter();
-        for _ in 0..3 {
-            drop(tracer.start(None, SpanName::Request));
+            assert_eq!(dropped.get(), 0, "{protocol:?}, TLS: {tls}");
+            let exports = collector.exports();
+            let (head, message) = &exports[0];
+            let (path, content_type) = match protocol {
+                Protocol::Grpc => {
+                    ("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "application/grpc")
+                }
+                Protocol::HttpProtobuf => ("/otel/v1/traces", "application/x-protobuf"),
+            };
+            assert_eq!((head.method.as_str(), head.uri.path()), ("POST", path));
+            assert_eq!(head.headers[http::header::CONTENT_TYPE], content_type);
+            assert_eq!(head.headers[http::header::AUTHORIZATION], "Bearer key");
+            let resource = message.resource_spans[0].resource.as_ref().unwrap();
+            assert_eq!(text(&resource.attributes, "service.name"), "edge");
+            check_spans(&message.resource_spans[0].scope_spans[0].spans, context);
         }
-        drop(tracer);
-        exporter.run(std::future::pending()).await;
-        assert_eq!((collector.posts.lock().unwrap().len(), dropped.get()), (posts, 3), "{statuses:?}");
-    };
-    check(&[400], 1).await;
-    check(&[404], 1).await;
-    check(&[503, 503, 503, 503], 4).await;
-    check(&[503, 503, 413], 3).await;
+    }
+}
+
+fn check_spans(spans: &[Span], context: TraceContext) {
+    let [attempt, request] = spans else { panic!("{spans:?}") };
+    assert_eq!(request.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes());
+    assert_eq!(request.parent_span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
+    assert_eq!(request.span_id, context.span.to_be_bytes());
+    assert_eq!((&attempt.parent_span_id, &attempt.trace_id), (&request.span_id, &request.trace_id));
+    assert_eq!((request.kind, attempt.kind), (2, 3));
+    assert_eq!((request.status.map(|status| status.code), attempt.status), (Some(STATUS_ERROR), None));
+    assert!(request.end_time_unix_nano >= request.start_time_unix_nano);
+    assert!(request.start_time_unix_nano > 1 << 60);
+    assert_eq!(text(&request.attributes, "gen_ai.request.model"), "m".repeat(256));
+    assert_eq!(text(&request.attributes, "error.type"), "silent");
+    assert_eq!(value(&request.attributes, "http.response.status_code"), Value::Int(502));
+    assert_eq!(value(&request.attributes, "pointsman.time_to_first_token"), Value::Double(0.25));
+}
+
+fn value(attributes: &[KeyValue], key: &str) -> Value {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key).unwrap();
+    attribute.value.clone().and_then(|value| value.value).unwrap()
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> String {
+    match value(attributes, key) {
+        Value::String(text) => text,
+        other @ (Value::Int(_) | Value::Double(_)) => panic!("{key} is {other:?}"),
+    }
 }
 
 #[tokio::test]
-async fn nobody_listening_costs_the_spans_only() {
+async fn batches_are_retried_while_the_collector_is_unavailable() {
+    let check = async |protocol, replies: &'static [Reply]| {
+        let collector = Collector::start(replies, false).await;
+        let dropped = export(options(collector.address, protocol, None), 1).await;
+        assert_eq!((collector.exports().len(), dropped), (replies.len() + 1, 0), "{replies:?}");
+    };
+    check(Protocol::HttpProtobuf, &[Reply::Status(503), Reply::Status(429), Reply::Status(502)]).await;
+    check(
+        Protocol::Grpc,
+        &[Reply::Code(tonic::Code::Unavailable), Reply::Code(tonic::Code::Aborted), Reply::Status(503)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn dropped_spans_are_counted() {
+    let check = async |protocol, replies: &'static [Reply], exports: usize, expected: u64| {
+        let collector = Collector::start(replies, false).await;
+        let dropped = export(options(collector.address, protocol, None), 3).await;
+        assert_eq!((collector.exports().len(), dropped), (exports, expected), "{replies:?}");
+    };
+    let http = Protocol::HttpProtobuf;
+    check(http, &[Reply::Status(400)], 1, 3).await;
+    check(http, &[Reply::Status(404)], 1, 3).await;
+    check(http, &[Reply::Status(503), Reply::Status(503), Reply::Status(503), Reply::Status(503)], 4, 3)
+        .await;
+    check(http, &[Reply::Status(503), Reply::Status(503), Reply::Status(413)], 3, 3).await;
+    check(http, &[Reply::Rejected(2)], 1, 2).await;
+    check(Protocol::Grpc, &[Reply::Code(tonic::Code::Unauthenticated)], 1, 3).await;
+    check(Protocol::Grpc, &[Reply::Rejected(2)], 1, 2).await;
+}
+
+#[tokio::test]
+async fn spans_are_dropped_when_the_collector_cannot_be_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let (tracer, exporter, dropped) = exporter(&format!("http://{address}"));
-    drop(tracer.start(None, SpanName::Request));
-    drop(tracer);
-    exporter.run(std::future::pending()).await;
-    assert_eq!(dropped.get(), 1);
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        assert_eq!(export(options(address, protocol, None), 1).await, 1, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
-async fn what_is_left_at_shutdown_is_sent() {
-    let collector = Collector::start(&[]).await;
-    let (tracer, mut exporter, dropped) = collector.exporter();
+async fn a_collector_with_an_untrusted_certificate_gets_no_spans() {
+    let (collector, other) = (Collector::start(&[], true).await, Collector::start(&[], true).await);
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let dropped = export(options(collector.address, protocol, other.authority()), 1).await;
+        assert_eq!((collector.exports().len(), dropped), (0, 1), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn unusable_certificate_files_are_refused() {
+    let collector = Collector::start(&[], false).await;
+    let missing = options(collector.address, Protocol::Grpc, Some("/nonexistent/ca.pem".into()));
+    let error = Tracer::otlp(missing, Counter::default()).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/ca.pem"), "{error}");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into();
+    let no_certificate = options(collector.address, Protocol::Grpc, Some(source));
+    let error = Tracer::otlp(no_certificate, Counter::default()).unwrap_err().to_string();
+    assert!(error.contains("it holds no certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn remaining_spans_are_flushed_at_shutdown() {
+    let collector = Collector::start(&[], false).await;
+    let (tracer, mut exporter, dropped) = exporter(options(collector.address, Protocol::HttpProtobuf, None));
     // The batch would wait for an hour to fill.
     exporter.timing.fill = Duration::from_hours(1);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -180,27 +199,21 @@ async fn what_is_left_at_shutdown_is_sent() {
     let running = tokio::spawn(exporter.run(async {
         let _ = stopped.await;
     }));
-    // The exporter takes the first span into its batch before the rest comes.
+    // The exporter takes the first span into its batch before the second comes.
     tokio::task::yield_now().await;
     drop(tracer.start(None, SpanName::Request));
     stop.send(()).unwrap();
     running.await.unwrap();
-    assert_eq!((collector.spans().len(), dropped.get()), (2, 0));
+    assert_eq!((collector.batch_sizes(), dropped.get()), (vec![2], 0));
     drop(tracer.start(None, SpanName::Request));
-    assert_eq!(dropped.get(), 1, "a span after the end is a lost one");
+    assert_eq!(dropped.get(), 1, "a span after the shutdown is dropped");
 }
 
 #[tokio::test]
 async fn batches_are_bounded() {
-    let collector = Collector::start(&[]).await;
-    let (tracer, exporter, dropped) = collector.exporter();
-    for _ in 0..QUEUE + 100 {
-        drop(tracer.start(None, SpanName::Request));
-    }
-    drop(tracer);
-    exporter.run(std::future::pending()).await;
-    let posts = collector.posts.lock().unwrap();
-    assert!(posts.iter().all(|(_, body)| spans(body).len() <= BATCH));
-    assert_eq!(posts.iter().map(|(_, body)| spans(body).len()).sum::<usize>(), QUEUE);
-    assert_eq!(dropped.get(), 100);
+    let collector = Collector::start(&[], false).await;
+    let dropped = export(options(collector.address, Protocol::HttpProtobuf, None), QUEUE + 100).await;
+    let sizes = collector.batch_sizes();
+    assert!(sizes.iter().all(|size| *size <= BATCH), "{sizes:?}");
+    assert_eq!((sizes.iter().sum::<usize>(), dropped), (QUEUE, 100));
 }
