@@ -23,7 +23,7 @@ pub(crate) fn write(report: &Path, sweep: &Sweep) -> Result<()> {
         eprintln!("report: {}", report.display());
         return Ok(());
     }
-    for file in report_files(sweep)? {
+    for file in report_files(sweep) {
         put(&report.join(relative(&file.path)), &file.bytes)?;
     }
     eprintln!("report: {}, with its plots and figures beside it", report.join("index.html").display());

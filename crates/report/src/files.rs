@@ -1,9 +1,6 @@
 use crate::export::{ExportFile, inference_perf_files, lpg_files};
-use crate::plot::{RasterError, plots};
+use crate::plot::plots;
 use crate::sweep::{Sweep, sweep_json};
-
-/// Pixels per unit of the pictures: sharp on paper and on screens of high density.
-const SCALE: f32 = 2.0;
 
 /// One file of a report's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,21 +11,17 @@ pub struct ReportFile {
     pub bytes: Vec<u8>,
 }
 
-/// Everything that a report's folder holds: `index.html`, `rows.json`, each plot as SVG and PNG below
+/// Everything that a report's folder holds: `index.html`, `rows.json`, each plot as SVG below
 /// `plots/`, and the same results in LPG's and inference-perf's words below `lpg/` and
 /// `inference-perf/`.
-///
-/// # Errors
-/// When a plot would have no pixels.
-pub fn report_files(sweep: &Sweep) -> Result<Vec<ReportFile>, RasterError> {
+#[must_use]
+pub fn report_files(sweep: &Sweep) -> Vec<ReportFile> {
     let mut files = vec![
         ReportFile { path: "index.html".to_owned(), bytes: crate::html(sweep).into_bytes() },
         ReportFile { path: "rows.json".to_owned(), bytes: json(&sweep_json(sweep)) },
     ];
     for plot in plots(sweep) {
-        let path = |kind: &str| format!("plots/{}.{kind}", plot.name);
-        files.push(ReportFile { path: path("svg"), bytes: plot.svg().into_bytes() });
-        files.push(ReportFile { path: path("png"), bytes: plot.png(SCALE)? });
+        files.push(ReportFile { path: format!("plots/{}.svg", plot.name), bytes: plot.svg().into_bytes() });
     }
     let below = |folder: &'static str| {
         move |file: ExportFile| ReportFile {
@@ -38,7 +31,7 @@ pub fn report_files(sweep: &Sweep) -> Result<Vec<ReportFile>, RasterError> {
     };
     files.extend(lpg_files(sweep).into_iter().map(below("lpg")));
     files.extend(inference_perf_files(sweep).into_iter().map(below("inference-perf")));
-    Ok(files)
+    files
 }
 
 fn json(value: &serde_json::Value) -> Vec<u8> {

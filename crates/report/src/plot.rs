@@ -1,4 +1,7 @@
-//! Plots of a sweep, as SVG and as PNG.
+//! Plots of a sweep as SVG.
+//!
+//! There is no PNG: `resvg` takes 105 s of CPU to compile (release, one core), twice as long as the rest of this crate's
+//! dependents need, and browsers, `rsvg-convert` and Inkscape convert SVG.
 
 mod axis;
 mod curve;
@@ -8,12 +11,9 @@ mod font;
 mod frame;
 mod load;
 mod mark;
-mod raster;
 pub(crate) mod scene;
 pub(crate) mod svg;
 mod tail;
-
-pub use raster::RasterError;
 
 use crate::Measure;
 use crate::sweep::{EndpointSeries, State, Sweep, SweepRow};
@@ -41,14 +41,6 @@ impl Plot {
     #[must_use]
     pub fn svg(&self) -> String {
         svg::write(&self.scene, &self.name, &self.title, &self.summary, svg::Colours::Fixed)
-    }
-
-    /// The plot as a PNG with `scale` pixels per unit; 2 is sharp on paper and screens.
-    ///
-    /// # Errors
-    /// When the picture would have no pixels.
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>, RasterError> {
-        raster::png(&self.scene, scale)
     }
 
     /// The plot as a part of a page whose style sheet has the colours.

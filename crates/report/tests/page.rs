@@ -81,17 +81,6 @@ fn names_of_plots_are_unique_and_fit_for_files() {
     assert_eq!(names.len(), found.len());
 }
 
-#[test]
-fn every_plot_can_become_a_picture() {
-    for (case, sweep) in hard_cases() {
-        for plot in plots(&sweep).into_iter().take(1) {
-            let png = plot.png(1.0).unwrap_or_else(|error| panic!("{case}: {error}"));
-            assert_eq!(png.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]), "{case}");
-        }
-    }
-    assert!(plots(&sweep())[0].png(0.0).is_err());
-}
-
 /// A page must not fetch anything: not when it is read on a stage without a network, and not to tell
 /// somebody that it is read.
 #[test]
@@ -165,13 +154,12 @@ fn a_plot_says_its_points() {
 
 #[test]
 fn a_folder_holds_every_form() {
-    let files = report_files(&sweep()).unwrap();
+    let files = report_files(&sweep());
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     for expect in [
         "index.html",
         "rows.json",
         "plots/e2e-p90.svg",
-        "plots/e2e-p90.png",
         "lpg/pointsman/results/json/llama-2-7b-50qps.json",
         "inference-perf/pointsman/stage_0_lifecycle_metrics.json",
     ] {

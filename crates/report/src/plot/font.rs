@@ -1,4 +1,4 @@
-//! The font of plots: its outlines for pixels, its widths for layout.
+//! Text widths for the layout of plots, from the embedded font that the SVG's first font family names.
 
 use ttf_parser::Face;
 
@@ -12,8 +12,8 @@ pub(crate) enum Weight {
 static REGULAR: &[u8] = include_bytes!("../../assets/Roboto-Regular.ttf");
 static MEDIUM: &[u8] = include_bytes!("../../assets/Roboto-Medium.ttf");
 
-/// The embedded font; a test holds that it is one.
-pub(crate) fn face(weight: Weight) -> Option<Face<'static>> {
+/// The embedded font; a test checks that it parses.
+fn face(weight: Weight) -> Option<Face<'static>> {
     let bytes = match weight {
         Weight::Regular => REGULAR,
         Weight::Medium => MEDIUM,

@@ -1,4 +1,4 @@
-//! What a plot consists of, before it becomes SVG or pixels.
+//! A drawing before it becomes SVG.
 
 use super::font::Weight;
 
