@@ -32,7 +32,7 @@ def test_a_request_leaves_its_times_sizes_and_a_span(front, collector, monkeypat
     assert count("pointsman_request_body_wait_seconds_count") == 1, "the other has no body"
     assert count("pointsman_decision_duration_seconds_count") == 2
     assert count("inference_model_request_sizes_sum") > 0
-    assert count("pointsman_streams") == 0
+    assert count("pointsman_streams_in_flight") == 0
 
     def span():
         mine = [span for span in collector.spans if span["traceId"] == TRACE]

@@ -1,10 +1,10 @@
-//! Which crate may depend on which, and what a pure crate may never reach.
+//! Which crate may depend on which, and which packages a pure crate must not depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// What each crate may use of ours (ARCHITECTURE.md, "Crates"). A crate that is not here fails.
+/// The workspace crates that each crate may depend on (ARCHITECTURE.md, "Crates"). Every crate needs a line.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("protocol", &[]),
@@ -21,10 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bench", &["protocol", "report"]),
 ];
 
-/// Crates that know neither sockets nor clocks.
-const PURE: &[&str] = &["core", "protocol", "exchange", "config", "sim", "report"];
+/// Crates without I/O, clocks, threads and randomness; [`purity`](crate::purity) checks their use of the standard library.
+pub(crate) const PURE: &[&str] = &["core", "protocol", "exchange", "config", "sim", "report"];
 
-/// Packages that bring I/O, clocks, threads or randomness. A pure crate's tree holds none of them.
+/// Packages with I/O, clocks, threads or randomness, forbidden in the dependency tree of a pure crate.
 const IMPURE: &[&str] = &[
     "tokio",
     "mio",
@@ -57,20 +57,21 @@ pub(crate) fn check(metadata: &Value) -> Vec<String> {
         let short = &name[PREFIX.len()..];
         let direct = edges.get(id).cloned().unwrap_or_default();
         let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == short) else {
-            problems.push(format!("crate {name} has no line in xtask/src/layers.rs"));
+            problems.push(format!("{name} has no line in the table of xtask/src/layers.rs"));
             continue;
         };
         for used in direct.iter().filter_map(|id| names.get(id)?.strip_prefix(PREFIX)) {
             if !allowed.contains(&used) {
-                problems.push(format!("{name} must not depend on {PREFIX}{used}"));
+                problems.push(format!("{name} must not depend on {PREFIX}{used} (xtask/src/layers.rs)"));
             }
         }
         if PURE.contains(&short) {
-            let reached = reach(id, &edges);
+            let tree = reachable(id, &edges);
             let impure =
-                reached.iter().filter_map(|id| names.get(id)).filter(|name| IMPURE.contains(&name.as_str()));
-            problems
-                .extend(impure.map(|found| format!("{name} is pure, and its dependency tree holds {found}")));
+                tree.iter().filter_map(|id| names.get(id)).filter(|name| IMPURE.contains(&name.as_str()));
+            problems.extend(impure.map(|found| {
+                format!("{name} is pure and must not depend on {found}, directly or through others")
+            }));
         }
     }
     problems
@@ -81,7 +82,7 @@ fn names(metadata: &Value) -> BTreeMap<String, String> {
     packages.filter_map(|p| Some((p["id"].as_str()?.to_owned(), p["name"].as_str()?.to_owned()))).collect()
 }
 
-/// Normal dependencies only: tests may use what they like.
+/// Normal dependencies by package id. Tests and build scripts may depend on any package.
 fn edges(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let nodes = metadata["resolve"]["nodes"].as_array().into_iter().flatten();
     nodes
@@ -98,7 +99,8 @@ fn edges(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-fn reach(from: &str, edges: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+/// All packages in the dependency tree of `from`.
+fn reachable(from: &str, edges: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     let mut next = vec![from.to_owned()];
     while let Some(id) = next.pop() {
@@ -132,19 +134,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pure_crate_may_not_reach_a_runtime_through_others() {
+    fn a_pure_crate_must_not_depend_on_a_runtime_through_others() {
         let found = check_tree(&[("pointsman-core", &["a"]), ("a", &["tokio"]), ("tokio", &[])]);
-        assert_eq!(found, ["pointsman-core is pure, and its dependency tree holds tokio"]);
+        assert_eq!(
+            found,
+            ["pointsman-core is pure and must not depend on tokio, directly or through others"]
+        );
     }
 
     #[test]
-    fn dependencies_point_one_way() {
+    fn a_dependency_outside_the_table_is_a_problem() {
         let found = check_tree(&[("pointsman-core", &["pointsman-config"]), ("pointsman-config", &[])]);
-        assert_eq!(found, ["pointsman-core must not depend on pointsman-config"]);
+        assert_eq!(found, ["pointsman-core must not depend on pointsman-config (xtask/src/layers.rs)"]);
     }
 
     #[test]
-    fn every_crate_has_its_line() {
+    fn every_crate_needs_a_line() {
         assert_eq!(check_tree(&[("pointsman-new", &[])]).len(), 1);
     }
 }

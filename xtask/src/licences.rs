@@ -1,4 +1,4 @@
-//! The licences and bans of deny.toml, checked against the lock file without installing anything.
+//! Checks the locked packages against the licences and bans of deny.toml, without cargo-deny.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Problems, one sentence each.
 ///
 /// # Errors
-/// deny.toml is missing or not as expected.
+/// deny.toml cannot be read or parsed.
 pub(crate) fn check(metadata: &Value, deny: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(deny).with_context(|| deny.display().to_string())?;
     let rules: toml::Table = text.parse().with_context(|| deny.display().to_string())?;
@@ -37,8 +37,8 @@ fn strings(value: &toml::Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(toml::Value::as_str).collect()
 }
 
-/// Whether an SPDX expression of `OR`, `AND` and parentheses around single licences can be met; the old form with
-/// a slash means `OR`.
+/// Whether the allowed licences satisfy an SPDX expression of `OR`, `AND` and parentheses around `OR`s; a slash, the
+/// form before SPDX, means `OR`.
 fn permitted(expression: &str, allowed: &[&str]) -> bool {
     let flat = expression.replace('/', " OR ").replace(['(', ')'], "");
     flat.split(" AND ").all(|part| part.split(" OR ").any(|licence| allowed.contains(&licence.trim())))
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expression_is_met_by_any_of_its_alternatives_and_all_of_its_parts() {
+    fn an_expression_needs_one_alternative_of_each_part() {
         let allowed = ["MIT", "Apache-2.0"];
         for (expression, met) in [
             ("MIT", true),

@@ -1,9 +1,10 @@
-//! Project automation. `cargo xtask test` is the whole test suite on a fresh machine.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
+//! Project automation. `cargo xtask test` runs the whole test suite on a fresh machine.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line tool")]
 
 mod layers;
 mod licences;
 mod placement;
+mod purity;
 mod python;
 mod sources;
 mod step;
@@ -17,15 +18,15 @@ use crate::step::{Step, cargo, root};
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test          everything: format, lints, tidy, unit and property tests, the built binary, the openai client
-  verify        the quick half of it: format, lints, tidy
-  tidy          dependency rules, licences, file sizes, words that do not belong here
+  test          format, lints, tidy, unit and property tests, the built binary with the openai client and Envoy
+  verify        format, lints, tidy
+  tidy          dependency rules, purity settings, licences, file sizes, unfinished code
   python        the openai Python client against the built binary (installs it into .cache/python)
   envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
-  placement     measure what placement achieves, and write it into docs/placement.md: ten seeds, or
-                as many as a number says, at about a minute each; --short prints a few figures
-  vllm          the gateway in front of two real vLLM servers on the CPU: needs 3 GB of disk and the
-                package registry; not part of `test`
+  placement     measure placement rules against each other and write the results into docs/placement.md;
+                the argument is the number of seeds (10; a minute each), or --short to print a few figures
+  vllm          the gateway in front of two real vLLM servers on the CPU; needs 3 GB of disk and PyPI, and is
+                not part of `test`
 ";
 
 fn main() -> ExitCode {
@@ -94,6 +95,7 @@ fn tidy() -> Result<()> {
     let metadata = step::metadata()?;
     let mut problems = layers::check(&metadata);
     problems.extend(licences::check(&metadata, &root().join("deny.toml"))?);
+    problems.extend(purity::check(root())?);
     problems.extend(sources::check(root())?);
     if problems.is_empty() {
         println!("== tidy: ok");
@@ -102,7 +104,7 @@ fn tidy() -> Result<()> {
     bail!("tidy found {} problem(s):\n  {}", problems.len(), problems.join("\n  "));
 }
 
-/// The release binary, which the whole-binary tests run.
+/// Builds the release binary, which the whole-binary tests run.
 fn build() -> Result<()> {
     Step::new("release binary").run(cargo(&["build", "--release", "--quiet", "--bin", "pointsman"]))
 }

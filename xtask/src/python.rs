@@ -1,39 +1,37 @@
-//! Tests written in Python, each in a private environment with pinned packages.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! Tests written in Python, each suite in a virtual environment of its own with pinned packages.
 
 use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
 
-use crate::step::{Step, cargo, root};
+use crate::step::{Step, cargo, command, root};
 
-/// The `openai` client and plain HTTP against the built binary.
+/// Tests the built binary with the `openai` client and plain HTTP.
 pub(crate) fn client_tests() -> Result<()> {
-    // A log is replayed by another build than the one that wrote it.
+    // The replay test replays an event log of the release build with a debug build.
     Step::new("development binary").run(cargo(&["build", "--quiet", "--bin", "pointsman"]))?;
     pytest("the openai client against the built binary", "python")
 }
 
-/// The picker behind a real Envoy.
+/// Tests the picker behind a real Envoy.
 pub(crate) fn envoy_tests() -> Result<()> {
     pytest("the picker behind a real Envoy", "envoy")
 }
 
-/// The tests under `tests/NAME`, in the environment that their `requirements.txt` describes.
+/// Runs the tests under `tests/NAME` in a virtual environment with the packages of their `requirements.txt`.
 fn pytest(step: &'static str, name: &str) -> Result<()> {
     let folder = root().join("tests").join(name);
-    let mut command = Command::new(environment(name, &folder.join("requirements.txt"))?);
-    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(folder).current_dir(root());
-    command.env("POINTSMAN", binary("release")).env("POINTSMAN_OTHER_BUILD", binary("debug"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    Step::new(step).run(command)
+    let mut pytest = command(environment(name, &folder.join("requirements.txt"))?);
+    pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(folder);
+    pytest.env("POINTSMAN", binary("release")).env("POINTSMAN_OTHER_BUILD", binary("debug"));
+    pytest.env("PYTHONDONTWRITEBYTECODE", "1");
+    Step::new(step).run(pytest)
 }
 
-/// The gateway in front of real vLLM servers on the CPU.
+/// Tests the gateway in front of real vLLM servers on the CPU.
 pub(crate) fn vllm_tests() -> Result<()> {
-    let mut command = Command::new("bash");
-    command.arg("tests/vllm/run.sh").current_dir(root()).env("POINTSMAN", binary("release"));
-    Step::new("two real vLLM servers on the CPU").run(command)
+    let mut script = command("bash");
+    script.arg("tests/vllm/run.sh").env("POINTSMAN", binary("release"));
+    Step::new("two real vLLM servers on the CPU").run(script)
 }
 
 fn binary(profile: &str) -> PathBuf {
@@ -41,7 +39,7 @@ fn binary(profile: &str) -> PathBuf {
     target.join(profile).join("pointsman")
 }
 
-/// The Python of an environment under `.cache` that holds `requirements`, made where it is missing or out of date.
+/// The interpreter of the virtual environment `.cache/NAME`, which is created again when `requirements` changed.
 fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     let wanted = std::fs::read_to_string(requirements).with_context(|| requirements.display().to_string())?;
     let folder = root().join(".cache").join(name);
@@ -52,7 +50,7 @@ fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     }
     println!("== installing {} into {}", requirements.display(), folder.display());
     ensure!(
-        Command::new("python3")
+        command("python3")
             .args(["-m", "venv", "--clear"])
             .arg(&folder)
             .status()
@@ -62,7 +60,7 @@ fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     );
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     ensure!(
-        Command::new(&python).args(install).arg(requirements).status()?.success(),
+        command(&python).args(install).arg(requirements).status()?.success(),
         "pip could not install {}",
         requirements.display()
     );

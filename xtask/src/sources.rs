@@ -1,14 +1,14 @@
-//! Checks on the source files themselves.
+//! Checks on source files: length and unfinished code.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Lines of a file, tests apart, beyond which it should be split.
-const LONGEST: usize = 500;
+/// Limit on the lines of a file before its tests.
+const MAX_LINES: usize = 500;
 
-/// Marks of unfinished work, and tests that never run.
-const UNWANTED: &[&str] = &["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore"];
+/// Marks of unfinished code, and tests that are skipped.
+const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore"];
 
 /// Problems, one sentence each.
 ///
@@ -31,12 +31,12 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     let tests = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
     let lines = text[..tests].lines().count();
     let is_test = name.contains("/tests/") || name.ends_with("tests.rs") || name.contains("/benches/");
-    if lines > LONGEST && !is_test {
+    if lines > MAX_LINES && !is_test {
         problems.push(format!("{name} has {lines} lines before its tests; split it"));
     }
-    // This file has to spell the words out.
+    // This file lists the marks.
     if name != "xtask/src/sources.rs" {
-        for word in UNWANTED.iter().filter(|word| text.contains(**word)) {
+        for word in UNFINISHED.iter().filter(|word| text.contains(**word)) {
             problems.push(format!("{name} contains `{word}`"));
         }
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_files_and_unfinished_places_are_found() {
+    fn long_files_and_unfinished_code_are_problems() {
         assert_eq!(check_file("crates/a/src/b.rs", &"\n".repeat(501)).len(), 1);
         assert_eq!(check_file("crates/a/tests/b.rs", &"\n".repeat(501)).len(), 0);
         assert_eq!(check_file("crates/a/src/b.rs", "// FIXME").len(), 1);

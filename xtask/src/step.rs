@@ -1,5 +1,6 @@
-//! Running one step of a task, and saying so.
+//! Commands and the steps of a task that run them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -15,14 +16,31 @@ pub(crate) fn root() -> &'static Path {
     })
 }
 
-/// A cargo command in the repository's root.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root());
+/// A command in the repository's root, without the variables that cargo sets for the package it runs, xtask.
+///
+/// Build scripts such as ring's watch them, so a `cargo` that inherits them would build anew what `cargo build` built.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+        command.env_remove(name);
+    }
     command
 }
 
-/// What cargo knows of the workspace.
+fn is_of_package(variable: &OsStr) -> bool {
+    let variable = variable.to_string_lossy();
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
+}
+
+/// A cargo command in the repository's root.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// The output of `cargo metadata`: the workspace's packages and their resolved dependencies.
 pub(crate) fn metadata() -> Result<serde_json::Value> {
     let output =
         cargo(&["metadata", "--format-version", "1", "--locked"]).output().context("cargo metadata")?;
@@ -30,7 +48,7 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata")
 }
 
-/// One named step.
+/// A named step of a task.
 pub(crate) struct Step(&'static str);
 
 impl Step {
@@ -38,7 +56,10 @@ impl Step {
         Self(name)
     }
 
-    /// Runs a command with its output shown, and fails where it fails.
+    /// Runs a command with its output shown.
+    ///
+    /// # Errors
+    /// The command cannot be started or exits with another status than 0.
     pub(crate) fn run(&self, mut command: Command) -> Result<()> {
         println!("== {}", self.0);
         let start = Instant::now();
@@ -46,5 +67,24 @@ impl Step {
         ensure!(status.success(), "{} failed ({status}): {command:?}", self.0);
         println!("== {}: ok, {:.0?}", self.0, start.elapsed());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_do_not_inherit_the_package_variables_of_xtask() {
+        let check =
+            |name: &str, expected: bool| assert_eq!(is_of_package(OsStr::new(name)), expected, "{name}");
+        check("CARGO_PKG_NAME", true);
+        check("CARGO_MANIFEST_DIR", true);
+        check("CARGO_TARGET_DIR", false);
+        check("CARGO_HOME", false);
+        check("CARGO", false);
+        let command = cargo(&["build"]);
+        let removed = |name: &str| command.get_envs().any(|(key, value)| key == name && value.is_none());
+        assert!(removed("CARGO_PKG_NAME") && removed("CARGO_MANIFEST_DIR"));
     }
 }

@@ -1,5 +1,6 @@
 //! The manifest reference says what is so.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::disallowed_methods, reason = "the test reads the documentation")]
 
 mod support;
 

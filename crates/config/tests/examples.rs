@@ -1,5 +1,6 @@
 //! The examples at the root of the repository: the good ones load without a word, the broken ones name every mistake.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::disallowed_methods, reason = "the tests read the shipped examples")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! Whatever the texts hold, loading ends, stays within its bounds, and never panics.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::disallowed_methods, reason = "the test reads the shipped examples")]
 
 mod support;
 

@@ -4,6 +4,11 @@
 //! has the shape of that crate's own `tests/pinned_bench.rs`: 256 holders, half of all held blocks held by one,
 //! 35 % by 8 and 15 % by 64 holders, shared heads of 8 to 512 blocks (log-uniform), tails of 4 to 64 blocks each.
 #![allow(clippy::print_stdout, reason = "a bench says what it measured")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time and takes arguments"
+)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;

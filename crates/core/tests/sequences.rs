@@ -2,7 +2,7 @@
 //! the same effects.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ fn all_answers(effects: &[Effect]) -> usize {
 }
 
 /// Keeps the requests that are under way by what the events and effects say.
-fn follow(live: &mut HashSet<RequestId>, event: &Event, effects: &[Effect]) {
+fn follow(live: &mut BTreeSet<RequestId>, event: &Event, effects: &[Effect]) {
     #[allow(clippy::wildcard_enum_match_arm)]
     let expected = match event {
         Event::Arrived { request, .. } if !live.contains(request) => Some(*request),
@@ -222,7 +222,7 @@ proptest! {
     fn counts_stay_true_and_each_request_is_answered_once(log in log()) {
         let mut pool = Scheduler::new(CONFIG);
         let mut now = Time::ZERO;
-        let mut live = HashSet::new();
+        let mut live = BTreeSet::new();
         let mut effects = Vec::new();
         for (pause, event) in &log {
             now = now + Duration::from_millis(*pause);

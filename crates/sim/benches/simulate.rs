@@ -7,6 +7,11 @@
     clippy::print_stdout,
     reason = "a bench fails by panicking"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time and takes arguments"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

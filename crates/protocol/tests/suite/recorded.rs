@@ -1,5 +1,7 @@
 //! Recorded exchanges, taken apart.
 
+#![expect(clippy::disallowed_methods, reason = "the tests read recorded exchanges")]
+
 use std::path::{Path, PathBuf};
 
 /// One recorded exchange.

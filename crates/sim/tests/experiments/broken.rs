@@ -1,5 +1,7 @@
 //! The broken files beside the shipped ones: every mistake in one run.
 
+#![expect(clippy::disallowed_methods, reason = "the tests read their fixtures")]
+
 use std::path::Path;
 use std::sync::Arc;
 

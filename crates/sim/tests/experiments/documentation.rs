@@ -1,5 +1,7 @@
 //! `docs/simulator.md` says what the code does.
 
+#![expect(clippy::disallowed_methods, reason = "the test reads the documentation")]
+
 use std::path::Path;
 
 use pointsman_sim::experiment::explain_format;

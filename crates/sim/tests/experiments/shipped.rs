@@ -1,5 +1,7 @@
 //! The files at the root of the repository.
 
+#![expect(clippy::disallowed_methods, reason = "the tests read the shipped experiments")]
+
 use std::time::Duration;
 
 use pointsman_sim::{Jobs, Routing, simulate};
