@@ -31,7 +31,7 @@ mod scheduler;
 mod time;
 mod window;
 
-pub use decision::{Candidate, Decision};
+pub use decision::{CandidateCost, CostTerm, Decision, Delay};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks, PROGRESS_EVERY};
 pub use ids::{BlockHash, EndpointId, ModelKey, PoolId, PoolSet, RequestId};

@@ -31,6 +31,7 @@ use std::cmp::Ordering;
 pub(crate) use failures::Failure;
 pub(crate) use memory::Memory;
 
+use crate::decision::CostTerm;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
 use crate::policy::Placement;
@@ -129,6 +130,30 @@ pub(crate) fn weigh(
         Placement::BoundedLoadHash(load) => {
             Ok(bounded_load_hash::weigh(load, view, &mut memory.ring, candidates))
         }
+    }
+}
+
+/// The terms of a candidate's cost among `candidates`, in any order; empty where the rule's cost is no sum of delays.
+pub(crate) fn terms(
+    placement: &Placement,
+    view: &View<'_>,
+    candidates: &[Candidate],
+    candidate: &Candidate,
+) -> Vec<CostTerm> {
+    match placement {
+        Placement::Pointsman => least_cost::terms(view, candidates, candidate),
+        Placement::RoundRobin
+        | Placement::Random
+        | Placement::LeastRequest
+        | Placement::TwoChoices
+        | Placement::FilterTree
+        | Placement::Blend(_)
+        | Placement::StickyUntilSaturated(_)
+        | Placement::SglangCacheAware(_)
+        | Placement::DynamoCost(_)
+        | Placement::Lpwl
+        | Placement::Lmetric
+        | Placement::BoundedLoadHash(_) => Vec::new(),
     }
 }
 

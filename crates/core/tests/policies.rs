@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use pointsman_core::{
-    AdapterReport, BlockHash, Effect, EndpointId, LoadReport, ModelKey, Placement, Rejection, RequestFacts,
-    Rng,
+    AdapterReport, BlockHash, Decision, Effect, EndpointId, LoadReport, ModelKey, Placement, Rejection,
+    RequestFacts, Rng,
 };
 use support::{Driver, stream};
 
@@ -140,20 +140,40 @@ fn every_policy_names_the_other_endpoints_as_fallbacks() {
     }
 }
 
+fn decision(driver: &Driver) -> &Decision {
+    let decision = driver.effects.iter().find_map(|effect| {
+        if let Effect::Dispatch { decision, .. } = effect { decision.as_deref() } else { None }
+    });
+    decision.expect("a dispatch with its decision")
+}
+
 #[test]
-fn the_decision_names_what_was_weighed() {
+fn a_decision_lists_the_candidates_with_their_costs() {
     let mut driver = Driver::new(3, Placement::Pointsman);
     driver.dispatch(stream(1_000));
     let (_, chosen) = driver.dispatch(stream(10));
-    let Some(Effect::Dispatch { decision: Some(decision), .. }) = driver.effects.first() else {
-        panic!("a decision")
-    };
+    let decision = decision(&driver);
     assert_eq!(decision.chosen.0, chosen);
     let ids: Vec<_> = decision.candidates.iter().map(|candidate| candidate.endpoint.0).collect();
     assert_eq!(ids, [0, 1, 2]);
     let least = decision.candidates.iter().map(|candidate| candidate.cost).fold(f64::MAX, f64::min);
     assert_eq!(decision.candidates[chosen as usize].cost, least);
     assert_eq!(decision.candidates.iter().map(|candidate| candidate.pending_tokens).sum::<u64>(), 1_000);
+}
+
+#[test]
+fn the_terms_of_the_default_rule_add_up_to_the_cost_and_other_rules_have_none() {
+    for placement in Placement::ALL {
+        let mut driver = Driver::new(3, placement);
+        for number in 0..40 {
+            driver.dispatch(grouped(number % 3, number));
+            for candidate in &decision(&driver).candidates {
+                let sum: f64 = candidate.terms.iter().map(|term| term.seconds).sum();
+                let expected = if placement == Placement::Pointsman { candidate.cost } else { 0.0 };
+                assert!((sum - expected).abs() <= 1e-12 * expected.abs(), "{placement:?}: {candidate:?}");
+            }
+        }
+    }
 }
 
 /// Gauges per endpoint (waiting, KV use), priority, and the endpoints that the tree may take.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::endpoints::announce;
 use super::{PoolState, Scheduler};
 use crate::adapters::Residency;
-use crate::decision;
+use crate::decision::{CandidateCost, CostTerm, Decision};
 use crate::endpoints::Endpoint;
 use crate::event::{Effect, Fallbacks};
 use crate::health::Availability;
@@ -144,10 +144,15 @@ impl Scheduler {
         let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(placement, prices) };
         let best = placement::least(&self.candidates[..weighed], ties, &mut self.rng)
             .ok_or(Rejection::NoReadyEndpoint)?;
-        let decision = self
-            .config
-            .decisions
-            .then(|| Arc::new(record(view.endpoints, &self.candidates[..weighed], best)));
+        let decision = self.config.decisions.then(|| {
+            let terms = |candidate: &Candidate| match among {
+                Among::Fresh | Among::Ready => {
+                    placement::terms(placement, &view, &self.candidates, candidate)
+                }
+                Among::LastResort => Vec::new(),
+            };
+            Arc::new(record(&view, &self.candidates, weighed, best, terms))
+        });
         let index = self.candidates[best].index;
         let fallbacks = fallbacks(view.endpoints, &mut self.candidates, weighed, best);
         Ok(Chosen { index, fallbacks, decision })
@@ -197,7 +202,7 @@ impl Scheduler {
 struct Chosen {
     index: usize,
     fallbacks: Fallbacks,
-    decision: Option<Arc<decision::Decision>>,
+    decision: Option<Arc<Decision>>,
 }
 
 /// The endpoint as a candidate, where it is one; its prefill clock is brought up to now.
@@ -271,19 +276,26 @@ fn fallbacks(endpoints: &[Endpoint], candidates: &mut [Candidate], weighed: usiz
     fallbacks
 }
 
-fn record(endpoints: &[Endpoint], weighed: &[Candidate], best: usize) -> decision::Decision {
-    let id = |candidate: &Candidate| -> EndpointId { endpoints[candidate.index].id };
-    let mut candidates: Vec<_> = weighed
-        .iter()
-        .map(|candidate| decision::Candidate {
-            endpoint: id(candidate),
-            cost: candidate.cost,
-            in_flight: candidate.in_flight,
-            pending_tokens: endpoints[candidate.index].prefill.tokens(),
-        })
-        .collect();
-    candidates.sort_unstable_by_key(|candidate| candidate.endpoint);
-    decision::Decision { chosen: id(&weighed[best]), candidates }
+/// The record of a decision for the candidate at `best`, of the first `weighed` ones.
+fn record(
+    view: &View<'_>,
+    candidates: &[Candidate],
+    weighed: usize,
+    best: usize,
+    terms: impl Fn(&Candidate) -> Vec<CostTerm>,
+) -> Decision {
+    let id = |candidate: &Candidate| -> EndpointId { view.endpoints[candidate.index].id };
+    let cost = |candidate: &Candidate| CandidateCost {
+        endpoint: id(candidate),
+        cost: candidate.cost,
+        terms: terms(candidate),
+        in_flight: candidate.in_flight,
+        pending_tokens: view.endpoints[candidate.index].prefill.tokens(),
+        cached_tokens: view.cached[candidate.index],
+    };
+    let mut costs: Vec<CandidateCost> = candidates[..weighed].iter().map(cost).collect();
+    costs.sort_unstable_by_key(|candidate| candidate.endpoint);
+    Decision { chosen: id(&candidates[best]), candidates: costs }
 }
 
 /// A small positive number as an integer; nonsense becomes 0.
