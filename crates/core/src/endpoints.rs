@@ -8,7 +8,7 @@ use crate::ids::{EndpointId, RequestId};
 use crate::prefill::PrefillLine;
 use crate::prefix::Cache;
 use crate::rates::Speed;
-use crate::requests::Reservation;
+use crate::reservation::Reservation;
 use crate::time::Time;
 
 /// Where an endpoint stands in its life.

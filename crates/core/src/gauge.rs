@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cast::count;
 use crate::endpoint::LoadReport;
 use crate::time::Time;
 
@@ -67,7 +68,7 @@ impl Gauge {
         let change = |now: u32, then: u32| f64::from(now) - f64::from(then);
         let came = change(counts.in_flight, self.then.in_flight);
         let queued = change(counts.prefilling, self.then.prefilling);
-        let filled = signed(counts.filled) - signed(self.then.filled);
+        let filled = count(counts.filled) - count(self.then.filled);
         let LoadReport { running, waiting, .. } = self.report;
         EngineLoad {
             requests: running
@@ -79,11 +80,6 @@ impl Gauge {
             }),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-const fn signed(tokens: u64) -> f64 {
-    tokens as f64
 }
 
 /// The counts of the last second or two, at steps of [`History::STEP`], to find those of a reading's time.

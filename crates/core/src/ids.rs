@@ -1,5 +1,8 @@
 //! Names for the things the core keeps apart. All are made by Pointsman, none by a client.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 /// One request, for as long as it lives. Drivers never use a number twice.
@@ -75,3 +78,32 @@ impl ModelKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BlockHash(pub u64);
+
+/// A hash map from ids. Its order is the same on every build, but arbitrary: iterate it only where the order cannot show.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// A multiplicative hash (Fibonacci hashing, Knuth vol. 3, section 6.4) for numbers that no client can choose: the same
+/// on every build, unlike the standard library's randomly seeded one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl IdHasher {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+}
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The map takes its bucket from the low bits, and the multiplication mixes the high ones best.
+        self.0 = (self.0 ^ number).wrapping_mul(Self::MULTIPLIER).rotate_left(32);
+    }
+}

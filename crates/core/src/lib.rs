@@ -9,6 +9,7 @@
 //! [`ModelKey`]), tokio, wall-clock time, logs.
 
 mod adapters;
+mod cast;
 mod decision;
 mod endpoint;
 mod endpoints;
@@ -24,6 +25,7 @@ mod prefix;
 mod rates;
 mod request;
 mod requests;
+mod reservation;
 mod retry;
 mod rng;
 mod saturation;

@@ -31,14 +31,15 @@ use std::cmp::Ordering;
 pub(crate) use failures::Failure;
 pub(crate) use memory::Memory;
 
+use crate::cast::count;
 use crate::decision::CostTerm;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
 use crate::policy::Placement;
+use crate::prefix::Reuse;
 use crate::rates::Prices;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
-use crate::scheduler::Reuse;
 
 /// Costs this close to each other, relative to the least, are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;
@@ -245,11 +246,6 @@ fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bo
         }
     }
     kept
-}
-
-#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-const fn count(tokens: u64) -> f64 {
-    tokens as f64
 }
 
 /// A number from 0 to below 1.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::cast::count;
 use crate::ids::RequestId;
 use crate::time::{Time, seconds};
 
@@ -118,8 +119,7 @@ impl PrefillLine {
         let Busy { tokens, prompts, spoilt, .. } = self.busy;
         let still_spoilt = spoilt && !self.line.is_empty();
         self.busy = Busy { since: now, tokens: 0, prompts: 0, spoilt: still_spoilt };
-        #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-        let tokens = tokens as f64;
+        let tokens = count(tokens);
         (!spoilt && tokens > 0.0 && elapsed > 0.0).then_some(PrefillMeasurement {
             prompts: f64::from(prompts),
             tokens,

@@ -21,6 +21,7 @@ mod cache;
 mod cells;
 mod check;
 mod order;
+mod reuse;
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use std::collections::VecDeque;
 
 pub(crate) use cache::{Agreement, Cache};
 pub(crate) use cells::Tick;
+pub(crate) use reuse::Reuse;
 
 use crate::ids::BlockHash;
 use cells::{Hold, Node, Short};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cast::count;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::ids::PoolId;
 use crate::policy::SaturationLimits;
@@ -68,9 +69,4 @@ fn excess(endpoint: &Endpoint, limits: &SaturationLimits, now: Time) -> f64 {
 /// By which share `value` is above `limit`; 0 where it is not.
 fn share(value: f64, limit: f64) -> f64 {
     if value > limit && value > 0.0 { (value - limit) / value } else { 0.0 }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-const fn count(tokens: u64) -> f64 {
-    tokens as f64
 }

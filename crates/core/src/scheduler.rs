@@ -11,7 +11,6 @@ mod snapshot;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cache::{Held, Reuse};
 pub use invariants::InvariantBroken;
 pub use snapshot::{
     EndpointSnapshot, Estimate, FleetSnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,

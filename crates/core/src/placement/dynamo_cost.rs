@@ -8,15 +8,13 @@
 //! Left out are a softmax over the costs (temperature 0 is the default), credits for caches outside the device, and
 //! taints: a pool has no such facts.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Candidate, View, affinity, count};
-use crate::ids::{BlockHash, EndpointId, RequestId};
+use crate::ids::{BlockHash, EndpointId, IdMap, RequestId};
 use crate::policy::DynamoCost;
 use crate::request::RequestFacts;
-use crate::requests::IdHasher;
 
 /// Tokens of a block: the unit of the cost. It is the same for both terms and decides nothing.
 const BLOCK: f64 = 16.0;
@@ -49,7 +47,7 @@ fn complete_tokens(facts: &RequestFacts) -> u64 {
 /// The prompt blocks of the requests under way at each endpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ActiveBlocks {
-    requests: HashMap<RequestId, Active, BuildHasherDefault<IdHasher>>,
+    requests: IdMap<RequestId, Active>,
     /// How many requests use a block at an endpoint.
     users: BTreeMap<(BlockHash, EndpointId), u32>,
     /// Tokens in different blocks.

@@ -1,13 +1,14 @@
 //! What the endpoints' prefix caches hold: asked before each decision, told by dispatches, ends and reports.
 
 use super::Scheduler;
-use super::place::whole;
+use crate::cast::whole;
 use crate::endpoint::EngineTotals;
 use crate::endpoints::Life;
 use crate::ids::RequestId;
-use crate::prefix::{Agreement, BUDGET, Holder, Inserted, PrefixIndex, Tick};
+use crate::prefix::{Agreement, BUDGET, Holder, PrefixIndex, Reuse};
 use crate::request::{RequestFacts, Usage};
-use crate::requests::{Request, Reservation};
+use crate::requests::Request;
+use crate::reservation::{HeldBlocks, Reservation};
 
 /// Holds of endpoints that left which are removed per request.
 const SWEPT: usize = 32;
@@ -31,30 +32,6 @@ pub(super) struct Prefixes {
     reuse: Reuse,
 }
 
-/// What the index tells of the request at hand, besides what each endpoint has of its prompt.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reuse {
-    pub(crate) now: Tick,
-    /// Prompts that came since the longest head of this one that is cached anywhere was last asked for.
-    pub(crate) head_idle: Option<u32>,
-    /// Mean prompts between two uses of a block.
-    pub(crate) after: f64,
-    /// Running sums, over prompts, of the blocks that were cached and of their idle times.
-    blocks: f64,
-    idle: f64,
-}
-
-impl Reuse {
-    /// What a further prompt leaves of the sums: about the last hundred count.
-    const KEPT: f64 = 0.99;
-
-    fn observe(&mut self, inserted: &Inserted) {
-        self.blocks = self.blocks * Self::KEPT + f64::from(inserted.reused);
-        self.idle = self.idle * Self::KEPT + inserted.idle as f64;
-        self.after = self.idle / self.blocks.max(1.0);
-    }
-}
-
 impl Prefixes {
     pub(super) fn new(seed: u64) -> Self {
         Self {
@@ -68,7 +45,7 @@ impl Prefixes {
 
     /// What the index tells of the request at hand.
     pub(super) const fn reuse(&self) -> Reuse {
-        Reuse { now: self.index.now(), ..self.reuse }
+        self.reuse.at(self.index.now())
     }
 
     /// Tokens of the prompt's head that the holder has.
@@ -76,19 +53,6 @@ impl Prefixes {
         let blocks = holder.and_then(|holder| self.found.get(holder.slot())).copied().unwrap_or(0);
         blocks.saturating_mul(facts.block_tokens).min(facts.prompt_tokens)
     }
-}
-
-/// A request's blocks at its endpoint.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) holder: Holder,
-    /// How many of its blocks, from the first.
-    pub(crate) blocks: u32,
-    /// Tokens they stand for.
-    pub(crate) tokens: u64,
-    pub(crate) pinned: bool,
-    /// Tokens that were expected to be cached when it was sent.
-    pub(crate) expected: u32,
 }
 
 fn has_blocks(facts: &RequestFacts) -> bool {
@@ -145,7 +109,7 @@ impl Scheduler {
     }
 
     /// The request's prompt is about to be cached where it was sent.
-    pub(super) fn hold_prefix(&mut self, at: usize, facts: &RequestFacts) -> Option<Held> {
+    pub(super) fn hold_prefix(&mut self, at: usize, facts: &RequestFacts) -> Option<HeldBlocks> {
         self.prefixes.index.sweep(SWEPT);
         let endpoint = &mut self.endpoints.all_mut()[at];
         let prefixes = &mut self.prefixes;
@@ -170,7 +134,7 @@ impl Scheduler {
         let tokens = u64::from(inserted.blocks) * u64::from(facts.block_tokens);
         endpoint.cache.indexed += tokens;
         self.shrink_cache(at);
-        Some(Held { holder, blocks: inserted.blocks, tokens, pinned: inserted.pinned, expected })
+        Some(HeldBlocks { holder, blocks: inserted.blocks, tokens, pinned: inserted.pinned, expected })
     }
 
     /// The request ended, or left the endpoint. What it used becomes free from the end to the start: first its answer

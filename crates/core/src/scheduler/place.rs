@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::endpoints::announce;
 use super::{PoolState, Scheduler};
 use crate::adapters::Residency;
+use crate::cast::whole;
 use crate::decision::{CandidateCost, CostTerm, Decision};
 use crate::endpoints::Endpoint;
 use crate::event::{Effect, Fallbacks};
@@ -14,7 +15,8 @@ use crate::placement::{self, Candidate, Ties, View};
 use crate::policy::PoolPolicy;
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
-use crate::requests::{PaceMark, Request, Reservation};
+use crate::requests::Request;
+use crate::reservation::{PaceMark, Reservation};
 use crate::saturation;
 use crate::time::{Time, seconds};
 
@@ -296,10 +298,4 @@ fn record(
     let mut costs: Vec<CandidateCost> = candidates[..weighed].iter().map(cost).collect();
     costs.sort_unstable_by_key(|candidate| candidate.endpoint);
     Decision { chosen: id(&candidates[best]), candidates: costs }
-}
-
-/// A small positive number as an integer; nonsense becomes 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
-pub(super) fn whole(value: f64) -> u32 {
-    value.clamp(0.0, f64::from(u32::MAX)) as u32
 }

@@ -3,11 +3,13 @@
 use super::Scheduler;
 use super::endpoints::announce;
 use crate::adapters::Residency;
+use crate::cast::count;
 use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
 use crate::rates::{DecodeMeasurement, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-use crate::requests::{PaceMark, Request, Reservation};
+use crate::requests::Request;
+use crate::reservation::{PaceMark, Reservation};
 use crate::saturation;
 use crate::time::{Time, seconds};
 
@@ -62,7 +64,7 @@ impl Scheduler {
         }
         // A wait for a slot in use would say little about loading.
         if matches!(placed.residency, Residency::Missing | Residency::MissingAndFull) {
-            let tokens = tokens(placed.ahead) + f64::from(placed.uncached);
+            let tokens = count(placed.ahead) + f64::from(placed.uncached);
             let without = self.rates.first_token_after(now, &endpoint.speed, tokens);
             self.rates.adapter_loaded(seconds(now.since(placed.dispatched)) - without);
         }
@@ -106,8 +108,8 @@ impl Scheduler {
             tokens: f64::from(new),
             seconds: stretch,
             requests: f64::from(requests),
-            context: tokens(endpoint.context.saturating_sub(endpoint.prefill.tokens())),
-            prefilled: tokens(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
+            context: count(endpoint.context.saturating_sub(endpoint.prefill.tokens())),
+            prefilled: count(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
         };
         if stretch <= LONGEST_STRETCH {
             self.rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);
@@ -225,10 +227,10 @@ impl Scheduler {
         let prompt = usage.prompt_tokens.map_or(placed.uncached, |prompt| prompt.saturating_sub(cached));
         let measured = ReplyMeasurement {
             seconds: seconds(now.since(placed.dispatched)),
-            prompt: tokens(placed.ahead) + f64::from(prompt),
+            prompt: count(placed.ahead) + f64::from(prompt),
             output: f64::from(output.unwrap_or(0)),
             requests: f64::midpoint(f64::from(placed.in_flight_at_dispatch), f64::from(endpoint.in_flight)),
-            context: tokens(endpoint.context),
+            context: count(endpoint.context),
         };
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
@@ -280,9 +282,4 @@ impl Scheduler {
         self.release_prefix(&placed, facts, output);
         self.endpoints.forget_if_done(placed.endpoint);
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-const fn tokens(count: u64) -> f64 {
-    count as f64
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scheduler;
 use super::cache::Prefixes;
+use crate::cast::count;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
 use crate::gauge::Gauge;
@@ -211,9 +212,7 @@ impl Scheduler {
 
 fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> EndpointSnapshot {
     let now = prices.now;
-    #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-    let context = endpoint.context as f64;
-    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight), context);
+    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight), count(endpoint.context));
     let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
