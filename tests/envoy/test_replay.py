@@ -54,8 +54,8 @@ def test_a_pickers_decisions_are_made_again_by_two_builds(engines, front, mode, 
 
     status, report = replay(log)
     assert (status, report["identical"], report["cut_off"]) == (0, True, False), report
-    [pool] = report["pools"]
-    assert pool["decisions"] >= 190 and not pool["gap"]
+    [scheduler] = report["schedulers"]
+    assert scheduler["decisions"] >= 190 and not scheduler["gap"]
     assert replay(log, OTHER_BINARY) == (0, report)
     text = log.read_text()
     kinds = {"Arrived", "ServedElsewhere", "Finished", "ClientGone", "Load", "FirstToken"}

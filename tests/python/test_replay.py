@@ -67,8 +67,8 @@ def log(engine, gateway, tmp_path) -> Path:
 def test_a_live_run_is_decided_the_same_by_two_builds(log):
     status, report = replay(log)
     assert (status, report["identical"], report["cut_off"]) == (0, True, False), report
-    [pool] = report["pools"]
-    assert pool["decisions"] >= 600 and not pool["gap"] and pool["divergence"] is None
+    [scheduler] = report["schedulers"]
+    assert scheduler["decisions"] >= 600 and not scheduler["gap"] and scheduler["divergence"] is None
     assert replay(log, OTHER_BINARY) == (0, report)
     assert not filecmp.cmp(OTHER_BINARY, BINARY, shallow=False), "two builds"
 
@@ -87,14 +87,14 @@ def test_a_live_run_is_decided_the_same_by_two_builds(log):
     log.write_text("".join([*lines[:at], json.dumps(changed, separators=(",", ":")) + "\n", *lines[at + 1 :]]))
     status, report = replay(log)
     assert (status, report["identical"]) == (1, False)
-    assert report["pools"][0]["divergence"]["line"] == at
+    assert report["schedulers"][0]["divergence"]["line"] == at
     told = run("replay", str(log))
     assert told.returncode == 1 and f"{log}:{at}: event " in told.stdout, told.stdout
 
     # A gap mark, as the gateway leaves it where its writer falls behind.
-    log.write_text("".join(lines[:200]) + '{"pool":0,"gap":true}\n')
+    log.write_text("".join(lines[:200]) + '{"scheduler":0,"gap":true}\n')
     status, report = replay(log)
-    assert status == 1 and report["pools"][0]["gap"] and report["pools"][0]["divergence"] is None
+    assert status == 1 and report["schedulers"][0]["gap"] and report["schedulers"][0]["divergence"] is None
     assert "gap" in run("replay", str(log)).stdout
 
     # A line cut off, as a killed process leaves it.
@@ -107,11 +107,11 @@ def test_a_live_run_is_decided_the_same_by_two_builds(log):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"", "no event log"),
-        (b"kind: InferencePool\n", "line 1: no line of an event log"),
-        (b'{"pool":0,"seq":1,"now":5,"event":"Timer"}\n', "line 1: pool 0 has no header"),
-        (b'{"pool":0,"format":99,"build":"9.0","seed":1,"decisions":false}\n', "line 1: the log is in format 99"),
-        (b"\x1f\x8b\x08\x00\n", "line 1: no line of an event log"),
+        (b"", "not an event log"),
+        (b"kind: InferencePool\n", "line 1: not a line of an event log"),
+        (b'{"scheduler":0,"seq":1,"now":5,"event":"Timer"}\n', "line 1: scheduler 0 has no header"),
+        (b'{"scheduler":0,"format":99,"build":"9.0","seed":1,"decisions":false}\n', "line 1: the log is in format 99"),
+        (b"\x1f\x8b\x08\x00\n", "line 1: not a line of an event log"),
     ],
 )
 def test_what_is_no_log_is_refused_with_its_line(tmp_path, text, complaint):

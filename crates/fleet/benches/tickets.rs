@@ -1,8 +1,7 @@
-//! What a request costs in the fleet, beside what it costs in the core alone.
+//! The cost of a request in the fleet, beside its cost in the core alone.
 #![allow(clippy::unwrap_used, reason = "a bench")]
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
@@ -58,18 +57,12 @@ fn ticket_and_guard(bencher: Bencher<'_, '_>, endpoints: u16) {
     let monitor =
         MonitorSettings { scrape_shortest: Duration::from_secs(3_600), ..MonitorSettings::default() };
     let metrics = Metrics::new(&BuildInfo { version: "0.0.0", commit: "" });
-    let fleet = {
-        let _inside = runtime.enter();
-        Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics).unwrap()
-    };
+    let options = FleetOptions { monitor, ..FleetOptions::default() };
+    let fleet = Fleet::start_on(runtime.handle().clone(), options, metrics).unwrap();
     fleet.apply(world(endpoints), 0).unwrap();
     bencher.bench_local(|| {
         let ticket = fleet.load().pools[0].place(facts());
-        let mut future = std::pin::pin!(ticket.placed());
-        let Poll::Ready(Ok(mut placed)) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        else {
-            unreachable!("the pool decides at once")
-        };
+        let Ok(Ok(mut placed)) = ticket.try_placed() else { unreachable!("the pool decides at once") };
         placed.first_token();
         placed.finish(Completion::Complete, Usage::default());
     });
@@ -89,14 +82,14 @@ fn world(endpoints: u16) -> World {
     World { pools: vec![pool], ..World::default() }
 }
 
-/// What every chunk of a stream costs.
+/// The cost of each chunk of a stream.
 #[divan::bench]
 fn beat(bencher: Bencher<'_, '_>) {
     let activity = Activity::default();
     let mut at = 0;
-    let mut pulse = StreamActivity::start(&activity, Time::ZERO);
+    let mut activity_of_stream = StreamActivity::start(&activity, Time::ZERO);
     bencher.bench_local(|| {
         at += 20_000_000;
-        pulse.beat(black_box(&activity), Time::from_nanos(at));
+        activity_of_stream.beat(black_box(&activity), Time::from_nanos(at));
     });
 }

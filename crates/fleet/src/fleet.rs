@@ -3,9 +3,9 @@
 mod access;
 mod apply;
 mod debug;
-mod entry;
 mod follow;
 mod groups;
+mod registered;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use pointsman_config::World;
 use pointsman_core::Time;
 use pointsman_telemetry::Metrics;
+use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::connect::AccessError;
@@ -53,7 +54,7 @@ pub enum FleetError {
         /// Why.
         source: AccessError,
     },
-    /// The fleet is started outside of a tokio runtime.
+    /// [`Fleet::start`] is called outside of a tokio runtime.
     #[error("no tokio runtime")]
     NoRuntime,
 }
@@ -77,12 +78,25 @@ struct Shared {
 }
 
 impl Fleet {
-    /// Starts a fleet without pools; [`Fleet::apply`] brings them.
+    /// Starts a fleet on the current tokio runtime, as [`Fleet::start_on`] does.
     ///
     /// # Errors
-    /// When the event log cannot be opened, or no tokio runtime is there.
+    /// When there is no current runtime, or the event log cannot be created.
     pub fn start(options: FleetOptions, metrics: Metrics) -> Result<Self, FleetError> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| FleetError::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(|_| FleetError::NoRuntime)?;
+        Self::start_on(runtime, options, metrics)
+    }
+
+    /// Starts a fleet without pools; [`Fleet::apply`] adds them.
+    ///
+    /// Scrapes, probes and timers run on `runtime`, which needs tokio's I/O and time drivers. Everything else, placement
+    /// included, works on threads without a runtime: a synchronous front door starts a runtime of one thread for its
+    /// fleet, places with [`Ticket::try_placed`](crate::Ticket::try_placed), and stops with
+    /// `runtime.block_on(fleet.stop())`.
+    ///
+    /// # Errors
+    /// When the event log cannot be created.
+    pub fn start_on(runtime: Handle, options: FleetOptions, metrics: Metrics) -> Result<Self, FleetError> {
         let recorder = options.record.as_deref().map(Recorder::start).transpose()?;
         let empty = Generation { number: 0, world: World::default(), pools: Vec::new(), problems: 0 };
         let shared = Arc::new(Shared {

@@ -1,10 +1,10 @@
-//! The event log: what went into each state scheduler and what came out, for replay.
+//! The event log: the events and effects of each scheduler, for replay.
 //!
-//! One JSON object per line. Lines of several state schedulers are mixed; `pool` says whose a line is. A scheduler's lines
-//! are in order: its header, then for each event the event and what the core answered.
+//! One JSON object per line. Lines of several schedulers are interleaved; `scheduler` is the number of the one that a line
+//! belongs to. The lines of one scheduler are in order: its header, then each event followed by its effects.
 //!
-//! The log leaves through a bounded channel to one thread, so that writing never holds up a request. Where the writer
-//! falls behind, the scheduler's log ends with a gap mark, and replay stops there and says so.
+//! Entries go through a bounded channel to one thread, so that writing never delays a request. If the channel is full,
+//! the scheduler's log ends with a gap mark, and replay stops there and reports it.
 
 mod arrivals;
 mod line;
@@ -23,40 +23,40 @@ use pointsman_core::{Effect, Event, SchedulerConfig, Time};
 pub use arrivals::{RecordedArrival, RecordedEnding, arrivals};
 pub use line::{FORMAT, Line, RecordedEffect};
 pub use read::{LogLines, ReplayError, read_log};
-pub use replay::{Divergence, PoolReplay, ReplayReport, replay};
+pub use replay::{Divergence, ReplayReport, SchedulerReplay, replay};
 
 pub(crate) use pseudonymizer::Pseudonymizer;
-use writer::{Entry, Writer};
+use writer::{LogEntry, Writer};
 
-/// So many events may wait for the writer.
+/// The number of entries that may wait for the writer.
 const QUEUE: usize = 65_536;
 
 /// Why an event log cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error("{path}: {source}")]
     Create {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// No thread for the writer.
-    #[error("no thread to write it: {0}")]
+    /// The writer's thread cannot be started.
+    #[error("cannot start the writer's thread: {0}")]
     Thread(std::io::Error),
 }
 
 /// An event log being written.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    sender: SyncSender<Entry>,
+    sender: SyncSender<LogEntry>,
     writer: Writer,
     pseudonymizer: Arc<Pseudonymizer>,
 }
 
 impl Recorder {
-    /// Makes the file, in place of one that is there.
+    /// Creates or truncates the file.
     pub(crate) fn start(path: &Path) -> Result<Self, RecordError> {
         let file = std::fs::File::create(path)
             .map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
@@ -65,12 +65,12 @@ impl Recorder {
         Ok(Self { sender, writer, pseudonymizer: Arc::new(Pseudonymizer::new()) })
     }
 
-    /// The log of a new state scheduler.
-    pub(crate) fn pool(&self, pool: u32, config: &SchedulerConfig) -> PoolLog {
+    /// The log of a new scheduler.
+    pub(crate) fn log_of(&self, scheduler: u32, config: &SchedulerConfig) -> SchedulerLog {
         let (sender, pseudonymizer) = (self.sender.clone(), Arc::clone(&self.pseudonymizer));
-        let mut log = PoolLog { pool, seq: 0, lost: Arc::default(), sender, pseudonymizer };
-        self.writer.watch(pool, &log.lost);
-        log.send(Entry::Header { pool, seed: config.seed, decisions: config.decisions });
+        let mut log = SchedulerLog { scheduler, seq: 0, lost: Arc::default(), sender, pseudonymizer };
+        self.writer.watch(scheduler, &log.lost);
+        log.send(LogEntry::Header { scheduler, seed: config.seed, decisions: config.decisions });
         log
     }
 
@@ -78,26 +78,26 @@ impl Recorder {
     pub(crate) async fn close(&self) {
         let (done, wait) = tokio::sync::oneshot::channel();
         let sender = self.sender.clone();
-        // The channel may be full, and waiting for room must not hold up the runtime.
-        let sent = tokio::task::spawn_blocking(move || sender.send(Entry::Flush(done)).is_ok());
+        // Sending blocks while the channel is full.
+        let sent = tokio::task::spawn_blocking(move || sender.send(LogEntry::Flush(done)).is_ok());
         if sent.await.unwrap_or(false) {
             drop(wait.await);
         }
     }
 }
 
-/// The log of one state scheduler; written to under its lock, which is what makes the order right.
+/// The log of one scheduler. Entries are sent under the scheduler's lock, which keeps them in order.
 #[derive(Debug)]
-pub(crate) struct PoolLog {
-    pool: u32,
+pub(crate) struct SchedulerLog {
+    scheduler: u32,
     seq: u64,
     lost: Arc<AtomicBool>,
-    sender: SyncSender<Entry>,
+    sender: SyncSender<LogEntry>,
     pseudonymizer: Arc<Pseudonymizer>,
 }
 
-impl PoolLog {
-    /// What arriving requests go through before the scheduler sees them.
+impl SchedulerLog {
+    /// Replaces the block hashes of arriving requests.
     pub(crate) const fn pseudonymizer(&self) -> &Arc<Pseudonymizer> {
         &self.pseudonymizer
     }
@@ -105,18 +105,27 @@ impl PoolLog {
     pub(crate) fn event(&mut self, now: Time, event: &Event) {
         if !self.lost.load(Ordering::Relaxed) {
             self.seq += 1;
-            self.send(Entry::Event { pool: self.pool, seq: self.seq, now, event: Box::new(event.clone()) });
+            self.send(LogEntry::Event {
+                scheduler: self.scheduler,
+                seq: self.seq,
+                now,
+                event: Box::new(event.clone()),
+            });
         }
     }
 
     pub(crate) fn effects(&mut self, effects: &[Effect]) {
         if !effects.is_empty() && !self.lost.load(Ordering::Relaxed) {
-            self.send(Entry::Effects { pool: self.pool, seq: self.seq, effects: effects.to_vec() });
+            self.send(LogEntry::Effects {
+                scheduler: self.scheduler,
+                seq: self.seq,
+                effects: effects.to_vec(),
+            });
         }
     }
 
-    /// After a loss nothing more is sent: a replay could not use it.
-    fn send(&mut self, entry: Entry) {
+    /// Sends an entry, unless one was lost before: a replay cannot continue after a gap.
+    fn send(&mut self, entry: LogEntry) {
         match self.sender.try_send(entry) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {

@@ -1,4 +1,4 @@
-//! One state scheduler of the core behind its lock, and the delivery of what it decides.
+//! Drives one [`Scheduler`] of the core: handles its events one at a time under a lock and delivers their effects.
 
 mod effects;
 mod members;
@@ -17,13 +17,13 @@ use tokio::sync::oneshot;
 use crate::activity::Activity;
 use crate::clock::Clock;
 use crate::endpoint::PoolEndpoint;
-use crate::record::{PoolLog, Pseudonymizer};
+use crate::record::{Pseudonymizer, SchedulerLog};
 use crate::serving::Serving;
-use crate::ticket::{Answer, Held, Ticket};
+use crate::ticket::{PendingTicket, PlacementResult, Ticket};
 
 pub(crate) use timer::Timer;
 
-/// A state scheduler with all pools that share its endpoints.
+/// A scheduler with all pools that share its endpoints.
 #[derive(Debug)]
 pub(crate) struct SchedulerHandle {
     /// Its number in the fleet and in event logs.
@@ -31,24 +31,25 @@ pub(crate) struct SchedulerHandle {
     pub(crate) clock: Clock,
     requests: Arc<RequestCounts>,
     timer: Arc<Timer>,
-    /// Where there is an event log, its key.
+    /// Replaces block hashes before the core sees them, while an event log is recorded.
     pseudonymizer: Option<Arc<Pseudonymizer>>,
     inner: Mutex<Inner>,
-    /// Who serves what in each pool. Never locked together with `inner`.
+    /// Which endpoints list which model, by pool. Never locked together with `inner`.
     serving: Mutex<BTreeMap<PoolId, Arc<Serving>>>,
 }
 
-/// What is counted over all state schedulers of a fleet.
+/// Request counts over all schedulers of a fleet.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCounts {
-    made: AtomicU64,
+    arrived: AtomicU64,
     in_flight: AtomicU64,
 }
 
 impl RequestCounts {
-    /// Numbers are unique in the fleet, so that the logs of several schedulers can be read together.
+    /// The next request number. Numbers are unique in the fleet, so that the logs of several schedulers can be read
+    /// together.
     fn next(&self) -> RequestId {
-        RequestId(self.made.fetch_add(1, Ordering::Relaxed))
+        RequestId(self.arrived.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -58,48 +59,45 @@ impl RequestCounts {
 
 #[derive(Debug)]
 struct Inner {
-    pool: Scheduler,
+    core: Scheduler,
     /// Reused from event to event.
     effects: Vec<Effect>,
     /// Requests that the core holds.
-    held: BTreeMap<RequestId, Waiting>,
-    /// The endpoints of each pool, those included that it lost but that still have requests.
+    pending: BTreeMap<RequestId, PendingRequest>,
+    /// The endpoints of each pool, including those that it lost but that still have requests.
     members: BTreeMap<PoolId, Vec<Arc<PoolEndpoint>>>,
-    /// Requests that the core dispatched where nobody waits: they are given back before the lock is.
-    orphans: Vec<RequestId>,
-    /// Endpoints that take nothing new and go when their last request does.
+    /// Requests that the core dispatched after their ticket was dropped. They are aborted before the lock is released.
+    unclaimed: Vec<RequestId>,
+    /// Draining endpoints, which go down when their last request ends.
     leaving: Vec<(EndpointId, Arc<Activity>)>,
-    log: Option<PoolLog>,
+    log: Option<SchedulerLog>,
 }
 
+/// The sending end of a [`PendingTicket`].
 #[derive(Debug)]
-struct Waiting {
+struct PendingRequest {
     caller: Caller,
-    since: Time,
-    answer: oneshot::Sender<Answer>,
+    sender: oneshot::Sender<PlacementResult>,
 }
 
-/// What an event led to besides the answer to its own request: carried out after the lock is released.
+/// Effects to carry out after the lock is released.
 #[derive(Debug, Default)]
 struct Deliveries {
-    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    placements: Vec<(oneshot::Sender<PlacementResult>, PlacementResult)>,
+    /// The endpoint, its health, and whether the change is logged.
     health: Vec<(Arc<PoolEndpoint>, Health, bool)>,
 }
 
-/// Who asks for an endpoint.
+/// The request that an event asks an endpoint for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
     pub(crate) request: RequestId,
     pub(crate) pool: PoolId,
-    /// Whether it was limited to the endpoints that list its model, by us and not by its door.
+    /// Whether [`PoolHandle::place`](crate::PoolHandle::place) limited it to the endpoints that list its model. Its
+    /// door set no limit then.
     pub(crate) narrowed: bool,
-}
-
-/// The request on whose behalf an event is handled: its answer needs no channel.
-#[derive(Clone, Copy)]
-struct Own {
-    caller: Caller,
-    since: Time,
+    /// When this placement was asked for.
+    pub(crate) asked_at: Time,
 }
 
 impl SchedulerHandle {
@@ -108,15 +106,15 @@ impl SchedulerHandle {
         config: SchedulerConfig,
         clock: Clock,
         requests: Arc<RequestCounts>,
-        log: Option<PoolLog>,
+        log: Option<SchedulerLog>,
     ) -> Arc<Self> {
         let pseudonymizer = log.as_ref().map(|log| Arc::clone(log.pseudonymizer()));
         let inner = Inner {
-            pool: Scheduler::new(config),
+            core: Scheduler::new(config),
             effects: Vec::new(),
-            held: BTreeMap::new(),
+            pending: BTreeMap::new(),
             members: BTreeMap::new(),
-            orphans: Vec::new(),
+            unclaimed: Vec::new(),
             leaving: Vec::new(),
             log,
         };
@@ -128,8 +126,8 @@ impl SchedulerHandle {
         &self.timer
     }
 
-    /// A panic while the lock was held cannot leave the core half changed in a way that later calls would mind more
-    /// than a gateway without a pool.
+    /// The state, also after a panic in an earlier event: the core's counts may be off by that event, which costs less
+    /// than a pool that serves nothing until the process restarts.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,13 +135,12 @@ impl SchedulerHandle {
     /// Asks for an endpoint; `narrowed` as in [`Caller`].
     pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts, narrowed: bool) -> Ticket {
         let facts = match &self.pseudonymizer {
-            Some(pseudonymizer) => pseudonymizer.facts(facts),
+            Some(pseudonymizer) => pseudonymizer.pseudonymize(facts),
             None => facts,
         };
-        let request = self.requests.next();
-        let caller = Caller { request, pool: facts.pool, narrowed };
-        let own = Own { caller, since: self.clock.now() };
-        self.ask(own, Event::Arrived { request, facts }, None)
+        let (request, pool) = (self.requests.next(), facts.pool);
+        let caller = Caller { request, pool, narrowed, asked_at: self.clock.now() };
+        self.ask(caller, Event::Arrived { request, facts }, None)
     }
 
     /// Reports a failed attempt and asks for the next endpoint.
@@ -152,22 +149,23 @@ impl SchedulerHandle {
         caller: Caller,
         endpoint: &PoolEndpoint,
         cause: FailureCause,
-        repeat: bool,
+        retry: bool,
     ) -> Ticket {
         endpoint.series.failed(cause);
-        let event = Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, repeat };
-        let own = Own { caller, since: self.clock.now() };
-        let ticket = self.ask(own, event, Some((endpoint, (!repeat).then_some(cause))));
-        match ticket.answer() {
+        let event =
+            Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, repeat: retry };
+        let caller = Caller { asked_at: self.clock.now(), ..caller };
+        let ticket = self.ask(caller, event, Some((endpoint, (!retry).then_some(cause))));
+        match ticket.result() {
             Some(Ok(_)) => endpoint.pool.retried(cause),
-            Some(Err(Rejection::AttemptsFailed(_))) if repeat => endpoint.pool.retry_denied(),
+            Some(Err(Rejection::AttemptsFailed(_))) if retry => endpoint.pool.retry_denied(),
             Some(Err(_)) | None => {}
         }
         ticket
     }
 
-    /// A request was placed: called under the lock, as is [`SchedulerHandle::end`], so that a leaving endpoint goes exactly
-    /// with its last request.
+    /// Counts a request in. Called under the lock, as is [`SchedulerHandle::end`], so that a draining endpoint goes down
+    /// with exactly its last request.
     pub(crate) fn begin(&self, endpoint: &PoolEndpoint) {
         endpoint.activity.begin();
         self.requests.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -178,11 +176,11 @@ impl SchedulerHandle {
         self.requests.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Handles an event that dispatches or rejects its own request, now or later. `left` is the endpoint that the
-    /// request leaves, and the cause that ends the request there and then unless the core says otherwise.
+    /// Handles an event that dispatches or rejects the caller's request, now or later. `left` is the endpoint that the
+    /// request leaves, with the cause that ends the request unless the core decides otherwise.
     fn ask(
         self: &Arc<Self>,
-        own: Own,
+        caller: Caller,
         event: Event,
         left: Option<(&PoolEndpoint, Option<FailureCause>)>,
     ) -> Ticket {
@@ -191,15 +189,14 @@ impl SchedulerHandle {
         if let Some((endpoint, _)) = left {
             self.end(endpoint);
         }
-        let answer = self.step(&mut inner, event, Some(own), &mut deliveries);
-        let answer = answer.or_else(|| Some(Err(Rejection::AttemptsFailed(left?.1?))));
-        let ticket = match answer {
-            Some(answer) => Ticket::answered(answer),
+        let result = self.step(&mut inner, event, Some(caller), &mut deliveries);
+        let result = result.or_else(|| Some(Err(Rejection::AttemptsFailed(left?.1?))));
+        let ticket = match result {
+            Some(result) => Ticket::decided(result),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                let waiting = Waiting { caller: own.caller, since: own.since, answer: sender };
-                inner.held.insert(own.caller.request, waiting);
-                Ticket::held(Held::new(Arc::clone(self), own.caller.request, receiver))
+                inner.pending.insert(caller.request, PendingRequest { caller, sender });
+                Ticket::pending(PendingTicket::new(Arc::clone(self), caller.request, receiver))
             }
         };
         self.sweep(&mut inner, &mut deliveries);
@@ -208,7 +205,7 @@ impl SchedulerHandle {
         ticket
     }
 
-    /// Handles an event that answers no request of its own.
+    /// Handles an event on behalf of no request that waits.
     pub(crate) fn tell(self: &Arc<Self>, event: Event) {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
@@ -217,7 +214,7 @@ impl SchedulerHandle {
         Self::deliver(deliveries);
     }
 
-    /// A dispatched request came to its end.
+    /// Reports the end of a dispatched request.
     pub(crate) fn finished(
         self: &Arc<Self>,
         request: RequestId,
@@ -231,7 +228,7 @@ impl SchedulerHandle {
         self.ended(endpoint, Event::Finished { request, completion, usage });
     }
 
-    /// A dispatched request was given up.
+    /// Reports that a dispatched request was abandoned.
     pub(crate) fn aborted(self: &Arc<Self>, request: RequestId, endpoint: &PoolEndpoint) {
         self.ended(endpoint, Event::Aborted { request });
     }
@@ -246,7 +243,7 @@ impl SchedulerHandle {
         Self::deliver(deliveries);
     }
 
-    /// Another endpoint than the one told serves the request: it is counted there from now on.
+    /// Moves a request to another endpoint of its pool that serves it; `None` where the pool does not have that one.
     pub(crate) fn served_elsewhere(
         self: &Arc<Self>,
         Caller { request, pool, .. }: Caller,
@@ -265,25 +262,25 @@ impl SchedulerHandle {
         Some(endpoint)
     }
 
-    /// A ticket was dropped while its request was held. Where the answer came first, it goes with the channel.
-    pub(crate) fn abandoned(self: &Arc<Self>, request: RequestId) {
+    /// Aborts the request of a dropped ticket, unless its result was sent first: then the channel drops the guard.
+    pub(crate) fn withdraw(self: &Arc<Self>, request: RequestId) {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
-        if inner.held.remove(&request).is_some() {
+        if inner.pending.remove(&request).is_some() {
             self.step(&mut inner, Event::Aborted { request }, None, &mut deliveries);
         }
         drop(inner);
         Self::deliver(deliveries);
     }
 
-    /// What the core knows, at this moment.
+    /// The core's state, and the time of the snapshot.
     pub(crate) fn snapshot(&self) -> (Time, SchedulerSnapshot) {
         let inner = self.lock();
         let now = self.clock.now();
-        (now, inner.pool.snapshot(now))
+        (now, inner.core.snapshot(now))
     }
 
-    /// The timers' one way in: the times that have come were taken out already.
+    /// Handles the timer's event. [`Timer`] has removed the times that are due.
     pub(crate) fn wake(self: &Arc<Self>) {
         self.tell(Event::Timer);
     }

@@ -1,4 +1,5 @@
-//! What a front door holds of a request: a ticket while it waits, a guard while it runs.
+//! One request's placement as a front door holds it: a [`Ticket`] until the scheduler decides, then a [`Placed`] guard
+//! until the request ends.
 
 use std::sync::Arc;
 
@@ -11,86 +12,115 @@ use tokio::sync::oneshot;
 use crate::endpoint::PoolEndpoint;
 use crate::scheduler::{Caller, SchedulerHandle};
 
-/// What a ticket brings: a placement, or why there is none.
-pub(crate) type Answer = Result<Placed, Rejection>;
+/// The outcome of a placement: the guard of a placed request, or the reason why the request is not served.
+pub type PlacementResult = Result<Placed, Rejection>;
 
-/// A request that asked for an endpoint. It gets exactly one answer; dropping the ticket withdraws the request.
+/// A request that asked for an endpoint. It gets exactly one [`PlacementResult`]; dropping the ticket withdraws the
+/// request.
+///
+/// A ticket needs no tokio runtime. A synchronous caller takes the result with [`Ticket::try_placed`]; while that hands
+/// the ticket back, the future of [`Ticket::placed`] can be polled on any executor, and its waker is called from the
+/// thread that dispatches the request.
 #[derive(Debug)]
 #[must_use = "a dropped ticket withdraws its request"]
 pub struct Ticket(State);
 
 #[derive(Debug)]
 enum State {
-    Answered(Answer),
-    Held(Held),
+    Decided(PlacementResult),
+    Pending(PendingTicket),
 }
 
 impl Ticket {
-    pub(crate) const fn answered(answer: Answer) -> Self {
-        Self(State::Answered(answer))
+    pub(crate) const fn decided(result: PlacementResult) -> Self {
+        Self(State::Decided(result))
     }
 
-    pub(crate) const fn held(held: Held) -> Self {
-        Self(State::Held(held))
+    pub(crate) const fn pending(ticket: PendingTicket) -> Self {
+        Self(State::Pending(ticket))
     }
 
-    /// The answer, where there is one already.
-    pub(crate) const fn answer(&self) -> Option<&Answer> {
+    /// The result, if the scheduler decided before the ticket was made.
+    pub(crate) const fn result(&self) -> Option<&PlacementResult> {
         match &self.0 {
-            State::Answered(answer) => Some(answer),
-            State::Held(_) => None,
+            State::Decided(result) => Some(result),
+            State::Pending(_) => None,
         }
     }
 
-    /// The placement. Does not suspend when the pool decided at once, and waits while it holds the request.
+    /// The result without waiting.
+    ///
+    /// # Errors
+    /// The ticket itself, while the scheduler holds the request.
+    pub fn try_placed(self) -> Result<PlacementResult, Self> {
+        match self.0 {
+            State::Decided(result) => Ok(result),
+            State::Pending(ticket) => ticket.try_result().map_err(Self::pending),
+        }
+    }
+
+    /// The result, awaited while the scheduler holds the request. Does not suspend where [`Ticket::try_placed`] would
+    /// succeed.
     ///
     /// # Errors
     /// The reason why the request is not served.
-    pub async fn placed(self) -> Result<Placed, Rejection> {
+    pub async fn placed(self) -> PlacementResult {
         match self.0 {
-            State::Answered(answer) => answer,
-            State::Held(held) => held.answer().await,
+            State::Decided(result) => result,
+            State::Pending(ticket) => ticket.result().await,
         }
     }
 }
 
-/// The waiting half of a held request.
+/// The receiving end of a request that the scheduler holds.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct PendingTicket {
     scheduler: Arc<SchedulerHandle>,
     request: RequestId,
-    answer: oneshot::Receiver<Answer>,
-    answered: bool,
+    receiver: oneshot::Receiver<PlacementResult>,
+    resolved: bool,
 }
 
-impl Held {
+impl PendingTicket {
     pub(crate) const fn new(
         scheduler: Arc<SchedulerHandle>,
         request: RequestId,
-        answer: oneshot::Receiver<Answer>,
+        receiver: oneshot::Receiver<PlacementResult>,
     ) -> Self {
-        Self { scheduler, request, answer, answered: false }
+        Self { scheduler, request, receiver, resolved: false }
     }
 
-    async fn answer(mut self) -> Answer {
-        let answer = (&mut self.answer).await;
-        self.answered = true;
-        // The other half lives in the scheduler that this half keeps alive, and goes only with an answer.
-        answer.unwrap_or(Err(Rejection::ShuttingDown))
+    async fn result(mut self) -> PlacementResult {
+        let result = (&mut self.receiver).await;
+        self.resolve(result.ok())
+    }
+
+    fn try_result(mut self) -> Result<PlacementResult, Self> {
+        match self.receiver.try_recv() {
+            Ok(result) => Ok(self.resolve(Some(result))),
+            Err(oneshot::error::TryRecvError::Closed) => Ok(self.resolve(None)),
+            Err(oneshot::error::TryRecvError::Empty) => Err(self),
+        }
+    }
+
+    fn resolve(&mut self, result: Option<PlacementResult>) -> PlacementResult {
+        self.resolved = true;
+        // The sender belongs to the scheduler, which `self` keeps alive, and is consumed only by sending.
+        result.unwrap_or(Err(Rejection::NoReadyEndpoint))
     }
 }
 
-impl Drop for Held {
+impl Drop for PendingTicket {
     fn drop(&mut self) {
-        if !self.answered {
-            self.scheduler.abandoned(self.request);
+        if !self.resolved {
+            self.scheduler.withdraw(self.request);
         }
     }
 }
 
-/// A placed request: the guard of the load that is reserved for it. Whatever happens to the stream, dropping the guard
-/// counts the request out; [`Placed::finish`] and [`Placed::failed`] say how it ended. Dropping takes the pool's lock
-/// once and never waits for anything else.
+/// A placed request: the guard of the load that is reserved for it. Dropping it counts the request out as aborted;
+/// [`Placed::finish`] and [`Placed::failed`] report another end. Each of these takes the scheduler's lock once and
+/// waits for nothing else, so a guard may be dropped on any thread.
 #[derive(Debug)]
 pub struct Placed {
     scheduler: Arc<SchedulerHandle>,
@@ -99,9 +129,9 @@ pub struct Placed {
     fallbacks: Fallbacks,
     decision: Option<Arc<Decision>>,
     first_token_seen: bool,
-    /// When progress was last reported to the core.
+    /// The time of the last progress event.
     reported: Time,
-    /// Whether the core counts this request still.
+    /// Whether the core still counts this request.
     counted: bool,
 }
 
@@ -129,32 +159,33 @@ impl Placed {
         }
     }
 
-    /// Where to send the request.
+    /// The endpoint to send the request to.
     #[must_use]
     pub const fn endpoint(&self) -> &Arc<PoolEndpoint> {
         &self.endpoint
     }
 
-    /// Where to next, best first, for doors whose gateway repeats attempts by itself; others ask [`Placed::failed`].
+    /// The endpoints to try next, best first, for gateways that retry by themselves. A door that retries itself calls
+    /// [`Placed::failed`] instead.
     #[must_use]
     pub fn fallbacks(&self) -> Vec<Arc<PoolEndpoint>> {
         let ids = self.fallbacks.as_slice();
         if ids.is_empty() { Vec::new() } else { self.scheduler.endpoints(self.caller.pool, ids) }
     }
 
-    /// The request's number, for logs and traces.
+    /// The request's number, unique in the fleet.
     #[must_use]
     pub const fn request(&self) -> RequestId {
         self.caller.request
     }
 
-    /// Why there, where the fleet was started with decision records.
+    /// The candidates and their costs, where the fleet records decisions.
     #[must_use]
     pub const fn decision(&self) -> Option<&Arc<Decision>> {
         self.decision.as_ref()
     }
 
-    /// The first output token came: its prefill is over. Further calls change nothing.
+    /// Reports the first output token, which ends the request's prefill. Further calls change nothing.
     pub fn first_token(&mut self) {
         if !std::mem::replace(&mut self.first_token_seen, true) {
             self.reported = self.scheduler.clock.now();
@@ -162,8 +193,8 @@ impl Placed {
         }
     }
 
-    /// So many output tokens came until now. Cheap to call for every chunk: the core hears of it every
-    /// [`PROGRESS_EVERY`].
+    /// Reports the number of output tokens so far. Cheap enough to call for every chunk: it reaches the core at most
+    /// once per [`PROGRESS_EVERY`].
     pub fn progress(&mut self, output_tokens: u32) {
         let now = self.scheduler.clock.now();
         if now.since(self.reported) >= PROGRESS_EVERY {
@@ -172,8 +203,8 @@ impl Placed {
         }
     }
 
-    /// Another endpoint of the pool serves the request than the one it was placed at: its load moves there. Whether
-    /// the pool has such an endpoint; if not, nothing changes.
+    /// Moves the request's load to the endpoint that serves it instead of the one it was placed at. Returns whether
+    /// the pool has that endpoint; nothing changes where it does not.
     pub fn served_elsewhere(&mut self, endpoint: EndpointId) -> bool {
         if endpoint == self.endpoint.id {
             return true;
@@ -187,14 +218,15 @@ impl Placed {
         }
     }
 
-    /// The attempt failed before anything went to the client. With `repeat`, the ticket brings the next placement or
-    /// the final rejection; without, the request is over and the ticket says [`Rejection::AttemptsFailed`].
-    pub fn failed(mut self, cause: FailureCause, repeat: bool) -> Ticket {
+    /// Reports that the attempt failed before any of the response went to the client. With `retry`, the ticket brings
+    /// the next placement or the final rejection; without, the request is over and the ticket's result is
+    /// [`Rejection::AttemptsFailed`].
+    pub fn failed(mut self, cause: FailureCause, retry: bool) -> Ticket {
         self.counted = false;
-        self.scheduler.attempt_failed(self.caller, &self.endpoint, cause, repeat)
+        self.scheduler.attempt_failed(self.caller, &self.endpoint, cause, retry)
     }
 
-    /// The request came to its end.
+    /// Reports the end of the request.
     pub fn finish(mut self, completion: Completion, usage: Usage) {
         self.counted = false;
         self.scheduler.finished(self.caller.request, &self.endpoint, completion, usage);

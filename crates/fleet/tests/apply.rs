@@ -61,7 +61,7 @@ async fn an_endpoint_that_comes_back_while_it_drains_is_the_same_one() {
 }
 
 #[tokio::test]
-async fn more_pools_than_one_machine_holds_are_all_served() {
+async fn more_pools_than_one_scheduler_can_hold_are_all_served() {
     let fleet = start();
     let names: Vec<_> = (0..70).map(|number| format!("pool-{number:02}")).collect();
     let pools: Vec<_> = names.iter().map(|name| (name.as_str(), &[1, 2][..])).collect();
@@ -99,7 +99,7 @@ async fn a_pool_reaches_only_its_own_endpoints() {
 }
 
 #[tokio::test]
-async fn pools_that_part_keep_what_is_known() {
+async fn pools_that_no_longer_share_endpoints_keep_their_state() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3])]), 0).unwrap();
     let before = (ids(&fleet, 0), ids(&fleet, 1));

@@ -89,10 +89,10 @@ async fn a_recorded_run_decides_the_same_again_under_every_policy() {
         );
         let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
         assert!(report.is_identical(), "{name}: {report:?}");
-        let events: u64 = report.pools.iter().map(|pool| pool.events).sum();
-        assert_eq!(report.pools.len(), 2);
+        let events: u64 = report.schedulers.iter().map(|it| it.events).sum();
+        assert_eq!(report.schedulers.len(), 2);
         assert!(events > 1_600, "{name}: {events} events");
-        assert!(report.pools.iter().all(|pool| pool.effects > 100), "{name}: {report:?}");
+        assert!(report.schedulers.iter().all(|it| it.effects > 100), "{name}: {report:?}");
         let hashes: BTreeSet<u64> = arrivals(log.as_bytes())
             .unwrap()
             .iter()

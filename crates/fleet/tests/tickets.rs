@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::task::{Context, Poll, Waker};
 
 use pointsman_core::{Completion, FailureCause, Rejection, Usage};
-use pointsman_fleet::{Fleet, Placed, Ticket};
-use support::{facts, start, until, world};
+use pointsman_fleet::{Fleet, FleetOptions, PlacementResult, Ticket};
+use support::{facts, metrics, start, until, world};
 
 fn started(ports: &[u16]) -> Fleet {
     let fleet = start();
@@ -20,24 +20,44 @@ fn place(fleet: &Fleet) -> Ticket {
     fleet.current().pools[0].place(facts())
 }
 
-/// The answer, which must be there without waiting.
+/// The result, which must be there without waiting.
 #[track_caller]
-fn at_once(ticket: Ticket) -> Result<Placed, Rejection> {
-    let mut future = std::pin::pin!(ticket.placed());
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("the ticket suspends"),
-    }
+fn at_once(ticket: Ticket) -> PlacementResult {
+    ticket.try_placed().unwrap_or_else(|_| panic!("the scheduler holds the request"))
 }
 
 #[tokio::test]
 async fn a_pool_that_decides_at_once_does_not_suspend_its_ticket() {
     let fleet = started(&[1, 2]);
-    let placed = at_once(place(&fleet)).unwrap();
+    let mut future = std::pin::pin!(place(&fleet).placed());
+    let Poll::Ready(Ok(placed)) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("the ticket suspends");
+    };
     assert!([1, 2].contains(&placed.endpoint().address.port));
     assert_eq!(fleet.in_flight(), 1);
     placed.finish(Completion::Complete, Usage::default());
     assert_eq!(fleet.in_flight(), 0);
+}
+
+#[test]
+fn a_thread_without_a_runtime_places_and_finishes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let fleet = Fleet::start_on(runtime.handle().clone(), FleetOptions::default(), metrics()).unwrap();
+    fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();
+    let door = std::thread::spawn({
+        let fleet = fleet.clone();
+        move || {
+            let first = at_once(place(&fleet)).unwrap();
+            let port = first.endpoint().address.port;
+            let mut second = at_once(first.failed(FailureCause::Connect, true)).unwrap();
+            assert_ne!(second.endpoint().address.port, port);
+            second.first_token();
+            second.finish(Completion::Complete, Usage::default());
+        }
+    });
+    door.join().unwrap();
+    assert_eq!((fleet.in_flight(), requests_in_core(&fleet)), (0, 0));
+    runtime.block_on(fleet.stop());
 }
 
 #[tokio::test]

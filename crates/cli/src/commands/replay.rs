@@ -1,4 +1,4 @@
-//! `pointsman replay`: the decisions of a recorded run, made again.
+//! `pointsman replay`: replays an event log and compares the effects.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use pointsman_fleet::{Divergence, PoolReplay, ReplayReport, replay};
+use pointsman_fleet::{Divergence, ReplayReport, SchedulerReplay, replay};
 use serde_json::{Value, json};
 
 use crate::args::ReplayArgs;
@@ -15,7 +15,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let name = args.file.display();
     let file = File::open(&args.file).with_context(|| name.to_string())?;
     let report = replay(BufReader::with_capacity(1 << 20, file)).with_context(|| name.to_string())?;
-    ensure!(!report.pools.is_empty(), "{name}: no event log: it has no whole line");
+    ensure!(!report.schedulers.is_empty(), "{name}: not an event log: it has no complete line");
     if args.json {
         println!("{}", serde_json::to_string_pretty(&as_json(&report))?);
     } else {
@@ -31,45 +31,46 @@ fn as_json(report: &ReplayReport) -> Value {
             "line": line, "event": seq, "time_ns": now.as_nanos(), "recorded": recorded, "replayed": replayed,
         })
     };
-    let pool = |pool: &PoolReplay| {
+    let scheduler = |it: &SchedulerReplay| {
         json!({
-            "pool": pool.pool,
-            "recorded_by": pool.build,
-            "events": pool.events,
-            "decisions": pool.decisions,
-            "effects": pool.effects,
-            "gap": pool.gap,
-            "divergence": pool.divergence.as_ref().map(divergence),
+            "scheduler": it.scheduler,
+            "recorded_by": it.build,
+            "events": it.events,
+            "decisions": it.decisions,
+            "effects": it.effects,
+            "gap": it.gap,
+            "divergence": it.divergence.as_ref().map(divergence),
         })
     };
     json!({
         "identical": report.is_identical(),
         "lines": report.lines,
         "cut_off": report.cut_off,
-        "pools": report.pools.iter().map(pool).collect::<Vec<_>>(),
+        "schedulers": report.schedulers.iter().map(scheduler).collect::<Vec<_>>(),
     })
 }
 
 fn as_text(log: &Path, report: &ReplayReport) -> String {
     let name = log.display();
     let mut text = String::new();
-    for pool in &report.pools {
-        let PoolReplay { pool: number, events, decisions, effects, gap, divergence, .. } = pool;
-        let found = match (divergence, gap) {
-            (Some(_), _) => "the same, then a difference",
-            (None, true) => "the same, then a gap: the log's writer fell behind, and the rest is lost",
-            (None, false) => "all the same",
+    for replayed in &report.schedulers {
+        let SchedulerReplay { scheduler, events, decisions, effects, gap, divergence, .. } = replayed;
+        let result = match (divergence, gap) {
+            (Some(_), _) => "identical up to a difference",
+            (None, true) => "identical up to a gap, where the log's writer fell behind and the rest is lost",
+            (None, false) => "all identical",
         };
-        text +=
-            &format!("pool {number}: {events} events, {decisions} decisions, {effects} effects: {found}\n");
+        text += &format!(
+            "scheduler {scheduler}: {events} events, {decisions} decisions, {effects} effects: {result}\n"
+        );
     }
     if report.cut_off {
-        text += &format!("{name}:{}: the log ends within this line, which is left out\n", report.lines + 1);
+        text += &format!("{name}:{}: the log ends within this line, which is skipped\n", report.lines + 1);
     }
-    if let Some((pool, Divergence { line, seq, now, recorded, replayed })) = report.first_divergence() {
+    if let Some((scheduler, Divergence { line, seq, now, recorded, replayed })) = report.first_divergence() {
         let seconds = now.as_nanos() as f64 / 1e9;
         text += &format!(
-            "{name}:{line}: event {seq} of pool {pool}, at {seconds:.6} s, has another answer in this build ({})\n  \
+            "{name}:{line}: event {seq} of scheduler {scheduler}, at {seconds:.6} s, has other effects in this build ({})\n  \
              recorded: {}\n  replayed: {}\n",
             env!("CARGO_PKG_VERSION"),
             effects_text(recorded),
@@ -80,5 +81,5 @@ fn as_text(log: &Path, report: &ReplayReport) -> String {
 }
 
 fn effects_text(effects: &[Value]) -> String {
-    if effects.is_empty() { "nothing".to_owned() } else { Value::from(effects).to_string() }
+    if effects.is_empty() { "none".to_owned() } else { Value::from(effects).to_string() }
 }

@@ -1,23 +1,23 @@
-//! From one configuration to the next: what stays, what comes, what goes.
+//! Applies a configuration: assigns pools to schedulers and puts the new generation in force.
 
 use std::sync::Arc;
 
 use pointsman_config::{EngineAccess, World};
 use pointsman_core::PoolSet;
 
-use super::entry::{Entry, Wanted};
 use super::groups::{EndpointKey, group};
+use super::registered::{Assignment, RegisteredScheduler};
 use super::{FleetError, Shared};
 use crate::connect::Connector;
 use crate::generation::{Generation, PoolHandle};
 
-/// Everything that lasts from one configuration to the next.
+/// The state that outlives a configuration.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     generation: u64,
-    endpoints_made: u32,
-    machines_made: u32,
-    schedulers: Vec<Entry>,
+    endpoints_created: u32,
+    schedulers_created: u32,
+    schedulers: Vec<RegisteredScheduler>,
     connectors: Vec<(EngineAccess, Arc<Connector>)>,
 }
 
@@ -29,27 +29,27 @@ impl Registry {
         problems: usize,
     ) -> Result<Arc<Generation>, FleetError> {
         let connectors = self.connectors_for(&world)?;
-        let wanted = self.assign(shared, &world);
+        let assignments = self.assign(shared, &world);
         let mut handles: Vec<Option<Arc<PoolHandle>>> = vec![None; world.pools.len()];
-        for (entry, wanted) in self.schedulers.iter_mut().zip(&wanted) {
-            entry.raise(shared, wanted, &world, &mut self.endpoints_made);
-            for &(pool, index) in &wanted.pools {
+        for (entry, assignment) in self.schedulers.iter_mut().zip(&assignments) {
+            entry.update(shared, assignment, &world, &mut self.endpoints_created);
+            for &(pool, index) in &assignment.pools {
                 let (Some(spec), Some(slot)) = (world.pools.get(index), handles.get_mut(index)) else {
                     continue;
                 };
                 let connector = connectors.iter().find(|(access, _)| *access == spec.access);
                 let Some((_, connector)) = connector else { continue };
-                *slot = Some(Arc::new(entry.handle(shared, pool, spec, connector)));
+                *slot = Some(Arc::new(entry.pool_handle(shared, pool, spec, connector)));
             }
-            entry.announce(wanted, &world, &handles);
+            entry.announce(assignment, &world, &handles);
         }
         self.generation += 1;
         let pools: Vec<_> = handles.into_iter().flatten().collect();
         let generation = Arc::new(Generation { number: self.generation, world, pools, problems });
         let before = shared.current.swap(Arc::clone(&generation));
-        for (entry, wanted) in self.schedulers.iter_mut().zip(&wanted) {
-            entry.lower(wanted);
-            entry.keep(shared, &generation.pools);
+        for (entry, assignment) in self.schedulers.iter_mut().zip(&assignments) {
+            entry.drain_unselected(assignment);
+            entry.update_monitors(shared, &generation.pools);
         }
         self.schedulers.retain(|entry| !entry.pools.is_empty());
         self.connectors = connectors;
@@ -58,7 +58,7 @@ impl Registry {
         Ok(generation)
     }
 
-    /// One connector per distinct access, those that exist already kept with their connections' settings.
+    /// One connector per distinct access. Connectors that exist are kept.
     fn connectors_for(&self, world: &World) -> Result<Vec<(EngineAccess, Arc<Connector>)>, FleetError> {
         let mut connectors: Vec<(EngineAccess, Arc<Connector>)> = Vec::new();
         for pool in &world.pools {
@@ -78,39 +78,41 @@ impl Registry {
         Ok(connectors)
     }
 
-    /// Finds or makes the state scheduler of each group of pools. The answer is parallel to the schedulers.
-    fn assign(&mut self, shared: &Arc<Shared>, world: &World) -> Vec<Wanted> {
-        let mut wanted: Vec<Wanted> = self.schedulers.iter().map(|_| Wanted::default()).collect();
+    /// Finds or creates the scheduler of each group of pools. The result is parallel to the schedulers.
+    fn assign(&mut self, shared: &Arc<Shared>, world: &World) -> Vec<Assignment> {
+        let mut assignments: Vec<Assignment> =
+            self.schedulers.iter().map(|_| Assignment::default()).collect();
         for members in group(&world.pools) {
             if members.len() > PoolSet::CAPACITY {
                 tracing::warn!(
                     pools = members.len(),
-                    "more than {} pools share endpoints: they do not see all of each other's load",
+                    "more than {} pools share endpoints, so they do not see all of each other's load",
                     PoolSet::CAPACITY
                 );
             }
             for members in members.chunks(PoolSet::CAPACITY) {
-                let position = self.best(members, world, &wanted).unwrap_or_else(|| {
-                    self.schedulers.push(Entry::new(shared, self.machines_made));
-                    self.machines_made += 1;
-                    wanted.push(Wanted::default());
+                let position = self.best_match(members, world, &assignments).unwrap_or_else(|| {
+                    self.schedulers.push(RegisteredScheduler::new(shared, self.schedulers_created));
+                    self.schedulers_created += 1;
+                    assignments.push(Assignment::default());
                     self.schedulers.len() - 1
                 });
-                let (Some(entry), Some(wanted)) = (self.schedulers.get(position), wanted.get_mut(position))
+                let (Some(entry), Some(assignment)) =
+                    (self.schedulers.get(position), assignments.get_mut(position))
                 else {
                     continue;
                 };
-                entry.claim(members, world, wanted);
+                entry.assign(members, world, assignment);
             }
         }
-        wanted
+        assignments
     }
 
-    /// The scheduler that knows most of the group's endpoints, then pools, and has room for the group.
-    fn best(&self, members: &[usize], world: &World, wanted: &[Wanted]) -> Option<usize> {
-        let scored =
-            self.schedulers.iter().zip(wanted).enumerate().filter_map(|(position, (entry, wanted))| {
-                let room = wanted.pools.len() + members.len() <= PoolSet::CAPACITY;
+    /// The scheduler with room for the group that has most of its endpoints, and among equals most of its pools.
+    fn best_match(&self, members: &[usize], world: &World, assignments: &[Assignment]) -> Option<usize> {
+        let scored = self.schedulers.iter().zip(assignments).enumerate().filter_map(
+            |(position, (entry, assignment))| {
+                let room = assignment.pools.len() + members.len() <= PoolSet::CAPACITY;
                 let specs = || members.iter().filter_map(|index| world.pools.get(*index));
                 let endpoints = specs()
                     .flat_map(|spec| &spec.endpoints)
@@ -119,8 +121,9 @@ impl Registry {
                 let names =
                     specs().filter(|spec| entry.pools.values().any(|(name, _)| *name == spec.name)).count();
                 (room && endpoints + names > 0).then_some(((endpoints, names), position))
-            });
-        // Of equals the first, so that the same configurations lead to the same schedulers.
+            },
+        );
+        // The first of equals, so that the same configurations lead to the same schedulers.
         scored
             .max_by_key(|(score, position)| (*score, std::cmp::Reverse(*position)))
             .map(|(_, position)| position)

@@ -1,4 +1,4 @@
-//! An event log as a workload: who asked for what, when, and what came of it.
+//! An event log as a workload: arrivals with their facts, token counts and ends.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -9,45 +9,45 @@ use pointsman_core::{Completion, Event, FailureCause, Rejection, RequestFacts, R
 use super::line::{FORMAT, Line, RecordedEffect};
 use super::read::{ReplayError, read_log};
 
-/// A request as an event log tells it.
+/// A request of an event log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedArrival {
-    /// The state scheduler that it came to; `facts.pool` says which InferencePool of it.
-    pub pool: u32,
-    /// When, since the first arrival of the log.
+    /// The number of its scheduler; `facts.pool` is its InferencePool there.
+    pub scheduler: u32,
+    /// The arrival time, counted from the first arrival of the log.
     pub at: Duration,
-    /// What it asked for. Its block hashes are scrambled with a key of the log: equal where the prompts were, and
-    /// without meaning elsewhere. Endpoints in `subset` are the recorded run's.
+    /// The facts at arrival. Block hashes are pseudonyms under a key of the log: equal for equal blocks of one log, and
+    /// meaningless elsewhere. Endpoints in `subset` are the recorded run's.
     pub facts: RequestFacts,
-    /// Output tokens, as the engine counted them or else as far as the door saw them; none where nobody saw any.
+    /// Output tokens by the engine's usage, or else as far as the door counted them; `None` without either.
     pub output_tokens: Option<u32>,
-    /// What the engine reported at the end.
+    /// The usage that the engine reported.
     pub usage: Usage,
-    /// From its arrival to its first output token, where that was seen.
+    /// Time from the arrival to the first output token, where the log has it.
     pub first_token_after: Option<Duration>,
-    /// From its arrival to its end, where the log tells it.
+    /// Time from the arrival to the end of the request, where the log has it.
     pub ended_after: Option<Duration>,
-    /// How it ended.
+    /// The end of the request.
     pub ending: RecordedEnding,
 }
 
-/// How a request of an event log ended.
+/// The end of a request of an event log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordedEnding {
-    /// The log ends before the request did.
+    /// The log ends before the request.
     Open,
-    /// Its answer came to this end.
+    /// A response ended this way.
     Answered(Completion),
-    /// It was not served.
+    /// It was rejected.
     Rejected(Rejection),
-    /// Its last attempt failed for this cause, and could not be repeated.
+    /// Its last attempt failed for this cause and could not be retried.
     Failed(FailureCause),
-    /// Nobody waited for it any more.
+    /// The client or the door abandoned it.
     Aborted,
 }
 
-/// The requests of an event log, in order of arrival. Where a state scheduler's log has a gap, what it held then stays
-/// [`RecordedEnding::Open`], and what it got later is unknown.
+/// The requests of an event log, in order of arrival. Requests that run when a scheduler's log has a gap stay
+/// [`RecordedEnding::Open`]; later arrivals of that scheduler are unknown.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -56,22 +56,22 @@ pub fn arrivals(reader: impl BufRead) -> Result<Vec<RecordedArrival>, ReplayErro
     let mut lines = read_log(reader);
     while let Some(line) = lines.next() {
         let (line, number) = (line?, lines.number());
-        let pool = line.pool();
-        if !matches!(line, Line::Header { .. } | Line::Gap { .. }) && !reading.now.contains_key(&pool) {
-            return Err(ReplayError::NoHeader { line: number, pool });
+        let scheduler = line.scheduler();
+        if !matches!(line, Line::Header { .. } | Line::Gap { .. }) && !reading.now.contains_key(&scheduler) {
+            return Err(ReplayError::NoHeader { line: number, scheduler });
         }
         match line {
             Line::Header { format, build, .. } if format != FORMAT => {
                 return Err(ReplayError::Format { line: number, found: format, build });
             }
-            Line::Header { .. } => drop(reading.now.insert(pool, Time::ZERO)),
-            Line::Event { now, event, .. } => reading.event(pool, now, *event),
+            Line::Header { .. } => drop(reading.now.insert(scheduler, Time::ZERO)),
+            Line::Event { now, event, .. } => reading.event(scheduler, now, *event),
             Line::Effects { effects, .. } => {
                 for effect in effects {
                     let effect = serde_json::from_value(effect)
                         .map_err(|error| ReplayError::Line { line: number, reason: error.to_string() })?;
                     if let RecordedEffect::Reject { request, rejection } = effect {
-                        reading.rejected(pool, request, rejection);
+                        reading.rejected(scheduler, request, rejection);
                     }
                 }
             }
@@ -84,23 +84,23 @@ pub fn arrivals(reader: impl BufRead) -> Result<Vec<RecordedArrival>, ReplayErro
 #[derive(Default)]
 struct Reading {
     found: Vec<RecordedArrival>,
-    /// Arrival times, beside `found`.
+    /// Arrival times, parallel to `found`.
     times: Vec<Time>,
-    /// Where the requests stand that have not ended.
+    /// Positions in `found` of the requests that have not ended.
     open: BTreeMap<RequestId, usize>,
-    /// The last event's time of each state scheduler: when its effects happened.
+    /// The time of each scheduler's last event, which is the time of the effects that follow it.
     now: BTreeMap<u32, Time>,
 }
 
 impl Reading {
-    fn event(&mut self, pool: u32, now: Time, event: Event) {
-        self.now.insert(pool, now);
+    fn event(&mut self, scheduler: u32, now: Time, event: Event) {
+        self.now.insert(scheduler, now);
         match event {
             Event::Arrived { request, facts } => {
                 self.open.insert(request, self.found.len());
                 self.times.push(now);
                 self.found.push(RecordedArrival {
-                    pool,
+                    scheduler,
                     at: Duration::ZERO,
                     facts,
                     output_tokens: None,
@@ -146,8 +146,8 @@ impl Reading {
         }
     }
 
-    fn rejected(&mut self, pool: u32, request: RequestId, rejection: Rejection) {
-        let now = self.now.get(&pool).copied().unwrap_or_default();
+    fn rejected(&mut self, scheduler: u32, request: RequestId, rejection: Rejection) {
+        let now = self.now.get(&scheduler).copied().unwrap_or_default();
         self.ended(request, now, RecordedEnding::Rejected(rejection));
     }
 
@@ -165,7 +165,7 @@ impl Reading {
     }
 
     fn end(mut self) -> Vec<RecordedArrival> {
-        // The schedulers of a fleet have one clock; their lines are mixed and not quite in order of time.
+        // All schedulers of a fleet use one clock, but their lines are interleaved only roughly in order of time.
         let first = self.times.iter().copied().min().unwrap_or_default();
         for (arrival, time) in self.found.iter_mut().zip(&self.times) {
             arrival.at = time.since(first);

@@ -5,74 +5,75 @@ use std::sync::Arc;
 use pointsman_core::{Decision, Effect, EndpointId, Event, Health, Rejection, RequestId, Time};
 use serde::{Deserialize, Serialize};
 
-/// The version of the lines' form: a log of another one is refused. It goes up whenever a line that was written before
-/// can no longer be read, be it for a change in the core's events.
+/// The version of the format. It increases whenever lines of earlier logs can no longer be read, including by a change to
+/// the core's events. Logs of other versions are refused.
 pub const FORMAT: u32 = 3;
 
 /// One line of an event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Fields")]
 pub enum Line {
-    /// The first line of a state scheduler, which is empty at that point.
+    /// The first line of a scheduler, which has no pools or endpoints at that point.
     Header {
-        /// The state scheduler.
-        pool: u32,
+        /// The scheduler's number.
+        scheduler: u32,
         /// [`FORMAT`].
         format: u32,
         /// The version of Pointsman that wrote the log.
         build: String,
-        /// Where its random numbers start.
+        /// The seed of its random numbers.
         seed: u64,
-        /// Whether decisions carry their record.
+        /// Whether dispatches carry their [`Decision`].
         decisions: bool,
     },
-    /// Something happened.
+    /// An event that the scheduler handled.
     Event {
-        /// The state scheduler.
-        pool: u32,
-        /// Counts up by one from 1 within the state scheduler.
+        /// The scheduler's number.
+        scheduler: u32,
+        /// The event's number in its scheduler, counted from 1.
         seq: u64,
-        /// When.
+        /// The time of the event.
         now: Time,
-        /// What. Block hashes are scrambled with a key of the file.
+        /// The event. Block hashes are pseudonyms under a key of the file.
         event: Box<Event>,
     },
-    /// What the core answered to the event with this number; left out where it answered nothing.
+    /// The effects of the event with this number; left out where there were none.
     Effects {
-        /// The state scheduler.
-        pool: u32,
+        /// The scheduler's number.
+        scheduler: u32,
         /// The event's number.
         seq: u64,
-        /// The answer: each a [`RecordedEffect`], kept as it is written so that it is compared as it is written.
+        /// Each a [`RecordedEffect`], kept in its serialized form because replay compares that form.
         effects: Vec<serde_json::Value>,
     },
-    /// Events were lost: nothing more of this state scheduler follows.
+    /// Entries were lost. No lines of this scheduler follow.
     Gap {
-        /// The state scheduler.
-        pool: u32,
+        /// The scheduler's number.
+        scheduler: u32,
         /// Always true.
         gap: bool,
     },
 }
 
 impl Line {
-    /// The state scheduler that the line belongs to.
+    /// The number of the scheduler that the line belongs to.
     #[must_use]
-    pub const fn pool(&self) -> u32 {
+    pub const fn scheduler(&self) -> u32 {
         match self {
-            Self::Header { pool, .. }
-            | Self::Event { pool, .. }
-            | Self::Effects { pool, .. }
-            | Self::Gap { pool, .. } => *pool,
+            Self::Header { scheduler, .. }
+            | Self::Event { scheduler, .. }
+            | Self::Effects { scheduler, .. }
+            | Self::Gap { scheduler, .. } => *scheduler,
         }
     }
 }
 
-/// What lines are made of. Read as such, a line is gone through once, and what is wrong with it can be named.
+/// The fields of all lines. Reading them before choosing the variant parses each line once and keeps serde's error
+/// messages, which an untagged enum drops.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    pool: u32,
+    scheduler: u32,
     format: Option<u32>,
     build: Option<String>,
     seed: Option<u64>,
@@ -88,33 +89,35 @@ impl TryFrom<Fields> for Line {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        let pool = fields.pool;
+        let scheduler = fields.scheduler;
         match fields {
             Fields { format: Some(format), build: Some(build), seed: Some(seed), decisions, .. } => {
-                Ok(Self::Header { pool, format, build, seed, decisions: decisions.unwrap_or(false) })
+                Ok(Self::Header { scheduler, format, build, seed, decisions: decisions.unwrap_or(false) })
             }
             Fields { seq: Some(seq), now: Some(now), event: Some(event), .. } => {
-                Ok(Self::Event { pool, seq, now, event })
+                Ok(Self::Event { scheduler, seq, now, event })
             }
-            Fields { seq: Some(seq), effects: Some(effects), .. } => Ok(Self::Effects { pool, seq, effects }),
-            Fields { gap: Some(gap), .. } => Ok(Self::Gap { pool, gap }),
+            Fields { seq: Some(seq), effects: Some(effects), .. } => {
+                Ok(Self::Effects { scheduler, seq, effects })
+            }
+            Fields { gap: Some(gap), .. } => Ok(Self::Gap { scheduler, gap }),
             _ => Err("neither a header nor an event, effects or a gap"),
         }
     }
 }
 
-/// An [`Effect`] as it is written.
+/// The serialized form of an [`Effect`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RecordedEffect {
     /// [`Effect::Dispatch`].
     Dispatch {
         /// The request.
         request: RequestId,
-        /// Where to.
+        /// The endpoint chosen.
         endpoint: EndpointId,
-        /// Where to next.
+        /// The endpoints to try next.
         fallbacks: Vec<EndpointId>,
-        /// Why there.
+        /// The candidates and their costs, where the scheduler records decisions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         decision: Option<Arc<Decision>>,
     },
@@ -122,7 +125,7 @@ pub enum RecordedEffect {
     Reject {
         /// The request.
         request: RequestId,
-        /// Why.
+        /// The reason.
         rejection: Rejection,
     },
     /// [`Effect::Evict`].

@@ -4,8 +4,8 @@ use std::io::{BufRead, Read as _};
 
 use super::line::{FORMAT, Line};
 
-/// Longer lines are no lines of an event log: a prompt's block hashes take a third of a megabyte at most, and gauges
-/// and policies less.
+/// The longest line in bytes. Block hashes of a prompt take a third of a megabyte at most, load reports and policies
+/// less.
 const MAX_LINE: u64 = 64 << 20;
 
 /// Why an event log cannot be read.
@@ -14,75 +14,77 @@ pub enum ReplayError {
     /// The reader failed.
     #[error("line {line}: {source}")]
     Read {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A line is none of an event log.
-    #[error("line {line}: no line of an event log: {reason}")]
+    /// A line is not a line of an event log.
+    #[error("line {line}: not a line of an event log: {reason}")]
     Line {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A line is absurdly long.
+    /// A line is too long.
     #[error("line {line}: longer than {MAX_LINE} bytes")]
     TooLong {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
     },
-    /// The log was written in another form.
+    /// The log has another format version.
     #[error(
         "line {line}: the log is in format {found}, written by Pointsman {build}; this one reads format {FORMAT}"
     )]
     Format {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// Its form.
+        /// The log's format version.
         found: u32,
         /// The version that wrote it.
         build: String,
     },
-    /// A state scheduler's lines do not begin with its header: the beginning of the log is missing.
+    /// A scheduler's first line is not its header, so the beginning of the log is missing.
     #[error(
-        "line {line}: pool {pool} has no header before this line; a log can only be read from its beginning"
+        "line {line}: scheduler {scheduler} has no header before this line; a log can only be read from its beginning"
     )]
     NoHeader {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// The state scheduler.
-        pool: u32,
+        /// The scheduler's number.
+        scheduler: u32,
     },
-    /// A state scheduler begins twice: several logs in one.
-    #[error("line {line}: pool {pool} begins a second time; logs of several runs are replayed one by one")]
-    SecondHeader {
-        /// The line, from 1.
-        line: u64,
-        /// The state scheduler.
-        pool: u32,
-    },
-    /// A state scheduler's lines are not in order.
+    /// A scheduler has a second header, so the file holds several logs.
     #[error(
-        "line {line}: event {seq} of pool {pool} is out of order; lines before it are missing or changed"
+        "line {line}: scheduler {scheduler} has a second header; replay the logs of several runs one by one"
+    )]
+    SecondHeader {
+        /// The line's number, from 1.
+        line: u64,
+        /// The scheduler's number.
+        scheduler: u32,
+    },
+    /// A scheduler's lines are not in order.
+    #[error(
+        "line {line}: event {seq} of scheduler {scheduler} is out of order; lines before it are missing or changed"
     )]
     Order {
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// The state scheduler.
-        pool: u32,
-        /// The number where another was due.
+        /// The scheduler's number.
+        scheduler: u32,
+        /// The event number found.
         seq: u64,
     },
 }
 
-/// The lines of an event log. A last line without its end, as a killed process leaves it, is left out.
+/// The lines of an event log. An incomplete last line, as a killed process leaves it, is skipped.
 pub fn read_log<R: BufRead>(reader: R) -> LogLines<R> {
     LogLines { reader, number: 0, text: Vec::new(), cut_off: false }
 }
 
-/// What [`read_log`] gives.
+/// The iterator of [`read_log`].
 #[derive(Debug)]
 pub struct LogLines<R> {
     reader: R,
@@ -92,12 +94,12 @@ pub struct LogLines<R> {
 }
 
 impl<R> LogLines<R> {
-    /// The line that was given last, or where reading failed, from 1.
+    /// The number of the last line returned, or of the line where reading failed, from 1.
     pub const fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether the text ended within a line, once all lines were given.
+    /// Whether the log ends within a line. Known once the iterator is exhausted.
     pub const fn is_cut_off(&self) -> bool {
         self.cut_off
     }
@@ -123,7 +125,7 @@ impl<R: BufRead> Iterator for LogLines<R> {
     }
 }
 
-/// What is wrong with a line's text. The parser sees one line only, so its own line number says nothing.
+/// The parser's message without its line number, which is always 1 because it parses one line at a time.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(&*text, |(message, _)| message);

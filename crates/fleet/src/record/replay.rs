@@ -1,4 +1,4 @@
-//! Doing all of an event log again.
+//! Replays an event log through the core and compares the effects.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,67 +10,67 @@ use serde_json::Value;
 use super::line::{FORMAT, Line, RecordedEffect};
 use super::read::{ReplayError, read_log};
 
-/// What came of doing it again.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayReport {
-    /// By state scheduler, in ascending order.
-    pub pools: Vec<PoolReplay>,
-    /// Whole lines that were read.
+    /// The schedulers, in ascending order of number.
+    pub schedulers: Vec<SchedulerReplay>,
+    /// The number of complete lines.
     pub lines: u64,
-    /// Whether the log ends within a line, as a killed process leaves it; that line is not looked at.
+    /// Whether the log ends within a line, as a killed process leaves it. That line is skipped.
     pub cut_off: bool,
 }
 
 impl ReplayReport {
-    /// Whether every state scheduler decided everything as recorded, to the end of the log.
+    /// Whether every effect was as recorded, to the end of the log.
     #[must_use]
     pub fn is_identical(&self) -> bool {
-        self.pools.iter().all(|pool| pool.divergence.is_none() && !pool.gap)
+        self.schedulers.iter().all(|scheduler| scheduler.divergence.is_none() && !scheduler.gap)
     }
 
-    /// The first event of the log that the core answered otherwise, and its state scheduler.
+    /// The first event of the log with other effects than recorded, and its scheduler.
     #[must_use]
     pub fn first_divergence(&self) -> Option<(u32, &Divergence)> {
-        let found = self.pools.iter().filter_map(|pool| Some((pool.pool, pool.divergence.as_ref()?)));
-        found.min_by_key(|(_, divergence)| divergence.line)
+        let diverged = self.schedulers.iter().filter_map(|it| Some((it.scheduler, it.divergence.as_ref()?)));
+        diverged.min_by_key(|(_, divergence)| divergence.line)
     }
 }
 
-/// One state scheduler's part of a [`ReplayReport`].
+/// The replay of one scheduler.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PoolReplay {
-    /// The state scheduler.
-    pub pool: u32,
-    /// The version of Pointsman that wrote the log; empty where it was lost.
+pub struct SchedulerReplay {
+    /// The scheduler's number.
+    pub scheduler: u32,
+    /// The version of Pointsman that wrote the log; empty where the header was lost.
     pub build: String,
-    /// Events that were handled again.
+    /// The number of events replayed.
     pub events: u64,
-    /// Effects that came out as recorded.
+    /// The number of effects that were as recorded.
     pub effects: u64,
-    /// Dispatches and rejections among them.
+    /// The number of dispatches and rejections among these effects.
     pub decisions: u64,
-    /// Whether the log has a gap, where its replay ended.
+    /// Whether the replay ended at a gap mark.
     pub gap: bool,
-    /// The first event whose effects differ, where its replay ended.
+    /// The first event with other effects than recorded. The replay ends there.
     pub divergence: Option<Divergence>,
 }
 
-/// An event that the core answered otherwise than recorded.
+/// An event with other effects than recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
     /// The event's line in the log, from 1.
     pub line: u64,
     /// The event's number.
     pub seq: u64,
-    /// When it happened.
+    /// The time of the event.
     pub now: Time,
-    /// The effects in the log.
+    /// The recorded effects.
     pub recorded: Vec<Value>,
-    /// The effects now.
+    /// The effects of the replay.
     pub replayed: Vec<Value>,
 }
 
-/// Feeds the recorded events to fresh state schedulers and compares what comes out, bit for bit.
+/// Handles the recorded events in new schedulers and compares the serialized effects.
 ///
 /// # Errors
 /// When the log cannot be read, or is not in order.
@@ -78,29 +78,29 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
     let mut schedulers = BTreeMap::new();
     let mut lines = read_log(reader);
     while let Some(line) = lines.next() {
-        let (line, number) = (line?, lines.number());
-        let pool = line.pool();
+        let (line, at) = (line?, lines.number());
+        let number = line.scheduler();
         if let Line::Header { format, build, seed, decisions, .. } = line {
             if format != FORMAT {
-                return Err(ReplayError::Format { line: number, found: format, build });
+                return Err(ReplayError::Format { line: at, found: format, build });
             }
             let config = SchedulerConfig { seed, decisions };
-            if schedulers.insert(pool, Replayed::new(pool, build, config)).is_some() {
-                return Err(ReplayError::SecondHeader { line: number, pool });
+            if schedulers.insert(number, Replayed::new(number, build, config)).is_some() {
+                return Err(ReplayError::SecondHeader { line: at, scheduler: number });
             }
             continue;
         }
-        let scheduler = match (schedulers.entry(pool), &line) {
+        let scheduler = match (schedulers.entry(number), &line) {
             (Entry::Occupied(scheduler), _) => scheduler.into_mut(),
-            // The header itself was lost.
+            // The header was lost, too.
             (Entry::Vacant(place), Line::Gap { .. }) => place.insert(Replayed::new(
-                pool,
+                number,
                 String::new(),
                 SchedulerConfig { seed: 0, decisions: false },
             )),
-            (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: number, pool }),
+            (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: at, scheduler: number }),
         };
-        scheduler.line = number;
+        scheduler.line = at;
         match line {
             Line::Header { .. } => {}
             Line::Event { seq, now, event, .. } => scheduler.event(seq, now, *event)?,
@@ -108,26 +108,35 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
             Line::Gap { .. } => scheduler.gap(),
         }
     }
-    let pools = schedulers.into_values().map(Replayed::end).collect();
-    Ok(ReplayReport { pools, lines: lines.number(), cut_off: lines.is_cut_off() })
+    let schedulers = schedulers.into_values().map(|it| it.report).collect();
+    Ok(ReplayReport { schedulers, lines: lines.number(), cut_off: lines.is_cut_off() })
 }
 
+/// A scheduler while its events are replayed.
 struct Replayed {
-    pool: Scheduler,
-    report: PoolReplay,
-    /// The line that is read.
+    core: Scheduler,
+    report: SchedulerReplay,
+    /// The number of the line being read.
     line: u64,
-    /// The last event's line and time.
+    /// The line and the time of the last event.
     event: (u64, Time),
-    /// What the last event led to, until the log tells what it led to then.
+    /// The effects of the last event, to be compared with the recorded ones. Effects that the log does not have because it
+    /// ends are never compared.
     pending: Vec<Value>,
 }
 
 impl Replayed {
-    fn new(pool: u32, build: String, config: SchedulerConfig) -> Self {
-        let report =
-            PoolReplay { pool, build, events: 0, effects: 0, decisions: 0, gap: false, divergence: None };
-        Self { pool: Scheduler::new(config), report, line: 0, event: (0, Time::ZERO), pending: Vec::new() }
+    fn new(scheduler: u32, build: String, config: SchedulerConfig) -> Self {
+        let report = SchedulerReplay {
+            scheduler,
+            build,
+            events: 0,
+            effects: 0,
+            decisions: 0,
+            gap: false,
+            divergence: None,
+        };
+        Self { core: Scheduler::new(config), report, line: 0, event: (0, Time::ZERO), pending: Vec::new() }
     }
 
     const fn is_over(&self) -> bool {
@@ -135,11 +144,11 @@ impl Replayed {
     }
 
     const fn out_of_order(&self, seq: u64) -> ReplayError {
-        ReplayError::Order { line: self.line, pool: self.report.pool, seq }
+        ReplayError::Order { line: self.line, scheduler: self.report.scheduler, seq }
     }
 
     fn event(&mut self, seq: u64, now: Time, event: Event) -> Result<(), ReplayError> {
-        // An event without effects has no line for them.
+        // The event before had no line of effects, so it must have had none.
         self.compare(Vec::new());
         if self.is_over() {
             return Ok(());
@@ -150,7 +159,7 @@ impl Replayed {
         self.report.events = seq;
         self.event = (self.line, now);
         let mut effects: Vec<Effect> = Vec::new();
-        self.pool.handle(now, event, &mut effects);
+        self.core.handle(now, event, &mut effects);
         self.pending = effects
             .iter()
             .map(|effect| serde_json::to_value(RecordedEffect::from(effect)).unwrap_or(Value::Null))
@@ -184,15 +193,10 @@ impl Replayed {
         }
     }
 
-    /// The effects of the last event may be among what was lost.
+    /// The last event's effects are not compared, because they may be lost.
     fn gap(&mut self) {
         self.pending.clear();
         self.report.gap = true;
-    }
-
-    /// The effects of the last event may not have been written any more.
-    fn end(self) -> PoolReplay {
-        self.report
     }
 }
 

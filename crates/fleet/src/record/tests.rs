@@ -32,8 +32,8 @@ fn record(queue: usize) -> String {
 fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -> String {
     let (sender, receiver) = std::sync::mpsc::sync_channel(queue);
     let pseudonymizer = Arc::new(Pseudonymizer::new());
-    let mut log = PoolLog { pool: 0, seq: 0, lost: Arc::default(), sender, pseudonymizer };
-    log.send(Entry::Header { pool: 0, seed: CONFIG.seed, decisions: CONFIG.decisions });
+    let mut log = SchedulerLog { scheduler: 0, seq: 0, lost: Arc::default(), sender, pseudonymizer };
+    log.send(LogEntry::Header { scheduler: 0, seed: CONFIG.seed, decisions: CONFIG.decisions });
     let mut core = Scheduler::new(CONFIG);
     for (at, event) in events {
         let now = Time::from_nanos(at);
@@ -46,7 +46,7 @@ fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -
     let writer = Writer::start(file.try_clone().unwrap(), receiver).unwrap();
     writer.watch(0, &log.lost);
     let (done, wait) = tokio::sync::oneshot::channel();
-    log.sender.send(Entry::Flush(done)).unwrap();
+    log.sender.send(LogEntry::Flush(done)).unwrap();
     wait.blocking_recv().unwrap();
     let mut text = String::new();
     file.rewind().unwrap();
@@ -62,25 +62,28 @@ fn replayed(text: &str) -> Result<ReplayReport, ReplayError> {
 fn a_log_replays_bit_for_bit() {
     let report = replayed(&record(100)).unwrap();
     assert!(report.is_identical(), "{report:?}");
-    assert_eq!(report.pools[0].events, 5);
-    assert!(report.pools[0].effects >= 2);
+    assert_eq!(report.schedulers[0].events, 5);
+    assert!(report.schedulers[0].effects >= 2);
 }
 
 #[test]
 fn a_loss_ends_the_log_with_a_mark() {
     let text = record(3);
-    assert_eq!(text.lines().last(), Some(r#"{"pool":0,"gap":true}"#));
+    assert_eq!(text.lines().last(), Some(r#"{"scheduler":0,"gap":true}"#));
     let report = replayed(&text).unwrap();
-    assert!(report.pools[0].gap && !report.is_identical());
-    assert_eq!((report.pools[0].events, &report.pools[0].divergence), (2, &None));
+    assert!(report.schedulers[0].gap && !report.is_identical());
+    assert_eq!((report.schedulers[0].events, &report.schedulers[0].divergence), (2, &None));
 }
 
 #[test]
 fn a_log_of_which_even_the_header_was_lost_has_a_gap() {
     let text = record(0);
-    assert_eq!(text, "{\"pool\":0,\"gap\":true}\n");
+    assert_eq!(text, "{\"scheduler\":0,\"gap\":true}\n");
     let report = replayed(&text).unwrap();
-    assert_eq!((report.pools[0].events, report.pools[0].gap, report.is_identical()), (0, true, false));
+    assert_eq!(
+        (report.schedulers[0].events, report.schedulers[0].gap, report.is_identical()),
+        (0, true, false)
+    );
     assert!(arrivals(text.as_bytes()).unwrap().is_empty());
 }
 
@@ -88,7 +91,7 @@ fn a_log_of_which_even_the_header_was_lost_has_a_gap() {
 fn another_decision_is_told() {
     let text = record(100).replace(r#""endpoint":0,"fallbacks""#, r#""endpoint":9,"fallbacks""#);
     let report = replayed(&text).unwrap();
-    assert_eq!(report.pools[0].divergence.as_ref().map(|divergence| divergence.seq), Some(2));
+    assert_eq!(report.schedulers[0].divergence.as_ref().map(|divergence| divergence.seq), Some(2));
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn a_missing_effect_is_told() {
     let text: Vec<_> =
         record(100).lines().filter(|line| !line.contains("Dispatch")).map(str::to_owned).collect();
     let report = replayed(&(text.join("\n") + "\n")).unwrap();
-    assert_eq!(report.pools[0].divergence.as_ref().map(|divergence| divergence.seq), Some(2));
+    assert_eq!(report.schedulers[0].divergence.as_ref().map(|divergence| divergence.seq), Some(2));
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn a_log_cut_off_in_a_line_replays_to_there() {
     }
 }
 
-/// The reason why neither a replay nor a workload comes of this text.
+/// Checks that a replay of this text is refused for this reason.
 #[track_caller]
 fn check_refused(text: &str, reason: &str) {
     let error = replayed(text).unwrap_err().to_string();
@@ -120,28 +123,34 @@ fn check_refused(text: &str, reason: &str) {
 fn what_is_no_log_is_refused_with_its_line() {
     let text = record(100);
     for (foreign, reason) in [
-        ("{}\n", "line 1: no line of an event log: column 2: missing field `pool`"),
-        ("kind: InferencePool\n", "line 1: no line of an event log: column 1: expected value"),
-        ("[]\n", "line 1: no line of an event log: column "),
-        ("{\"pool\":0}\n", "line 1: no line of an event log: column 0: neither a header nor an event"),
-        ("\u{0}\u{1}\n", "line 1: no line of an event log: column 1: expected value"),
+        ("{}\n", "line 1: not a line of an event log: column 2: missing field `scheduler`"),
+        ("kind: InferencePool\n", "line 1: not a line of an event log: column 1: expected value"),
+        ("[]\n", "line 1: not a line of an event log: column "),
+        (
+            "{\"scheduler\":0}\n",
+            "line 1: not a line of an event log: column 0: neither a header nor an event",
+        ),
+        ("\u{0}\u{1}\n", "line 1: not a line of an event log: column 1: expected value"),
     ] {
         check_refused(foreign, reason);
         assert!(arrivals(foreign.as_bytes()).unwrap_err().to_string().starts_with(reason));
     }
     check_refused(
-        &text.replace("\"format\":2", "\"format\":99"),
-        "line 1: the log is in format 99, written by Pointsman 0.1.0; this one reads format 2",
+        &text.replace("\"format\":3", "\"format\":99"),
+        "line 1: the log is in format 99, written by Pointsman 0.1.0; this one reads format 3",
     );
-    check_refused(&text.replacen("Aborted", "Unheard", 1), "line 5: no line of an event log: column ");
-    check_refused(&text.replace("\"seq\":2,", "\"seq\":3,"), "line 3: event 3 of pool 0 is out of order");
+    check_refused(&text.replacen("Aborted", "Unheard", 1), "line 5: not a line of an event log: column ");
+    check_refused(
+        &text.replace("\"seq\":2,", "\"seq\":3,"),
+        "line 3: event 3 of scheduler 0 is out of order",
+    );
     check_refused(
         &format!("{text}{text}"),
-        &format!("line {}: pool 0 begins a second", text.lines().count() + 1),
+        &format!("line {}: scheduler 0 has a second", text.lines().count() + 1),
     );
     let headless = text.split_once('\n').unwrap().1;
-    check_refused(headless, "line 1: pool 0 has no header");
-    assert!(matches!(arrivals(headless.as_bytes()), Err(ReplayError::NoHeader { line: 1, pool: 0 })));
+    check_refused(headless, "line 1: scheduler 0 has no header");
+    assert!(matches!(arrivals(headless.as_bytes()), Err(ReplayError::NoHeader { line: 1, scheduler: 0 })));
 }
 
 #[test]
@@ -198,5 +207,5 @@ fn the_documented_form_is_the_one_that_is_read_and_written() {
     }
     assert_eq!(arrivals(block.as_bytes()).unwrap().len(), 1);
     let report = replayed(block).unwrap();
-    assert_eq!((report.pools[0].divergence.as_ref(), report.pools[0].gap), (None, true));
+    assert_eq!((report.schedulers[0].divergence.as_ref(), report.schedulers[0].gap), (None, true));
 }

@@ -12,42 +12,43 @@ use pointsman_core::{Effect, Event, Time};
 
 use super::line::{FORMAT, Line, RecordedEffect};
 
-/// A log that is looked at while it grows is at most this old.
+/// The longest time for which a written line stays in the buffer while no other comes.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
-/// What goes through the channel.
+/// An entry on its way to the writer's thread.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum LogEntry {
     Header {
-        pool: u32,
+        scheduler: u32,
         seed: u64,
         decisions: bool,
     },
     Event {
-        pool: u32,
+        scheduler: u32,
         seq: u64,
         now: Time,
         event: Box<Event>,
     },
     Effects {
-        pool: u32,
+        scheduler: u32,
         seq: u64,
         effects: Vec<Effect>,
     },
-    /// Answered when everything before it is in the file.
+    /// Completed when all entries before it are in the file.
     Flush(tokio::sync::oneshot::Sender<()>),
 }
 
+/// Schedulers with the flag that is set when an entry of theirs is lost.
 type Losses = Arc<Mutex<Vec<(u32, Arc<AtomicBool>)>>>;
 
-/// The writer's handle: it ends when the last sender of its channel goes.
+/// A handle to the writer's thread, which ends when the last sender of its channel is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     losses: Losses,
 }
 
 impl Writer {
-    pub(super) fn start(file: File, entries: Receiver<Entry>) -> std::io::Result<Self> {
+    pub(super) fn start(file: File, entries: Receiver<LogEntry>) -> std::io::Result<Self> {
         let losses = Losses::default();
         let mut thread = Thread {
             out: BufWriter::with_capacity(256 << 10, file),
@@ -62,21 +63,21 @@ impl Writer {
         Ok(Self { losses })
     }
 
-    /// Has a gap mark written once `lost` is set.
-    pub(super) fn watch(&self, pool: u32, lost: &Arc<AtomicBool>) {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner).push((pool, Arc::clone(lost)));
+    /// Writes a gap mark for the scheduler once `lost` is set.
+    pub(super) fn watch(&self, scheduler: u32, lost: &Arc<AtomicBool>) {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).push((scheduler, Arc::clone(lost)));
     }
 }
 
 struct Thread {
     out: BufWriter<File>,
     losses: Losses,
-    /// Machines whose gap mark is written: what may still come of them is left out.
+    /// Schedulers whose gap mark is written. Later entries of theirs are dropped.
     closed: BTreeSet<u32>,
 }
 
 impl Thread {
-    fn run(&mut self, entries: &Receiver<Entry>) -> std::io::Result<()> {
+    fn run(&mut self, entries: &Receiver<LogEntry>) -> std::io::Result<()> {
         loop {
             match entries.recv_timeout(FLUSH_EVERY) {
                 Ok(entry) => {
@@ -84,42 +85,42 @@ impl Thread {
                     while let Ok(entry) = entries.try_recv() {
                         self.write(entry)?;
                     }
-                    self.marks()?;
+                    self.mark_gaps()?;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.marks()?;
+                    self.mark_gaps()?;
                     self.out.flush()?;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.marks()?;
+                    self.mark_gaps()?;
                     return self.out.flush();
                 }
             }
         }
     }
 
-    fn write(&mut self, entry: Entry) -> std::io::Result<()> {
+    fn write(&mut self, entry: LogEntry) -> std::io::Result<()> {
         let line = match entry {
-            Entry::Header { pool, seed, decisions } => Line::Header {
-                pool,
+            LogEntry::Header { scheduler, seed, decisions } => Line::Header {
+                scheduler,
                 format: FORMAT,
                 build: env!("CARGO_PKG_VERSION").into(),
                 seed,
                 decisions,
             },
-            Entry::Event { pool, seq, now, event } => Line::Event { pool, seq, now, event },
-            Entry::Effects { pool, seq, effects } => {
+            LogEntry::Event { scheduler, seq, now, event } => Line::Event { scheduler, seq, now, event },
+            LogEntry::Effects { scheduler, seq, effects } => {
                 let effects = effects.iter().map(|effect| serde_json::to_value(RecordedEffect::from(effect)));
-                Line::Effects { pool, seq, effects: effects.collect::<Result<_, _>>()? }
+                Line::Effects { scheduler, seq, effects: effects.collect::<Result<_, _>>()? }
             }
-            Entry::Flush(done) => {
-                self.marks()?;
+            LogEntry::Flush(done) => {
+                self.mark_gaps()?;
                 self.out.flush()?;
                 let _ = done.send(());
                 return Ok(());
             }
         };
-        if self.closed.contains(&line.pool()) { Ok(()) } else { self.line(&line) }
+        if self.closed.contains(&line.scheduler()) { Ok(()) } else { self.line(&line) }
     }
 
     fn line(&mut self, line: &Line) -> std::io::Result<()> {
@@ -127,15 +128,15 @@ impl Thread {
         self.out.write_all(b"\n")
     }
 
-    /// Marks the schedulers that lost something.
-    fn marks(&mut self) -> std::io::Result<()> {
+    /// Writes the gap mark of each scheduler that lost an entry.
+    fn mark_gaps(&mut self) -> std::io::Result<()> {
         let mut lost = Vec::new();
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner).retain(|(pool, flag)| {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).retain(|(scheduler, flag)| {
             let is_lost = flag.load(Ordering::Acquire);
-            lost.extend(is_lost.then_some(*pool));
+            lost.extend(is_lost.then_some(*scheduler));
             !is_lost && Arc::strong_count(flag) > 1
         });
         self.closed.extend(&lost);
-        lost.into_iter().try_for_each(|pool| self.line(&Line::Gap { pool, gap: true }))
+        lost.into_iter().try_for_each(|scheduler| self.line(&Line::Gap { scheduler, gap: true }))
     }
 }

@@ -1,70 +1,71 @@
-//! From the core's effects to answers, timers and signs.
+//! Carries out the core's effects: placement results, timers, health changes.
 
 use std::sync::Arc;
 
 use pointsman_core::{Decision, Effect, EndpointId, Event, Fallbacks, Rejection, RequestId};
 
-use super::{Deliveries, Inner, Own, SchedulerHandle};
-use crate::ticket::{Answer, Placed};
+use super::{Caller, Deliveries, Inner, SchedulerHandle};
+use crate::ticket::{Placed, PlacementResult};
 
-type Reply = Result<(EndpointId, Fallbacks, Option<Arc<Decision>>), Rejection>;
+/// A dispatch or a rejection of the core.
+type Verdict = Result<(EndpointId, Fallbacks, Option<Arc<Decision>>), Rejection>;
 
 impl SchedulerHandle {
-    /// Feeds one event to the core and sorts its effects; returns the answer to the event's own request.
+    /// Handles one event and the aborts that it causes. Returns the result for `caller`, if there is one already.
     pub(super) fn step(
         self: &Arc<Self>,
         inner: &mut Inner,
         event: Event,
-        own: Option<Own>,
+        caller: Option<Caller>,
         deliveries: &mut Deliveries,
-    ) -> Option<Answer> {
-        let mut answer = self.handle(inner, event, own, deliveries);
-        while let Some(request) = inner.orphans.pop() {
-            let other = self.handle(inner, Event::Aborted { request }, own, deliveries);
-            answer = answer.or(other);
+    ) -> Option<PlacementResult> {
+        let mut result = self.handle(inner, event, caller, deliveries);
+        while let Some(request) = inner.unclaimed.pop() {
+            let other = self.handle(inner, Event::Aborted { request }, caller, deliveries);
+            result = result.or(other);
         }
-        answer
+        result
     }
 
     fn handle(
         self: &Arc<Self>,
         inner: &mut Inner,
         event: Event,
-        own: Option<Own>,
+        caller: Option<Caller>,
         deliveries: &mut Deliveries,
-    ) -> Option<Answer> {
+    ) -> Option<PlacementResult> {
         let now = self.clock.now();
         let mut effects = std::mem::take(&mut inner.effects);
         if let Some(log) = &mut inner.log {
             log.event(now, &event);
         }
-        inner.pool.handle(now, event, &mut effects);
+        inner.core.handle(now, event, &mut effects);
         if let Some(log) = &mut inner.log {
             log.effects(&effects);
         }
-        let mut answer = None;
+        let mut result = None;
         for effect in effects.drain(..) {
-            if let Some(found) = self.sort(inner, effect, own, deliveries) {
-                answer = Some(found);
+            if let Some(found) = self.apply(inner, effect, caller, deliveries) {
+                result = Some(found);
             }
         }
         inner.effects = effects;
-        answer
+        result
     }
 
-    fn sort(
+    fn apply(
         self: &Arc<Self>,
         inner: &mut Inner,
         effect: Effect,
-        own: Option<Own>,
+        caller: Option<Caller>,
         deliveries: &mut Deliveries,
-    ) -> Option<Answer> {
+    ) -> Option<PlacementResult> {
         match effect {
             Effect::Dispatch { request, endpoint, fallbacks, decision } => {
-                self.reply(inner, request, Ok((endpoint, fallbacks, decision)), own, deliveries)
+                self.resolve(inner, request, Ok((endpoint, fallbacks, decision)), caller, deliveries)
             }
             Effect::Reject { request, rejection } => {
-                self.reply(inner, request, Err(rejection), own, deliveries)
+                self.resolve(inner, request, Err(rejection), caller, deliveries)
             }
             Effect::WakeAt(time) => {
                 self.timer.wake_at(time);
@@ -72,9 +73,9 @@ impl SchedulerHandle {
             }
             Effect::HealthChanged { endpoint, health } => {
                 for (position, pool_endpoint) in inner.pool_endpoints(endpoint).enumerate() {
-                    // Pools that share an endpoint share its activity: the first one hears the news for all.
-                    let news = crate::health::note(&pool_endpoint.activity, health) && position == 0;
-                    deliveries.health.push((pool_endpoint, health, news));
+                    // Pools that share an endpoint share its activity, so the change is logged for the first one only.
+                    let logged = crate::health::note(&pool_endpoint.activity, health) && position == 0;
+                    deliveries.health.push((pool_endpoint, health, logged));
                 }
                 None
             }
@@ -83,57 +84,57 @@ impl SchedulerHandle {
         }
     }
 
-    /// Makes a request's answer and hands it to its ticket, or back where the request is the event's own.
-    fn reply(
+    /// Turns a verdict into a result and hands it to the request's ticket, or back where the request is the caller's.
+    fn resolve(
         self: &Arc<Self>,
         inner: &mut Inner,
         request: RequestId,
-        reply: Reply,
-        own: Option<Own>,
+        verdict: Verdict,
+        caller: Option<Caller>,
         deliveries: &mut Deliveries,
-    ) -> Option<Answer> {
-        let (caller, since, channel) = match own {
-            Some(own) if own.caller.request == request => (own.caller, own.since, None),
-            Some(_) | None => match inner.held.remove(&request) {
-                Some(held) => (held.caller, held.since, Some(held.answer)),
+    ) -> Option<PlacementResult> {
+        let (caller, sender) = match caller {
+            Some(caller) if caller.request == request => (caller, None),
+            Some(_) | None => match inner.pending.remove(&request) {
+                Some(pending) => (pending.caller, Some(pending.sender)),
                 None => {
-                    inner.orphans.extend(reply.is_ok().then_some(request));
+                    inner.unclaimed.extend(verdict.is_ok().then_some(request));
                     return None;
                 }
             },
         };
-        let answer = match reply {
-            // The client asked for no limit, and is not told of one.
+        let result = match verdict {
+            // The client asked for no subset, so a rejection must not name one.
             Err(Rejection::EmptySubset) if caller.narrowed => Err(Rejection::NoReadyEndpoint),
             Err(rejection) => Err(rejection),
             Ok((endpoint, fallbacks, decision)) => match inner.member(caller.pool, endpoint) {
                 Some(endpoint) => {
-                    endpoint.pool.decided(self.clock.now().since(since));
+                    endpoint.pool.decided(self.clock.now().since(caller.asked_at));
                     Ok(Placed::new(Arc::clone(self), caller, endpoint, fallbacks, decision))
                 }
                 None => {
-                    inner.orphans.push(request);
+                    inner.unclaimed.push(request);
                     Err(Rejection::NoReadyEndpoint)
                 }
             },
         };
-        match channel {
-            None => Some(answer),
-            Some(channel) => {
-                deliveries.answers.push((channel, answer));
+        match sender {
+            None => Some(result),
+            Some(sender) => {
+                deliveries.placements.push((sender, result));
                 None
             }
         }
     }
 
-    /// Carries out what must not happen under the lock. An answer that nobody waits for any more is dropped here,
-    /// which gives the placement back.
+    /// Carries out what must not happen under the lock. A result whose receiver is gone is dropped here, which aborts
+    /// the request.
     pub(super) fn deliver(deliveries: Deliveries) {
-        for (channel, answer) in deliveries.answers {
-            drop(channel.send(answer));
+        for (sender, result) in deliveries.placements {
+            drop(sender.send(result));
         }
-        for (endpoint, health, news) in deliveries.health {
-            crate::health::report(&endpoint, health, news);
+        for (endpoint, health, logged) in deliveries.health {
+            crate::health::report(&endpoint, health, logged);
         }
     }
 }

@@ -44,10 +44,9 @@ fn scheduler() -> Arc<SchedulerHandle> {
 /// A ticket that waits, as the core's holding a request leaves it.
 fn hold(scheduler: &Arc<SchedulerHandle>) -> Ticket {
     let (sender, receiver) = oneshot::channel();
-    let caller = Caller { request: HELD, pool: POOL, narrowed: false };
-    let waiting = Waiting { caller, since: Time::ZERO, answer: sender };
-    scheduler.lock().held.insert(HELD, waiting);
-    Ticket::held(Held::new(Arc::clone(scheduler), HELD, receiver))
+    let caller = Caller { request: HELD, pool: POOL, narrowed: false, asked_at: Time::ZERO };
+    scheduler.lock().pending.insert(HELD, PendingRequest { caller, sender });
+    Ticket::pending(PendingTicket::new(Arc::clone(scheduler), HELD, receiver))
 }
 
 /// Has the core dispatch the held request now, as an event of somebody else's would.
@@ -59,7 +58,7 @@ fn in_flight(scheduler: &Arc<SchedulerHandle>) -> u32 {
     scheduler.endpoints(POOL, &[ENDPOINT]).first().map_or(0, |endpoint| endpoint.activity.in_flight())
 }
 
-fn poll(future: std::pin::Pin<&mut impl Future<Output = Answer>>) -> Poll<Answer> {
+fn poll(future: std::pin::Pin<&mut impl Future<Output = PlacementResult>>) -> Poll<PlacementResult> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -80,11 +79,11 @@ fn a_ticket_dropped_while_held_withdraws_its_request() {
     let scheduler = scheduler();
     let ticket = hold(&scheduler);
     drop(ticket);
-    assert!(scheduler.lock().held.is_empty());
+    assert!(scheduler.lock().pending.is_empty());
     // The core dispatches it all the same, as if the two had crossed: it is given back at once.
     dispatch(&scheduler);
     assert_eq!(in_flight(&scheduler), 0);
-    assert!(scheduler.lock().orphans.is_empty());
+    assert!(scheduler.lock().unclaimed.is_empty());
 }
 
 #[test]
@@ -104,18 +103,18 @@ fn a_wait_that_is_broken_off_is_counted_out() {
         let mut placed = std::pin::pin!(hold(&scheduler).placed());
         assert!(poll(placed.as_mut()).is_pending());
     }
-    assert!(scheduler.lock().held.is_empty());
+    assert!(scheduler.lock().pending.is_empty());
     assert_eq!(in_flight(&scheduler), 0);
 }
 
 #[test]
 fn a_leaving_endpoint_goes_with_its_last_request() {
     let scheduler = scheduler();
-    let Some(Ok(_)) = scheduler.place(RequestFacts::unknown(POOL), false).answer() else {
+    let Some(Ok(_)) = scheduler.place(RequestFacts::unknown(POOL), false).result() else {
         panic!("not placed")
     };
     let ticket = scheduler.place(RequestFacts::unknown(POOL), false);
-    let Some(Ok(placed)) = ticket.answer() else { panic!("not placed") };
+    let Some(Ok(placed)) = ticket.result() else { panic!("not placed") };
     scheduler.retire(ENDPOINT, &placed.endpoint().activity);
     assert_eq!(scheduler.endpoints(POOL, &[ENDPOINT]).len(), 1);
     drop(ticket);
@@ -132,8 +131,8 @@ fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
         let gone = RequestFacts { subset: subset(EndpointId(9)), ..RequestFacts::unknown(POOL) };
         let Some(Err(found)) = scheduler
             .place(gone, narrowed)
-            .answer()
-            .map(|answer| answer.as_ref().map(|_| ()).map_err(|it| *it))
+            .result()
+            .map(|result| result.as_ref().map(|_| ()).map_err(|it| *it))
         else {
             panic!("placed");
         };
@@ -152,4 +151,15 @@ fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
     }
     check(true, Rejection::NoReadyEndpoint);
     check(false, Rejection::EmptySubset);
+}
+
+#[test]
+fn a_synchronous_caller_gets_its_ticket_back_while_the_request_is_held() {
+    let scheduler = scheduler();
+    let Err(ticket) = hold(&scheduler).try_placed() else { panic!("placed") };
+    dispatch(&scheduler);
+    let Ok(Ok(guard)) = ticket.try_placed() else { panic!("no result") };
+    assert_eq!((guard.request(), in_flight(&scheduler)), (HELD, 1));
+    drop(guard);
+    assert_eq!(in_flight(&scheduler), 0);
 }

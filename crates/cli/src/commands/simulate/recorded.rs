@@ -26,12 +26,12 @@ pub(super) fn read(folder: &Path, name: &str) -> Result<Vec<RecordedRequest>> {
 }
 
 fn requests(mut arrivals: Vec<RecordedArrival>, pool: Option<u32>) -> Result<Vec<RecordedRequest>> {
-    let mut pools: Vec<u32> = arrivals.iter().map(|arrival| arrival.pool).collect();
+    let mut pools: Vec<u32> = arrivals.iter().map(|arrival| arrival.scheduler).collect();
     pools.sort_unstable();
     pools.dedup();
     match pool {
         Some(pool) if !pools.contains(&pool) => bail!("it has no pool {pool}, it has {pools:?}"),
-        Some(pool) => arrivals.retain(|arrival| arrival.pool == pool),
+        Some(pool) => arrivals.retain(|arrival| arrival.scheduler == pool),
         None if pools.len() > 1 => {
             bail!("it has the pools {pools:?}: name one, such as the first by #{}", pools[0])
         }
@@ -93,7 +93,7 @@ mod tests {
 
     fn arrival(pool: u32, target: u64, output_tokens: Option<u32>) -> RecordedArrival {
         RecordedArrival {
-            pool,
+            scheduler: pool,
             at: Duration::from_secs(1),
             facts: RequestFacts {
                 target: Some(ModelKey(target)),

@@ -1,4 +1,4 @@
-//! One state scheduler from one configuration to the next.
+//! A scheduler across configurations: which pools and endpoints it gains, keeps and loses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::models::ServedModels;
 use crate::monitor::Monitor;
 use crate::scheduler::SchedulerHandle;
 
-/// A state scheduler with the pools and endpoints it has at present.
+/// A scheduler with its present pools and endpoints.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct RegisteredScheduler {
     scheduler: Arc<SchedulerHandle>,
     pub(super) pools: BTreeMap<PoolId, (ObjectName, PoolPolicy)>,
     pub(super) members: BTreeMap<EndpointKey, Member>,
-    /// Those that no pool selects any more and that still have requests: they may come back.
-    leaving: BTreeMap<EndpointKey, Member>,
+    /// Endpoints that no pool selects any more and that still have requests. They may be selected again.
+    draining: BTreeMap<EndpointKey, Member>,
 }
 
-/// An endpoint of a state scheduler.
+/// An endpoint of a scheduler.
 #[derive(Debug)]
 pub(super) struct Member {
     id: EndpointId,
@@ -39,46 +39,54 @@ pub(super) struct Member {
     monitor: Option<Monitor>,
 }
 
-/// What a configuration wants of one state scheduler.
+/// The pools and endpoints that a configuration assigns to one scheduler.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Assignment {
+    /// The number of each pool in the scheduler, and its position in [`World::pools`].
     pub(super) pools: Vec<(PoolId, usize)>,
     endpoints: BTreeMap<EndpointKey, PoolSet>,
 }
 
-impl Entry {
+impl RegisteredScheduler {
     pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
         let seed = Rng::seeded(shared.options.seed.wrapping_add(u64::from(number))).next_u64();
         let config = SchedulerConfig { seed, decisions: shared.options.decisions };
-        let log = shared.recorder.as_ref().map(|recorder| recorder.pool(number, &config));
+        let log = shared.recorder.as_ref().map(|recorder| recorder.log_of(number, &config));
         let scheduler = SchedulerHandle::new(number, config, shared.clock, Arc::clone(&shared.requests), log);
         let timer = Arc::clone(scheduler.timer()).run(Arc::downgrade(&scheduler), shared.clock);
         shared.tasks.spawn(shared.tasks.token(), timer);
-        Self { scheduler, pools: BTreeMap::new(), members: BTreeMap::new(), leaving: BTreeMap::new() }
+        Self { scheduler, pools: BTreeMap::new(), members: BTreeMap::new(), draining: BTreeMap::new() }
     }
 
-    /// Gives each pool of a group its number here: the one it had, or one that neither a pool before nor one now has.
-    pub(super) fn claim(&self, members: &[usize], world: &World, wanted: &mut Wanted) {
+    /// Adds the pools of a group to the scheduler's assignment. A pool keeps its number; a new one gets a number that no
+    /// pool has or had, as long as there is one.
+    pub(super) fn assign(&self, members: &[usize], world: &World, assignment: &mut Assignment) {
         let numbers = || (0..PoolSet::CAPACITY).filter_map(|number| u8::try_from(number).ok()).map(PoolId);
         for &index in members {
             let Some(spec) = world.pools.get(index) else { continue };
             let had = self.pools.iter().find(|(_, (name, _))| *name == spec.name).map(|(pool, _)| *pool);
-            let taken = |pool: &PoolId| wanted.pools.iter().any(|(other, _)| other == pool);
+            let taken = |pool: &PoolId| assignment.pools.iter().any(|(other, _)| other == pool);
             let unused = |pool: &PoolId| !taken(pool) && !self.pools.contains_key(pool);
             let free = || numbers().find(unused).or_else(|| numbers().find(|pool| !taken(pool)));
             let Some(pool) = had.filter(|pool| !taken(pool)).or_else(free) else { continue };
-            wanted.pools.push((pool, index));
+            assignment.pools.push((pool, index));
             for address in &spec.endpoints {
-                let pools = wanted.endpoints.entry(EndpointKey::of(address)).or_default();
+                let pools = assignment.endpoints.entry(EndpointKey::of(address)).or_default();
                 *pools = pools.with(pool);
             }
         }
     }
 
-    /// Policies first, then room for the endpoints that come.
-    pub(super) fn raise(&mut self, shared: &Arc<Shared>, wanted: &Wanted, world: &World, made: &mut u32) {
+    /// Applies the pools' policies and creates the endpoints that are new. `created` counts the fleet's endpoints.
+    pub(super) fn update(
+        &mut self,
+        shared: &Arc<Shared>,
+        assignment: &Assignment,
+        world: &World,
+        created: &mut u32,
+    ) {
         let mut pools = BTreeMap::new();
-        for &(pool, index) in &wanted.pools {
+        for &(pool, index) in &assignment.pools {
             let Some(spec) = world.pools.get(index) else { continue };
             if self.pools.get(&pool).is_none_or(|(_, before)| *before != spec.policy) {
                 self.scheduler.tell(Event::PoolPolicyChanged { pool, policy: spec.policy.clone() });
@@ -86,12 +94,12 @@ impl Entry {
             pools.insert(pool, (spec.name.clone(), spec.policy.clone()));
         }
         self.pools = pools;
-        for key in wanted.endpoints.keys() {
+        for key in assignment.endpoints.keys() {
             if !self.members.contains_key(key) {
-                let back = self.leaving.remove(key).filter(|member| self.scheduler.recall(member.id));
-                let member = back.unwrap_or_else(|| {
-                    let id = EndpointId(*made);
-                    *made += 1;
+                let draining = self.draining.remove(key).filter(|member| self.scheduler.recall(member.id));
+                let member = draining.unwrap_or_else(|| {
+                    let id = EndpointId(*created);
+                    *created += 1;
                     Member::new(id, shared.clock.now())
                 });
                 self.members.insert(key.clone(), member);
@@ -99,7 +107,8 @@ impl Entry {
         }
     }
 
-    pub(super) fn handle(
+    /// The handle of a pool under the new configuration.
+    pub(super) fn pool_handle(
         &self,
         shared: &Arc<Shared>,
         pool: PoolId,
@@ -120,15 +129,21 @@ impl Entry {
         PoolHandle { name: spec.name.clone(), pool_id: pool, scheduler, endpoints, series, serving }
     }
 
-    /// The core hears of endpoints only after their pool_endpoints are known, since it may dispatch there at once.
-    pub(super) fn announce(&mut self, wanted: &Wanted, world: &World, handles: &[Option<Arc<PoolHandle>>]) {
-        for &(pool, index) in &wanted.pools {
+    /// Tells the core of new endpoints and pool memberships. The handles come first, because the core may dispatch to a
+    /// new endpoint at once.
+    pub(super) fn announce(
+        &mut self,
+        assignment: &Assignment,
+        world: &World,
+        handles: &[Option<Arc<PoolHandle>>],
+    ) {
+        for &(pool, index) in &assignment.pools {
             if let (Some(Some(handle)), Some(spec)) = (handles.get(index), world.pools.get(index)) {
                 self.scheduler.set_members(pool, handle.endpoints.clone());
                 handle.serving.turn_to(&handle.endpoints, &handle.series, &spec.models);
             }
         }
-        for (key, pools) in &wanted.endpoints {
+        for (key, pools) in &assignment.endpoints {
             if let Some(member) = self.members.get_mut(key)
                 && member.pools != *pools
             {
@@ -139,23 +154,24 @@ impl Entry {
         }
     }
 
-    /// Lets the endpoints go that no pool here selects any more.
-    pub(super) fn lower(&mut self, wanted: &Wanted) {
-        let goes = |key: &EndpointKey, _: &mut Member| !wanted.endpoints.contains_key(key);
-        for (key, mut member) in self.members.extract_if(.., goes) {
+    /// Drains the endpoints that no pool of the scheduler selects any more.
+    pub(super) fn drain_unselected(&mut self, assignment: &Assignment) {
+        let unselected = |key: &EndpointKey, _: &mut Member| !assignment.endpoints.contains_key(key);
+        for (key, mut member) in self.members.extract_if(.., unselected) {
             member.monitor = None;
             member.pools = PoolSet::default();
             self.scheduler.retire(member.id, &member.activity);
-            self.leaving.insert(key, member);
+            self.draining.insert(key, member);
         }
-        self.leaving.retain(|_, member| member.activity.in_flight() > 0);
+        self.draining.retain(|_, member| member.activity.in_flight() > 0);
     }
 
-    /// Every endpoint has a monitor, which asks it by way of the first of its pools.
-    pub(super) fn keep(&mut self, shared: &Arc<Shared>, pools: &[Arc<PoolHandle>]) {
+    /// Starts the monitors of new endpoints and passes the others their new settings. A monitor uses the settings of the
+    /// endpoint's first pool.
+    pub(super) fn update_monitors(&mut self, shared: &Arc<Shared>, pools: &[Arc<PoolHandle>]) {
         for member in self.members.values_mut() {
-            let mut here = pools.iter().filter(|pool| Arc::ptr_eq(&pool.scheduler, &self.scheduler));
-            let Some(pool_endpoint) = here.find_map(|pool| pool.endpoint(member.id)) else { continue };
+            let mut own = pools.iter().filter(|pool| Arc::ptr_eq(&pool.scheduler, &self.scheduler));
+            let Some(pool_endpoint) = own.find_map(|pool| pool.endpoint(member.id)) else { continue };
             match &member.monitor {
                 Some(monitor) => monitor.turn_to(Arc::clone(pool_endpoint)),
                 None => {
