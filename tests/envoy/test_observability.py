@@ -16,8 +16,7 @@ def collector():
     server.shutdown()
 
 
-def test_a_request_leaves_its_times_sizes_and_a_span(front, collector, monkeypatch):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+def test_a_request_leaves_its_times_sizes_and_a_span(front, collector):
     server = echo.serve()
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     one = front([server.url], picker_arguments=["--otlp-endpoint", endpoint])

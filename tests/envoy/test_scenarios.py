@@ -212,9 +212,8 @@ FORGED = {
 
 
 @pytest.mark.parametrize("log", ["info", "trace"])
-def test_prompts_are_nowhere_and_forged_headers_mean_nothing(front, tmp_path, monkeypatch, log):
+def test_prompts_are_nowhere_and_forged_headers_mean_nothing(front, tmp_path, log):
     server, collector = echo.serve(), otlp.collect()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
     (tmp_path / "pool.yaml").write_text(OBJECTIVES.replace("PORT", str(server.server_port)))
     record = tmp_path / "events.jsonl"
     tracing = ["--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}"]
