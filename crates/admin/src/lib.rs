@@ -1,9 +1,9 @@
-//! The admin listener: health, readiness, metrics, and what the pools hold as JSON.
+//! The admin server: health, readiness, metrics and debug pages.
 //!
-//! It knows nothing of pools or configurations. Whoever starts it hands over [`AdminSources`], functions that it calls
-//! when a page is asked for. Everything a client could use up is bounded: connections, heads, time.
+//! Contents come from [`AdminSources`], callbacks that are called at each request. Connections, header sizes and times
+//! are bounded.
 //!
-//! What this crate must not know: the fleet, the gateway, the configuration's types.
+//! Must not know: the fleet, the gateway, the configuration's types.
 
 mod pages;
 mod readiness;

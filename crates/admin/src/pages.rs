@@ -1,4 +1,4 @@
-//! The pages.
+//! Routes and pages.
 
 use std::sync::Arc;
 
@@ -13,13 +13,12 @@ use tokio::task::spawn_blocking;
 
 use crate::readiness::Readiness;
 
-/// Where the pages' contents come from. The functions may take locks for microseconds; they are called off the
-/// runtime's own threads.
+/// Sources of the pages' contents. The callbacks run on blocking threads and may take locks for microseconds.
 #[derive(Clone)]
 pub struct AdminSources {
-    /// Whether requests should be sent here.
+    /// The state of readiness.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// Every pool with its endpoints and what is known of them.
+    /// Pools and endpoints with their state and its age, as JSON.
     pub pools: Arc<dyn Fn() -> Value + Send + Sync>,
     /// The metrics of the process.
     pub metrics: Metrics,
@@ -35,10 +34,10 @@ const INDEX: &str = "\
 Pointsman
 
 /healthz          200 while the process runs
-/readyz           200 when it can serve, else 503 with what is missing
-/readyz?verbose   every check, the configuration's generation and its problems
+/readyz           200 when ready to serve, else 503 with the failed checks
+/readyz?verbose   all checks, the configuration's generation and its problems
 /metrics          Prometheus metrics
-/debug/pools      pools and endpoints, with every fact held about them and its age (JSON)
+/debug/pools      pools and endpoints with their state and its age (JSON)
 ";
 
 const JSON: &str = "application/json";
@@ -53,7 +52,7 @@ pub(crate) fn router(sources: AdminSources) -> Router {
         .route("/debug/pools", get(pools))
         .fallback(async || page(StatusCode::NOT_FOUND, TEXT, "no such page; / lists the pages\n"))
         .method_not_allowed_fallback(async || {
-            page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "the admin pages can only be read: GET or HEAD\n")
+            page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "admin pages are read-only: GET or HEAD\n")
         })
         .with_state(sources)
 }
@@ -61,7 +60,7 @@ pub(crate) fn router(sources: AdminSources) -> Router {
 async fn readyz(State(sources): State<AdminSources>, RawQuery(query): RawQuery) -> Response {
     let verbose = query
         .is_some_and(|query| query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose=")));
-    made(move || {
+    on_blocking_thread(move || {
         let readiness = (sources.ready)();
         let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         page(status, TEXT, if verbose { readiness.verbose() } else { readiness.brief() })
@@ -72,21 +71,24 @@ async fn readyz(State(sources): State<AdminSources>, RawQuery(query): RawQuery) 
 async fn metrics(State(sources): State<AdminSources>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = Exposition::negotiate(accept);
-    made(move || page(StatusCode::OK, exposition.content_type(), sources.metrics.render(exposition))).await
+    on_blocking_thread(move || {
+        page(StatusCode::OK, exposition.content_type(), sources.metrics.render(exposition))
+    })
+    .await
 }
 
 async fn pools(State(sources): State<AdminSources>) -> Response {
-    made(move || page(StatusCode::OK, JSON, format!("{:#}\n", (sources.pools)()))).await
+    on_blocking_thread(move || page(StatusCode::OK, JSON, format!("{:#}\n", (sources.pools)()))).await
 }
 
-/// Makes a page on a thread where it may take its time: with many models and endpoints it takes milliseconds, which
-/// requests on this runtime should not wait for.
-async fn made(page_of: impl FnOnce() -> Response + Send + 'static) -> Response {
-    match spawn_blocking(page_of).await {
+/// Renders a page on a blocking thread: with many models and endpoints it takes milliseconds, which would delay
+/// requests on the runtime's threads.
+async fn on_blocking_thread(render: impl FnOnce() -> Response + Send + 'static) -> Response {
+    match spawn_blocking(render).await {
         Ok(response) => response,
         Err(error) => {
-            tracing::error!(error = %error, "an admin page could not be made");
-            page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the page could not be made; see the log\n")
+            tracing::error!(%error, "an admin page could not be rendered");
+            page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the page could not be rendered; see the log\n")
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Whether the process should be sent requests, and why not.
+//! Readiness: whether the process should receive requests.
 
 use std::fmt::Write as _;
 
-/// The state that `/readyz` shows.
+/// The state on `/readyz`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// What must hold; ready when all of it does.
+    /// Conditions; the process is ready when all of them hold.
     pub checks: Vec<Check>,
     /// The generation of the configuration in force.
     pub generation: u64,
-    /// What is wrong with objects of the newest configuration, one line each. They do not make it unready: the last
-    /// good version of each stays in force.
+    /// Problems of objects of the newest configuration, one line each. The process stays ready, because the last good
+    /// version of each object stays in force.
     pub problems: Vec<String>,
 }
 
-/// One condition of being ready.
+/// A condition of readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What is checked, as in `pool default/llama`.
+    /// Name, such as `pool default/llama`.
     pub name: String,
-    /// Whether it holds.
+    /// Whether the condition holds.
     pub passed: bool,
-    /// More about it; empty for nothing.
+    /// Details; may be empty.
     pub detail: String,
 }
 
 impl Readiness {
-    /// Whether every check holds.
+    /// Whether every check passed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.checks.iter().all(|check| check.passed)
     }
 
-    /// One line: the verdict, and what stands against it.
+    /// One line: ready, or the failed checks.
     pub(crate) fn brief(&self) -> String {
         if self.is_ready() {
             return "ready\n".into();
@@ -42,7 +42,7 @@ impl Readiness {
         format!("not ready: {}\n", failed.join(", "))
     }
 
-    /// Every check, the generation and the configuration's problems, a line each, and the verdict.
+    /// One line per check and per problem of the configuration, then [`brief`](Self::brief).
     pub(crate) fn verbose(&self) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_missing() {
+    fn failed_checks_are_named() {
         let readiness = Readiness {
             checks: vec![
                 check("configuration", true, ""),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_of_the_configuration_leave_it_ready() {
+    fn problems_of_the_configuration_do_not_affect_readiness() {
         let readiness = Readiness {
             checks: vec![check("configuration", true, "")],
             generation: 4,

@@ -1,4 +1,4 @@
-//! The listener and its connections, with bounds on what a client can use up.
+//! The listener and its connections, with limits on their number, size and duration.
 
 use std::future::Future;
 use std::io;
@@ -19,31 +19,31 @@ use tokio_util::task::TaskTracker;
 
 use crate::pages::{AdminSources, router};
 
-/// Connections at one time; others wait to be accepted.
+/// Limit on open connections; others wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;
-/// The most bytes of a request's head.
-const MAX_HEAD: usize = 16 << 10;
-/// The most headers of a request.
+/// Limit on the bytes of a request's headers.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Limit on the number of a request's headers.
 const MAX_HEADERS: usize = 64;
 
-/// How long a connection may take for what.
+/// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
-    /// For a request's head, counted from the moment that one could be sent: it bounds idle connections too.
-    head: Duration,
-    /// For all its requests. A client that reads slowly or never ends cannot keep its place for longer.
-    life: Duration,
-    /// For the answer under way when its life is over or the server stops.
-    last_answer: Duration,
+    /// For the headers of a request; it limits idle connections too.
+    headers: Duration,
+    /// For all its requests, so that slow clients do not occupy connections.
+    lifetime: Duration,
+    /// For a response in progress when the lifetime is over or the server shuts down.
+    drain: Duration,
 }
 
 const TIMING: Timing = Timing {
-    head: Duration::from_secs(30),
-    life: Duration::from_mins(5),
-    last_answer: Duration::from_secs(5),
+    headers: Duration::from_secs(30),
+    lifetime: Duration::from_mins(5),
+    drain: Duration::from_secs(5),
 };
 
-/// The admin listener, bound and not yet serving.
+/// The admin server, bound and not yet serving.
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
@@ -55,29 +55,35 @@ impl AdminServer {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound: it is taken, or not this machine's.
+    /// When the address is in use or not an address of this machine.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, timing: TIMING })
     }
 
-    /// The address bound, with the port the system chose where port 0 was asked for.
+    /// The bound address; its port is the one that the system chose where port 0 was given.
     ///
     /// # Errors
     ///
-    /// When the system does not say.
+    /// When the system call fails.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown`; then answers that are under way get five seconds.
+    /// Serves until `shutdown`, then gives responses in progress five seconds.
     pub async fn serve(self, sources: AdminSources, shutdown: impl Future<Output = ()>) {
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let router = router(sources);
         let accepting = async {
-            while let Some((stream, place)) = self.accept(&places).await {
-                connections.spawn(serve_connection(stream, router.clone(), self.timing, stop.clone(), place));
+            while let Some((stream, permit)) = self.accept(&permits).await {
+                connections.spawn(serve_connection(
+                    stream,
+                    router.clone(),
+                    self.timing,
+                    stop.clone(),
+                    permit,
+                ));
             }
         };
         tokio::select! {
@@ -89,15 +95,15 @@ impl AdminServer {
         connections.wait().await;
     }
 
-    /// The next connection, when there is a place for it. `None` never comes while the server lives.
-    async fn accept(&self, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
+    /// Waits for a permit, then for a connection.
+    async fn accept(&self, permits: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, _)) => return Some((stream, permit)),
                 Err(error) => {
-                    // Out of descriptors, or the client left again: neither is helped by trying in a tight loop.
-                    tracing::warn!(error = %error, "the admin listener could not accept a connection");
+                    // The process may be out of file descriptors, which a tight loop would not help.
+                    tracing::warn!(%error, "the admin listener could not accept a connection");
                     sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -110,24 +116,24 @@ async fn serve_connection(
     router: Router,
     timing: Timing,
     stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(timing.head)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(timing.headers)
+        .max_buf_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS);
     let mut connection =
         pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    // However the connection ends, there is nobody left to tell: errors here are clients that left or spoke no HTTP.
+    // Errors are clients that disconnected or did not speak HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = sleep(timing.life) => {}
+        () = sleep(timing.lifetime) => {}
         () = stop.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(timing.last_answer, connection).await;
+    let _ = timeout(timing.drain, connection).await;
 }
 
 #[cfg(test)]
@@ -157,25 +163,25 @@ mod tests {
     async fn health(address: SocketAddr) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 
     #[tokio::test]
-    async fn silent_connections_lose_their_places() {
-        let address = serve(Timing { head: Duration::from_millis(50), ..TIMING }).await;
-        let mut silent = Vec::new();
+    async fn idle_connections_are_closed() {
+        let address = serve(Timing { headers: Duration::from_millis(50), ..TIMING }).await;
+        let mut idle = Vec::new();
         for _ in 0..MAX_CONNECTIONS + 8 {
-            silent.push(TcpStream::connect(address).await.unwrap());
+            idle.push(TcpStream::connect(address).await.unwrap());
         }
         assert!(health(address).await.starts_with("HTTP/1.1 200 OK"));
     }
 
     #[tokio::test]
-    async fn connections_that_never_end_lose_their_places() {
-        let life = Duration::from_millis(50);
-        let address = serve(Timing { life, last_answer: life, ..TIMING }).await;
+    async fn slow_connections_are_closed() {
+        let limit = Duration::from_millis(50);
+        let address = serve(Timing { lifetime: limit, drain: limit, ..TIMING }).await;
         let mut trickling = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,6 +1,6 @@
-//! The admin listener as a client sees it, over loopback.
+//! The admin server over loopback.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot connect has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot connect fails")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,9 +37,9 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The server may have refused and closed before it took everything.
     let _ = stream.write_all(request).await;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8(answer).unwrap()
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    String::from_utf8(response).unwrap()
 }
 
 async fn request(address: SocketAddr, line: &str, headers: &str) -> String {
@@ -48,15 +48,15 @@ async fn request(address: SocketAddr, line: &str, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_page_answers_as_listed() {
+async fn every_page_has_its_status_and_content_type() {
     let (ready, unready) = (serve(sources(true)).await, serve(sources(false)).await);
     let check = async |address, line: &str, status: u16, content_type: &str, contains: &str| {
-        let answer = request(address, line, "").await;
-        let head = answer.split("\r\n\r\n").next().unwrap();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+        let response = request(address, line, "").await;
+        let head = response.split("\r\n\r\n").next().unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {response}");
         assert!(head.contains(&format!("content-type: {content_type}")), "{line}: {head}");
         assert!(head.contains("cache-control: no-store"), "{line}: {head}");
-        assert!(answer.contains(contains), "{line}: {answer}");
+        assert!(response.contains(contains), "{line}: {response}");
     };
     check(ready, "GET /", 200, "text/plain", "/readyz?verbose").await;
     check(ready, "GET /healthz", 200, "text/plain", "\r\n\r\nok\n").await;
@@ -79,11 +79,11 @@ async fn every_page_answers_as_listed() {
     check(ready, "GET /nothing", 404, "text/plain", "no such page").await;
     check(ready, "GET /debug/", 404, "text/plain", "no such page").await;
     check(ready, "POST /metrics", 405, "text/plain", "allow: GET").await;
-    check(ready, "DELETE /debug/pools", 405, "text/plain", "can only be read").await;
+    check(ready, "DELETE /debug/pools", 405, "text/plain", "read-only").await;
 }
 
 #[tokio::test]
-async fn scrapers_choose_the_format() {
+async fn the_accept_header_selects_the_metrics_format() {
     let address = serve(sources(true)).await;
     let accept =
         "accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3\r\n";
@@ -99,32 +99,32 @@ async fn scrapers_choose_the_format() {
 
 #[tokio::test]
 async fn a_head_request_gets_no_body() {
-    let answer = request(serve(sources(true)).await, "HEAD /healthz", "").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let response = request(serve(sources(true)).await, "HEAD /healthz", "").await;
+    assert!(response.starts_with("HTTP/1.1 200 OK") && response.ends_with("\r\n\r\n"), "{response}");
 }
 
 #[tokio::test]
-async fn oversized_heads_are_refused() {
+async fn oversized_headers_are_refused() {
     let address = serve(sources(true)).await;
     let long = format!("x-long: {}\r\n", "a".repeat(64 << 10));
     let many: String = (0..1000).map(|number| format!("x-{number}: a\r\n")).collect();
     for headers in [long, many] {
-        let answer = request(address, "GET /healthz", &headers).await;
-        assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let response = request(address, "GET /healthz", &headers).await;
+        assert!(!response.starts_with("HTTP/1.1 200"), "{response}");
     }
     assert!(request(address, "GET /healthz", "").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn what_is_no_http_harms_nothing() {
+async fn bytes_that_are_not_http_are_refused() {
     let address = serve(sources(true)).await;
-    let answer = exchange(address, b"\x16\x03\x01\x02\x00 hello\r\n\r\n").await;
-    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = exchange(address, b"\x16\x03\x01\x02\x00 hello\r\n\r\n").await;
+    assert!(!response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(request(address, "GET /healthz", "").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn a_source_that_fails_costs_its_page_only() {
+async fn a_panic_in_a_source_fails_its_page_only() {
     let mut sources = sources(true);
     sources.pools = Arc::new(|| std::panic::resume_unwind(Box::new(())));
     let address = serve(sources).await;
@@ -133,7 +133,7 @@ async fn a_source_that_fails_costs_its_page_only() {
 }
 
 #[tokio::test]
-async fn an_answer_under_way_is_finished_at_shutdown() {
+async fn a_response_in_progress_is_finished_at_shutdown() {
     let (entered, mut has_entered) = tokio::sync::mpsc::unbounded_channel();
     let released = Arc::new(AtomicBool::new(false));
     let mut sources = sources(true);
@@ -151,20 +151,20 @@ async fn an_answer_under_way_is_finished_at_shutdown() {
     let serving = tokio::spawn(server.serve(sources, async move {
         let _ = stopped.await;
     }));
-    // A connection that idles must not hold up the end.
+    // An idle connection must not delay the shutdown.
     let idle = TcpStream::connect(address).await.unwrap();
-    let answer = tokio::spawn(async move { request(address, "GET /debug/pools", "").await });
+    let response = tokio::spawn(async move { request(address, "GET /debug/pools", "").await });
     has_entered.recv().await.unwrap();
     stop.send(()).unwrap();
     released.store(true, Ordering::Release);
-    assert!(answer.await.unwrap().ends_with("\"finished\"\n"));
+    assert!(response.await.unwrap().ends_with("\"finished\"\n"));
     serving.await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     drop(idle);
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error() {
+async fn a_port_in_use_is_an_error() {
     let address = serve(sources(true)).await;
     let error = AdminServer::bind(address).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

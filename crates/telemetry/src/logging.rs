@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -31,7 +31,8 @@ pub enum LogFormat {
 pub struct LogOptions {
     /// Format of a line.
     pub format: LogFormat,
-    /// A filter as in `RUST_LOG` (`info`, `pointsman_gateway=debug,info`); `None` for `info`.
+    /// Comma-separated directives, each a level or `TARGET=LEVEL` as in `RUST_LOG` (`pointsman_gateway=debug,info`);
+    /// `None` for `info`.
     pub filter: Option<String>,
 }
 
@@ -39,12 +40,12 @@ pub struct LogOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter does not parse.
-    #[error("invalid log filter {filter:?}: {reason}")]
+    #[error(
+        "invalid log filter {directive:?}; a directive is a level (error, warn, info, debug, trace, off) or TARGET=LEVEL"
+    )]
     Filter {
-        /// The filter as given.
-        filter: String,
-        /// The parser's message.
-        reason: String,
+        /// The offending directive.
+        directive: String,
     },
     /// The filter asks for a library's events below info level, which are never written.
     #[error(
@@ -83,7 +84,7 @@ enum Form {
     Json,
 }
 
-fn lines<W>(filter: EnvFilter, form: Form, writer: W) -> impl Layer<Registry>
+fn lines<W>(filter: Targets, form: Form, writer: W) -> impl Layer<Registry>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -95,21 +96,31 @@ where
     lines.with_filter(filter.and(filter_fn(is_loggable)))
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        // A level without a target is a default, which `is_loggable` caps for libraries; a target without a level
-        // enables all of its levels.
+fn parse_filter(filter: &str) -> Result<Targets, LogError> {
+    let mut targets = Targets::new();
+    let directives = filter.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    for directive in directives {
+        let invalid = || LogError::Filter { directive: directive.into() };
         let (target, level) = match directive.split_once('=') {
-            Some((target, level)) => (target, level.parse().unwrap_or(LevelFilter::OFF)),
-            None if directive.parse::<LevelFilter>().is_ok() => continue,
-            None => (directive, LevelFilter::TRACE),
+            Some((target, level)) => (target.trim(), level.parse().map_err(|_| invalid())?),
+            None => match directive.parse::<LevelFilter>() {
+                // A level without a target is the default, which `is_loggable` caps for libraries.
+                Ok(level) => {
+                    targets = targets.with_default(level);
+                    continue;
+                }
+                Err(_) => (directive, LevelFilter::TRACE),
+            },
         };
+        if target.is_empty() || !target.chars().all(|c| c.is_ascii_alphanumeric() || "_-:".contains(c)) {
+            return Err(invalid());
+        }
         if level > LevelFilter::INFO && !target.starts_with(OWN_TARGETS) {
             return Err(LogError::Library { directive: directive.into() });
         }
+        targets = targets.with_target(target, level);
     }
-    EnvFilter::try_new(filter)
-        .map_err(|reason| LogError::Filter { filter: filter.into(), reason: reason.to_string() })
+    Ok(targets)
 }
 
 /// Prefix of the targets of this workspace's crates.
@@ -238,5 +249,7 @@ mod tests {
         check("hyper=debug", false);
         check("info, h2::codec=TRACE", false);
         check("pointsman=loud", false);
+        check("=debug", false);
+        check("pointsman[request{id=1}]=debug", false);
     }
 }
