@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pointsman_bench::client::Endpoint;
 use pointsman_bench::workload::{Arrivals, Lengths};
-use pointsman_engine::FaultOrder;
+use pointsman_engine::FaultInjection;
 
 /// An inference router: it decides which model server runs each request.
 #[derive(Debug, Parser)]
@@ -142,7 +142,7 @@ pub(crate) struct EngineArgs {
     pub(crate) adapter: Vec<String>,
     /// A fault from the start; may be repeated
     #[arg(long, value_name = "ORDER")]
-    pub(crate) fault: Vec<FaultOrder>,
+    pub(crate) fault: Vec<FaultInjection>,
     /// Allow faults to be ordered through POST /fault and the header x-pointsman-fault
     #[arg(long)]
     pub(crate) allow_faults: bool,

@@ -24,6 +24,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// A uniform number in `[0, 1)`.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
+    pub const fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A number below `bound`, or 0 where `bound` is 0; by multiplication (Lemire 2019) without rejection,
     /// whose bias below 2^32 candidates is under 2^-32.
     #[expect(clippy::cast_possible_truncation, reason = "the product shifted by 64 is below `bound`")]

@@ -1,34 +1,28 @@
-//! What the requests of one server share, and what each of them brings.
+//! State that the requests of one server share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
 use pointsman_core::Rng;
 use pointsman_sim::engine::AdapterId;
 use tokio::sync::watch;
 
-use crate::api::{Fields, Generation};
 use crate::config::EngineConfig;
-use crate::fault::{Fault, FaultError, FaultOrder, FaultPlan};
-use crate::live::{Live, unix_now};
-use crate::reply::{self, ApiError, Broken, ErrorType, Reply};
-use crate::socket::ResetSwitch;
-use crate::stored::StoredResponses;
-use crate::stream::{EventStream, Finish, Grammar, engine_dead};
+use crate::fault::{Fault, FaultError, FaultInjection, FaultInjector};
+use crate::live::{LiveEngine, unix_now};
+use crate::stored_responses::StoredResponses;
 
-/// A model that requests can name.
+/// The model that a request names: the base model or an adapter.
 #[derive(Clone, Debug)]
-pub(crate) struct ServedModel {
-    /// What its cached blocks are kept apart by.
-    pub(crate) salt: String,
+pub(crate) struct RequestedModel {
+    /// Salt of its block hashes, which keeps the cached blocks of models apart.
+    pub(crate) cache_salt: String,
     pub(crate) adapter: Option<AdapterId>,
 }
 
-/// An adapter that was loaded.
+/// A loaded adapter.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedAdapter {
     pub(crate) id: AdapterId,
@@ -38,13 +32,13 @@ pub(crate) struct LoadedAdapter {
 /// One server.
 pub(crate) struct App {
     pub(crate) config: EngineConfig,
-    pub(crate) live: Arc<Live>,
+    pub(crate) engine: Arc<LiveEngine>,
     adapters: Mutex<BTreeMap<String, LoadedAdapter>>,
-    pub(crate) stored: StoredResponses,
-    faults: Mutex<FaultPlan>,
-    /// How long the port stays closed, when a refusal was ordered.
+    pub(crate) stored_responses: StoredResponses,
+    faults: Mutex<FaultInjector>,
+    /// Time for which the port is closed, while [`Fault::Refuse`] is active.
     refusal: watch::Sender<Option<Duration>>,
-    /// Unix seconds of the start.
+    /// Unix time of the start in seconds.
     pub(crate) started: f64,
     ids: AtomicU64,
 }
@@ -55,15 +49,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl App {
     pub(crate) fn new(config: EngineConfig, port: u16) -> Self {
-        let live = Arc::new(Live::new(config.profile.clone(), config.speed));
+        let engine = Arc::new(LiveEngine::new(config.profile.clone(), config.speed));
         let started = unix_now();
-        // Ids must differ between servers and runs, even with equal seeds.
+        // Ids differ between servers and runs, even with equal seeds.
         let first_id = started.to_bits().rotate_left(16) ^ u64::from(port);
         let app = Self {
-            live,
+            engine,
             adapters: Mutex::default(),
-            stored: StoredResponses::default(),
-            faults: Mutex::new(FaultPlan::new(config.seed)),
+            stored_responses: StoredResponses::default(),
+            faults: Mutex::new(FaultInjector::new(config.seed)),
             refusal: watch::Sender::new(None),
             started,
             ids: AtomicU64::new(first_id),
@@ -75,65 +69,54 @@ impl App {
         app
     }
 
-    /// The model that a request names; the base model when it names none.
-    pub(crate) fn model(&self, fields: &Fields) -> Result<ServedModel, ApiError> {
-        let name = fields.text("model")?.unwrap_or(&self.config.model);
+    /// The base model or adapter of this name, if it is served.
+    pub(crate) fn model(&self, name: &str) -> Option<RequestedModel> {
         if name == self.config.model {
-            return Ok(ServedModel { salt: String::new(), adapter: None });
+            return Some(RequestedModel { cache_salt: String::new(), adapter: None });
         }
-        if let Some(adapter) = locked(&self.adapters).get(name) {
-            let salt = format!("{name}\n{}", adapter.path);
-            return Ok(ServedModel { salt, adapter: Some(adapter.id) });
-        }
-        let message = format!("The model `{name}` does not exist. Valid aliases: {}.", self.config.model);
-        Err(ApiError::about(ErrorType::NotFound, "model", message))
+        let adapters = locked(&self.adapters);
+        let LoadedAdapter { id, path } = adapters.get(name)?;
+        Some(RequestedModel { cache_salt: format!("{name}\n{path}"), adapter: Some(*id) })
     }
 
-    /// The adapters that can be named, in order of name.
+    /// The loaded adapters by name.
     pub(crate) fn adapters(&self) -> BTreeMap<String, LoadedAdapter> {
         locked(&self.adapters).clone()
     }
 
-    /// Makes an adapter available; false when one of this name is.
+    /// Loads an adapter; false where one of this name is loaded already.
     pub(crate) fn load_adapter(&self, name: &str, path: &str) -> bool {
         let mut adapters = locked(&self.adapters);
         if adapters.contains_key(name) {
             return false;
         }
-        let id = self.live.name_adapter(name);
+        let id = self.engine.adapter_id(name);
         adapters.insert(name.to_owned(), LoadedAdapter { id, path: path.to_owned() });
         true
     }
 
-    /// Makes an adapter unavailable to new requests; false when there is none of this name.
+    /// Unloads an adapter; running requests finish with it. False where none of this name is loaded.
     pub(crate) fn unload_adapter(&self, name: &str) -> bool {
-        let removed = locked(&self.adapters).remove(name);
-        removed.is_some_and(|adapter| {
-            self.live.unload_adapter(adapter.id);
-            true
-        })
+        let Some(adapter) = locked(&self.adapters).remove(name) else { return false };
+        self.engine.unload_adapter(adapter.id);
+        true
     }
 
-    /// Sixteen hexadecimal digits that this server gives once.
-    pub(crate) fn draw_id(&self) -> String {
+    /// A new id: sixteen hexadecimal digits, unique within the server.
+    pub(crate) fn new_id(&self) -> String {
         let number = self.ids.fetch_add(1, Ordering::Relaxed);
         format!("{:016x}", Rng::seeded(number).next_u64())
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds since 1970")]
-    pub(crate) fn unix_seconds(&self) -> u64 {
-        unix_now() as u64
-    }
-
-    /// Puts a fault in force.
-    pub(crate) fn order(&self, order: FaultOrder) -> Result<(), FaultError> {
-        match order.fault {
-            Fault::Refuse { span } => {
-                self.refusal.send_replace(Some(span));
+    /// Activates a fault injection.
+    pub(crate) fn inject(&self, injection: FaultInjection) -> Result<(), FaultError> {
+        match injection.fault {
+            Fault::Refuse { duration } => {
+                self.refusal.send_replace(Some(duration));
                 Ok(())
             }
             Fault::Slow { factor } => {
-                self.live.slow_down(factor);
+                self.engine.slow_down(factor);
                 Ok(())
             }
             Fault::Hang
@@ -142,19 +125,19 @@ impl App {
             | Fault::ErrorEvent { .. }
             | Fault::Abort { .. }
             | Fault::Truncate { .. }
-            | Fault::Silence { .. } => locked(&self.faults).add(order),
+            | Fault::Silence { .. } => locked(&self.faults).add(injection),
         }
     }
 
-    /// Ends every fault that is in force.
-    pub(crate) fn heal(&self) {
+    /// Ends every active fault except a closed port, which opens when its time is over.
+    pub(crate) fn clear_faults(&self) {
         locked(&self.faults).clear();
-        self.live.slow_down(1.0);
+        self.engine.slow_down(1.0);
     }
 
-    /// The fault that strikes the next request.
-    pub(crate) fn strike(&self) -> Option<Fault> {
-        locked(&self.faults).strike()
+    /// The injected fault of the next request.
+    pub(crate) fn next_fault(&self) -> Option<Fault> {
+        locked(&self.faults).next_fault()
     }
 
     pub(crate) fn refusal(&self) -> &watch::Sender<Option<Duration>> {
@@ -162,69 +145,8 @@ impl App {
     }
 }
 
-/// Why a request gets no proper answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// An error answer.
-    Api(ApiError),
-    /// The connection ends instead.
-    Broken(Broken),
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-/// One request as its API sees it.
-pub(crate) struct Call {
-    pub(crate) body: Bytes,
-    /// Whether the body is declared as JSON.
-    pub(crate) is_json: bool,
-    pub(crate) request_id: Option<String>,
-    /// What shall go wrong with it.
-    pub(crate) fault: Option<Fault>,
-    pub(crate) reset: ResetSwitch,
-}
-
-impl Call {
-    /// The fields of the body.
-    pub(crate) fn fields(&self) -> Result<Fields, ApiError> {
-        if !self.is_json {
-            let message = "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed";
-            return Err(ApiError::new(ErrorType::BadRequest, message));
-        }
-        Fields::parse(&self.body)
-    }
-
-    pub(crate) fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
-    }
-
-    /// Answers with a stream, broken as ordered.
-    pub(crate) fn stream(self, generation: Generation, grammar: Grammar) -> Response<Reply> {
-        reply::events(EventStream::new(generation, grammar, self.fault, self.reset))
-    }
-
-    /// Answers with a whole body, broken as ordered: `answer` is told when generation was aborted.
-    pub(crate) async fn whole(
-        self,
-        answer: impl FnOnce(Option<Finish<'static>>) -> Response<Reply>,
-    ) -> Result<Response<Reply>, Failure> {
-        match self.fault {
-            Some(Fault::Reset { .. }) => {
-                self.reset.set();
-                Err(Failure::Broken(Broken))
-            }
-            // What a client that waits for a whole answer sees of a killed server: a close without a byte.
-            Some(Fault::Truncate { .. }) => Err(Failure::Broken(Broken)),
-            Some(Fault::Silence { .. }) => std::future::pending().await,
-            Some(Fault::ErrorEvent { .. }) => Err(Failure::Api(engine_dead())),
-            Some(Fault::Abort { .. }) => Ok(answer(Some(Finish::Abort))),
-            Some(Fault::Refuse { .. } | Fault::Hang | Fault::Status { .. } | Fault::Slow { .. }) | None => {
-                Ok(answer(None))
-            }
-        }
-    }
+/// The Unix time in whole seconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds since 1970")]
+pub(crate) fn unix_seconds() -> u64 {
+    unix_now() as u64
 }

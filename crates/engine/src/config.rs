@@ -1,4 +1,4 @@
-//! What a simulated server is given, and why it may not start.
+//! Settings of a simulated model server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,34 +6,36 @@ use std::time::Duration;
 use pointsman_sim::engine::EngineProfile;
 use thiserror::Error;
 
-use crate::fault::{FaultError, FaultOrder};
+use crate::fault::{FaultError, FaultInjection};
+
+/// The vLLM release whose protocol the server follows.
+pub(crate) const VLLM_VERSION: &str = "0.32.0";
 
 /// Settings of one simulated model server.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// Listening address; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// The name of the base model.
+    /// Name of the base model.
     pub model: String,
-    /// The model and accelerator to imitate: step times and sizes.
+    /// The model and accelerator to simulate: step times and sizes.
     pub profile: EngineProfile,
-    /// How much faster than the real thing its time runs; 1 is real time, 0.5 half as fast. Above zero.
+    /// Speed of engine time relative to wall-clock time, above zero; 0.5 is half as fast.
     pub speed: f64,
-    /// Decides the texts and lengths of answers. The lengths of those that nothing bounds follow ShareGPT; with
-    /// `ignore_eos` an answer always has `max_tokens`.
+    /// Seed of the outputs' texts and lengths. Lengths that no request field determines follow ShareGPT.
     pub seed: u64,
-    /// Adapters that are served from the start, by name; more can be loaded over HTTP.
+    /// Names of the LoRA adapters that are loaded at the start; more can be loaded over HTTP.
     pub adapters: Vec<String>,
-    /// How long an idle connection stays open; uvicorn's default is 5 s.
+    /// Keep-alive timeout of idle connections; uvicorn's default is 5 s.
     pub keep_alive: Duration,
-    /// How long requests may go on after shutdown was asked for.
+    /// Longest time that running requests are given at shutdown.
     pub drain: Duration,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
-    /// Whether faults can be ordered over HTTP: `POST /fault` and the `x-pointsman-fault` header.
+    /// Whether clients can inject faults: `POST /fault` and the `x-pointsman-fault` header.
     pub faults: bool,
-    /// Faults in force from the start, whatever `faults` says.
-    pub fault_orders: Vec<FaultOrder>,
+    /// Faults that are injected from the start, whatever `faults` says.
+    pub injected_faults: Vec<FaultInjection>,
 }
 
 impl EngineConfig {
@@ -51,7 +53,7 @@ impl EngineConfig {
             drain: Duration::from_secs(30),
             max_body_bytes: 32 << 20,
             faults: false,
-            fault_orders: Vec::new(),
+            injected_faults: Vec::new(),
         }
     }
 
@@ -66,30 +68,30 @@ impl EngineConfig {
     }
 }
 
-/// Why a simulated server cannot start.
+/// The reason why a simulated server cannot start.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// More faults than can be in force together.
-    #[error("cannot start with these faults: {source}")]
+    /// A fault cannot be injected.
+    #[error("cannot inject these faults: {source}")]
     Faults {
-        /// What is wrong.
+        /// The reason.
         source: FaultError,
     },
-    /// Time must run.
+    /// The speed is not a positive number.
     #[error("speed must be a number above zero, not {speed}")]
     Speed {
         /// The setting.
         speed: f64,
     },
-    /// The base model needs a name.
+    /// The base model has no name.
     #[error("the model needs a name")]
     NoModel,
 }

@@ -1,8 +1,7 @@
-//! Faults on order, for tests of whatever stands in front: each is something real servers were seen to do.
+//! Fault injection, to test routers. Each fault is one that real model servers have shown.
 //!
-//! An order is written `KIND[,key=value]…`, the same on a command line, in the `x-pointsman-fault` header of one
-//! request and in the body of `POST /fault`; `DELETE /fault` ends all of them. Example:
-//! `error-event,after-tokens=3,count=2`.
+//! An injection is written `KIND[,key=value]…`: on the command line, in the `x-pointsman-fault` header of one request
+//! and in the body of `POST /fault`; `DELETE /fault` ends all of them. Example: `error-event,after-tokens=3,count=2`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,81 +9,96 @@ use std::time::Duration;
 use pointsman_core::Rng;
 use thiserror::Error;
 
-/// What goes wrong. Streams break after so many tokens; whole replies break where a stream would.
+/// A failure of a model server. Those with `after_tokens` strike a stream after that many tokens, and a non-streaming
+/// response when it would begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// The port is closed for a while, and requests on open connections are cut off.
+    /// The port is closed for a time, and requests on open connections are cut off.
     Refuse {
-        /// How long.
-        span: Duration,
+        /// Time until the port opens again.
+        duration: Duration,
     },
-    /// Requests are taken and never answered.
+    /// Requests are accepted and never answered.
     Hang,
-    /// The connection is reset in the middle of the answer.
+    /// The connection is reset in the middle of the response.
     Reset {
-        /// Tokens before it.
+        /// Output tokens sent before it.
         after_tokens: u32,
     },
-    /// The answer is an error with this status.
+    /// The response is an error with this status.
     Status {
-        /// 500, 502, 503 or 504.
+        /// 500 to 599.
         code: u16,
     },
-    /// Steps take longer from now on.
+    /// Engine steps take longer.
     Slow {
-        /// So many times as long.
+        /// Factor on the step times.
         factor: f64,
     },
-    /// An `error` event inside a 200 stream, followed by `[DONE]`, as vLLM's when its engine core dies.
+    /// An `error` event inside a 200 stream, followed by `[DONE]`: vLLM when its engine core dies.
     ErrorEvent {
-        /// Tokens before it.
+        /// Output tokens sent before it.
         after_tokens: u32,
     },
-    /// `finish_reason: "abort"` and `[DONE]`, as vLLM's when it is told to stop.
+    /// `finish_reason: "abort"` and `[DONE]`: vLLM at shutdown.
     Abort {
-        /// Tokens before it.
+        /// Output tokens sent before it.
         after_tokens: u32,
     },
-    /// The stream ends cleanly without `[DONE]`, as when vLLM's API server is killed.
+    /// The stream ends cleanly without `[DONE]`: vLLM when its API server is killed.
     Truncate {
-        /// Tokens before it.
+        /// Output tokens sent before it.
         after_tokens: u32,
     },
-    /// No more bytes and no close, as vLLM's sometimes when it is told to stop.
+    /// The stream stalls: no more bytes and no close. vLLM at shutdown, sometimes.
     Silence {
-        /// Tokens before it.
+        /// Output tokens sent before it.
         after_tokens: u32,
     },
 }
 
-/// A fault, how often and how likely.
+impl Fault {
+    /// Output tokens sent before the fault, for faults that strike a response which has begun.
+    pub(crate) fn after_tokens(self) -> Option<u32> {
+        match self {
+            Self::Reset { after_tokens }
+            | Self::ErrorEvent { after_tokens }
+            | Self::Abort { after_tokens }
+            | Self::Truncate { after_tokens }
+            | Self::Silence { after_tokens } => Some(after_tokens),
+            Self::Refuse { .. } | Self::Hang | Self::Status { .. } | Self::Slow { .. } => None,
+        }
+    }
+}
+
+/// A fault with the requests that it strikes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FaultOrder {
-    /// What goes wrong.
+pub struct FaultInjection {
+    /// The failure.
     pub fault: Fault,
-    /// For so many requests; for all when absent.
+    /// Number of requests after which the injection ends; unbounded when absent.
     pub count: Option<u32>,
-    /// The share of requests it strikes, 0 to 1.
+    /// Probability that a request is struck, 0 to 1.
     pub probability: f64,
 }
 
-/// Why an order was not understood.
+/// The reason why a fault cannot be injected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FaultError {
-    /// There is no such kind.
+    /// The kind is unknown.
     #[error(
         "no fault is called {0:?}; there are refuse, hang, reset, status, slow, error-event, abort, truncate, silence"
     )]
     Kind(String),
-    /// The setting is not one of this fault's, or its value is no good.
-    #[error("fault setting {0:?} is not understood here")]
+    /// The fault has no such setting, or its value is out of range.
+    #[error("invalid setting {0:?} for this fault")]
     Setting(String),
-    /// No more orders fit.
-    #[error("too many fault orders in force")]
+    /// The number of injections is at its bound.
+    #[error("too many fault injections are active")]
     TooMany,
 }
 
-impl FromStr for FaultOrder {
+impl FromStr for FaultInjection {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
@@ -94,7 +108,7 @@ impl FromStr for FaultOrder {
         let after_tokens = |settings: &mut Settings| settings.take("after-tokens", 1_u32);
         let fault = match kind {
             "refuse" => {
-                Fault::Refuse { span: Duration::from_millis(settings.take("milliseconds", 1_000_u64)?) }
+                Fault::Refuse { duration: Duration::from_millis(settings.take("milliseconds", 1_000_u64)?) }
             }
             "hang" => Fault::Hang,
             "reset" => Fault::Reset { after_tokens: after_tokens(&mut settings)? },
@@ -106,7 +120,7 @@ impl FromStr for FaultOrder {
             "silence" => Fault::Silence { after_tokens: after_tokens(&mut settings)? },
             other => return Err(FaultError::Kind(other.to_owned())),
         };
-        let mut order = Self { fault, count: None, probability: 1.0 };
+        let mut injection = Self { fault, count: None, probability: 1.0 };
         match fault {
             Fault::Status { code } if !(500..=599).contains(&code) => {
                 return Err(FaultError::Setting(format!("code={code}")));
@@ -114,7 +128,7 @@ impl FromStr for FaultOrder {
             Fault::Slow { factor } if !factor.is_finite() || factor <= 0.0 => {
                 return Err(FaultError::Setting(format!("factor={factor}")));
             }
-            // These strike the server, not a request.
+            // Both affect the whole server, so they have no count and no probability.
             Fault::Refuse { .. } | Fault::Slow { .. } => {}
             Fault::Hang
             | Fault::Reset { .. }
@@ -123,73 +137,72 @@ impl FromStr for FaultOrder {
             | Fault::Abort { .. }
             | Fault::Truncate { .. }
             | Fault::Silence { .. } => {
-                order.count = settings.take("count", 0_u32).map(|count| (count > 0).then_some(count))?;
-                order.probability = settings.take("probability", 1.0_f64)?;
+                injection.count = settings.take("count", 0_u32).map(|count| (count > 0).then_some(count))?;
+                injection.probability = settings.take("probability", 1.0_f64)?;
             }
         }
-        if !(0.0..=1.0).contains(&order.probability) {
-            return Err(FaultError::Setting(format!("probability={}", order.probability)));
+        if !(0.0..=1.0).contains(&injection.probability) {
+            return Err(FaultError::Setting(format!("probability={}", injection.probability)));
         }
         match settings.0.pop() {
             Some(left) => Err(FaultError::Setting(left)),
-            None => Ok(order),
+            None => Ok(injection),
         }
     }
 }
 
-/// The settings of an order that were not read yet.
+/// The settings of an injection that are not parsed yet.
 struct Settings(Vec<String>);
 
 impl Settings {
-    fn take<T: FromStr>(&mut self, key: &str, otherwise: T) -> Result<T, FaultError> {
+    fn take<T: FromStr>(&mut self, key: &str, default: T) -> Result<T, FaultError> {
         let position =
             self.0.iter().position(|setting| setting.split_once('=').is_some_and(|(name, _)| name == key));
-        let Some(position) = position else { return Ok(otherwise) };
+        let Some(position) = position else { return Ok(default) };
         let setting = self.0.swap_remove(position);
         let value = setting.split_once('=').and_then(|(_, value)| value.parse().ok());
         value.ok_or(FaultError::Setting(setting))
     }
 }
 
-/// The orders in force.
+/// Upper bound of active injections.
+const MAX_INJECTIONS: usize = 64;
+
+/// The active injections of a server.
 #[derive(Debug)]
-pub(crate) struct FaultPlan {
-    orders: Vec<FaultOrder>,
+pub(crate) struct FaultInjector {
+    active: Vec<FaultInjection>,
     rng: Rng,
 }
 
-impl FaultPlan {
-    const LIMIT: usize = 64;
-
+impl FaultInjector {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { orders: Vec::new(), rng: Rng::seeded(seed) }
+        Self { active: Vec::new(), rng: Rng::seeded(seed) }
     }
 
-    pub(crate) fn add(&mut self, order: FaultOrder) -> Result<(), FaultError> {
-        if self.orders.len() >= Self::LIMIT {
+    pub(crate) fn add(&mut self, injection: FaultInjection) -> Result<(), FaultError> {
+        if self.active.len() >= MAX_INJECTIONS {
             return Err(FaultError::TooMany);
         }
-        self.orders.push(order);
+        self.active.push(injection);
         Ok(())
     }
 
     pub(crate) fn clear(&mut self) {
-        self.orders.clear();
+        self.active.clear();
     }
 
-    /// The fault that strikes the next request: the first order in force that the dice agree with.
-    #[expect(clippy::cast_precision_loss, reason = "the upper 53 bits of a draw are exact in a float")]
-    pub(crate) fn strike(&mut self) -> Option<Fault> {
-        for order in &mut self.orders {
-            let drawn = (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-            if drawn >= order.probability || order.count == Some(0) {
+    /// The fault of the next request: that of the first injection whose probability is drawn.
+    pub(crate) fn next_fault(&mut self) -> Option<Fault> {
+        for injection in &mut self.active {
+            if self.rng.unit() >= injection.probability || injection.count == Some(0) {
                 continue;
             }
-            if let Some(count) = &mut order.count {
+            if let Some(count) = &mut injection.count {
                 *count -= 1;
             }
-            let fault = order.fault;
-            self.orders.retain(|order| order.count != Some(0));
+            let fault = injection.fault;
+            self.active.retain(|injection| injection.count != Some(0));
             return Some(fault);
         }
         None
@@ -201,40 +214,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_read_as_written() {
+    fn injections_parse() {
         fn check(text: &str, fault: Fault, count: Option<u32>, probability: f64) {
-            assert_eq!(text.parse(), Ok(FaultOrder { fault, count, probability }), "{text}");
+            assert_eq!(text.parse(), Ok(FaultInjection { fault, count, probability }), "{text}");
         }
         check("hang", Fault::Hang, None, 1.0);
         check("reset, after-tokens=5, count=2", Fault::Reset { after_tokens: 5 }, Some(2), 1.0);
         check("status,code=502,probability=0.5", Fault::Status { code: 502 }, None, 0.5);
         check("slow,factor=1.6", Fault::Slow { factor: 1.6 }, None, 1.0);
-        check("refuse,milliseconds=20", Fault::Refuse { span: Duration::from_millis(20) }, None, 1.0);
+        check("refuse,milliseconds=20", Fault::Refuse { duration: Duration::from_millis(20) }, None, 1.0);
     }
 
     #[test]
-    fn what_an_order_cannot_mean_is_refused() {
+    fn unknown_kinds_and_settings_are_refused() {
         for text in ["", "explode", "hang,after-tokens=1", "slow,factor=0", "slow,count=1", "status,code=200"]
         {
-            assert!(text.parse::<FaultOrder>().is_err(), "{text}");
+            assert!(text.parse::<FaultInjection>().is_err(), "{text}");
         }
         for text in ["hang,count", "hang,count=x", "hang,probability=2", "reset,after-tokens=-1"] {
-            assert!(matches!(text.parse::<FaultOrder>(), Err(FaultError::Setting(_))), "{text}");
+            assert!(matches!(text.parse::<FaultInjection>(), Err(FaultError::Setting(_))), "{text}");
         }
     }
 
     #[test]
-    fn a_counted_order_strikes_so_often_and_a_likely_one_about_so_often() {
-        let mut plan = FaultPlan::new(1);
-        plan.add("hang,count=2".parse().unwrap()).unwrap();
+    fn count_and_probability_bound_the_struck_requests() {
+        let mut injector = FaultInjector::new(1);
+        injector.add("hang,count=2".parse().unwrap()).unwrap();
         assert_eq!(
-            [plan.strike(), plan.strike(), plan.strike()],
+            [injector.next_fault(), injector.next_fault(), injector.next_fault()],
             [Some(Fault::Hang), Some(Fault::Hang), None]
         );
-        plan.add("hang,probability=0.25".parse().unwrap()).unwrap();
-        let struck = (0..4_000).filter(|_| plan.strike().is_some()).count();
+        injector.add("hang,probability=0.25".parse().unwrap()).unwrap();
+        let struck = (0..4_000).filter(|_| injector.next_fault().is_some()).count();
         assert!((900..1_100).contains(&struck), "{struck}");
-        plan.clear();
-        assert_eq!(plan.strike(), None);
+        injector.clear();
+        assert_eq!(injector.next_fault(), None);
     }
 }

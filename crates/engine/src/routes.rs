@@ -1,21 +1,24 @@
-//! Which request is whose.
+//! Routing of HTTP requests to their handlers, and the faults that strike before a handler runs.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde::Serialize;
 
 use crate::api::{
-    VLLM_VERSION, adapters, chat, completions, messages, models, pooling, responses, tokenizer,
+    ApiRequest, adapters, chat, completions, messages, models, pooling, responses, tokenizer,
 };
-use crate::app::{App, Call, Failure};
-use crate::fault::{Fault, FaultOrder};
-use crate::reply::{self, ApiError, Broken, ErrorType, Reply};
+use crate::app::App;
+use crate::config::VLLM_VERSION;
+use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
+use crate::fault::{Fault, FaultInjection};
+use crate::metrics;
+use crate::response::{self, ResponseBody};
 use crate::socket::ResetSwitch;
-use crate::{metrics, stream};
 
-/// Everything that has a path.
+/// The paths of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route<'a> {
     Chat,
@@ -42,7 +45,7 @@ enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    fn of(path: &'a str) -> Option<Self> {
+    fn from_path(path: &'a str) -> Option<Self> {
         Some(match path {
             "/v1/chat/completions" => Self::Chat,
             "/v1/completions" => Self::Completions,
@@ -70,35 +73,9 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Methods it takes, as the `allow` header lists them.
-    fn methods(self) -> &'static str {
-        match self {
-            Self::Chat
-            | Self::Completions
-            | Self::Responses
-            | Self::Messages
-            | Self::CountTokens
-            | Self::Embeddings
-            | Self::Score
-            | Self::Rerank
-            | Self::Tokenize
-            | Self::Detokenize
-            | Self::LoadAdapter
-            | Self::UnloadAdapter
-            | Self::ResetPrefixCache => "POST",
-            Self::StoredResponse(_)
-            | Self::Models
-            | Self::Health
-            | Self::Version
-            | Self::Load
-            | Self::Metrics => "GET",
-            Self::Ping => "GET, POST",
-            Self::Fault => "DELETE, POST",
-        }
-    }
-
-    /// Whether faults strike here: on what runs in the engine.
-    fn runs(self) -> bool {
+    /// The methods of the path, as the `allow` header lists them, and whether its requests run in the engine: only
+    /// those are struck by injected faults.
+    fn methods_and_inference(self) -> (&'static str, bool) {
         match self {
             Self::Chat
             | Self::Completions
@@ -106,68 +83,74 @@ impl<'a> Route<'a> {
             | Self::Messages
             | Self::Embeddings
             | Self::Score
-            | Self::Rerank => true,
-            Self::StoredResponse(_)
-            | Self::CountTokens
+            | Self::Rerank => ("POST", true),
+            Self::CountTokens
             | Self::Tokenize
             | Self::Detokenize
-            | Self::Models
-            | Self::Health
-            | Self::Ping
-            | Self::Version
-            | Self::Load
-            | Self::Metrics
             | Self::LoadAdapter
             | Self::UnloadAdapter
-            | Self::ResetPrefixCache
-            | Self::Fault => false,
+            | Self::ResetPrefixCache => ("POST", false),
+            Self::StoredResponse(_)
+            | Self::Models
+            | Self::Health
+            | Self::Version
+            | Self::Load
+            | Self::Metrics => ("GET", false),
+            Self::Ping => ("GET, POST", false),
+            Self::Fault => ("DELETE, POST", false),
         }
     }
 }
 
-/// Answers one request, or ends its connection.
-pub(crate) async fn answer(
+/// Handles one request. An error ends the connection without a response.
+pub(crate) async fn handle(
     app: Arc<App>,
     reset: ResetSwitch,
     request: Request<Incoming>,
-) -> Result<Response<Reply>, Broken> {
+) -> Result<Response<ResponseBody>, ConnectionAborted> {
     if app.refusal().borrow().is_some() {
         reset.set();
-        return Err(Broken);
+        return Err(ConnectionAborted);
     }
     let (head, body) = request.into_parts();
-    let route = Route::of(head.uri.path()).filter(|route| app.config.faults || *route != Route::Fault);
-    let Some(route) = route else { return Ok(reply::detail(StatusCode::NOT_FOUND, None)) };
-    if !route.methods().split(", ").any(|method| method == head.method.as_str()) {
-        return Ok(reply::detail(StatusCode::METHOD_NOT_ALLOWED, Some(route.methods())));
+    let route =
+        Route::from_path(head.uri.path()).filter(|route| app.config.faults || *route != Route::Fault);
+    let Some(route) = route else { return Ok(response::framework_error(StatusCode::NOT_FOUND, None)) };
+    let (methods, is_inference) = route.methods_and_inference();
+    if !methods.split(", ").any(|method| method == head.method.as_str()) {
+        return Ok(response::framework_error(StatusCode::METHOD_NOT_ALLOWED, Some(methods)));
     }
-    let fault = match fault_for(&app, route, &head.headers) {
-        Ok(fault) => fault,
-        Err(error) => return Ok(error.into_response()),
+    let fault = match is_inference.then(|| fault_of(&app, &head.headers)).transpose() {
+        Ok(fault) => fault.flatten(),
+        Err(error) => return Ok(response::error(&error)),
     };
     let body = match Limited::new(body, app.config.max_body_bytes).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Ok(ApiError::new(ErrorType::TooLarge, "The request body is too large.").into_response());
+            let error = ApiError::new(ErrorType::TooLarge, "The request body is too large.");
+            return Ok(response::error(&error));
         }
-        Err(_) => return Err(Broken),
+        Err(_) => return Err(ConnectionAborted),
     };
     match fault {
         Some(Fault::Hang) => return std::future::pending().await,
-        Some(Fault::Status { code }) => return Ok(failed(code)),
+        Some(Fault::Status { code }) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return Ok(response::error(&ApiError::engine_dead(status)));
+        }
         Some(_) | None => {}
     }
-    let call = Call {
+    let request = ApiRequest {
         body,
         is_json: is_json(&head.headers),
-        request_id: text_of(&head.headers, "x-request-id"),
+        request_id: header_text(&head.headers, "x-request-id"),
         fault,
         reset,
     };
-    match dispatch(&app, route, &head.method, call).await {
+    match dispatch(&app, route, &head.method, request).await {
         Ok(response) => Ok(response),
-        Err(Failure::Api(error)) => Ok(error.into_response()),
-        Err(Failure::Broken(broken)) => Err(broken),
+        Err(Failure::Api(error)) => Ok(response::error(&error)),
+        Err(Failure::Aborted(aborted)) => Err(aborted),
     }
 }
 
@@ -175,73 +158,80 @@ async fn dispatch(
     app: &App,
     route: Route<'_>,
     method: &Method,
-    call: Call,
-) -> Result<Response<Reply>, Failure> {
+    request: ApiRequest,
+) -> Result<Response<ResponseBody>, Failure> {
     match route {
-        Route::Chat => chat::chat(app, call).await,
-        Route::Completions => completions::complete(app, call).await,
-        Route::Responses => responses::create(app, call).await,
+        Route::Chat => chat::chat(app, request).await,
+        Route::Completions => completions::complete(app, request).await,
+        Route::Responses => responses::create(app, request).await,
         Route::StoredResponse(id) => responses::get(app, id),
-        Route::Messages => messages::message(app, call).await,
-        Route::CountTokens => messages::count(app, &call),
-        Route::Embeddings => pooling::embed(app, call).await,
-        Route::Score => pooling::score(app, call).await,
-        Route::Rerank => pooling::rerank(app, call).await,
-        Route::Tokenize => tokenizer::tokenize(app, &call),
-        Route::Detokenize => tokenizer::detokenize_ids(app, &call),
+        Route::Messages => messages::create(app, request).await,
+        Route::CountTokens => messages::count_tokens(app, &request),
+        Route::Embeddings => pooling::embed(app, request).await,
+        Route::Score => pooling::score(app, request).await,
+        Route::Rerank => pooling::rerank(app, request).await,
+        Route::Tokenize => tokenizer::tokenize(app, &request),
+        Route::Detokenize => tokenizer::detokenize(app, &request),
         Route::Models => Ok(models::list(app)),
-        Route::Health | Route::Ping => Ok(reply::plain(String::new())),
-        Route::Version => Ok(reply::json(format!(r#"{{"version":"{VLLM_VERSION}"}}"#))),
+        Route::Health | Route::Ping => Ok(response::untyped("")),
+        Route::Version => Ok(response::json(&Version { version: VLLM_VERSION })),
         Route::Load => {
-            let gauges = app.live.gauges();
-            Ok(reply::json(format!(r#"{{"server_load":{}}}"#, gauges.running + gauges.waiting)))
+            let gauges = app.engine.gauges();
+            Ok(response::json(&Load { server_load: gauges.running + gauges.waiting }))
         }
-        Route::Metrics => Ok(reply::metrics(metrics::page(app))),
-        Route::LoadAdapter => adapters::load(app, &call),
-        Route::UnloadAdapter => adapters::unload(app, &call),
+        Route::Metrics => Ok(response::metrics(metrics::page(app))),
+        Route::LoadAdapter => adapters::load(app, &request),
+        Route::UnloadAdapter => adapters::unload(app, &request),
         Route::ResetPrefixCache => {
-            Ok(reply::json(format!(r#"{{"success":{}}}"#, app.live.reset_prefix_cache())))
+            Ok(response::json(&Outcome { success: app.engine.reset_prefix_cache() }))
         }
-        Route::Fault => order_fault(app, method, &call),
+        Route::Fault => fault(app, method, &request),
     }
 }
 
-/// Orders a fault (`POST`, the order as the body) or ends them all (`DELETE`).
-fn order_fault(app: &App, method: &Method, call: &Call) -> Result<Response<Reply>, Failure> {
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Load {
+    server_load: u32,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    success: bool,
+}
+
+/// `POST /fault` activates the injection in the body; `DELETE /fault` ends all of them.
+fn fault(app: &App, method: &Method, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
     if method == Method::DELETE {
-        app.heal();
-        return Ok(reply::json(r#"{"success":true}"#.to_owned()));
+        app.clear_faults();
+    } else {
+        let injection = std::str::from_utf8(&request.body).unwrap_or_default().parse::<FaultInjection>();
+        let injected = injection.and_then(|injection| app.inject(injection));
+        injected.map_err(|error| ApiError::new(ErrorType::BadRequest, error.to_string()))?;
     }
-    let order = std::str::from_utf8(&call.body).unwrap_or_default().parse::<FaultOrder>();
-    let ordered = order.and_then(|order| app.order(order));
-    ordered.map_err(|error| ApiError::new(ErrorType::BadRequest, error.to_string()))?;
-    Ok(reply::json(r#"{"success":true}"#.to_owned()))
+    Ok(response::json(&Outcome { success: true }))
 }
 
-/// The fault that this request asks for itself, or that the orders in force have for it.
-fn fault_for(app: &App, route: Route<'_>, headers: &HeaderMap) -> Result<Option<Fault>, ApiError> {
-    if !route.runs() {
-        return Ok(None);
-    }
-    match text_of(headers, "x-pointsman-fault").filter(|_| app.config.faults) {
-        Some(order) => match order.parse::<FaultOrder>() {
-            Ok(FaultOrder { fault: Fault::Refuse { .. } | Fault::Slow { .. }, .. }) => {
-                let message = "refuse and slow strike the server: order them with POST /fault";
-                Err(ApiError::new(ErrorType::BadRequest, message))
-            }
-            Ok(order) => Ok(Some(order.fault)),
-            Err(error) => Err(ApiError::new(ErrorType::BadRequest, error.to_string())),
-        },
-        None => Ok(app.strike()),
+/// The fault of a request: that of its own header, else that of an active injection.
+fn fault_of(app: &App, headers: &HeaderMap) -> Result<Option<Fault>, ApiError> {
+    let Some(text) = header_text(headers, "x-pointsman-fault").filter(|_| app.config.faults) else {
+        return Ok(app.next_fault());
+    };
+    match text.parse::<FaultInjection>() {
+        Ok(FaultInjection { fault: Fault::Refuse { .. } | Fault::Slow { .. }, .. }) => {
+            let message = "refuse and slow affect the whole server: inject them with POST /fault";
+            Err(ApiError::new(ErrorType::BadRequest, message))
+        }
+        Ok(injection) => Ok(Some(injection.fault)),
+        Err(error) => Err(ApiError::new(ErrorType::BadRequest, error.to_string())),
     }
 }
 
-fn failed(code: u16) -> Response<Reply> {
-    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    ApiError { kind: ErrorType::Internal(status), ..stream::engine_dead() }.into_response()
-}
-
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 

@@ -1,4 +1,4 @@
-//! Sockets: bind, accept, serve, drain.
+//! The server's sockets: bind, accept, serve, drain.
 
 use std::fmt;
 use std::future::Future;
@@ -22,7 +22,7 @@ use crate::config::{EngineConfig, EngineError};
 use crate::routes;
 use crate::socket::{ResetSwitch, Socket};
 
-/// A simulated model server that listens but does not serve yet.
+/// A simulated model server whose port is bound and that does not accept connections yet.
 pub struct EngineServer {
     listener: TcpListener,
     address: SocketAddr,
@@ -30,42 +30,42 @@ pub struct EngineServer {
 }
 
 impl fmt::Debug for EngineServer {
-    /// Only the address: what is served may carry prompts.
+    /// The address alone: requests carry prompts.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("EngineServer").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
 impl EngineServer {
-    /// Takes the port. Connections are accepted from [`EngineServer::serve`] on.
+    /// Binds the port. [`EngineServer::serve`] accepts connections.
     ///
     /// # Errors
-    /// The port is taken, or the settings make no server.
+    /// The address cannot be bound, or a setting is out of range.
     pub async fn bind(config: EngineConfig) -> Result<Self, EngineError> {
         config.check()?;
         let address = config.listen;
         let failed = |source| EngineError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let orders = config.fault_orders.clone();
+        let faults = config.injected_faults.clone();
         let app = Arc::new(App::new(config, address.port()));
-        for order in orders {
-            app.order(order).map_err(|source| EngineError::Faults { source })?;
+        for fault in faults {
+            app.inject(fault).map_err(|source| EngineError::Faults { source })?;
         }
         Ok(Self { listener, address, app })
     }
 
-    /// Where it listens.
+    /// The listening address, with the port that was taken.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` is ready, then finishes the requests it has, at most as long as the configured drain.
+    /// Serves until `shutdown` is ready, then finishes running requests for at most the configured drain time.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, address, app } = self;
-        let live = Arc::clone(&app.live);
-        let driver = AbortOnDropHandle::new(tokio::spawn(async move { live.drive().await }));
+        let engine = Arc::clone(&app.engine);
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move { engine.drive().await }));
         let connections = Connections::new(Arc::clone(&app));
         let mut shutdown = pin!(shutdown);
         let mut listener = Some(listener);
@@ -75,10 +75,10 @@ impl EngineServer {
             tokio::select! {
                 () = &mut shutdown => break,
                 stream = accept(listener.as_ref()) => connections.serve(stream),
-                ordered = refusal.changed() => {
-                    if let (Ok(()), Some(span)) = (ordered, *refusal.borrow_and_update()) {
+                changed = refusal.changed() => {
+                    if let (Ok(()), Some(duration)) = (changed, *refusal.borrow_and_update()) {
                         drop(listener.take());
-                        reopens = Instant::now() + span;
+                        reopens = Instant::now() + duration;
                     }
                 }
                 () = tokio::time::sleep_until(reopens), if listener.is_none() => {
@@ -96,7 +96,7 @@ impl EngineServer {
     }
 }
 
-/// The next connection. Errors of single connections and of a process out of descriptors pass by themselves.
+/// The next connection. Errors are retried: those of one connection and the lack of file descriptors are temporary.
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     let Some(listener) = listener else { return std::future::pending().await };
     loop {
@@ -110,13 +110,13 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-/// Takes the port again after a refusal; nothing while another process has it.
+/// Binds the port again after a refusal; `None` while another process has it.
 async fn rebind(address: SocketAddr) -> Option<TcpListener> {
     let bound = TcpListener::bind(address).await;
-    bound.inspect_err(|error| tracing::warn!(%address, %error, "the port is taken after a refusal")).ok()
+    bound.inspect_err(|error| tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal")).ok()
 }
 
-/// Connections that may be open together; more are closed at once.
+/// Upper bound of open connections; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 8192;
 
 /// The open connections.
@@ -124,30 +124,30 @@ struct Connections {
     app: Arc<App>,
     http: auto::Builder<TokioExecutor>,
     graceful: GracefulShutdown,
-    places: Arc<Semaphore>,
-    /// Ends all connections when the server ends, drained or not.
+    permits: Arc<Semaphore>,
+    /// Ends all connections when the server ends, whether they are drained or not.
     ended: DropGuard,
 }
 
 impl Connections {
     fn new(app: Arc<App>) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        // An idle connection waits for a request head: its time limit is the keep-alive.
+        // An idle connection waits for the next request's headers, so this timeout is the keep-alive.
         http.http1().timer(TokioTimer::new()).header_read_timeout(app.config.keep_alive);
         http.http2().timer(TokioTimer::new());
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let ended = CancellationToken::new().drop_guard();
-        Self { app, http, graceful: GracefulShutdown::new(), places, ended }
+        Self { app, http, graceful: GracefulShutdown::new(), permits, ended }
     }
 
     fn serve(&self, stream: TcpStream) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        // Tokens are small: they must not wait for each other.
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+        // Events are small: Nagle's algorithm would delay them.
         let _ = stream.set_nodelay(true);
         let reset = ResetSwitch::default();
         let socket = TokioIo::new(Socket::new(stream, reset.clone()));
         let app = Arc::clone(&self.app);
-        let service = service_fn(move |request| routes::answer(Arc::clone(&app), reset.clone(), request));
+        let service = service_fn(move |request| routes::handle(Arc::clone(&app), reset.clone(), request));
         let connection = self.http.serve_connection(socket, service).into_owned();
         let connection = self.graceful.watch(connection);
         let ended = self.ended.token().clone();
@@ -160,15 +160,15 @@ impl Connections {
                 }
                 () = ended.cancelled() => {}
             }
-            drop(place);
+            drop(permit);
         });
     }
 
-    /// Lets the connections finish their requests, and ends those that do not.
+    /// Waits for the running requests, and ends those that exceed the limit.
     async fn drain(self, limit: Duration) {
         let Self { graceful, ended, .. } = self;
         if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
-            tracing::warn!(?limit, "requests were still running at the end of the drain");
+            tracing::warn!(?limit, "requests were still running at the end of the drain time");
         }
         drop(ended);
     }

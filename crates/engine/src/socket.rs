@@ -1,4 +1,4 @@
-//! An accepted connection that can be told to end with a reset instead of a normal close.
+//! Accepted connections that can end with a TCP reset instead of a normal close.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Makes the connection it belongs to end with a reset.
+/// Makes a connection end with a TCP reset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ResetSwitch(Arc<AtomicBool>);
 
@@ -19,7 +19,7 @@ impl ResetSwitch {
     }
 }
 
-/// A TCP connection with such a switch.
+/// A TCP connection with its reset switch.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
@@ -35,7 +35,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.reset.0.load(Ordering::Relaxed) {
-            // Where the option cannot be set the connection still ends, only politely.
+            // An error leaves a normal close, which ends the connection as well.
             let _ = self.stream.set_zero_linger();
         }
     }

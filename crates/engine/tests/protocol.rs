@@ -1,4 +1,4 @@
-//! What clients may rely on beside the form of answers: counts, caching, endings, hang-ups, shutdown.
+//! Behaviour that clients rely on besides the form of responses: counts, caching, finish reasons, disconnects, shutdown.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
 
 #[tokio::test]
-async fn a_stream_carries_the_words_of_the_whole_answer() {
+async fn a_stream_has_the_text_of_the_non_streaming_response() {
     let server = start(config()).await;
     let request = |stream: bool| {
         json!({"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20,
@@ -34,7 +34,7 @@ async fn a_stream_carries_the_words_of_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn a_repeated_prompt_is_found_in_whole_blocks_and_adapters_and_salts_keep_theirs_apart() {
+async fn full_blocks_of_a_repeated_prompt_are_cached_per_adapter_and_salt() {
     let server = start(config()).await;
     let prompt = "x".repeat(4 * 76);
     let cached = |model: &str, salt: &str| {
@@ -56,7 +56,7 @@ async fn a_repeated_prompt_is_found_in_whole_blocks_and_adapters_and_salts_keep_
 }
 
 #[tokio::test]
-async fn the_next_turn_finds_the_answer_of_the_one_before() {
+async fn the_next_turn_finds_prompt_and_output_of_the_previous_one_cached() {
     let server = start(config()).await;
     let mut messages = vec![json!({"role": "user", "content": "Tell me a story, a long one."})];
     let ask = |messages: &[Value]| {
@@ -74,7 +74,7 @@ async fn the_next_turn_finds_the_answer_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn answers_end_as_asked() {
+async fn outputs_end_as_the_sampling_parameters_say() {
     async fn check(server: &support::Server, more: Value, tokens: Option<u64>, reason: &str, stop: Value) {
         let mut request = json!({"prompt": "Once upon a time", "seed": 3});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -99,7 +99,7 @@ async fn answers_end_as_asked() {
 }
 
 #[tokio::test]
-async fn choices_and_prompts_make_their_own_answers() {
+async fn each_choice_of_each_prompt_has_its_own_output() {
     let server = start(config()).await;
     let request = json!({"prompt": ["one", "two"], "n": 3, "max_tokens": 8, "ignore_eos": true});
     let answer = body(&server.post(COMPLETIONS, &request.to_string()).await);
@@ -114,7 +114,7 @@ async fn choices_and_prompts_make_their_own_answers() {
 }
 
 #[tokio::test]
-async fn equal_seeds_give_equal_servers() {
+async fn equal_seeds_give_equal_outputs() {
     let text = |seed: u64| async move {
         let server = start(pointsman_engine::EngineConfig { seed, ..config() }).await;
         let answer = body(&server.post(COMPLETIONS, r#"{"prompt": "Hi", "max_tokens": 20}"#).await);
@@ -126,9 +126,9 @@ async fn equal_seeds_give_equal_servers() {
     assert_ne!(one.1, again.1, "ids differ even so");
 }
 
-/// A stream that began and whose client then goes away, or a whole answer nobody waits for.
+/// Once for a stream that has begun, once for a non-streaming response.
 #[tokio::test]
-async fn a_hang_up_frees_the_engine() {
+async fn a_disconnect_frees_the_engine() {
     let mut slow = config();
     slow.speed = 0.05;
     for stream in [true, false] {
@@ -146,12 +146,12 @@ async fn a_hang_up_frees_the_engine() {
         server.until("vllm:num_requests_running", |running| running == 0.0).await;
         assert_eq!(server.metric("vllm:kv_cache_usage_perc").await, 0.0);
         let aborted = "vllm:request_success_total{engine=\"0\",finished_reason=\"abort\"";
-        assert_eq!(server.metric(aborted).await, 0.0, "counted nowhere, as vLLM does");
+        assert_eq!(server.metric(aborted).await, 0.0, "not counted, as in vLLM");
     }
 }
 
 #[tokio::test]
-async fn shutdown_finishes_the_streams_it_has_and_takes_no_more() {
+async fn shutdown_finishes_running_streams_and_closes_the_port() {
     let mut settings = config();
     settings.speed = 0.5;
     let mut server = start(settings).await;
@@ -169,7 +169,7 @@ async fn shutdown_finishes_the_streams_it_has_and_takes_no_more() {
 }
 
 #[tokio::test]
-async fn streams_that_outlast_the_drain_are_cut_off() {
+async fn streams_that_exceed_the_drain_time_are_cut_off() {
     let mut settings = config();
     settings.speed = 0.001;
     settings.drain = std::time::Duration::from_millis(1);
@@ -186,7 +186,7 @@ async fn streams_that_outlast_the_drain_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_connection_serves_one_request_after_the_other() {
+async fn a_connection_serves_several_requests() {
     let server = start(config()).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();
     for _ in 0..3 {
@@ -210,7 +210,7 @@ async fn a_body_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn responses_are_stored_found_again_and_continued() {
+async fn stored_responses_can_be_read_and_continued() {
     let server = start(config()).await;
     for stream in [false, true] {
         let request = json!({"input": "Hello", "max_output_tokens": 40, "stream": stream}).to_string();
@@ -245,7 +245,7 @@ async fn responses_are_stored_found_again_and_continued() {
 }
 
 #[tokio::test]
-async fn prompts_without_answers_are_pooled() {
+async fn pooling_requests_generate_no_tokens() {
     let server = start(config()).await;
     let request = r#"{"model": "tiny", "input": ["one", "two", "one"]}"#;
     let embedded = body(&server.post("/v1/embeddings", request).await);
@@ -267,7 +267,7 @@ async fn prompts_without_answers_are_pooled() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_for_an_adapter_slot_are_told_from_those_that_wait_for_room() {
+async fn waiting_requests_are_counted_by_reason() {
     let mut settings = config();
     settings.speed = 0.02;
     settings.adapters.push("tiny-lora-b".to_owned());
@@ -299,7 +299,7 @@ async fn requests_that_wait_for_an_adapter_slot_are_told_from_those_that_wait_fo
 }
 
 #[tokio::test]
-async fn messages_name_their_stops_and_have_one_answer() {
+async fn messages_have_one_choice_and_name_their_stop_sequence() {
     let server = start(config()).await;
     let ask = |more: Value| {
         let mut request = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 30, "n": 3,
@@ -319,7 +319,7 @@ async fn messages_name_their_stops_and_have_one_answer() {
 }
 
 #[tokio::test]
-async fn a_message_is_counted_as_it_is_read() {
+async fn count_tokens_agrees_with_the_usage_of_the_message() {
     let server = start(config()).await;
     let request =
         json!({"system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3});
@@ -329,7 +329,7 @@ async fn a_message_is_counted_as_it_is_read() {
 }
 
 #[tokio::test]
-async fn http2_without_tls_is_spoken_as_well() {
+async fn http2_without_tls_is_supported() {
     use http_body_util::BodyExt;
     let server = start(config()).await;
     let stream = TcpStream::connect(server.address).await.unwrap();

@@ -21,7 +21,7 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         seed: args.seed,
         adapters: args.adapter,
         faults: args.allow_faults,
-        fault_orders: args.fault,
+        injected_faults: args.fault,
         ..EngineConfig::new(args.listen, args.model.clone(), profile)
     };
     let stop = shutdown::on_signal()?;

@@ -1,164 +1,194 @@
 //! `/v1/chat/completions`.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use http::Response;
-use serde_json::Value;
+use serde::Serialize;
 
-use super::FINGERPRINT;
-use super::completions::{StreamOptions, finish_fields, whole_usage};
-use super::fields::invalid;
-use super::generation::{Dialect, Generation, Header, Prompt, Usage, header};
-use crate::app::{App, Call, Failure};
-use crate::reply::{ApiError, Reply, json, quoted};
-use crate::stream::{DONE, Delta, Finish, Grammar};
-use crate::text::{Role, flatten_messages};
+use super::fields::Fields;
+use super::generation::{Generation, ResponseHeader, requested_model};
+use super::openai::{ChunkFormat, FINGERPRINT, OpenAiUsage, StreamOptions, error_events};
+use super::prompt::chat_prompt;
+use super::request::ApiRequest;
+use super::sampling::SamplingFields;
+use super::stream::{self, Delta, EventFormat, Events, event};
+use super::Null;
+use crate::app::App;
+use crate::error::{ApiError, Failure};
+use crate::response::{ResponseBody, json};
+use crate::text::{Finish, FinishReason, Output};
 
-const DIALECT: Dialect = Dialect {
+const SAMPLING: SamplingFields = SamplingFields {
     max_tokens: &["max_completion_tokens", "max_tokens"],
     default_max_tokens: None,
     stop: "stop",
-    choices: true,
+    n: true,
 };
 
-pub(crate) async fn chat(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
-    let prompt = conversation(fields.list("messages")?)?;
-    let model = app.model(&fields)?;
-    let header = header(app, &fields, "chatcmpl-", call.request_id())?;
-    let generation = Generation::start(app, &fields, &model, &[prompt], &DIALECT)?;
+pub(crate) async fn chat(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    let fields = request.fields()?;
+    let prompt = chat_prompt(fields.list("messages")?)?;
+    let model = requested_model(app, &fields)?;
+    let header = ResponseHeader::new(app, &fields, "chatcmpl-", &request)?;
+    let generation = Generation::start(app, &fields, &SAMPLING, &model, &[prompt])?;
     if fields.flag("stream")? {
-        let events = ChatEvents::new(&header, StreamOptions::of(&fields)?);
-        return Ok(call.stream(generation, Grammar::Chat(events)));
+        return Ok(stream::respond(request, generation, ChatEvents::new(header, &fields)?));
     }
-    generation.ticket().finished().await;
-    call.whole(|finish| json(completion(&header, &generation, finish))).await
+    generation.handle().finished().await;
+    let aborted = request.apply_fault().await?;
+    Ok(json(&ChatCompletion::new(&header, &generation, aborted)))
 }
 
-/// The prompt of a conversation: its messages in order. Of a message's parts the texts count; other parts stand for
-/// themselves as JSON, so that equal images make equal prompts.
-pub(crate) fn conversation(messages: &[Value]) -> Result<Prompt, ApiError> {
-    let mut others = Vec::new();
-    for message in messages {
-        for part in message.get("content").and_then(Value::as_array).into_iter().flatten() {
-            others.push(if part_text(part).is_some() { String::new() } else { part.to_string() });
+#[derive(Serialize)]
+struct ChatCompletion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<ChatChoice<'a>>,
+    service_tier: Null,
+    system_fingerprint: &'static str,
+    usage: OpenAiUsage,
+    prompt_logprobs: Null,
+    prompt_token_ids: Null,
+    prompt_text: Null,
+    kv_transfer_params: Null,
+    ec_transfer_params: Null,
+    metrics: Null,
+}
+
+#[derive(Serialize)]
+struct ChatChoice<'a> {
+    index: usize,
+    message: ChatMessage,
+    logprobs: Null,
+    finish_reason: FinishReason,
+    stop_reason: Option<&'a str>,
+    token_ids: Null,
+    routed_experts: Null,
+}
+
+#[derive(Serialize)]
+struct ChatMessage {
+    role: &'static str,
+    content: String,
+    refusal: Null,
+    annotations: Null,
+    audio: Null,
+    function_call: Null,
+    reasoning: Null,
+}
+
+impl ChatMessage {
+    fn assistant(content: String) -> Self {
+        Self {
+            role: "assistant",
+            content,
+            refusal: (),
+            annotations: (),
+            audio: (),
+            function_call: (),
+            reasoning: (),
         }
     }
-    let mut next_other = others.iter().map(String::as_str);
-    let mut flat = Vec::with_capacity(messages.len());
-    for (index, message) in messages.iter().enumerate() {
-        let Some(role) = message.get("role").and_then(Value::as_str) else {
-            return Err(invalid(
-                "missing",
-                &format!("body.messages.{index}.role"),
-                "Field required",
-                "<dict>",
-            ));
+}
+
+impl<'a> ChatCompletion<'a> {
+    fn new(header: &'a ResponseHeader, generation: &'a Generation, aborted: Option<Finish<'a>>) -> Self {
+        let choice = |(index, output): (usize, &'a Output)| {
+            let finish = aborted.unwrap_or(output.finish());
+            ChatChoice {
+                index,
+                message: ChatMessage::assistant(output.text()),
+                logprobs: (),
+                finish_reason: finish.reason,
+                stop_reason: finish.stop_reason,
+                token_ids: (),
+                routed_experts: (),
+            }
         };
-        let parts = match message.get("content") {
-            Some(Value::String(text)) => vec![text.as_str()],
-            Some(Value::Array(parts)) => parts
-                .iter()
-                .zip(next_other.by_ref())
-                .map(|(part, other)| part_text(part).unwrap_or(other))
-                .collect(),
-            None | Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Vec::new(),
-        };
-        flat.push((Role::named(role), parts));
+        Self {
+            id: &header.id,
+            object: "chat.completion",
+            created: header.created,
+            model: &header.model,
+            choices: generation.outputs().iter().enumerate().map(choice).collect(),
+            service_tier: (),
+            system_fingerprint: FINGERPRINT,
+            usage: OpenAiUsage::complete(&generation.final_counts(), true),
+            prompt_logprobs: (),
+            prompt_token_ids: (),
+            prompt_text: (),
+            kv_transfer_params: (),
+            ec_transfer_params: (),
+            metrics: (),
+        }
     }
-    let mut prompt = Prompt::default();
-    flatten_messages(flat, &mut prompt.0);
-    Ok(prompt)
-}
-
-/// The text of a part of a message: bare, or in an object of any of the APIs.
-fn part_text(part: &Value) -> Option<&str> {
-    part.as_str().or_else(|| part.get("text").and_then(Value::as_str))
-}
-
-fn completion(header: &Header, generation: &Generation, aborted: Option<Finish<'_>>) -> String {
-    let Header { id, created, model } = header;
-    let choices: Vec<_> = generation
-        .answers()
-        .iter()
-        .enumerate()
-        .map(|(index, answer)| {
-            let (reason, stop_reason) = finish_fields(aborted.unwrap_or(Finish::of(&answer.ending)));
-            let text = quoted(&answer.text());
-            format!(
-                r#"{{"index":{index},"message":{{"role":"assistant","content":{text},"refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":null}},"logprobs":null,"finish_reason":"{reason}","stop_reason":{stop_reason},"token_ids":null,"routed_experts":null}}"#
-            )
-        })
-        .collect();
-    let (choices, usage) = (choices.join(","), whole_usage(&generation.final_usage(), true));
-    format!(
-        r#"{{"id":{id},"object":"chat.completion","created":{created},"model":{model},"choices":[{choices}],"service_tier":null,"system_fingerprint":"{FINGERPRINT}","usage":{usage},"prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null,"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}}"#
-    )
 }
 
 /// The events of a streamed chat completion.
-#[derive(Debug)]
-pub(crate) struct ChatEvents {
-    /// Every chunk up to its choices.
-    opening: String,
-    options: StreamOptions,
+struct ChatEvents(ChunkFormat);
+
+/// A choice of a chunk. `None` leaves a field out; `stop_reason` is there with `finish_reason`.
+#[derive(Serialize)]
+struct ChatChunkChoice<'a> {
+    index: usize,
+    delta: ChatDelta<'a>,
+    logprobs: Null,
+    finish_reason: Option<FinishReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<Null>,
+}
+
+#[derive(Serialize)]
+struct ChatDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    content: &'a str,
 }
 
 impl ChatEvents {
-    fn new(header: &Header, options: StreamOptions) -> Self {
-        let Header { id, created, model } = header;
-        let opening = format!(
-            r#"data: {{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":["#
-        );
-        Self { opening, options }
+    fn new(header: ResponseHeader, fields: &Fields) -> Result<Self, ApiError> {
+        Ok(Self(ChunkFormat::new(header, true, StreamOptions::parse(fields)?)))
     }
+}
 
-    /// Each choice opens with its role and no text.
-    pub(crate) fn head(&self, generation: &Generation, to: &mut VecDeque<Bytes>) {
-        for index in 0..generation.answers().len() {
-            let mut event = self.opening.clone().into_bytes();
-            event.extend_from_slice(
-                format!(
-                    r#"{{"index":{index},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}],"prompt_token_ids":null,"prompt_text":null"#
-                )
-                .as_bytes(),
-            );
-            self.options.close_chunk(generation, &[], false, &mut event);
-            to.push_back(event.into());
+impl EventFormat for ChatEvents {
+    /// Each choice starts with its role and no text.
+    fn start(&mut self, generation: &Generation, events: &mut Events) {
+        for index in 0..generation.outputs().len() {
+            let choice = ChatChunkChoice {
+                index,
+                delta: ChatDelta { role: Some("assistant"), content: "" },
+                logprobs: (),
+                finish_reason: None,
+                stop_reason: None,
+                token_ids: None,
+            };
+            let mut chunk = self.0.chunk(generation, choice, &[], false);
+            (chunk.prompt_token_ids, chunk.prompt_text) = (Some(()), Some(()));
+            events.push_back(event(None, &chunk));
         }
     }
 
-    pub(crate) fn delta(&self, generation: &Generation, delta: Delta<'_>) -> Bytes {
-        let mut event = Vec::with_capacity(self.opening.len() + 192);
-        event.extend_from_slice(self.opening.as_bytes());
-        event.extend_from_slice(br#"{"index":"#);
-        event.extend_from_slice(delta.choice.to_string().as_bytes());
-        event.extend_from_slice(br#","delta":{"content":""#);
-        event.extend_from_slice(delta.text);
-        event.extend_from_slice(br#""},"logprobs":null,"finish_reason":"#);
-        match delta.finish {
-            None => event.extend_from_slice(b"null"),
-            Some(finish) => {
-                let (reason, stop_reason) = finish_fields(finish);
-                event.extend_from_slice(format!(r#""{reason}","stop_reason":{stop_reason}"#).as_bytes());
-            }
-        }
-        event.extend_from_slice(br#","token_ids":null}]"#);
-        self.options.close_chunk(generation, delta.sent, delta.finish.is_some(), &mut event);
-        event.into()
+    fn delta(&mut self, generation: &Generation, delta: Delta<'_>, events: &mut Events) {
+        let choice = ChatChunkChoice {
+            index: delta.choice,
+            delta: ChatDelta { role: None, content: delta.text },
+            logprobs: (),
+            finish_reason: delta.finish.map(|finish| finish.reason),
+            stop_reason: delta.finish.map(|finish| finish.stop_reason),
+            token_ids: Some(()),
+        };
+        let chunk = self.0.chunk(generation, choice, delta.sent, delta.finish.is_some());
+        events.push_back(event(None, &chunk));
     }
 
-    pub(crate) fn tail(&self, generation: &Generation, sent: &[u32], to: &mut VecDeque<Bytes>) {
-        if self.options.include_usage {
-            let usage = generation.usage(sent.iter().copied());
-            let Usage { prompt_tokens, completion_tokens, cached_tokens, created_cache_tokens } = usage;
-            let (opening, total) = (&self.opening, usage.total_tokens());
-            let event = format!(
-                r#"{opening}],"usage":{{"prompt_tokens":{prompt_tokens},"total_tokens":{total},"completion_tokens":{completion_tokens},"prompt_tokens_details":{{"cached_tokens":{cached_tokens},"created_cache_tokens":{created_cache_tokens}}}}},"system_fingerprint":"{FINGERPRINT}"}}"#
-            );
-            to.push_back(format!("{event}\n\n").into());
-        }
-        to.push_back(DONE);
+    fn end(&mut self, generation: &Generation, sent: &[u32], _: Finish<'_>, events: &mut Events) {
+        self.0.end(generation, sent, events);
+    }
+
+    fn error(&mut self, error: &ApiError, events: &mut Events) {
+        error_events(error, events);
     }
 }

@@ -1,14 +1,14 @@
-//! Reading request bodies, with vLLM's complaints.
+//! Request bodies as JSON objects, with vLLM's validation errors.
 
 use serde_json::{Map, Value};
 
-use crate::reply::{ApiError, ErrorType};
+use crate::error::{ApiError, ErrorType};
 
 /// The fields of a JSON object.
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads a body.
+    /// Parses a body.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         if body.is_empty() {
             return Err(invalid("missing", "body", "Field required", "None"));
@@ -30,7 +30,7 @@ impl Fields {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// The field, which must be there.
+    /// A required field.
     pub(crate) fn require(&self, name: &str) -> Result<&Value, ApiError> {
         self.get(name).ok_or_else(|| {
             let input = format!("<dict of {} items>", self.0.len());
@@ -38,7 +38,7 @@ impl Fields {
         })
     }
 
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+    pub(crate) fn string(&self, name: &str) -> Result<Option<&str>, ApiError> {
         self.typed(name, "string_type", "Input should be a valid string", Value::as_str)
     }
 
@@ -59,7 +59,7 @@ impl Fields {
         self.typed(name, "dict_type", "Input should be a valid dictionary", Value::as_object)
     }
 
-    /// A list, which must be there.
+    /// A required list.
     pub(crate) fn list(&self, name: &str) -> Result<&[Value], ApiError> {
         let value = self.require(name)?;
         let list = value.as_array().map(Vec::as_slice);
@@ -68,8 +68,8 @@ impl Fields {
         })
     }
 
-    /// One string or a list of them.
-    pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, ApiError> {
+    /// A string or a list of strings; empty where the field is absent.
+    pub(crate) fn strings(&self, name: &str) -> Result<Vec<String>, ApiError> {
         let wrong =
             || invalid("string_type", &format!("body.{name}"), "Input should be a valid string", "<other>");
         match self.get(name) {
@@ -94,28 +94,29 @@ impl Fields {
     }
 }
 
-/// A complaint about the form of the body. The input is named by its kind: prompts are not repeated.
-pub(crate) fn invalid(kind: &str, place: &str, message: &str, input: &str) -> ApiError {
+/// The error of a body that does not have the API's form. `input` is the kind of the value, never the value itself: it
+/// may be a prompt.
+pub(crate) fn invalid(kind: &str, location: &str, message: &str, input: &str) -> ApiError {
     let text = format!(
-        "1 validation error:\n  {{'type': '{kind}', 'loc': '{place}', 'msg': '{message}', 'input': '{input}'}}"
+        "1 validation error:\n  {{'type': '{kind}', 'loc': '{location}', 'msg': '{message}', 'input': '{input}'}}"
     );
-    ApiError::about(ErrorType::BadRequest, place, text)
+    ApiError::with_param(ErrorType::BadRequest, location, text)
 }
 
 fn not_json(body: &[u8], error: &serde_json::Error) -> ApiError {
-    // vLLM gives the character at which Python's decoder gave up.
-    let before = body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
-    let at = before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
-    let place = format!("body.{at}");
+    // vLLM reports the offset at which Python's decoder failed.
+    let lines_before = body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    let offset = lines_before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+    let location = format!("body.{offset}");
     let text = format!(
-        "1 validation error:\n  {{'type': 'json_invalid', 'loc': '{place}', 'msg': 'JSON decode error', \
+        "1 validation error:\n  {{'type': 'json_invalid', 'loc': '{location}', 'msg': 'JSON decode error', \
          'input': '<dict of 0 items>', 'ctx': {{'error': '{}'}}}}",
-        reason_of(error)
+        python_reason(error)
     );
-    ApiError::about(ErrorType::BadRequest, place, text)
+    ApiError::with_param(ErrorType::BadRequest, location, text)
 }
 
-fn reason_of(error: &serde_json::Error) -> &'static str {
+fn python_reason(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "Expecting value",
         serde_json::error::Category::Syntax

@@ -1,133 +1,207 @@
-//! Anthropic's `/v1/messages`.
+//! Anthropic's `/v1/messages` and `/v1/messages/count_tokens`.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use http::Response;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::Fields;
-use super::chat::conversation;
-use super::generation::{Dialect, Generation, Header, Prompt, header};
-use crate::app::{App, Call, Failure};
-use crate::reply::{ApiError, Reply, json, quoted};
-use crate::stream::{Delta, Finish, Grammar};
+use super::fields::Fields;
+use super::generation::{Generation, ResponseHeader, TokenCounts, requested_model};
+use super::prompt::chat_prompt;
+use super::request::ApiRequest;
+use super::sampling::SamplingFields;
+use super::stream::{self, Delta, EventFormat, Events, event};
+use crate::app::App;
+use crate::error::{ApiError, Failure};
+use crate::response::{ResponseBody, json};
+use crate::text::{Finish, FinishReason, Token};
 
-const DIALECT: Dialect =
-    Dialect { max_tokens: &["max_tokens"], default_max_tokens: None, stop: "stop_sequences", choices: false };
+const SAMPLING: SamplingFields =
+    SamplingFields { max_tokens: &["max_tokens"], default_max_tokens: None, stop: "stop_sequences", n: false };
 
-pub(crate) async fn message(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
+pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    let fields = request.fields()?;
     fields.require("max_tokens")?;
-    let prompt = prompt_of(&fields)?;
-    let model = app.model(&fields)?;
-    let header = header(app, &fields, "chatcmpl-", call.request_id())?;
-    let generation = Generation::start(app, &fields, &model, &[prompt], &DIALECT)?;
+    let prompt = message_prompt(&fields)?;
+    let model = requested_model(app, &fields)?;
+    let header = ResponseHeader::new(app, &fields, "chatcmpl-", &request)?;
+    let generation = Generation::start(app, &fields, &SAMPLING, &model, &[prompt])?;
     if fields.flag("stream")? {
-        return Ok(call.stream(generation, Grammar::Message(MessageEvents { header })));
+        return Ok(stream::respond(request, generation, MessageEvents(header)));
     }
-    generation.ticket().finished().await;
-    call.whole(|aborted| json(whole(&header, &generation, aborted))).await
+    generation.handle().finished().await;
+    let finish = request.apply_fault().await?.unwrap_or(generation.finish());
+    let text = generation.text();
+    Ok(json(&Message {
+        content: &[ContentBlock { r#type: "text", text: &text }],
+        stop_reason: Some(stop_reason(finish)),
+        stop_sequence: finish.stop_reason.map(Some),
+        usage: MessageUsage::of(&generation.final_counts()),
+        ..Message::empty(&header)
+    }))
 }
 
-/// `/v1/messages/count_tokens`.
-pub(crate) fn count(app: &App, call: &Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
-    let prompt = prompt_of(&fields)?;
-    app.model(&fields)?;
-    Ok(json(format!(r#"{{"input_tokens":{}}}"#, prompt.0.len())))
+pub(crate) fn count_tokens(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    #[derive(Serialize)]
+    struct Count {
+        input_tokens: usize,
+    }
+    let fields = request.fields()?;
+    let prompt = message_prompt(&fields)?;
+    requested_model(app, &fields)?;
+    Ok(json(&Count { input_tokens: prompt.len() }))
 }
 
-fn prompt_of(fields: &Fields) -> Result<Prompt, ApiError> {
+/// The prompt of the messages, with `system` as the first of them.
+fn message_prompt(fields: &Fields) -> Result<Vec<Token>, ApiError> {
     let messages = fields.list("messages")?;
-    let Some(system) = fields.get("system") else { return conversation(messages) };
+    let Some(system) = fields.get("system") else { return chat_prompt(messages) };
     let system = serde_json::json!({"role": "system", "content": system});
     let all: Vec<Value> = std::iter::once(system).chain(messages.iter().cloned()).collect();
-    conversation(&all)
+    chat_prompt(&all)
 }
 
-fn whole(header: &Header, generation: &Generation, aborted: Option<Finish<'_>>) -> String {
-    let Header { id, model, .. } = header;
-    let answer = generation.answers().first();
-    let text = quoted(&answer.map(crate::text::Answer::text).unwrap_or_default());
-    let finish = answer.map_or(Finish::Stop, |answer| Finish::of(&answer.ending));
-    let (stop_reason, stop_sequence) = stop_fields(aborted.unwrap_or(finish));
-    // Whole messages leave the field out where there is none.
-    let stop_sequence =
-        if stop_sequence == "null" { String::new() } else { format!(r#""stop_sequence":{stop_sequence},"#) };
-    let usage = generation.final_usage();
-    // `input_tokens` leaves out what was cached or is now.
-    let (created, cached) = (usage.created_cache_tokens, usage.cached_tokens);
-    let (input, output) = (usage.prompt_tokens - created - cached, usage.completion_tokens);
-    format!(
-        r#"{{"id":{id},"type":"message","role":"assistant","content":[{{"type":"text","text":{text}}}],"model":{model},"stop_reason":"{stop_reason}",{stop_sequence}"usage":{{"input_tokens":{input},"output_tokens":{output},"cache_creation_input_tokens":{created},"cache_read_input_tokens":{cached}}}}}"#
-    )
+/// Anthropic's `stop_reason`.
+fn stop_reason(finish: Finish<'_>) -> &'static str {
+    match finish.reason {
+        FinishReason::Stop if finish.stop_reason.is_some() => "stop_sequence",
+        FinishReason::Stop | FinishReason::Abort => "end_turn",
+        FinishReason::Length => "max_tokens",
+    }
 }
 
-/// `stop_reason` and `stop_sequence`, the second as JSON.
-fn stop_fields(finish: Finish<'_>) -> (&'static str, String) {
-    match finish {
-        Finish::Stop | Finish::Abort => ("end_turn", "null".to_owned()),
-        Finish::StopString(text) => ("stop_sequence", quoted(text)),
-        Finish::Length => ("max_tokens", "null".to_owned()),
+/// A message: complete, or the empty one with which a stream starts.
+#[derive(Serialize)]
+struct Message<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    role: &'static str,
+    content: &'a [ContentBlock<'a>],
+    model: &'a str,
+    stop_reason: Option<&'static str>,
+    /// A complete message leaves it out where no stop sequence was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_sequence: Option<Option<&'a str>>,
+    usage: MessageUsage,
+}
+
+impl<'a> Message<'a> {
+    fn empty(header: &'a ResponseHeader) -> Self {
+        let usage = MessageUsage { input_tokens: 0, output_tokens: 0, cache: None };
+        Self {
+            id: &header.id,
+            r#type: "message",
+            role: "assistant",
+            content: &[],
+            model: &header.model,
+            stop_reason: None,
+            stop_sequence: Some(None),
+            usage,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ContentBlock<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct MessageUsage {
+    /// Prompt tokens, less those that `cache` counts.
+    input_tokens: u32,
+    output_tokens: u32,
+    #[serde(flatten)]
+    cache: Option<CacheUsage>,
+}
+
+#[derive(Serialize)]
+struct CacheUsage {
+    cache_creation_input_tokens: u32,
+    cache_read_input_tokens: u32,
+}
+
+impl MessageUsage {
+    fn of(counts: &TokenCounts) -> Self {
+        let cache = CacheUsage {
+            cache_creation_input_tokens: counts.newly_cached,
+            cache_read_input_tokens: counts.cached,
+        };
+        Self {
+            input_tokens: counts.prompt - counts.newly_cached - counts.cached,
+            output_tokens: counts.completion,
+            cache: Some(cache),
+        }
     }
 }
 
 /// The events of a streamed message.
-#[derive(Debug)]
-pub(crate) struct MessageEvents {
-    header: Header,
+struct MessageEvents(ResponseHeader);
+
+/// The data of an event; its `type` is also the event's name.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum MessageEvent<'a> {
+    MessageStart { message: Message<'a> },
+    ContentBlockStart { content_block: ContentBlock<'a>, index: u32 },
+    ContentBlockDelta { delta: ContentBlock<'a>, index: u32 },
+    ContentBlockStop { index: u32 },
+    MessageDelta { delta: StopDelta<'a>, usage: MessageUsage },
+    MessageStop {},
+    Error { error: MessageError<'a> },
 }
 
-fn event(name: &str, data: &str) -> Bytes {
-    format!("event: {name}\ndata: {data}\n\n").into()
+#[derive(Serialize)]
+struct StopDelta<'a> {
+    stop_reason: &'static str,
+    stop_sequence: Option<&'a str>,
 }
 
-impl MessageEvents {
-    pub(crate) fn head(&self, generation: &Generation, to: &mut VecDeque<Bytes>) {
-        let Header { id, model, .. } = &self.header;
-        let input = generation.usage([]).prompt_tokens;
-        to.push_back(event(
-            "message_start",
-            &format!(
-                r#"{{"type":"message_start","message":{{"id":{id},"type":"message","role":"assistant","content":[],"model":{model},"stop_reason":null,"stop_sequence":null,"usage":{{"input_tokens":{input},"output_tokens":0}}}}}}"#
-            ),
-        ));
-        to.push_back(event(
-            "content_block_start",
-            r#"{"type":"content_block_start","content_block":{"type":"text","text":""},"index":0}"#,
-        ));
+#[derive(Serialize)]
+struct MessageError<'a> {
+    r#type: &'static str,
+    message: &'a str,
+}
+
+impl MessageEvent<'_> {
+    fn push_to(&self, events: &mut Events) {
+        let name = match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop {} => "message_stop",
+            Self::Error { .. } => "error",
+        };
+        events.push_back(event(Some(name), self));
+    }
+}
+
+impl EventFormat for MessageEvents {
+    fn start(&mut self, generation: &Generation, events: &mut Events) {
+        let mut message = Message::empty(&self.0);
+        message.usage.input_tokens = generation.counts([]).prompt;
+        MessageEvent::MessageStart { message }.push_to(events);
+        let content_block = ContentBlock { r#type: "text", text: "" };
+        MessageEvent::ContentBlockStart { content_block, index: 0 }.push_to(events);
     }
 
-    pub(crate) fn delta(&self, delta: Delta<'_>) -> Bytes {
-        let mut text = Vec::with_capacity(160);
-        text.extend_from_slice(
-            br#"event: content_block_delta
-data: {"type":"content_block_delta","delta":{"type":"text_delta","text":""#,
-        );
-        text.extend_from_slice(delta.text);
-        text.extend_from_slice(b"\"},\"index\":0}\n\n");
-        text.into()
+    fn delta(&mut self, _: &Generation, delta: Delta<'_>, events: &mut Events) {
+        let delta = ContentBlock { r#type: "text_delta", text: delta.text };
+        MessageEvent::ContentBlockDelta { delta, index: 0 }.push_to(events);
     }
 
-    pub(crate) fn tail(
-        &self,
-        generation: &Generation,
-        sent: &[u32],
-        finish: Finish<'_>,
-        to: &mut VecDeque<Bytes>,
-    ) {
-        to.push_back(event("content_block_stop", r#"{"type":"content_block_stop","index":0}"#));
-        let usage = generation.usage(sent.iter().copied());
-        let (stop_reason, stop_sequence) = stop_fields(finish);
-        let (created, cached) = (usage.created_cache_tokens, usage.cached_tokens);
-        let (input, output) = (usage.prompt_tokens - created - cached, usage.completion_tokens);
-        to.push_back(event(
-            "message_delta",
-            &format!(
-                r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop_reason}","stop_sequence":{stop_sequence}}},"usage":{{"input_tokens":{input},"output_tokens":{output},"cache_creation_input_tokens":{created},"cache_read_input_tokens":{cached}}}}}"#
-            ),
-        ));
-        to.push_back(event("message_stop", r#"{"type":"message_stop"}"#));
+    fn end(&mut self, generation: &Generation, sent: &[u32], finish: Finish<'_>, events: &mut Events) {
+        MessageEvent::ContentBlockStop { index: 0 }.push_to(events);
+        let usage = MessageUsage::of(&generation.counts(sent.iter().copied()));
+        let delta = StopDelta { stop_reason: stop_reason(finish), stop_sequence: finish.stop_reason };
+        MessageEvent::MessageDelta { delta, usage }.push_to(events);
+        MessageEvent::MessageStop {}.push_to(events);
+    }
+
+    fn error(&mut self, error: &ApiError, events: &mut Events) {
+        let error = MessageError { r#type: "api_error", message: &error.message };
+        MessageEvent::Error { error }.push_to(events);
     }
 }

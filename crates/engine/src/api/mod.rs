@@ -1,4 +1,4 @@
-//! The HTTP APIs, one file each: what a body means, and what an answer looks like.
+//! The HTTP APIs, one file each: request fields and response bodies.
 
 pub(crate) mod adapters;
 pub(crate) mod chat;
@@ -7,15 +7,16 @@ mod fields;
 mod generation;
 pub(crate) mod messages;
 pub(crate) mod models;
+mod openai;
 pub(crate) mod pooling;
+mod prompt;
+mod request;
 pub(crate) mod responses;
+mod sampling;
+mod stream;
 pub(crate) mod tokenizer;
 
-pub(crate) use fields::Fields;
-pub(crate) use generation::{Generation, Prompt};
+pub(crate) use request::ApiRequest;
 
-/// The release whose answers are imitated.
-pub(crate) const VLLM_VERSION: &str = "0.32.0";
-
-/// What vLLM puts into `system_fingerprint`: its version and a digest of its settings.
-pub(crate) const FINGERPRINT: &str = "vllm-0.32.0-00000000";
+/// A field that vLLM writes and that has no value here: `null`.
+type Null = ();

@@ -1,24 +1,85 @@
 //! `/v1/models`: the base model and its adapters.
 
 use http::Response;
+use serde::Serialize;
 
-use crate::app::App;
-use crate::reply::{Reply, json, quoted};
+use super::Null;
+use crate::app::{App, unix_seconds};
+use crate::response::{ResponseBody, json};
 
-pub(crate) fn list(app: &App) -> Response<Reply> {
-    let base = &app.config.model;
-    let limit = app.config.profile.max_model_len.to_string();
-    let mut cards = vec![card(app, base, base, "null", &limit)];
-    let parent = quoted(base);
-    for (name, adapter) in app.adapters() {
-        cards.push(card(app, &name, &adapter.path, &parent, "null"));
-    }
-    json(format!(r#"{{"object":"list","data":[{}]}}"#, cards.join(",")))
+#[derive(Serialize)]
+struct ModelList<'a> {
+    object: &'static str,
+    data: Vec<ModelCard<'a>>,
 }
 
-fn card(app: &App, name: &str, root: &str, parent: &str, limit: &str) -> String {
-    let (id, root, created, permission) = (quoted(name), quoted(root), app.unix_seconds(), app.draw_id());
-    format!(
-        r#"{{"id":{id},"object":"model","created":{created},"owned_by":"vllm","root":{root},"parent":{parent},"max_model_len":{limit},"permission":[{{"id":"modelperm-{permission}","object":"model_permission","created":{created},"allow_create_engine":false,"allow_sampling":true,"allow_logprobs":true,"allow_search_indices":false,"allow_view":true,"allow_fine_tuning":false,"organization":"*","group":null,"is_blocking":false}}]}}"#
-    )
+#[derive(Serialize)]
+struct ModelCard<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+    root: &'a str,
+    /// The base model of an adapter.
+    parent: Option<&'a str>,
+    /// Context length in tokens; vLLM gives it for the base model alone.
+    max_model_len: Option<u32>,
+    permission: [ModelPermission; 1],
+}
+
+#[derive(Serialize)]
+struct ModelPermission {
+    id: String,
+    object: &'static str,
+    created: u64,
+    allow_create_engine: bool,
+    allow_sampling: bool,
+    allow_logprobs: bool,
+    allow_search_indices: bool,
+    allow_view: bool,
+    allow_fine_tuning: bool,
+    organization: &'static str,
+    group: Null,
+    is_blocking: bool,
+}
+
+pub(crate) fn list(app: &App) -> Response<ResponseBody> {
+    let base = &app.config.model;
+    let adapters = app.adapters();
+    let mut data = vec![card(app, base, base)];
+    data[0].max_model_len = Some(app.config.profile.max_model_len);
+    data.extend(
+        adapters
+            .iter()
+            .map(|(name, adapter)| ModelCard { parent: Some(base), ..card(app, name, &adapter.path) }),
+    );
+    json(&ModelList { object: "list", data })
+}
+
+fn card<'a>(app: &App, id: &'a str, root: &'a str) -> ModelCard<'a> {
+    let created = unix_seconds();
+    let permission = ModelPermission {
+        id: format!("modelperm-{}", app.new_id()),
+        object: "model_permission",
+        created,
+        allow_create_engine: false,
+        allow_sampling: true,
+        allow_logprobs: true,
+        allow_search_indices: false,
+        allow_view: true,
+        allow_fine_tuning: false,
+        organization: "*",
+        group: (),
+        is_blocking: false,
+    };
+    ModelCard {
+        id,
+        object: "model",
+        created,
+        owned_by: "vllm",
+        root,
+        parent: None,
+        max_model_len: None,
+        permission: [permission],
+    }
 }

@@ -1,161 +1,225 @@
-//! Requests that end with their prompt: embeddings, scores, rankings.
+//! Pooling requests, which end with their prompt: `/v1/embeddings`, `/score` and `/rerank`.
 
 use http::Response;
 use pointsman_core::Rng;
-use serde_json::Value;
+use pointsman_sim::engine::Request;
+use serde::Serialize;
 
-use super::completions::{text_prompt, token_prompt};
-use super::fields::invalid;
-use super::generation::{Prompt, header, pool};
-use crate::app::{App, Call, Failure};
-use crate::reply::{ApiError, Reply, json, quoted};
+use super::Null;
+use super::fields::{Fields, invalid};
+use super::generation::{ResponseHeader, hash_prompt, requested_model, submit_error};
+use super::prompt::{prompts, text_prompt};
+use super::request::ApiRequest;
+use crate::app::App;
+use crate::error::{ApiError, ErrorType, Failure};
+use crate::live::{RequestHandle, SequenceRequest};
+use crate::response::{ResponseBody, json};
+use crate::text::{BlockHasher, FinishReason, Token};
 
-/// Length of an embedding.
+/// Upper bound of a request's inputs.
+const MAX_INPUTS: usize = 2048;
+
+/// Dimensions of an embedding.
 const DIMENSIONS: usize = 16;
 
+/// A list with one element per input: embeddings or scores.
+#[derive(Serialize)]
+struct PoolingList<'a, T> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    data: Vec<T>,
+    usage: PoolingUsage,
+}
+
+#[derive(Serialize)]
+struct PoolingUsage {
+    prompt_tokens: u32,
+    total_tokens: u32,
+    completion_tokens: u32,
+    prompt_tokens_details: Null,
+}
+
+impl<'a, T> PoolingList<'a, T> {
+    fn new(header: &'a ResponseHeader, data: Vec<T>, prompt_tokens: u32) -> Self {
+        let ResponseHeader { id, created, model } = header;
+        let usage = PoolingUsage {
+            prompt_tokens,
+            total_tokens: prompt_tokens,
+            completion_tokens: 0,
+            prompt_tokens_details: (),
+        };
+        Self { id, object: "list", created: *created, model, data, usage }
+    }
+}
+
 /// `/v1/embeddings`.
-pub(crate) async fn embed(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
-    let prompts = inputs(fields.require("input")?, "body.input")?;
-    let encoding = fields.text("encoding_format")?.unwrap_or("float");
+pub(crate) async fn embed(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    #[derive(Serialize)]
+    struct Embedding {
+        index: usize,
+        object: &'static str,
+        embedding: Vector,
+    }
+    let fields = request.fields()?;
+    let prompts = prompts(fields.require("input")?, "body.input")?;
+    let encoding = fields.string("encoding_format")?.unwrap_or("float");
     if !matches!(encoding, "float" | "base64") {
-        return Err(invalid(
-            "literal_error",
-            "body.encoding_format",
-            "Input should be 'float' or 'base64'",
-            "<other>",
-        )
-        .into());
+        let message = "Input should be 'float' or 'base64'";
+        return Err(invalid("literal_error", "body.encoding_format", message, "<other>").into());
     }
-    let model = app.model(&fields)?;
-    let header = header(app, &fields, "embd-", call.request_id())?;
-    let pooled = pool(app, &fields, &model, &prompts)?;
-    pooled.ticket.finished().await;
-    let data: Vec<_> = pooled
-        .fingerprints
-        .iter()
-        .enumerate()
-        .map(|(index, fingerprint)| {
-            let mut rng = Rng::seeded(*fingerprint);
-            let values: Vec<_> = (0..DIMENSIONS).map(|_| signed_unit(&mut rng)).collect();
-            let vector = if encoding == "base64" { base64_of(&values) } else { list_of(&values) };
-            format!(r#"{{"index":{index},"object":"embedding","embedding":{vector}}}"#)
-        })
-        .collect();
-    let (id, created, model, data) = (header.id, header.created, header.model, data.join(","));
-    let usage = prompt_usage(pooled.prompt_tokens);
-    let body = format!(
-        r#"{{"id":{id},"object":"list","created":{created},"model":{model},"data":[{data}],"usage":{usage}}}"#
-    );
-    call.whole(|_| json(body)).await
+    let pooling = Pooling::start(app, &request, &fields, "embd-", &prompts)?;
+    pooling.handle.finished().await;
+    let embedding = |(index, fingerprint): (usize, &u64)| {
+        let mut rng = Rng::seeded(*fingerprint);
+        let values: Vec<_> = (0..DIMENSIONS).map(|_| signed_unit(&mut rng)).collect();
+        let embedding =
+            if encoding == "base64" { Vector::Base64(base64(&values)) } else { Vector::Floats(values) };
+        Embedding { index, object: "embedding", embedding }
+    };
+    let data = pooling.fingerprints.iter().enumerate().map(embedding).collect();
+    request.apply_fault().await?;
+    Ok(json(&PoolingList::new(&pooling.header, data, pooling.prompt_tokens)))
 }
 
-/// `/score`: how well each of the second texts fits the first.
-pub(crate) async fn score(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
+/// `/score`: the relevance of each of the second texts to the first.
+pub(crate) async fn score(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    #[derive(Serialize)]
+    struct Score {
+        index: usize,
+        object: &'static str,
+        score: f32,
+    }
+    let fields = request.fields()?;
     fields.require("text_1")?;
-    let (first, second) = (fields.texts("text_1")?, inputs(fields.require("text_2")?, "body.text_2")?);
-    let prompts = pairs(&first.join("\n"), second);
-    let model = app.model(&fields)?;
-    let header = header(app, &fields, "score-", call.request_id())?;
-    let pooled = pool(app, &fields, &model, &prompts)?;
-    pooled.ticket.finished().await;
-    let scores = pooled.fingerprints.iter().enumerate().map(|(index, fingerprint)| {
-        let score = signed_unit(&mut Rng::seeded(*fingerprint)).abs();
-        format!(r#"{{"index":{index},"object":"score","score":{score}}}"#)
-    });
-    let data = scores.collect::<Vec<_>>().join(",");
-    let (id, created, model) = (header.id, header.created, header.model);
-    let usage = prompt_usage(pooled.prompt_tokens);
-    let body = format!(
-        r#"{{"id":{id},"object":"list","created":{created},"model":{model},"data":[{data}],"usage":{usage}}}"#
-    );
-    call.whole(|_| json(body)).await
+    let first = fields.strings("text_1")?.join("\n");
+    let prompts = pairs(&first, prompts(fields.require("text_2")?, "body.text_2")?);
+    let pooling = Pooling::start(app, &request, &fields, "score-", &prompts)?;
+    pooling.handle.finished().await;
+    let data =
+        pooling.scores().enumerate().map(|(index, score)| Score { index, object: "score", score }).collect();
+    request.apply_fault().await?;
+    Ok(json(&PoolingList::new(&pooling.header, data, pooling.prompt_tokens)))
 }
 
-/// `/rerank`: documents by how well they fit the query, best first.
-pub(crate) async fn rerank(app: &App, call: Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
+/// `/rerank`: documents by relevance to the query, the most relevant first.
+pub(crate) async fn rerank(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    #[derive(Serialize)]
+    struct Ranking<'a> {
+        id: &'a str,
+        model: &'a str,
+        usage: RankingUsage,
+        results: Vec<Ranked<'a>>,
+    }
+    #[derive(Serialize)]
+    struct RankingUsage {
+        prompt_tokens: u32,
+        total_tokens: u32,
+    }
+    #[derive(Serialize)]
+    struct Ranked<'a> {
+        index: usize,
+        document: Document<'a>,
+        relevance_score: f32,
+    }
+    #[derive(Serialize)]
+    struct Document<'a> {
+        text: &'a str,
+    }
+    let fields = request.fields()?;
     fields.require("query")?;
-    let query = fields.text("query")?.unwrap_or_default();
-    let documents = fields.texts("documents")?;
+    let query = fields.string("query")?.unwrap_or_default();
+    let documents = fields.strings("documents")?;
     let prompts = pairs(query, documents.iter().map(|text| text_prompt(text)).collect());
-    let model = app.model(&fields)?;
-    let header = header(app, &fields, "rerank-", call.request_id())?;
-    let pooled = pool(app, &fields, &model, &prompts)?;
-    pooled.ticket.finished().await;
-    let mut ranked: Vec<_> = pooled
-        .fingerprints
-        .iter()
-        .map(|fingerprint| signed_unit(&mut Rng::seeded(*fingerprint)).abs())
-        .enumerate()
-        .collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let best = fields.integer("top_n")?.and_then(|best| usize::try_from(best).ok()).filter(|best| *best > 0);
-    ranked.truncate(best.unwrap_or(usize::MAX));
-    let results = ranked.into_iter().map(|(index, score)| {
-        let text = documents.get(index).map(|text| quoted(text)).unwrap_or_default();
-        format!(r#"{{"index":{index},"document":{{"text":{text}}},"relevance_score":{score}}}"#)
-    });
-    let results = results.collect::<Vec<_>>().join(",");
-    let (id, model, tokens) = (header.id, header.model, pooled.prompt_tokens);
-    let body = format!(
-        r#"{{"id":{id},"model":{model},"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}},"results":[{results}]}}"#
-    );
-    call.whole(|_| json(body)).await
+    let pooling = Pooling::start(app, &request, &fields, "rerank-", &prompts)?;
+    pooling.handle.finished().await;
+    let ranked = |(index, (text, relevance_score))| Ranked { index, document: Document { text }, relevance_score };
+    let mut results: Vec<_> =
+        documents.iter().map(String::as_str).zip(pooling.scores()).enumerate().map(ranked).collect();
+    results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
+    let top = fields.integer("top_n")?.and_then(|top| usize::try_from(top).ok()).filter(|top| *top > 0);
+    results.truncate(top.unwrap_or(usize::MAX));
+    request.apply_fault().await?;
+    let ResponseHeader { id, model, .. } = &pooling.header;
+    let (prompt_tokens, total_tokens) = (pooling.prompt_tokens, pooling.prompt_tokens);
+    Ok(json(&Ranking { id, model, usage: RankingUsage { prompt_tokens, total_tokens }, results }))
 }
 
-/// One text or several, or token ids in either form.
-fn inputs(value: &Value, place: &str) -> Result<Vec<Prompt>, ApiError> {
-    let wrong = || invalid("string_type", place, "Input should be a valid string or list", "<other>");
-    let one = |item: &Value| match item {
-        Value::String(text) => Ok(text_prompt(text)),
-        Value::Array(ids) => token_prompt(ids).ok_or_else(wrong),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(wrong()),
-    };
-    match value {
-        Value::Array(items) if !items.iter().all(Value::is_u64) => items.iter().map(one).collect(),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Array(_)
-        | Value::Object(_) => Ok(vec![one(value)?]),
+/// A pooling request in the engine. Dropping it aborts the request.
+struct Pooling {
+    header: ResponseHeader,
+    handle: RequestHandle,
+    /// A hash of each prompt, from which its result is drawn.
+    fingerprints: Vec<u64>,
+    prompt_tokens: u32,
+}
+
+impl Pooling {
+    fn start(
+        app: &App,
+        request: &ApiRequest,
+        fields: &Fields,
+        id_prefix: &str,
+        prompts: &[Vec<Token>],
+    ) -> Result<Self, ApiError> {
+        let model = requested_model(app, fields)?;
+        let header = ResponseHeader::new(app, fields, id_prefix, request)?;
+        if prompts.is_empty() || prompts.len() > MAX_INPUTS {
+            let message = format!("a request may have 1 to {MAX_INPUTS} inputs");
+            return Err(ApiError::new(ErrorType::BadRequestError, message));
+        }
+        let hashers = prompts
+            .iter()
+            .map(|prompt| hash_prompt(app, fields, &model, prompt))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fingerprints = hashers.iter().map(BlockHasher::fingerprint).collect();
+        let prompt_tokens = hashers.iter().map(BlockHasher::tokens).sum();
+        let sequences = hashers.into_iter().map(|hasher| SequenceRequest {
+            request: Request {
+                prompt_tokens: hasher.tokens(),
+                output_tokens: 0,
+                hashes: hasher.into_hashes().into(),
+                adapter: model.adapter,
+            },
+            max_tokens: 0,
+            finish_reason: FinishReason::Stop,
+        });
+        let handle = app.engine.submit(sequences.collect()).map_err(submit_error)?;
+        Ok(Self { header, handle, fingerprints, prompt_tokens })
+    }
+
+    /// A number from 0 to 1 for each prompt.
+    fn scores(&self) -> impl Iterator<Item = f32> {
+        self.fingerprints.iter().map(|fingerprint| signed_unit(&mut Rng::seeded(*fingerprint)).abs())
     }
 }
 
-fn pairs(first: &str, second: Vec<Prompt>) -> Vec<Prompt> {
-    let pair = |second: Prompt| {
-        let mut prompt = text_prompt(first);
-        prompt.0.extend(second.0);
-        prompt
-    };
-    second.into_iter().map(pair).collect()
+/// Each prompt of `second` appended to the text `first`.
+fn pairs(first: &str, second: Vec<Vec<Token>>) -> Vec<Vec<Token>> {
+    second.into_iter().map(|second| [text_prompt(first), second].concat()).collect()
 }
 
-fn prompt_usage(tokens: u32) -> String {
-    format!(
-        r#"{{"prompt_tokens":{tokens},"total_tokens":{tokens},"completion_tokens":0,"prompt_tokens_details":null}}"#
-    )
-}
-
-/// A number from -1 to 1.
-#[expect(clippy::cast_precision_loss, reason = "the upper 24 bits of a draw are exact in a float")]
+/// A uniform number in `[-1, 1)`.
+#[expect(clippy::cast_precision_loss, reason = "24 bits fit a float exactly")]
 fn signed_unit(rng: &mut Rng) -> f32 {
     (rng.next_u64() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
 }
 
-/// A vector as a JSON list.
-fn list_of(values: &[f32]) -> String {
-    let values: Vec<_> = values.iter().map(f32::to_string).collect();
-    format!("[{}]", values.join(","))
+/// An embedding in the requested `encoding_format`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Vector {
+    Floats(Vec<f32>),
+    /// The little-endian bytes in base64.
+    Base64(String),
 }
 
-/// A vector as a JSON string: its little-endian bytes in base64 (RFC 4648 §4), as OpenAI's client asks for it.
-fn base64_of(values: &[f32]) -> String {
+/// Encodes a vector as OpenAI's client requests it: little-endian bytes in base64 (RFC 4648 §4).
+fn base64(values: &[f32]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let mut text = String::from("\"");
+    let mut text = String::new();
     for group in bytes.chunks(3) {
         let byte = |position: usize| u32::from(group.get(position).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
@@ -164,7 +228,6 @@ fn base64_of(values: &[f32]) -> String {
             text.push(if digit <= group.len() { char::from(DIGITS[index]) } else { '=' });
         }
     }
-    text.push('"');
     text
 }
 
@@ -173,14 +236,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_are_written_in_base64() {
+    fn vectors_are_encoded_in_base64() {
         for (values, text) in [
-            (&[][..], "\"\""),
-            (&[1.0][..], "\"AACAPw==\""),
-            (&[1.0, -0.5][..], "\"AACAPwAAAL8=\""),
-            (&[0.0, 0.0, 2.0][..], "\"AAAAAAAAAAAAAABA\""),
+            (&[][..], ""),
+            (&[1.0][..], "AACAPw=="),
+            (&[1.0, -0.5][..], "AACAPwAAAL8="),
+            (&[0.0, 0.0, 2.0][..], "AAAAAAAAAAAAAABA"),
         ] {
-            assert_eq!(base64_of(values), text);
+            assert_eq!(base64(values), text);
         }
     }
 }

@@ -1,32 +1,48 @@
 //! `/tokenize` and `/detokenize`.
 
 use http::Response;
+use serde::Serialize;
 
-use super::chat::conversation;
-use super::completions::{text_prompt, token_prompt};
+use super::Null;
 use super::fields::invalid;
-use crate::app::{App, Call, Failure};
-use crate::reply::{Reply, json, quoted};
-use crate::text::detokenize;
+use super::generation::requested_model;
+use super::prompt::{chat_prompt, text_prompt, token_prompt};
+use super::request::ApiRequest;
+use crate::app::App;
+use crate::error::Failure;
+use crate::response::{ResponseBody, json};
 
-pub(crate) fn tokenize(app: &App, call: &Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
-    let prompt = if fields.get("messages").is_some() {
-        conversation(fields.list("messages")?)?
-    } else {
-        fields.require("prompt")?;
-        text_prompt(fields.text("prompt")?.unwrap_or_default())
-    };
-    app.model(&fields)?;
-    let ids: Vec<_> = prompt.0.iter().map(|token| token.0.to_string()).collect();
-    let (count, limit, ids) = (prompt.0.len(), app.config.profile.max_model_len, ids.join(","));
-    Ok(json(format!(r#"{{"count":{count},"max_model_len":{limit},"tokens":[{ids}],"token_strs":null}}"#)))
+#[derive(Serialize)]
+struct Tokenized {
+    count: usize,
+    max_model_len: u32,
+    tokens: Vec<u32>,
+    token_strs: Null,
 }
 
-pub(crate) fn detokenize_ids(app: &App, call: &Call) -> Result<Response<Reply>, Failure> {
-    let fields = call.fields()?;
+#[derive(Serialize)]
+struct Detokenized {
+    prompt: String,
+}
+
+pub(crate) fn tokenize(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    let fields = request.fields()?;
+    let prompt = if fields.get("messages").is_some() {
+        chat_prompt(fields.list("messages")?)?
+    } else {
+        fields.require("prompt")?;
+        text_prompt(fields.string("prompt")?.unwrap_or_default())
+    };
+    requested_model(app, &fields)?;
+    let tokens: Vec<_> = prompt.iter().map(|token| token.0).collect();
+    let max_model_len = app.config.profile.max_model_len;
+    Ok(json(&Tokenized { count: tokens.len(), max_model_len, tokens, token_strs: () }))
+}
+
+pub(crate) fn detokenize(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
+    let fields = request.fields()?;
     let wrong = || invalid("int_type", "body.tokens", "Input should be a valid integer", "<other>");
     let prompt = token_prompt(fields.list("tokens")?).ok_or_else(wrong)?;
-    app.model(&fields)?;
-    Ok(json(format!(r#"{{"prompt":{}}}"#, quoted(&detokenize(&prompt.0)))))
+    requested_model(app, &fields)?;
+    Ok(json(&Detokenized { prompt: crate::text::detokenize(&prompt) }))
 }

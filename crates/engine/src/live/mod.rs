@@ -1,9 +1,14 @@
-//! The engine model in real time: who holds it, who moves it, and how its tokens reach the requests.
+//! The engine model run in real time: its clock, its driver task, and the progress and statistics of its requests.
 
 mod clock;
-mod delivery;
 mod driver;
-mod observations;
+mod histogram;
+mod progress;
+mod sequences;
+mod stats;
 
-pub(crate) use driver::{Live, Submission, Ticket, unix_now};
-pub(crate) use observations::{Histogram, Observations, Served};
+pub(crate) use clock::unix_now;
+pub(crate) use driver::{LiveEngine, RequestHandle};
+pub(crate) use histogram::Histogram;
+pub(crate) use sequences::SequenceRequest;
+pub(crate) use stats::EngineStats;

@@ -1,9 +1,9 @@
-//! Text and tokens: a tokenizer that is a rule, and answers that are drawn.
+//! Token sequences: the tokenizer, the chat template and the generated outputs.
 
-mod answer;
+mod output;
 mod template;
 mod tokens;
 
-pub(crate) use answer::{Answer, AnswerRequest, Ending};
-pub(crate) use template::{Role, flatten_messages};
+pub(crate) use output::{Finish, FinishReason, Output, SamplingParams};
+pub(crate) use template::{Role, apply_chat_template};
 pub(crate) use tokens::{BlockHasher, Token, detokenize, tokenize};

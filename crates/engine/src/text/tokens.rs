@@ -1,10 +1,10 @@
 //! The tokenizer: four bytes of UTF-8 are one token.
 //!
-//! A token's id is its bytes as a little-endian integer, so ids can be turned back into text. The last token of a
-//! text may be shorter; its missing bytes are `0xFF`, which UTF-8 never contains. Markers of the chat template are
+//! A token id is its bytes as a little-endian integer, so ids can be turned back into text. The last token of a text
+//! may be shorter; its missing bytes are `0xFF`, which UTF-8 never contains. Marker tokens of the chat template are
 //! `0xFE`, a code, `0xFF`, `0xFF`.
 
-use pointsman_core::BlockHash;
+use pointsman_core::{BlockHash, Rng};
 
 const PADDING: u8 = 0xFF;
 const MARKER: u8 = 0xFE;
@@ -15,13 +15,13 @@ const MARKER: u8 = 0xFE;
 pub(crate) struct Token(pub(crate) u32);
 
 impl Token {
-    /// A token of the chat template.
+    /// A marker of the chat template.
     pub(crate) const fn marker(code: u8) -> Self {
         Self(u32::from_le_bytes([MARKER, code, PADDING, PADDING]))
     }
 
-    /// The token of up to four bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The token of up to four bytes; further bytes are ignored.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut padded = [PADDING; 4];
         for (to, from) in padded.iter_mut().zip(bytes) {
             *to = *from;
@@ -32,10 +32,10 @@ impl Token {
 
 /// Appends the tokens of `text`.
 pub(crate) fn tokenize(text: &str, tokens: &mut Vec<Token>) {
-    tokens.extend(text.as_bytes().chunks(4).map(Token::of));
+    tokens.extend(text.as_bytes().chunks(4).map(Token::from_bytes));
 }
 
-/// The text of these tokens. Ids that no text gives come out as replacement characters.
+/// The text of these tokens; bytes that are not UTF-8 become replacement characters.
 pub(crate) fn detokenize(tokens: &[Token]) -> String {
     let mut bytes = Vec::with_capacity(tokens.len() * 4);
     for token in tokens {
@@ -47,18 +47,20 @@ pub(crate) fn detokenize(tokens: &[Token]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Chained hashes of the blocks of a token sequence: equal hashes mean equal sequences up to there, salt included.
+/// Chained hashes of the KV blocks of a token sequence. Two sequences with equal salts have equal hashes exactly for
+/// the blocks of their common prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockHasher {
     block_size: u32,
     state: u64,
+    /// Tokens in the incomplete block.
     filled: u32,
     tokens: u32,
     hashes: Vec<BlockHash>,
 }
 
 impl BlockHasher {
-    /// An empty sequence; sequences of different salts share nothing.
+    /// An empty sequence. Sequences with different salts have no hash in common.
     pub(crate) fn new(block_size: u32, salts: &[&str]) -> Self {
         let mut hasher = Self { block_size, state: 0, filled: 0, tokens: 0, hashes: Vec::new() };
         for salt in salts {
@@ -76,18 +78,18 @@ impl BlockHasher {
         self.filled += 1;
         if self.filled == self.block_size {
             self.filled = 0;
-            self.hashes.push(BlockHash(finish(self.state)));
+            self.hashes.push(BlockHash(self.fingerprint()));
         }
     }
 
-    /// Tokens so far.
+    /// Length of the sequence so far.
     pub(crate) fn tokens(&self) -> u32 {
         self.tokens
     }
 
-    /// A number that stands for everything so far.
+    /// A hash of the salts and all tokens so far.
     pub(crate) fn fingerprint(&self) -> u64 {
-        finish(self.state)
+        Rng::seeded(self.state).next_u64()
     }
 
     pub(crate) fn into_hashes(self) -> Vec<BlockHash> {
@@ -97,15 +99,6 @@ impl BlockHasher {
     fn mix(&mut self, value: u64) {
         self.state = (self.state.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
-}
-
-/// Spreads the state over all bits (the finaliser of MurmurHash3).
-fn finish(mut state: u64) -> u64 {
-    state ^= state >> 33;
-    state = state.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    state ^= state >> 33;
-    state = state.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    state ^ (state >> 33)
 }
 
 #[cfg(test)]
@@ -119,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn four_bytes_are_a_token_and_text_comes_back() {
+    fn four_bytes_are_a_token_and_detokenize_inverts_tokenize() {
         for (text, count) in [("", 0), ("a", 1), ("abcd", 1), ("Hello there", 3), ("größer 日本", 4)] {
             let tokens = tokens_of(text);
             assert_eq!(tokens.len(), count, "{text}");
@@ -128,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn no_text_gives_a_marker_and_foreign_ids_do_no_harm() {
+    fn markers_and_unknown_ids_are_detokenized() {
         assert_eq!(detokenize(&[Token::marker(2), Token(0x6161_6161)]), "<|2|>aaaa");
         assert_eq!(detokenize(&[Token(0x80)]), "\u{fffd}\0\0\0");
     }
 
     #[test]
-    fn hashes_of_equal_beginnings_are_equal_and_salts_part_them() {
+    fn equal_prefixes_have_equal_hashes_unless_salts_differ() {
         let hash = |salt: &str, text: &str| {
             let mut hasher = BlockHasher::new(2, &[salt]);
             tokens_of(text).into_iter().for_each(|token| hasher.push(token));

@@ -1,4 +1,4 @@
-//! A server in the test's process and the plainest client there is.
+//! A server in the test's process and a minimal HTTP client.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A server that runs until it is dropped or told to stop.
+/// A server that runs until it is dropped or stopped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-/// The toy engine with the sizes of the recorded server, faults allowed, its time twenty times as fast.
+/// The `tiny` profile with the recorded server's sizes, at twenty times real time, with faults allowed.
 pub(crate) fn config() -> EngineConfig {
     let mut profile = EngineProfile::named("tiny").unwrap();
     profile.block_size = 32;
@@ -42,17 +42,17 @@ pub(crate) async fn start(config: EngineConfig) -> Server {
 }
 
 impl Server {
-    /// Asks the server to stop.
+    /// Starts the shutdown.
     pub(crate) fn stop(&mut self) {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
-    /// Waits until it has stopped.
+    /// Waits for the end of the shutdown.
     pub(crate) async fn stopped(self) {
         tokio::time::timeout(Duration::from_secs(30), self.task).await.unwrap().unwrap();
     }
 
-    /// Sends bytes and reads until the server closes: what came, and how it ended.
+    /// Sends bytes and reads until the server closes: the bytes received and the result of the last read.
     pub(crate) async fn exchange(&self, request: &[u8]) -> (Vec<u8>, std::io::Result<()>) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
@@ -61,7 +61,7 @@ impl Server {
         (response, end)
     }
 
-    /// A POST of JSON with more header lines, on a connection of its own.
+    /// A POST of JSON with further header lines, on a new connection.
     pub(crate) async fn post_with(
         &self,
         path: &str,
@@ -92,7 +92,7 @@ impl Server {
         line.unwrap_or_else(|| panic!("{series} is missing")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Polls until the condition holds; a minute without it is a failure, not a measurement.
+    /// Polls a metric until the condition holds; fails after a minute.
     pub(crate) async fn until(&self, series: &str, holds: impl Fn(f64) -> bool) {
         let poll = async {
             while !holds(self.metric(series).await) {

@@ -1,5 +1,5 @@
-//! The recorded requests of a real vLLM, sent again: the answers must have the same form to the byte, apart from
-//! what a model, a clock or a tokenizer fills in.
+//! Requests recorded from a real vLLM: the responses must be equal to the recorded ones, except for values that come
+//! from a model, a clock or a tokenizer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The form of a response: status, headers in order of name, framing, and the body with its values struck out.
+/// The form of a response: status, headers in order of name, framing, and the body without its values.
 fn form(response: &[u8]) -> String {
     let text = String::from_utf8_lossy(response);
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
@@ -33,10 +33,10 @@ fn form(response: &[u8]) -> String {
     if head.contains("transfer-encoding: chunked") {
         for chunk in chunks(body) {
             form.push_str("[chunk]");
-            form.push_str(&struck_out(&chunk));
+            form.push_str(&without_values(&chunk));
         }
     } else {
-        form.push_str(&struck_out(body));
+        form.push_str(&without_values(body));
     }
     form
 }
@@ -56,12 +56,12 @@ fn chunks(mut body: &str) -> Vec<String> {
     }
 }
 
-/// Text with JSON's strings and numbers struck out, except names of fields; runs of list items count once.
-fn struck_out(text: &str) -> String {
+/// Replaces the strings and numbers of a JSON text, except field names; consecutive list items count once.
+fn without_values(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let (token, struck) = match first {
+        let (token, replacement) = match first {
             '"' => {
                 let mut escaped = false;
                 let end = rest[1..]
@@ -80,7 +80,7 @@ fn struck_out(text: &str) -> String {
             }
             _ => (&rest[..first.len_utf8()], &rest[..first.len_utf8()]),
         };
-        out.push_str(struck);
+        out.push_str(replacement);
         rest = &rest[token.len()..];
     }
     while out.contains("0,0") {
@@ -90,9 +90,9 @@ fn struck_out(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn answers_have_the_form_of_the_recorded_ones() {
+async fn responses_have_the_recorded_form() {
     let server = start(config()).await;
-    // In the order of the recording, as far as one exchange depends on another.
+    // In the recorded order: some exchanges depend on earlier ones.
     for name in [
         "health",
         "version",
@@ -145,13 +145,13 @@ async fn answers_have_the_form_of_the_recorded_ones() {
         let (response, end) = server.exchange(&fixture(&format!("{name}.request"))).await;
         end.unwrap();
         let recorded = fixture(&format!("{name}.response"));
-        pretty_eq(name, &form(&response), &form(&recorded));
+        assert_same(name, &form(&response), &form(&recorded));
     }
 }
 
-/// Answers whose words do not depend on a model are the recorded ones to the letter.
+/// Bodies that do not depend on a model are equal to the recorded ones.
 #[tokio::test]
-async fn fixed_answers_are_the_recorded_ones() {
+async fn constant_bodies_are_the_recorded_ones() {
     let server = start(config()).await;
     for name in [
         "version",
@@ -174,15 +174,15 @@ async fn fixed_answers_are_the_recorded_ones() {
         let (response, _) = server.exchange(&fixture(&format!("{name}.request"))).await;
         let body =
             |response: &[u8]| String::from_utf8_lossy(response).split_once("\r\n\r\n").unwrap().1.to_owned();
-        pretty_eq(name, &body(&response), &body(&fixture(&format!("{name}.response"))));
+        assert_same(name, &body(&response), &body(&fixture(&format!("{name}.response"))));
     }
 }
 
-fn pretty_eq(name: &str, ours: &str, recorded: &str) {
+fn assert_same(name: &str, ours: &str, recorded: &str) {
     assert!(ours == recorded, "{name}\n--- ours\n{ours}\n--- recorded\n{recorded}");
 }
 
-/// What is read of a metrics page by whoever stands in front: the families there, with the recorded types and labels.
+/// The metric families, which routers read, have the recorded types and labels.
 #[tokio::test]
 async fn metrics_have_the_recorded_names_types_and_labels() {
     let server = start(config()).await;
@@ -212,10 +212,10 @@ async fn metrics_have_the_recorded_names_types_and_labels() {
     let (our_types, their_types) = (types(&ours), types(&recorded));
     assert_eq!(our_types.difference(&their_types).collect::<Vec<_>>(), Vec::<&String>::new());
     let (our_series, their_series) = (series(&ours), series(&recorded));
-    let mut strange: Vec<_> = our_series.difference(&their_series).collect();
-    // The cache's settings are many, and most of them mean nothing here; the two that are read are compared below.
-    strange.retain(|series| !series.starts_with("vllm:cache_config_info"));
-    assert_eq!(strange, Vec::<&String>::new());
+    let mut unrecorded: Vec<_> = our_series.difference(&their_series).collect();
+    // Most cache settings have no meaning in the model; the two that routers read are checked below.
+    unrecorded.retain(|series| !series.starts_with("vllm:cache_config_info"));
+    assert_eq!(unrecorded, Vec::<&String>::new());
     for needed in [
         "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} ",
         "vllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} ",

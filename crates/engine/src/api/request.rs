@@ -1,0 +1,52 @@
+//! One API request after routing.
+
+use bytes::Bytes;
+
+use super::fields::Fields;
+use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
+use crate::fault::Fault;
+use crate::socket::ResetSwitch;
+use crate::text::Finish;
+
+/// A request with its body, and the fault that is injected into its response.
+pub(crate) struct ApiRequest {
+    pub(crate) body: Bytes,
+    /// Whether the content type is JSON.
+    pub(crate) is_json: bool,
+    /// The `x-request-id` header.
+    pub(crate) request_id: Option<String>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) reset: ResetSwitch,
+}
+
+impl ApiRequest {
+    /// The fields of the body.
+    pub(crate) fn fields(&self) -> Result<Fields, ApiError> {
+        if !self.is_json {
+            let message = "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed";
+            return Err(ApiError::new(ErrorType::BadRequest, message));
+        }
+        Fields::parse(&self.body)
+    }
+
+    /// Applies the injected fault to a non-streaming response. Where the generation counts as aborted, its finish
+    /// is returned instead.
+    pub(crate) async fn apply_fault(&self) -> Result<Option<Finish<'static>>, Failure> {
+        match self.fault {
+            Some(Fault::Reset { .. }) => {
+                self.reset.set();
+                Err(ConnectionAborted.into())
+            }
+            // A killed server closes the connection without a byte of a non-streaming response.
+            Some(Fault::Truncate { .. }) => Err(ConnectionAborted.into()),
+            Some(Fault::Silence { .. }) => std::future::pending().await,
+            Some(Fault::ErrorEvent { .. }) => {
+                Err(ApiError::engine_dead(http::StatusCode::INTERNAL_SERVER_ERROR).into())
+            }
+            Some(Fault::Abort { .. }) => Ok(Some(Finish::ABORT)),
+            Some(Fault::Refuse { .. } | Fault::Hang | Fault::Status { .. } | Fault::Slow { .. }) | None => {
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The response object and its parts, with vLLM's fields in vLLM's order.
+
+use serde::Serialize;
+
+use crate::api::Null;
+use crate::api::fields::Fields;
+use crate::api::generation::{ResponseHeader, TokenCounts};
+use crate::error::ApiError;
+use crate::text::FinishReason;
+
+/// A response: `in_progress` without output, then finished.
+#[derive(Serialize)]
+pub(super) struct ResponseObject {
+    pub(super) id: String,
+    created_at: u64,
+    incomplete_details: Option<IncompleteDetails>,
+    instructions: Option<String>,
+    metadata: Null,
+    model: String,
+    object: &'static str,
+    output: Vec<OutputItem>,
+    parallel_tool_calls: bool,
+    temperature: f64,
+    tool_choice: &'static str,
+    tools: [Null; 0],
+    top_p: f64,
+    background: bool,
+    max_output_tokens: Option<i64>,
+    max_tool_calls: Null,
+    previous_response_id: Option<String>,
+    prompt: Null,
+    reasoning: Null,
+    service_tier: &'static str,
+    status: &'static str,
+    text: Null,
+    top_logprobs: Null,
+    truncation: &'static str,
+    usage: Option<ResponseUsage>,
+    user: Null,
+    presence_penalty: f64,
+    frequency_penalty: f64,
+    kv_transfer_params: Null,
+    ec_transfer_params: Null,
+    input_messages: Null,
+    output_messages: Null,
+}
+
+#[derive(Serialize)]
+struct IncompleteDetails {
+    reason: &'static str,
+}
+
+/// A message of the output.
+#[derive(Clone, Serialize)]
+pub(super) struct OutputItem {
+    id: String,
+    content: Vec<OutputText>,
+    role: &'static str,
+    status: &'static str,
+    r#type: &'static str,
+    phase: Null,
+}
+
+/// A content part of a message.
+#[derive(Clone, Serialize)]
+pub(super) struct OutputText {
+    annotations: [Null; 0],
+    text: String,
+    r#type: &'static str,
+    pub(super) logprobs: Option<[Null; 0]>,
+}
+
+#[derive(Serialize)]
+struct ResponseUsage {
+    input_tokens: u32,
+    input_tokens_details: InputTokensDetails,
+    output_tokens: u32,
+    output_tokens_details: OutputTokensDetails,
+    total_tokens: u32,
+}
+
+#[derive(Serialize)]
+struct InputTokensDetails {
+    cached_tokens: u32,
+    cache_write_tokens: u32,
+    input_tokens_per_turn: [Null; 0],
+    cached_tokens_per_turn: [Null; 0],
+}
+
+#[derive(Serialize)]
+struct OutputTokensDetails {
+    reasoning_tokens: u32,
+    tool_output_tokens: u32,
+    output_tokens_per_turn: [Null; 0],
+    tool_output_tokens_per_turn: [Null; 0],
+}
+
+impl ResponseObject {
+    /// The response to a request before its output.
+    pub(super) fn in_progress(header: ResponseHeader, fields: &Fields) -> Result<Self, ApiError> {
+        let string = |name: &str| Ok::<_, ApiError>(fields.string(name)?.map(str::to_owned));
+        Ok(Self {
+            id: header.id,
+            created_at: header.created,
+            incomplete_details: None,
+            instructions: string("instructions")?,
+            metadata: (),
+            model: header.model,
+            object: "response",
+            output: Vec::new(),
+            parallel_tool_calls: true,
+            temperature: fields.number("temperature")?.unwrap_or(1.0),
+            tool_choice: "none",
+            tools: [],
+            top_p: 1.0,
+            background: false,
+            max_output_tokens: fields.integer("max_output_tokens")?,
+            max_tool_calls: (),
+            previous_response_id: string("previous_response_id")?,
+            prompt: (),
+            reasoning: (),
+            service_tier: "auto",
+            status: "in_progress",
+            text: (),
+            top_logprobs: (),
+            truncation: "disabled",
+            usage: None,
+            user: (),
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            kv_transfer_params: (),
+            ec_transfer_params: (),
+            input_messages: (),
+            output_messages: (),
+        })
+    }
+
+    /// Adds output, status and usage.
+    pub(super) fn finish(&mut self, reason: FinishReason, item: OutputItem, counts: &TokenCounts) {
+        self.status = match reason {
+            FinishReason::Stop => "completed",
+            FinishReason::Length => "incomplete",
+            FinishReason::Abort => "failed",
+        };
+        if reason == FinishReason::Length {
+            self.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
+        }
+        self.output = vec![item];
+        self.usage = Some(ResponseUsage::of(counts));
+    }
+}
+
+impl OutputItem {
+    /// The message before its first token.
+    pub(super) fn in_progress(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            content: Vec::new(),
+            role: "assistant",
+            status: "in_progress",
+            r#type: "message",
+            phase: (),
+        }
+    }
+
+    /// The message with its whole text.
+    pub(super) fn completed(id: &str, text: String) -> Self {
+        Self { content: vec![OutputText::new(text)], status: "completed", ..Self::in_progress(id) }
+    }
+}
+
+impl OutputText {
+    pub(super) fn new(text: String) -> Self {
+        Self { annotations: [], text, r#type: "output_text", logprobs: None }
+    }
+}
+
+impl ResponseUsage {
+    fn of(counts: &TokenCounts) -> Self {
+        Self {
+            input_tokens: counts.prompt,
+            input_tokens_details: InputTokensDetails {
+                cached_tokens: counts.cached,
+                cache_write_tokens: counts.newly_cached,
+                input_tokens_per_turn: [],
+                cached_tokens_per_turn: [],
+            },
+            output_tokens: counts.completion,
+            output_tokens_details: OutputTokensDetails {
+                reasoning_tokens: 0,
+                tool_output_tokens: 0,
+                output_tokens_per_turn: [],
+                tool_output_tokens_per_turn: [],
+            },
+            total_tokens: counts.total(),
+        }
+    }
+}
