@@ -86,11 +86,7 @@ impl ApiError {
         Self { kind, message: message.into(), param: None }
     }
 
-    pub(crate) fn with_param(
-        kind: ErrorType,
-        param: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn with_param(kind: ErrorType, param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), param: Some(param.into()) }
     }
 

@@ -114,7 +114,11 @@ impl Page {
             ("request_generation_tokens", "Number of generation tokens processed.", &stats.generation_tokens),
             ("request_max_num_generation_tokens", "Most generation tokens requested.", &stats.max_tokens),
             ("request_params_n", "Histogram of the n request parameter.", &stats.choices),
-            ("request_params_max_tokens", "Histogram of the max_tokens request parameter.", &stats.max_tokens),
+            (
+                "request_params_max_tokens",
+                "Histogram of the max_tokens request parameter.",
+                &stats.max_tokens,
+            ),
             ("time_to_first_token_seconds", "Time to first token in seconds.", &stats.time_to_first_token),
             ("inter_token_latency_seconds", "Inter-token latency in seconds.", &stats.inter_token),
             (

@@ -72,7 +72,11 @@ fn complete(status: StatusCode, content_type: Option<HeaderValue>, body: Bytes) 
     build(status, content_type, Full::new(body).map_err(|never| match never {}).boxed_unsync())
 }
 
-fn build(status: StatusCode, content_type: Option<HeaderValue>, body: ResponseBody) -> Response<ResponseBody> {
+fn build(
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

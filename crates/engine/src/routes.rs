@@ -7,9 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use crate::api::{
-    ApiRequest, adapters, chat, completions, messages, models, pooling, responses, tokenizer,
-};
+use crate::api::{ApiRequest, adapters, chat, completions, messages, models, pooling, responses, tokenizer};
 use crate::app::App;
 use crate::config::VLLM_VERSION;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
@@ -113,8 +111,7 @@ pub(crate) async fn handle(
         return Err(ConnectionAborted);
     }
     let (head, body) = request.into_parts();
-    let route =
-        Route::from_path(head.uri.path()).filter(|route| app.config.faults || *route != Route::Fault);
+    let route = Route::from_path(head.uri.path()).filter(|route| app.config.faults || *route != Route::Fault);
     let Some(route) = route else { return Ok(response::framework_error(StatusCode::NOT_FOUND, None)) };
     let (methods, is_inference) = route.methods_and_inference();
     if !methods.split(", ").any(|method| method == head.method.as_str()) {
@@ -182,9 +179,7 @@ async fn dispatch(
         Route::Metrics => Ok(response::metrics(metrics::page(app))),
         Route::LoadAdapter => adapters::load(app, &request),
         Route::UnloadAdapter => adapters::unload(app, &request),
-        Route::ResetPrefixCache => {
-            Ok(response::json(&Outcome { success: app.engine.reset_prefix_cache() }))
-        }
+        Route::ResetPrefixCache => Ok(response::json(&Outcome { success: app.engine.reset_prefix_cache() })),
         Route::Fault => fault(app, method, &request),
     }
 }

@@ -113,7 +113,11 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 /// Binds the port again after a refusal; `None` while another process has it.
 async fn rebind(address: SocketAddr) -> Option<TcpListener> {
     let bound = TcpListener::bind(address).await;
-    bound.inspect_err(|error| tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal")).ok()
+    bound
+        .inspect_err(
+            |error| tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal"),
+        )
+        .ok()
 }
 
 /// Upper bound of open connections; further ones are closed at once.

@@ -107,7 +107,10 @@ async fn injected_statuses_end_after_their_count() {
         seen.push(response[9..12].to_owned());
     }
     assert_eq!(seen, ["502", "502", "200"]);
-    assert!(server.get("/health").await.starts_with("HTTP/1.1 200"), "faults strike inference requests alone");
+    assert!(
+        server.get("/health").await.starts_with("HTTP/1.1 200"),
+        "faults strike inference requests alone"
+    );
 }
 
 #[tokio::test]

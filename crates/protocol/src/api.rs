@@ -1,11 +1,11 @@
-//! Which inference API a request speaks, told from its method and path.
+//! Classification of requests by method and path.
 
 mod administration;
 mod path;
 
 use crate::request::BodyFacts;
 
-/// An inference API: a JSON POST whose body is held whole before an endpoint is chosen.
+/// An inference API: a JSON POST whose body is buffered before an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
     /// `/v1/completions`.
@@ -34,32 +34,32 @@ pub enum Api {
     Detokenize,
     /// SGLang's `/generate`, vLLM's `/inference/v1/generate`.
     Generate,
-    /// vLLM's `/v1/completions/render` and `/v1/chat/completions/render`: templates without generation.
+    /// vLLM's `/v1/completions/render` and `/v1/chat/completions/render`: the chat template without generation.
     Render,
 }
 
-/// What the gateway does with a request, from its method and path alone.
+/// The class of a request, from its method and path alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// A JSON POST to a known inference path: its body is held whole and read.
+    /// A JSON POST to an inference path: its body is buffered and scanned.
     Inference(Api),
     /// `GET /v1/models`, or one model's entry.
     Models {
-        /// The model asked for, percent-decoded; none for the whole list.
+        /// The model's id, percent-decoded; `None` for the whole list.
         id: Option<String>,
     },
-    /// Reading, deleting or cancelling a stored response: it goes to the engine that has it.
+    /// Reading, deletion or cancellation of a stored response: it is sent to the engine that has the response.
     Stored {
         /// The response's id, percent-decoded.
         response_id: String,
     },
-    /// An engine's administration path: answered with 404 unless a route names it exactly.
+    /// An administration path of an engine: answered with 404 unless a route names it exactly.
     Administration,
-    /// Anything else: forwarded as it is, placed by load alone.
+    /// Any other path: forwarded unchanged, and placed by load alone.
     Unknown,
 }
 
-/// How an API's event stream is read.
+/// The event format of an API's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grammar {
     /// OpenAI completions: `choices[].text`, `[DONE]`.
@@ -72,7 +72,7 @@ pub enum Grammar {
     Messages,
     /// SGLang's and vLLM's `generate`: text or token ids, `[DONE]`.
     Generate,
-    /// Not known: only the transport tells how it ended.
+    /// Unknown: only the transport shows how the stream ended.
     Unknown,
 }
 
@@ -95,16 +95,16 @@ impl Api {
         Self::Render,
     ];
 
-    /// Classifies a request. `path` may carry a query string, which is not looked at.
+    /// Classifies a request. A query string in `path` is ignored.
     ///
-    /// The path is compared after percent-decoding, merging of repeated slashes and resolution of dot
-    /// segments, so that no spelling of an administration path passes for something else.
+    /// Paths are compared after percent-decoding, merging of repeated slashes and resolution of dot segments, so that no
+    /// spelling of an administration path is classified as anything else.
     #[must_use]
     pub fn of(method: &str, path: &str) -> Route {
         path::classify(method, path)
     }
 
-    /// A name for metric labels and logs: lower case, words joined by underscores.
+    /// The name in metric labels and logs, in snake case.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -125,8 +125,8 @@ impl Api {
         }
     }
 
-    /// Whether a body without `model` is refused. The engines' own calls (scoring, pooling, tokenizing,
-    /// generate) name no model in their documentation's examples and fall to the engine's base model.
+    /// Whether a body without `model` is refused. The engines' own APIs (scoring, pooling, tokenization, generate) have no
+    /// model in their documented examples and use the engine's base model.
     #[must_use]
     pub fn requires_model(self) -> bool {
         match self {
@@ -147,9 +147,8 @@ impl Api {
         }
     }
 
-    /// Whether the call may be repeated on another engine after it was written to one: it leaves nothing
-    /// behind there and needs nothing kept there. A response is stored unless `store` is false, and one
-    /// that continues a stored response can only run where that is.
+    /// Whether the request can be retried on another engine: it leaves no state on an engine and needs none. A response is
+    /// stored unless `store` is false, and a request that continues a stored response can only run on its engine.
     #[must_use]
     pub fn stateless(self, facts: &BodyFacts) -> bool {
         match self {
@@ -172,13 +171,13 @@ impl Api {
         }
     }
 
-    /// Whether the engine produces tokens one after another, so that time to first token and pace exist.
+    /// Whether the engine generates tokens, so that time to first token and time per output token are defined.
     #[must_use]
     pub fn generates(self) -> bool {
         self.streams() != Grammar::Unknown
     }
 
-    /// The grammar of this API's event stream; [`Grammar::Unknown`] for an API that does not stream.
+    /// The event format of this API's streams; [`Grammar::Unknown`] for an API that does not stream.
     #[must_use]
     pub fn streams(self) -> Grammar {
         match self {
@@ -201,7 +200,7 @@ impl Api {
 }
 
 impl Route {
-    /// The inference API, where the route is one.
+    /// The inference API, if the route is one.
     #[must_use]
     pub fn api(&self) -> Option<Api> {
         match self {

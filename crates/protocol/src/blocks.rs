@@ -1,51 +1,49 @@
-//! A prompt as a chain of block hashes, for a prefix index.
+//! The block hashes of a prompt, for prefix indexes.
 //!
-//! A prompt's *material* is what the model will read, as bytes: text as UTF-8 with JSON's escapes resolved, a token
-//! id as four bytes, an image as the bytes that its estimated tokens would take. So a token of the estimate is always
-//! four bytes of material, and a block, 256 bytes, is 64 tokens. The last part that fills no block has no hash.
+//! A prompt is hashed as a sequence of bytes: text as UTF-8 with JSON's escapes resolved, a token id as four bytes, an
+//! image as four bytes per estimated token. One token of the estimate is therefore always four bytes, and a block of 256
+//! bytes is 64 tokens. A last incomplete block has no hash.
 //!
-//! Where a message or a piece begins, what kind of piece it is and whose message it is goes into the hashes as well,
-//! without being material. Nothing marks where a conversation ends: the next turn's material begins with this one's,
-//! and so does its chain.
+//! The hashes also cover the boundaries of messages and parts with their types and roles, which take no bytes. The end
+//! of a conversation is not a boundary: the bytes of the next turn begin with those of this turn, and so do its hashes.
 //!
-//! What counts as the same: text however it is escaped, and a message whatever the order of its keys. What is
-//! compared as it stands: tools and tool calls, which are JSON to the template too, and what names or holds an image.
-//! Fields that switch a chat template, such as `chat_template_kwargs`, are not looked at.
+//! Texts are compared unescaped, and messages regardless of the order of their keys. Tools, tool calls and references
+//! to media are compared as written in the body. Fields that select a chat template, such as `chat_template_kwargs`, are
+//! not covered.
+//!
+//! Hashing is written by hand around XXH3 for its speed: BLOCKSFIG
 
 mod chain;
-mod ids;
 mod text;
+mod token_ids;
 
 use twox_hash::XxHash3_64;
 
 use self::chain::Chain;
-use crate::prompt::{PromptSpan, SpanKind, TOKENS_PER_IMAGE};
+use crate::prompt::{BYTES_PER_TOKEN, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 use crate::request::BodyFacts;
 
-/// Bytes of material in a block.
-pub const BLOCK_BYTES: usize = 256;
+/// Bytes of a block.
+pub const BLOCK_BYTES: usize = BLOCK_TOKENS as usize * BYTES_PER_TOKEN;
 
-/// Prompt tokens that a block stands for, by the estimate of [`BodyFacts::estimated_prompt_tokens`].
+/// Tokens of a block, by the estimate of [`BodyFacts::estimated_prompt_tokens`].
 pub const BLOCK_TOKENS: u32 = 64;
 
-/// The most blocks of a prompt that are hashed, about four megabytes of text or a million tokens: a longer prompt is
-/// known by its beginning.
+/// Upper bound of a prompt's blocks: about four megabytes of text, or a million tokens. Only the beginning of a longer
+/// prompt is hashed.
 pub const MAX_BLOCKS: usize = 16_384;
 
-/// Bytes of material that a token stands for, in estimates.
-pub(crate) const BYTES_PER_TOKEN: usize = BLOCK_BYTES / BLOCK_TOKENS as usize;
+/// The initial state of every chain. It must change with the hash function: replicas of versions that hash differently
+/// then share no hashes, instead of some wrong ones.
+const INITIAL_STATE: u64 = 0x706f_696e_7473_0001;
 
-/// Where every chain starts. Another value parts the chains of versions that hash differently; replicas of several
-/// versions then share nothing, where they would otherwise share some by accident.
-const ORIGIN: u64 = 0x706f_696e_7473_0001;
-
-/// Hashes the prompt of `body`, whose facts these are, in one pass. Each hash covers all material up to the end of
-/// its block, `target` (the name of the model or adapter that the engine will be asked for) and the body's
-/// `cache_salt`. So two prompts have the first n hashes in common exactly when their first n blocks, models and salts
-/// are the same, but for one chance in 2⁶⁴. The hashes are the same in every process and on every machine.
+/// Hashes the prompt of `body` in one pass. `facts` must come from a scan of this body.
 ///
-/// Of a batch only the first prompt is hashed: it is enough to find the engine that saw the batch's beginning, and
-/// the chain stays one.
+/// Each hash covers all bytes up to the end of its block, `target` (the name of the model or adapter that the engine is
+/// asked for) and the body's `cache_salt`: the first n hashes of two prompts are equal exactly when their first n blocks,
+/// targets and salts are, except for collisions of 64-bit hashes. The hashes do not depend on process or machine.
+///
+/// Only the first prompt of a batch is hashed, which suffices to find the engine that has its blocks.
 #[must_use]
 pub fn prompt_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
     hash_spans(body, facts, target, &facts.prompt.spans)
@@ -56,7 +54,7 @@ fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[Pro
     if blocks == 0 {
         return Vec::new();
     }
-    let mut chain = Chain::new(ORIGIN, usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS));
+    let mut chain = Chain::new(INITIAL_STATE, usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS));
     chain.salt(target.map(|name| name.trim_ascii().as_bytes()));
     chain.salt(facts.cache_salt.as_ref().map(crate::CacheSalt::as_bytes));
     for span in spans.iter().filter(|span| span.prompt == 0) {
@@ -64,23 +62,23 @@ fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[Pro
             break;
         }
         let value = body.get(span.range.clone()).unwrap_or_default();
-        let place = u64::from(span.section.index());
+        let field = u64::from(span.field.index());
         match span.kind {
-            SpanKind::Role => chain.mark(place << 8, role(value)),
+            SpanKind::Role => chain.boundary(field << 8, XxHash3_64::oneshot(value)),
             SpanKind::Text => {
-                chain.mark(place << 8 | 1, 0);
-                text::read(value, &mut chain);
+                chain.boundary(field << 8 | 1, 0);
+                text::push(value, &mut chain);
             }
             SpanKind::TokenIds => {
-                chain.mark(place << 8 | 2, 0);
-                ids::read(value, &mut chain);
+                chain.boundary(field << 8 | 2, 0);
+                token_ids::push(value, &mut chain);
             }
             SpanKind::Json => {
-                chain.mark(place << 8 | 3, 0);
+                chain.boundary(field << 8 | 3, 0);
                 chain.bytes(value);
             }
             SpanKind::Media => {
-                chain.mark(place << 8 | 4, XxHash3_64::oneshot(value));
+                chain.boundary(field << 8 | 4, XxHash3_64::oneshot(value));
                 chain.bytes(&[0; TOKENS_PER_IMAGE as usize * BYTES_PER_TOKEN]);
             }
         }
@@ -88,18 +86,12 @@ fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[Pro
     chain.into_hashes()
 }
 
-/// What tells roles apart. The usual ones are written without escapes; others only count as the same where they are
-/// written the same.
-fn role(value: &[u8]) -> u64 {
-    XxHash3_64::oneshot(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A known failure (sglang issue 26263), to show that the comparison below would find it: of a conversation only
-    /// the first message is hashed.
+    /// The defect of sglang issue 26263, which the test below must detect: only the first message of a conversation is
+    /// hashed.
     fn first_message_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
         let spans = &facts.prompt.spans;
         let role = |span: &PromptSpan| span.kind == SpanKind::Role;
@@ -110,8 +102,8 @@ mod tests {
 
     type Hash = fn(&[u8], &BodyFacts, Option<&str>) -> Vec<u64>;
 
-    /// Whether the second turn of a conversation shares more with its own first turn than with another conversation
-    /// under the same system prompt.
+    /// Whether the second turn of a conversation shares more blocks with its first turn than with another conversation
+    /// that has the same system prompt.
     fn tells_conversations_apart(hash: Hash) -> bool {
         let message =
             |role: &str, word: &str| format!(r#"{{"role":"{role}","content":"{}"}}"#, word.repeat(300));
@@ -130,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_known_by_all_its_messages() {
+    fn hashes_cover_all_messages_of_a_conversation() {
         assert!(tells_conversations_apart(prompt_blocks));
-        assert!(!tells_conversations_apart(first_message_blocks), "the comparison finds nothing");
+        assert!(!tells_conversations_apart(first_message_blocks), "the test does not detect the defect");
     }
 }

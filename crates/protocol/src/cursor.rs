@@ -1,14 +1,14 @@
-//! A strict, allocation-free walk over a JSON text that is held whole (RFC 8259).
+//! A strict pull parser for complete JSON texts (RFC 8259), without allocation.
 //!
-//! Everything that is walked is checked: structure, numbers, escapes, control characters, UTF-8, depth.
+//! It validates everything that it passes: structure, numbers, escapes, control characters, UTF-8 and depth.
 
-mod text;
+mod string;
 
-pub(crate) use text::{RawString, hex, unicode};
+pub(crate) use string::{RawString, hex, unicode};
 
-use crate::request::BodyError;
+use crate::body_error::BodyError;
 
-/// Nesting deeper than this is refused. Far above what any API needs, far below what a stack minds.
+/// Deepest nesting that is accepted. No API needs as much, and the recursion stays far below the stack's size.
 pub(crate) const MAX_DEPTH: u32 = 128;
 
 /// A position in a JSON text.
@@ -18,9 +18,9 @@ pub(crate) struct Cursor<'a> {
     depth: u32,
 }
 
-/// What kind of value stands next.
+/// The kind of a value, from its first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum ValueKind {
     Object,
     Array,
     String,
@@ -30,7 +30,7 @@ pub(crate) enum Next {
     Null,
 }
 
-type Walk<T> = Result<T, BodyError>;
+type Result<T> = std::result::Result<T, BodyError>;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
@@ -52,35 +52,35 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn unexpected<T>(&self, expected: &'static str) -> Walk<T> {
+    fn unexpected<T>(&self, expected: &'static str) -> Result<T> {
         Err(match self.byte() {
             None => BodyError::UnexpectedEnd { offset: self.at },
             Some(_) => BodyError::Syntax { offset: self.at, expected },
         })
     }
 
-    /// Tells the next value's kind by its first byte, past white space.
-    pub(crate) fn peek(&mut self) -> Walk<Next> {
+    /// Skips white space and returns the kind of the next value.
+    pub(crate) fn peek(&mut self) -> Result<ValueKind> {
         self.skip_space();
         match self.byte() {
-            Some(b'{') => Ok(Next::Object),
-            Some(b'[') => Ok(Next::Array),
-            Some(b'"') => Ok(Next::String),
-            Some(b'-' | b'0'..=b'9') => Ok(Next::Number),
-            Some(b't') => Ok(Next::True),
-            Some(b'f') => Ok(Next::False),
-            Some(b'n') => Ok(Next::Null),
+            Some(b'{') => Ok(ValueKind::Object),
+            Some(b'[') => Ok(ValueKind::Array),
+            Some(b'"') => Ok(ValueKind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(ValueKind::Number),
+            Some(b't') => Ok(ValueKind::True),
+            Some(b'f') => Ok(ValueKind::False),
+            Some(b'n') => Ok(ValueKind::Null),
             _ => self.unexpected("a value"),
         }
     }
 
-    /// Checks that nothing but white space follows.
-    pub(crate) fn finish(&mut self) -> Walk<()> {
+    /// Checks that only white space follows.
+    pub(crate) fn finish(&mut self) -> Result<()> {
         self.skip_space();
         if self.at == self.bytes.len() { Ok(()) } else { Err(BodyError::TrailingBytes { offset: self.at }) }
     }
 
-    fn enter(&mut self) -> Walk<()> {
+    fn enter(&mut self) -> Result<()> {
         if self.depth == MAX_DEPTH {
             return Err(BodyError::TooDeep { offset: self.at, limit: MAX_DEPTH });
         }
@@ -89,7 +89,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Leaves a container if its closing byte is next.
+    /// Leaves a container if its closing byte follows.
     fn leave(&mut self, close: u8) -> bool {
         self.skip_space();
         let closes = self.byte() == Some(close);
@@ -100,7 +100,7 @@ impl<'a> Cursor<'a> {
         closes
     }
 
-    fn expect(&mut self, byte: u8, expected: &'static str) -> Walk<()> {
+    fn expect(&mut self, byte: u8, expected: &'static str) -> Result<()> {
         self.skip_space();
         if self.byte() == Some(byte) {
             self.at += 1;
@@ -110,11 +110,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks the members of an object; `member` must consume each value.
+    /// Parses an object. `member` is called with each key and must consume the value.
     pub(crate) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, RawString<'a>) -> Walk<()>,
-    ) -> Walk<()> {
+        mut member: impl FnMut(&mut Self, RawString<'a>) -> Result<()>,
+    ) -> Result<()> {
         self.enter()?;
         if self.leave(b'}') {
             return Ok(());
@@ -134,8 +134,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks the elements of an array; `element` must consume each value.
-    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Walk<()>) -> Walk<()> {
+    /// Parses an array. `element` must consume each element.
+    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.enter()?;
         if self.leave(b']') {
             return Ok(());
@@ -149,20 +149,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks any value without looking at it.
-    pub(crate) fn skip(&mut self) -> Walk<()> {
+    /// Skips a value.
+    pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek()? {
-            Next::Object => self.object(|cursor, _| cursor.skip()),
-            Next::Array => self.array(Self::skip),
-            Next::String => self.string().map(drop),
-            Next::Number => self.number().map(drop),
-            Next::True => self.literal(b"true"),
-            Next::False => self.literal(b"false"),
-            Next::Null => self.literal(b"null"),
+            ValueKind::Object => self.object(|cursor, _| cursor.skip()),
+            ValueKind::Array => self.array(Self::skip),
+            ValueKind::String => self.string().map(drop),
+            ValueKind::Number => self.number().map(drop),
+            ValueKind::True => self.literal(b"true"),
+            ValueKind::False => self.literal(b"false"),
+            ValueKind::Null => self.literal(b"null"),
         }
     }
 
-    fn literal(&mut self, word: &'static [u8]) -> Walk<()> {
+    fn literal(&mut self, word: &'static [u8]) -> Result<()> {
         for &expected in word {
             if self.byte() != Some(expected) {
                 return self.unexpected("`true`, `false` or `null`");
@@ -172,7 +172,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Walk<()> {
+    fn digits(&mut self) -> Result<()> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.byte() {
             self.at += 1;
@@ -180,8 +180,8 @@ impl<'a> Cursor<'a> {
         if self.at == start { self.unexpected("a digit") } else { Ok(()) }
     }
 
-    /// Walks a number and gives it as it stands.
-    pub(crate) fn number(&mut self) -> Walk<&'a [u8]> {
+    /// Parses a number and returns its bytes.
+    pub(crate) fn number(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         if self.byte() == Some(b'-') {
             self.at += 1;
@@ -205,20 +205,24 @@ impl<'a> Cursor<'a> {
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 
-    /// Walks `true` or `false`; anything else is walked and gives none.
-    pub(crate) fn bool(&mut self) -> Walk<Option<bool>> {
+    /// Parses a boolean; skips any other value and returns `None`.
+    pub(crate) fn bool(&mut self) -> Result<Option<bool>> {
         let value = match self.peek()? {
-            Next::True => Some(true),
-            Next::False => Some(false),
-            Next::Object | Next::Array | Next::String | Next::Number | Next::Null => None,
+            ValueKind::True => Some(true),
+            ValueKind::False => Some(false),
+            ValueKind::Object
+            | ValueKind::Array
+            | ValueKind::String
+            | ValueKind::Number
+            | ValueKind::Null => None,
         };
         self.skip()?;
         Ok(value)
     }
 
-    /// Walks a whole number that fits; anything else is walked and gives none.
-    pub(crate) fn unsigned(&mut self) -> Walk<Option<u32>> {
-        if self.peek()? != Next::Number {
+    /// Parses an unsigned integer of 32 bits; skips any other value and returns `None`.
+    pub(crate) fn unsigned(&mut self) -> Result<Option<u32>> {
+        if self.peek()? != ValueKind::Number {
             self.skip()?;
             return Ok(None);
         }

@@ -1,38 +1,38 @@
-//! Failures of ours in the shape that the client's library expects.
+//! Error responses in the shape that the client's API defines.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Grammar};
 
-/// What a failure says to the client, in no API's shape yet.
+/// The content of an error response, independent of an API's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorBody {
     /// The HTTP status.
     pub status: u16,
     /// OpenAI's `type`: `invalid_request_error`, `rate_limit_error`, …
     pub kind: &'static str,
-    /// A word for programs.
+    /// A machine-readable reason.
     pub code: &'static str,
-    /// A sentence for people; never content of a request.
+    /// A message for people, without content of the request.
     pub message: String,
-    /// The field at fault.
+    /// The field that caused the error.
     pub param: Option<&'static str>,
 }
 
-/// The families of error shapes.
+/// The error shapes of the APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorShape {
-    /// `{"error": {"message", "type", "param", "code"}}`, also for APIs that define no shape.
+    /// `{"error": {"message", "type", "param", "code"}}`; also used for APIs without a shape of their own.
     OpenAi,
-    /// OpenAI's responses: the same as a body; as an event `{"type": "error", "code", "message", "param"}`.
+    /// OpenAI's responses: the same as a body, and `{"type": "error", "code", "message", "param"}` as an event.
     Responses,
     /// `{"type": "error", "error": {"type", "message"}}`.
     Anthropic,
 }
 
 impl ErrorShape {
-    /// The shape for an API; `None` is a path that is no inference API.
+    /// The shape of an API; `None` is a path outside the inference APIs.
     #[must_use]
     pub fn of(api: Option<Api>) -> Self {
         match api {
@@ -55,7 +55,7 @@ impl ErrorShape {
         }
     }
 
-    /// The shape for a stream's grammar.
+    /// The shape of a stream format.
     #[must_use]
     pub fn of_stream(grammar: Grammar) -> Self {
         match grammar {
@@ -68,7 +68,7 @@ impl ErrorShape {
     }
 }
 
-/// OpenAI's `type` for an HTTP status of ours.
+/// OpenAI's `type` of an HTTP status.
 #[must_use]
 pub fn openai_kind(status: u16) -> &'static str {
     match status {
@@ -83,7 +83,7 @@ pub fn openai_kind(status: u16) -> &'static str {
     }
 }
 
-/// Anthropic's `error.type` for an HTTP status (their API's list of errors).
+/// Anthropic's `error.type` of an HTTP status, from the list of errors in their API reference.
 fn anthropic_kind(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
@@ -99,13 +99,13 @@ fn anthropic_kind(status: u16) -> &'static str {
 }
 
 impl ErrorBody {
-    /// An error whose `type` follows from its status.
+    /// An error with the `type` of its status.
     #[must_use]
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind: openai_kind(status), code, message: message.into(), param: None }
     }
 
-    /// The same, naming the field at fault.
+    /// Sets the field that caused the error.
     #[must_use]
     pub fn with_param(mut self, param: Option<&'static str>) -> Self {
         self.param = param;
@@ -122,8 +122,8 @@ impl ErrorBody {
         Bytes::from(value.to_string())
     }
 
-    /// The last event of a stream that has begun. What broke may have broken inside a line, so it starts
-    /// with a blank one, which ends an unfinished event and means nothing otherwise. `[DONE]` never follows.
+    /// The last event of a stream that has begun. It starts with a blank line, because the stream may have broken off
+    /// within a line: the blank line ends an unfinished event and is ignored otherwise. `[DONE]` does not follow.
     #[must_use]
     pub fn event(&self, shape: ErrorShape) -> Bytes {
         let text = match shape {

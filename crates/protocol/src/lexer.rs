@@ -1,20 +1,22 @@
-//! A forgiving, incremental reader of JSON that comes in pieces: it keeps no more than the place it is at
-//! and hands on the values whose keys are known.
+//! An incremental push parser for JSON in chunks of any size. It buffers at most one key or scalar, and emits the values
+//! with the path of known keys that leads to them.
 //!
-//! It does not validate. An answer is the engine's; whatever is not understood yields no facts.
+//! It does not validate: a response is passed on as the engine wrote it, and what cannot be parsed yields no facts.
+//!
+//! Written by hand because no JSON parser among the dependencies accepts a text in chunks, and for its speed: LEXER
 
-/// Object levels whose keys are kept. The deepest value read is
+/// Depth of objects up to which keys are tracked. The deepest value that is read is
 /// `response.usage.input_tokens_details.cached_tokens`.
 const MAX_PATH: usize = 5;
 
-/// Open containers that can be told apart; deeper text is not read any further.
+/// Deepest nesting of containers. At a deeper one parsing stops.
 const MAX_DEPTH: u8 = 128;
 
-/// Bytes of a key, string or number that are kept when it is split over pieces. Longer ones are known by
-/// these first bytes, whether they were split or not.
+/// Bytes of a key, string or number that are buffered when it is split over chunks. Longer ones are truncated to this
+/// length, whether they are split or not.
 pub(crate) const CAPTURE: usize = 256;
 
-/// A known object key.
+/// An object key that is known to a reader of responses, or [`Key::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     CacheCreationInputTokens,
@@ -54,7 +56,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    fn of(name: &[u8]) -> Self {
+    fn from_name(name: &[u8]) -> Self {
         match name {
             b"cache_creation_input_tokens" => Self::CacheCreationInputTokens,
             b"cache_read_input_tokens" => Self::CacheReadInputTokens,
@@ -94,42 +96,43 @@ impl Key {
     }
 }
 
-/// A value that the reader came by. Arrays are transparent: their elements have the array's path.
+/// A value in the text. Arrays are transparent: their elements have the path of the array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
-    /// An object begins.
-    Open,
-    /// A string: its first bytes, at most [`CAPTURE`], escapes as they are.
-    Text(&'a [u8]),
-    /// A number; none where it is no whole number in range.
+pub(crate) enum JsonEvent<'a> {
+    /// The start of an object.
+    ObjectStart,
+    /// A string: at most its first [`CAPTURE`] bytes, escaped.
+    String(&'a [u8]),
+    /// A number; `None` where it is not an unsigned integer of 64 bits.
     Number(Option<u64>),
-    /// `null`, `true`, `false`, or none of JSON's words.
-    Word,
+    /// `null`, `true`, `false`, or an invalid literal.
+    Literal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Between,
-    /// Inside a string; `escape` after a backslash.
-    Text {
+    /// Within a string; `escape` after a backslash.
+    String {
         escape: bool,
     },
+    /// Within a number or literal.
     Scalar,
-    /// Nested too deeply, or closed what was not open: no more facts.
-    Lost,
+    /// Nested too deeply, or unbalanced: the rest of the text is ignored.
+    Invalid,
 }
 
-/// The reader's place in the text.
+/// The state of the parser.
 #[derive(Debug, Clone)]
 pub(crate) struct Lexer {
     state: State,
-    /// A bit for each open container, the innermost lowest: 1 is an object.
+    /// One bit per open container, the innermost lowest: 1 for an object, 0 for an array.
     kinds: u128,
     depth: u8,
     path: [Key; MAX_PATH],
     objects: usize,
     expects_key: bool,
-    kept: Vec<u8>,
+    captured: Vec<u8>,
     closed: bool,
 }
 
@@ -142,45 +145,45 @@ impl Lexer {
             path: [Key::Other; MAX_PATH],
             objects: 0,
             expects_key: false,
-            kept: Vec::new(),
+            captured: Vec::new(),
             closed: false,
         }
     }
 
-    /// Starts over with another text.
+    /// Starts a new text.
     pub(crate) fn reset(&mut self) {
         self.state = State::Between;
         self.depth = 0;
         self.objects = 0;
         self.expects_key = false;
-        self.kept.clear();
+        self.captured.clear();
         self.closed = false;
     }
 
-    /// Whether an outermost object or array has been read to its end, and nothing is open.
+    /// Whether the outermost object or array is complete.
     pub(crate) fn is_complete(&self) -> bool {
         self.closed && self.depth == 0 && self.state == State::Between
     }
 
-    /// Reads the next piece; `sink` gets each value with the keys that lead to it, outermost first.
-    pub(crate) fn push(&mut self, piece: &[u8], mut sink: impl FnMut(&[Key], Token<'_>)) {
-        let mut rest = piece;
+    /// Parses the next chunk. `sink` is called with each value and the keys that lead to it, outermost first.
+    pub(crate) fn push(&mut self, chunk: &[u8], mut sink: impl FnMut(&[Key], JsonEvent<'_>)) {
+        let mut rest = chunk;
         while !rest.is_empty() {
             rest = match self.state {
                 State::Between => self.between(rest, &mut sink),
-                State::Text { escape } => self.text(rest, escape, &mut sink),
+                State::String { escape } => self.string(rest, escape, &mut sink),
                 State::Scalar => self.scalar(rest, &mut sink),
-                State::Lost => return,
+                State::Invalid => return,
             };
         }
     }
 
-    fn between<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], Token<'_>)) -> &'a [u8] {
+    fn between<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
         let Some((&first, after)) = rest.split_first() else { return rest };
         match first {
-            b'"' => return self.start_text(after, sink),
+            b'"' => return self.start_string(after, sink),
             b'{' => {
-                self.emit(Token::Open, sink);
+                self.emit(JsonEvent::ObjectStart, sink);
                 self.open(true);
             }
             b'[' => self.open(false),
@@ -195,7 +198,7 @@ impl Lexer {
 
     fn open(&mut self, object: bool) {
         if self.depth == MAX_DEPTH {
-            self.state = State::Lost;
+            self.state = State::Invalid;
             return;
         }
         self.kinds = self.kinds << 1 | u128::from(object);
@@ -211,7 +214,7 @@ impl Lexer {
 
     fn close(&mut self, object: bool) {
         if self.depth == 0 || (self.kinds & 1 == 1) != object {
-            self.state = State::Lost;
+            self.state = State::Invalid;
             return;
         }
         self.kinds >>= 1;
@@ -221,60 +224,60 @@ impl Lexer {
         self.closed |= self.depth == 0;
     }
 
-    /// A string begins; most end in the same piece and are never copied.
-    fn start_text<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], Token<'_>)) -> &'a [u8] {
+    /// Starts a string. Most end in the same chunk and are not copied.
+    fn start_string<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
         if let Some(end) = memchr::memchr2(b'"', b'\\', rest)
             && rest.get(end) == Some(&b'"')
         {
             let text = rest.get(..end.min(CAPTURE)).unwrap_or_default();
-            self.end_text(text, sink);
+            self.end_string(text, sink);
             return rest.get(end + 1..).unwrap_or_default();
         }
-        self.kept.clear();
-        self.state = State::Text { escape: false };
+        self.captured.clear();
+        self.state = State::String { escape: false };
         rest
     }
 
-    fn text<'a>(
+    fn string<'a>(
         &mut self,
         rest: &'a [u8],
         escape: bool,
-        sink: &mut impl FnMut(&[Key], Token<'_>),
+        sink: &mut impl FnMut(&[Key], JsonEvent<'_>),
     ) -> &'a [u8] {
         if escape {
-            self.state = State::Text { escape: false };
-            self.keep(rest.get(..1).unwrap_or_default());
+            self.state = State::String { escape: false };
+            self.capture(rest.get(..1).unwrap_or_default());
             return rest.get(1..).unwrap_or_default();
         }
         let Some(end) = memchr::memchr2(b'"', b'\\', rest) else {
-            self.keep(rest);
+            self.capture(rest);
             return &[];
         };
-        self.keep(rest.get(..end).unwrap_or_default());
+        self.capture(rest.get(..end).unwrap_or_default());
         if rest.get(end) == Some(&b'\\') {
-            self.keep(b"\\");
-            self.state = State::Text { escape: true };
+            self.capture(b"\\");
+            self.state = State::String { escape: true };
         } else {
             self.state = State::Between;
-            let kept = std::mem::take(&mut self.kept);
-            self.end_text(&kept, sink);
-            self.kept = kept;
+            let captured = std::mem::take(&mut self.captured);
+            self.end_string(&captured, sink);
+            self.captured = captured;
         }
         rest.get(end + 1..).unwrap_or_default()
     }
 
-    fn end_text(&mut self, text: &[u8], sink: &mut impl FnMut(&[Key], Token<'_>)) {
+    fn end_string(&mut self, text: &[u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) {
         if self.expects_key {
             if let Some(key) = self.objects.checked_sub(1).and_then(|level| self.path.get_mut(level)) {
-                *key = Key::of(text);
+                *key = Key::from_name(text);
             }
         } else {
-            self.emit(Token::Text(text), sink);
+            self.emit(JsonEvent::String(text), sink);
         }
     }
 
-    fn start_scalar<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], Token<'_>)) -> &'a [u8] {
-        self.kept.clear();
+    fn start_scalar<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
+        self.captured.clear();
         let end = scalar_end(rest);
         if end == rest.len() {
             self.state = State::Scalar;
@@ -284,25 +287,25 @@ impl Lexer {
         rest.get(end..).unwrap_or_default()
     }
 
-    fn scalar<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], Token<'_>)) -> &'a [u8] {
+    fn scalar<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
         let end = scalar_end(rest);
-        self.keep(rest.get(..end).unwrap_or_default());
+        self.capture(rest.get(..end).unwrap_or_default());
         if end == rest.len() {
             return &[];
         }
         self.state = State::Between;
-        self.emit(scalar(&self.kept), sink);
+        self.emit(scalar(&self.captured), sink);
         rest.get(end..).unwrap_or_default()
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = CAPTURE.saturating_sub(self.kept.len()).min(bytes.len());
-        self.kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
+    fn capture(&mut self, bytes: &[u8]) {
+        let room = CAPTURE.saturating_sub(self.captured.len()).min(bytes.len());
+        self.captured.extend_from_slice(bytes.get(..room).unwrap_or_default());
     }
 
-    fn emit(&self, token: Token<'_>, sink: &mut impl FnMut(&[Key], Token<'_>)) {
+    fn emit(&self, event: JsonEvent<'_>, sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) {
         if let Some(path) = self.path.get(..self.objects) {
-            sink(path, token);
+            sink(path, event);
         }
     }
 }
@@ -316,14 +319,14 @@ fn scalar_end(bytes: &[u8]) -> usize {
         .unwrap_or(bytes.len())
 }
 
-fn scalar(text: &[u8]) -> Token<'static> {
+fn scalar(text: &[u8]) -> JsonEvent<'static> {
     match text.first() {
-        Some(b'-' | b'0'..=b'9') => Token::Number(digits(text)),
-        _ => Token::Word,
+        Some(b'-' | b'0'..=b'9') => JsonEvent::Number(digits(text)),
+        _ => JsonEvent::Literal,
     }
 }
 
-/// Reads a whole number that consists of digits only.
+/// Parses an unsigned integer that consists of digits only.
 pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -332,4 +335,10 @@ pub(crate) fn digits(text: &[u8]) -> Option<u64> {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
         value.checked_mul(10)?.checked_add(u64::from(digit))
     })
+}
+
+/// A string as an id for paths and maps; `None` where it is truncated or has escapes.
+pub(crate) fn identifier(text: &[u8]) -> Option<String> {
+    let usable = !text.is_empty() && text.len() < CAPTURE && !text.contains(&b'\\');
+    usable.then(|| std::str::from_utf8(text).ok().map(str::to_owned)).flatten()
 }

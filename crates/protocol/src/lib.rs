@@ -1,14 +1,15 @@
-//! Inference API bodies and streams to facts, and back. Pure: bytes in, facts out.
+//! Parsing and rendering of inference API requests and responses. Pure: bytes in, facts out.
 //!
 //! | Module | From | To |
 //! |---|---|---|
-//! | [`api`] | method and path | which API a request speaks, and what may be done with it |
-//! | [`request`] | a whole JSON body | [`BodyFacts`]; and a body with another `model`, by splicing |
-//! | [`blocks`] | a body and its facts | the prompt's block hashes |
-//! | [`sse`] | pieces of an event stream | first token, pace, usage, how the stream ended |
-//! | [`reply`] | pieces of a JSON answer | usage, failure, id |
-//! | [`error`] | a failure of ours | an error body or event in the shape of the client's API |
-//! | [`models`] | engines' model lists | one list |
+//! | [`api`] | method and path | the API of a request and its properties |
+//! | [`request`] | a complete JSON body | [`BodyFacts`] |
+//! | [`splice`] | a body and a model name | the body with that name |
+//! | [`blocks`] | a body and its facts | the block hashes of the prompt |
+//! | [`sse`] | chunks of an event stream | first token, token events, usage, failure, end |
+//! | [`response`] | chunks of a JSON response | usage, failure, id |
+//! | [`error`] | an error | a body or event in the shape of the client's API |
+//! | [`models`] | model lists of engines | one list |
 //!
 //! ```
 //! use bytes::Bytes;
@@ -19,34 +20,38 @@
 //! let facts = BodyFacts::scan(&body)?;
 //! assert!(facts.stream);
 //! assert_eq!(facts.estimated_prompt_tokens(), 3);
-//! let model = facts.model.expect("this body names one");
+//! let model = facts.model.expect("the body names a model");
 //! let spliced = splice_model(&body, &model, "chat-v2");
 //! assert_eq!(spliced.parts.concat(), br#"{"model": "chat-v2", "prompt": "Which track?", "stream": true}"#);
 //! # Ok::<(), pointsman_protocol::BodyError>(())
 //! ```
 //!
-//! Prompt text is never copied out of a body: facts hold counts and byte ranges, blocks hold hashes.
+//! Prompt text is never copied out of a body: facts contain counts and byte ranges, blocks contain hashes.
 
 pub mod api;
 pub mod blocks;
+mod body_error;
 mod cursor;
 pub mod error;
+mod failure;
 mod lexer;
 pub mod models;
 mod prompt;
-pub mod reply;
 pub mod request;
+pub mod response;
 pub mod splice;
 pub mod sse;
 mod usage;
 
 pub use api::{Api, Grammar, Route};
 pub use blocks::{BLOCK_TOKENS, MAX_BLOCKS, prompt_blocks};
+pub use body_error::BodyError;
 pub use error::{ErrorBody, ErrorShape};
+pub use failure::StreamFailure;
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
-pub use reply::{ReplyFacts, UsageReader};
-pub use request::{BodyError, BodyFacts, CacheSalt, ModelSpan};
+pub use request::{BodyFacts, CacheSalt, ModelSpan};
+pub use response::{ReplyFacts, UsageReader};
 pub use splice::{SplicedBody, splice_model};
-pub use sse::{SseScanner, StreamEnd, StreamFacts, StreamFailure};
+pub use sse::{SseScanner, StreamEnd, StreamFacts};
 pub use usage::Usage;

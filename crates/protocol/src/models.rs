@@ -1,48 +1,48 @@
-//! Lists of models: read from engines, joined, written for clients (`GET /v1/models`).
+//! Model lists (`GET /v1/models`): parsed from engines, merged, and rendered for clients.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// The most models that a list may hold; an engine or a configuration beyond it is cut.
+/// Upper bound of a list's models; further ones are dropped.
 pub const MAX_MODELS: usize = 10_000;
-/// The largest list that is read from an engine, in bytes.
+/// Largest list in bytes that is parsed.
 pub const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
-/// The longest model id that is taken in, in bytes.
+/// Longest model id in bytes that is accepted.
 pub const MAX_ID_BYTES: usize = crate::request::MAX_MODEL_BYTES;
 
-/// A model that can be asked for.
+/// A model that requests can name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedModel {
-    /// The name that requests use.
+    /// The model name of requests.
     pub id: String,
-    /// What it is made of: weights, or an adapter's path.
+    /// The path or name of the weights or adapter.
     #[serde(default)]
     pub root: Option<String>,
-    /// The base model, for an adapter.
+    /// The base model of an adapter.
     #[serde(default)]
     pub parent: Option<String>,
-    /// The longest context in tokens.
+    /// Context length in tokens.
     #[serde(default)]
     pub max_model_len: Option<u64>,
 }
 
-/// Why an engine's list cannot be used.
+/// The reason why an engine's list cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ModelListError {
-    /// More bytes than are read.
+    /// The list is longer than [`MAX_LIST_BYTES`].
     #[error("model list is longer than {limit} bytes")]
     TooLong {
-        /// The most bytes allowed.
+        /// Number of bytes allowed.
         limit: usize,
     },
-    /// Not the JSON that is due.
+    /// The JSON is invalid or not a model list.
     #[error("model list is not `{{\"data\": [{{\"id\": …}}]}}`, at line {line}, column {column}")]
     Malformed {
-        /// Where.
+        /// Line of the error.
         line: usize,
-        /// Where.
+        /// Column of the error.
         column: usize,
     },
 }
@@ -64,7 +64,7 @@ struct Entry<'a> {
 }
 
 impl ServedModel {
-    /// A model of which only the name is known.
+    /// A model with a name and nothing else.
     #[must_use]
     pub fn named(id: impl Into<String>) -> Self {
         Self { id: id.into(), root: None, parent: None, max_model_len: None }
@@ -82,19 +82,19 @@ impl ServedModel {
         }
     }
 
-    /// The answer to `GET /v1/models/ID`. `created` is in Unix seconds.
+    /// The response to `GET /v1/models/ID`. `created` is in Unix seconds.
     #[must_use]
     pub fn render(&self, created: u64) -> Bytes {
         Bytes::from(serde_json::to_vec(&self.entry(created)).unwrap_or_default())
     }
 }
 
-/// Reads an engine's answer to `GET /v1/models`. Entries with an empty or overlong id are left out, and
-/// entries beyond [`MAX_MODELS`] too.
+/// Parses an engine's response to `GET /v1/models`. Entries with an empty or too long id and entries beyond
+/// [`MAX_MODELS`] are dropped.
 ///
 /// # Errors
 ///
-/// The list is over [`MAX_LIST_BYTES`] or not a list of models.
+/// The list is longer than [`MAX_LIST_BYTES`] or not a model list.
 pub fn parse_models(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
     if body.len() > MAX_LIST_BYTES {
         return Err(ModelListError::TooLong { limit: MAX_LIST_BYTES });
@@ -107,8 +107,8 @@ pub fn parse_models(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
     Ok(models)
 }
 
-/// Joins lists by id, sorted. Of entries with the same id the first wins, and gaps are filled by later
-/// ones; the shortest context counts, since a request may go to any engine.
+/// Merges lists by id, sorted. Of entries with the same id the first one counts, and later ones fill its missing fields.
+/// The context length is the shortest, since a request may go to any engine.
 #[must_use]
 pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedModel> {
     let mut merged: BTreeMap<String, ServedModel> = BTreeMap::new();
@@ -127,7 +127,7 @@ pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedM
     merged.into_values().collect()
 }
 
-/// The answer to `GET /v1/models`. `created` is in Unix seconds.
+/// The response to `GET /v1/models`. `created` is in Unix seconds.
 #[must_use]
 pub fn render_models(models: &[ServedModel], created: u64) -> Bytes {
     #[derive(Serialize)]
@@ -136,6 +136,6 @@ pub fn render_models(models: &[ServedModel], created: u64) -> Bytes {
         data: Vec<Entry<'a>>,
     }
     let list = Rendered { object: "list", data: models.iter().map(|model| model.entry(created)).collect() };
-    // Writing strings and numbers into memory has no way to fail.
+    // Serialization of strings and numbers into memory does not fail.
     Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
 }

@@ -1,66 +1,67 @@
-//! Where a body's prompt is, and how much of it there is.
+//! The prompt of a body: its size and the byte ranges of its parts.
 
 use std::ops::Range;
 
-use crate::blocks::BYTES_PER_TOKEN;
-use crate::cursor::{Cursor, Next, RawString};
-use crate::request::BodyError;
+use crate::body_error::BodyError;
+use crate::cursor::{Cursor, RawString, ValueKind};
 
-/// Tokens that an image counts for in estimates: between the 256 and the 1,024 or so that common vision
-/// encoders make of a picture of ordinary size.
+/// Bytes of text per token, in estimates.
+pub(crate) const BYTES_PER_TOKEN: usize = 4;
+
+/// Tokens per image, in estimates: common vision encoders make 256 to about 1,024 tokens of an image of ordinary size.
 pub const TOKENS_PER_IMAGE: u64 = 512;
 
-/// The most pieces of a prompt that are listed. Beyond it pieces are counted but not listed, so a prompt
-/// is then known by its beginning.
+/// Upper bound of a prompt's spans. Further parts count in the size but have no span, so that the blocks of such a prompt
+/// cover its beginning alone.
 pub const MAX_PROMPT_SPANS: usize = 16_384;
 
-/// Size and place of a prompt.
+/// Size and spans of a body's prompts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PromptFacts {
-    /// Bytes of text once unescaped, of all prompts together.
+    /// Bytes of unescaped text, over all prompts.
     pub text_bytes: u64,
-    /// Token ids, of all prompts together.
+    /// Number of token ids, over all prompts.
     pub token_ids: u64,
-    /// Images and other media.
+    /// Number of images and other media.
     pub images: u64,
-    /// How many prompts the body holds; a batch has several.
+    /// Number of prompts; a batch has several.
     pub prompts: u32,
-    /// The prompt's pieces in the order in which chat templates put them: tools, system, then the rest as
-    /// it stands. At most [`MAX_PROMPT_SPANS`].
+    /// The parts in the order of chat templates: tools, system, then the rest in the order of the body. At most
+    /// [`MAX_PROMPT_SPANS`].
     pub spans: Vec<PromptSpan>,
 }
 
-/// A piece of a prompt, as bytes of the body. The piece itself is never copied.
+/// A part of a prompt as a range of the body. The text itself is not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptSpan {
-    /// Where: a string's inner bytes, or a whole value.
+    /// Byte range: the inside of a string, or a whole value.
     pub range: Range<usize>,
-    /// What stands there.
+    /// Type of the part.
     pub kind: SpanKind,
-    /// Which prompt of a batch it belongs to, from 0.
+    /// Index of its prompt in a batch.
     pub prompt: u32,
-    pub(crate) section: Section,
+    pub(crate) field: PromptField,
 }
 
-/// What a piece of a prompt is.
+/// The type of a part of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanKind {
-    /// A message begins here. The inside of the JSON string that is its role, or nothing where it has none;
-    /// a role is not counted as text.
+    /// The start of a message: the inside of its role's JSON string, or an empty range where it has no role. A role does
+    /// not count as text.
     Role,
     /// The inside of a JSON string.
     Text,
     /// A JSON array of token ids.
     TokenIds,
-    /// A JSON value that templates print: tools, tool calls.
+    /// A JSON value that chat templates print: tools, tool calls.
     Json,
-    /// A JSON value that names or holds an image, a sound or a video.
+    /// A JSON value that refers to or contains an image, audio or video.
     Media,
 }
 
 /// The top-level fields that hold prompts, in template order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Section {
+pub(crate) enum PromptField {
     Tools,
     System,
     Instructions,
@@ -82,8 +83,8 @@ pub(crate) enum Section {
     ImageData,
 }
 
-impl Section {
-    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+impl PromptField {
+    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
         Some(match key {
             b"tools" => Self::Tools,
             b"system" => Self::System,
@@ -136,7 +137,7 @@ impl Section {
         self as u32
     }
 
-    /// Whether a list here is a batch: each element a prompt of its own.
+    /// Whether the elements of a list are separate prompts.
     fn is_batch(self) -> bool {
         match self {
             Self::Prompt
@@ -162,23 +163,23 @@ impl Section {
     }
 }
 
-/// A member of a message or content part that is read.
+/// The members of messages and content parts, by what they contain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Member {
-    /// Whose message it is.
+    /// The role of the message.
     Role,
-    /// More prompt below it.
+    /// Text or further parts.
     Nested,
-    /// Printed by templates as it is.
+    /// JSON that chat templates print.
     Json,
-    /// An image, a sound, a video.
+    /// An image, audio or video.
     Media,
     Other,
 }
 
 impl Member {
-    fn of(key: RawString<'_>) -> Self {
-        match key.resolve().as_deref() {
+    fn from_key(key: RawString<'_>) -> Self {
+        match key.unescaped().as_deref() {
             Some(b"role") => Self::Role,
             Some(
                 b"content" | b"text" | b"input_text" | b"reasoning_content" | b"reasoning" | b"thinking"
@@ -200,141 +201,149 @@ impl PromptFacts {
         self.text_bytes.div_ceil(BYTES_PER_TOKEN as u64) + self.token_ids + self.images * TOKENS_PER_IMAGE
     }
 
-    /// Reads a top-level field that holds prompt.
-    pub(crate) fn read(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
-        match (section, cursor.peek()?) {
-            (_, Next::Null) => cursor.skip(),
-            (Section::Tools, _) => self.json(cursor, section, SpanKind::Json),
-            (Section::ImageData, _) => self.json(cursor, section, SpanKind::Media),
-            (_, Next::Array) if section.is_batch() => self.batch(cursor, section),
-            (Section::Messages, Next::Array) => {
+    /// Reads a top-level field that is part of the prompt.
+    pub(crate) fn read(&mut self, cursor: &mut Cursor<'_>, field: PromptField) -> Result<(), BodyError> {
+        match (field, cursor.peek()?) {
+            (_, ValueKind::Null) => cursor.skip(),
+            (PromptField::Tools, _) => self.json(cursor, field, SpanKind::Json),
+            (PromptField::ImageData, _) => self.json(cursor, field, SpanKind::Media),
+            (_, ValueKind::Array) if field.is_batch() => self.batch(cursor, field),
+            (PromptField::Messages, ValueKind::Array) => {
                 self.prompts = self.prompts.max(1);
                 cursor.array(|cursor| match cursor.peek()? {
-                    Next::Object => self.message(cursor, section),
-                    Next::Array | Next::String | Next::Number | Next::True | Next::False | Next::Null => {
-                        self.material(cursor, section, 0)
-                    }
+                    ValueKind::Object => self.message(cursor, field),
+                    ValueKind::Array
+                    | ValueKind::String
+                    | ValueKind::Number
+                    | ValueKind::True
+                    | ValueKind::False
+                    | ValueKind::Null => self.content(cursor, field, 0),
                 })
             }
             _ => {
                 self.prompts = self.prompts.max(1);
-                self.material(cursor, section, 0)
+                self.content(cursor, field, 0)
             }
         }
     }
 
-    /// Puts the pieces into template order.
-    pub(crate) fn settle(&mut self) {
-        // Stable: within a field, pieces keep the body's order.
-        self.spans.sort_by_key(|span| span.section);
-        // A conversation is one prompt, whatever documents come with it.
-        if self.spans.iter().any(|span| span.section == Section::Messages) {
+    /// Sorts the spans into the order of chat templates.
+    pub(crate) fn sort_spans(&mut self) {
+        // A stable sort: within a field, spans keep the order of the body.
+        self.spans.sort_by_key(|span| span.field);
+        // A conversation is one prompt, even with a list of documents.
+        if self.spans.iter().any(|span| span.field == PromptField::Messages) {
             self.prompts = 1;
             self.spans.iter_mut().for_each(|span| span.prompt = 0);
         }
     }
 
     /// Reads a list of prompts; a list of numbers is one prompt of token ids.
-    fn batch(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
+    fn batch(&mut self, cursor: &mut Cursor<'_>, field: PromptField) -> Result<(), BodyError> {
         let start = cursor.offset();
         let (mut index, mut ids) = (0_u32, 0_u64);
         cursor.array(|cursor| match cursor.peek()? {
-            Next::Number => {
+            ValueKind::Number => {
                 ids += 1;
                 cursor.number().map(drop)
             }
-            // The items of a response's input are turns of one conversation.
-            Next::Object if section == Section::Input => {
+            // The items of the input of `/v1/responses` are turns of one conversation.
+            ValueKind::Object if field == PromptField::Input => {
                 index = 1;
-                self.message(cursor, section)
+                self.message(cursor, field)
             }
-            Next::Object | Next::Array | Next::String | Next::True | Next::False | Next::Null => {
+            ValueKind::Object
+            | ValueKind::Array
+            | ValueKind::String
+            | ValueKind::True
+            | ValueKind::False
+            | ValueKind::Null => {
                 index = index.saturating_add(1);
-                self.material(cursor, section, index - 1)
+                self.content(cursor, field, index - 1)
             }
         })?;
         if ids > 0 {
             index = index.max(1);
             self.token_ids += ids;
-            self.list(start..cursor.offset(), SpanKind::TokenIds, 0, section);
+            self.add_span(start..cursor.offset(), SpanKind::TokenIds, 0, field);
         }
         self.prompts = self.prompts.max(index);
         Ok(())
     }
 
-    /// Reads one prompt, or a part of one: text, token ids, messages, content parts.
-    fn material(&mut self, cursor: &mut Cursor<'_>, section: Section, prompt: u32) -> Result<(), BodyError> {
+    /// Reads a prompt or a part of one: text, token ids, messages, content parts.
+    fn content(&mut self, cursor: &mut Cursor<'_>, field: PromptField, prompt: u32) -> Result<(), BodyError> {
         match cursor.peek()? {
-            Next::String => {
+            ValueKind::String => {
                 let raw = cursor.string()?;
                 self.text_bytes += raw.decoded_len as u64;
-                self.list(raw.start + 1..raw.end() - 1, SpanKind::Text, prompt, section);
+                self.add_span(raw.start + 1..raw.end() - 1, SpanKind::Text, prompt, field);
                 Ok(())
             }
-            Next::Array => {
+            ValueKind::Array => {
                 let start = cursor.offset();
                 let mut ids = 0_u64;
                 cursor.array(|cursor| {
-                    if cursor.peek()? == Next::Number {
+                    if cursor.peek()? == ValueKind::Number {
                         ids += 1;
                         return cursor.number().map(drop);
                     }
-                    self.material(cursor, section, prompt)
+                    self.content(cursor, field, prompt)
                 })?;
                 if ids > 0 {
                     self.token_ids += ids;
-                    self.list(start..cursor.offset(), SpanKind::TokenIds, prompt, section);
+                    self.add_span(start..cursor.offset(), SpanKind::TokenIds, prompt, field);
                 }
                 Ok(())
             }
-            Next::Object => {
-                cursor.object(|cursor, key| self.member(cursor, Member::of(key), section, prompt))
+            ValueKind::Object => {
+                cursor.object(|cursor, key| self.member(cursor, Member::from_key(key), field, prompt))
             }
-            Next::Number | Next::True | Next::False | Next::Null => cursor.skip(),
+            ValueKind::Number | ValueKind::True | ValueKind::False | ValueKind::Null => cursor.skip(),
         }
     }
 
-    /// Reads a message: its role is listed before its content, wherever it stands.
-    fn message(&mut self, cursor: &mut Cursor<'_>, section: Section) -> Result<(), BodyError> {
-        let place = self.spans.len();
+    /// Reads a message. The span of its role precedes those of its content, whatever the order of its members.
+    fn message(&mut self, cursor: &mut Cursor<'_>, field: PromptField) -> Result<(), BodyError> {
+        let role = self.spans.len();
         let start = cursor.offset();
-        self.push(start..start, SpanKind::Role, 0, section);
+        self.push(start..start, SpanKind::Role, 0, field);
         cursor.object(|cursor, key| {
-            let member = Member::of(key);
-            if member != Member::Role || cursor.peek()? != Next::String {
-                return self.member(cursor, member, section, 0);
+            let member = Member::from_key(key);
+            if member != Member::Role || cursor.peek()? != ValueKind::String {
+                return self.member(cursor, member, field, 0);
             }
             let raw = cursor.string()?;
-            if let Some(span) = self.spans.get_mut(place) {
+            if let Some(span) = self.spans.get_mut(role) {
                 span.range = raw.start + 1..raw.end() - 1;
             }
             Ok(())
         })
     }
 
-    /// Reads a member of a message or of a part of one.
+    /// Reads a member of a message or content part.
     fn member(
         &mut self,
         cursor: &mut Cursor<'_>,
         member: Member,
-        section: Section,
+        field: PromptField,
         prompt: u32,
     ) -> Result<(), BodyError> {
         match member {
-            Member::Nested => self.material(cursor, section, prompt),
-            Member::Json => self.json(cursor, section, SpanKind::Json),
-            Member::Media => self.json(cursor, section, SpanKind::Media),
+            Member::Nested => self.content(cursor, field, prompt),
+            Member::Json => self.json(cursor, field, SpanKind::Json),
+            Member::Media => self.json(cursor, field, SpanKind::Media),
             Member::Role | Member::Other => cursor.skip(),
         }
     }
 
-    /// Reads a value that counts as it stands.
-    fn json(&mut self, cursor: &mut Cursor<'_>, section: Section, kind: SpanKind) -> Result<(), BodyError> {
+    /// Reads a value that counts with its JSON bytes.
+    fn json(&mut self, cursor: &mut Cursor<'_>, field: PromptField, kind: SpanKind) -> Result<(), BodyError> {
         let value = cursor.peek()?;
         let start = cursor.offset();
         cursor.skip()?;
         let range = start..cursor.offset();
-        if value == Next::Null {
+        if value == ValueKind::Null {
             return Ok(());
         }
         if kind == SpanKind::Media {
@@ -342,19 +351,19 @@ impl PromptFacts {
         } else {
             self.text_bytes += range.len() as u64;
         }
-        self.list(range, kind, 0, section);
+        self.add_span(range, kind, 0, field);
         Ok(())
     }
 
-    fn list(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, section: Section) {
+    fn add_span(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, field: PromptField) {
         if !range.is_empty() {
-            self.push(range, kind, prompt, section);
+            self.push(range, kind, prompt, field);
         }
     }
 
-    fn push(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, section: Section) {
+    fn push(&mut self, range: Range<usize>, kind: SpanKind, prompt: u32, field: PromptField) {
         if self.spans.len() < MAX_PROMPT_SPANS {
-            self.spans.push(PromptSpan { range, kind, prompt, section });
+            self.spans.push(PromptSpan { range, kind, prompt, field });
         }
     }
 }

@@ -1,18 +1,19 @@
-//! Another model name in a body, without touching any other byte of it.
+//! Replacement of the model name in a body. All other bytes stay as they are, which a parse and a re-serialization do not
+//! guarantee, and nothing is copied: SPLICEFIG
 
 use bytes::Bytes;
 
 use crate::request::ModelSpan;
 
-/// A body in three pieces: what stands before the model's name, the name as a JSON string, what follows.
-/// The outer pieces share the original body's memory.
+/// A body in three parts: the bytes before the model name, the name as a JSON string, the bytes after it. The outer parts
+/// share the memory of the original body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SplicedBody {
-    /// The pieces, in order.
+    /// The parts in order.
     pub parts: [Bytes; 3],
 }
 
-/// The body holds the prompt, which no log may show.
+/// Prints the length alone: the body contains the prompt, which must not reach logs.
 impl std::fmt::Debug for SplicedBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SplicedBody({} bytes)", self.content_length())
@@ -20,15 +21,15 @@ impl std::fmt::Debug for SplicedBody {
 }
 
 impl SplicedBody {
-    /// The body's length in bytes, for `content-length`.
+    /// Length of the body in bytes, for `content-length`.
     #[must_use]
     pub fn content_length(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
 }
 
-/// Puts `new_name` where `span` says the model's name stands. `span` must come from a scan of this body; a
-/// span that lies outside it is cut to it.
+/// Replaces the model name at `span` by `new_name`. `span` must come from a scan of this body; a range outside the body is
+/// clamped to it.
 #[must_use]
 pub fn splice_model(body: &Bytes, span: &ModelSpan, new_name: &str) -> SplicedBody {
     let end = span.range.end.min(body.len());

@@ -3,6 +3,7 @@
 use http::Response;
 use serde::Serialize;
 
+use super::Null;
 use super::fields::Fields;
 use super::generation::{Generation, ResponseHeader, requested_model};
 use super::openai::{ChunkFormat, FINGERPRINT, OpenAiUsage, StreamOptions, error_events};
@@ -10,7 +11,6 @@ use super::prompt::chat_prompt;
 use super::request::ApiRequest;
 use super::sampling::SamplingFields;
 use super::stream::{self, Delta, EventFormat, Events, event};
-use super::Null;
 use crate::app::App;
 use crate::error::{ApiError, Failure};
 use crate::response::{ResponseBody, json};

@@ -15,8 +15,12 @@ use crate::error::{ApiError, Failure};
 use crate::response::{ResponseBody, json};
 use crate::text::{Finish, FinishReason, Token};
 
-const SAMPLING: SamplingFields =
-    SamplingFields { max_tokens: &["max_tokens"], default_max_tokens: None, stop: "stop_sequences", n: false };
+const SAMPLING: SamplingFields = SamplingFields {
+    max_tokens: &["max_tokens"],
+    default_max_tokens: None,
+    stop: "stop_sequences",
+    n: false,
+};
 
 pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<ResponseBody>, Failure> {
     let fields = request.fields()?;

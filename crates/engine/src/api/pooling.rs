@@ -134,7 +134,8 @@ pub(crate) async fn rerank(app: &App, request: ApiRequest) -> Result<Response<Re
     let prompts = pairs(query, documents.iter().map(|text| text_prompt(text)).collect());
     let pooling = Pooling::start(app, &request, &fields, "rerank-", &prompts)?;
     pooling.handle.finished().await;
-    let ranked = |(index, (text, relevance_score))| Ranked { index, document: Document { text }, relevance_score };
+    let ranked =
+        |(index, (text, relevance_score))| Ranked { index, document: Document { text }, relevance_score };
     let mut results: Vec<_> =
         documents.iter().map(String::as_str).zip(pooling.scores()).enumerate().map(ranked).collect();
     results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));

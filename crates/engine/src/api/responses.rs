@@ -32,7 +32,8 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
     let store = fields.get("store").and_then(Value::as_bool) != Some(false);
     let store = store.then(|| (app.stored_responses.clone(), prompt));
     let item_id = format!("msg_{}", app.new_id());
-    let mut response = PendingResponse { object: ResponseObject::in_progress(header, &fields)?, item_id, store };
+    let mut response =
+        PendingResponse { object: ResponseObject::in_progress(header, &fields)?, item_id, store };
     if fields.flag("stream")? {
         let events = ResponseEvents { response, sequence_number: 0, text: String::new() };
         return Ok(stream::respond(request, generation, events));
@@ -181,12 +182,7 @@ impl EventFormat for ResponseEvents {
     }
 }
 
-fn push_event(
-    name: &'static str,
-    fields: EventFields<'_>,
-    sequence_number: &mut u32,
-    events: &mut Events,
-) {
+fn push_event(name: &'static str, fields: EventFields<'_>, sequence_number: &mut u32, events: &mut Events) {
     let data = ResponseEvent { r#type: name, sequence_number: *sequence_number, fields };
     *sequence_number += 1;
     events.push_back(event(Some(name), &data));

@@ -94,12 +94,7 @@ impl Sequences {
     }
 
     /// Ends the step that runs. Requests with progress are appended to `advanced`, to be woken.
-    pub(super) fn finish_step(
-        &mut self,
-        end: Time,
-        clock: &Clock,
-        advanced: &mut Vec<Arc<RequestProgress>>,
-    ) {
+    pub(super) fn finish_step(&mut self, end: Time, clock: &Clock, advanced: &mut Vec<Arc<RequestProgress>>) {
         for output in self.engine.finish_step() {
             let Some(slot) = self.sequences.get_mut(output.id.index()) else { continue };
             let Some(sequence) = slot.as_mut().filter(|sequence| sequence.id == output.id) else { continue };

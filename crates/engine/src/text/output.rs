@@ -12,19 +12,16 @@ use super::tokens::Token;
 
 /// The vocabulary of outputs: 128 pieces of four ASCII bytes, none of which JSON has to escape.
 const PIECES: [&str; 128] = [
-    " the", " and", " for", " are", " but", " not", " you", " all", " can", " her",
-    " was", " one", " our", " out", " day", " get", " has", " him", " his", " how",
-    " man", " new", " now", " old", " see", " two", " way", " who", " did", " its",
-    " let", " put", " say", " she", " too", " use", " car", " big", " few", " got",
-    " own", " red", " run", " sea", " sky", " sun", " top", " try", " win", " air",
-    " arm", " art", " ask", " bad", " bag", " bar", " bed", " bit", " box", " bus",
-    " buy", " cup", " cut", " dog", " dry", " ear", " eat", " egg", " end", " eye",
-    " far", " fit", " fly", " fun", " gas", " hat", " hit", " hot", " ice", " job",
-    " joy", " key", " kid", " law", " lay", " leg", " lot", " low", " map", " mix",
-    " net", " oil", " pay", " pen", " per", " pie", " pop", " raw", " rid", " set",
-    " sit", " six", " son", " tax", " tea", " ten", " tie", " tip", " toe", " via",
-    " wet", " yes", " yet", " add", " age", " ago", " aid", " aim", " any", "ing ",
-    "tion", "ment", "er, ", "ed. ", "ness", "able", "less", ". A ",
+    " the", " and", " for", " are", " but", " not", " you", " all", " can", " her", " was", " one", " our",
+    " out", " day", " get", " has", " him", " his", " how", " man", " new", " now", " old", " see", " two",
+    " way", " who", " did", " its", " let", " put", " say", " she", " too", " use", " car", " big", " few",
+    " got", " own", " red", " run", " sea", " sky", " sun", " top", " try", " win", " air", " arm", " art",
+    " ask", " bad", " bag", " bar", " bed", " bit", " box", " bus", " buy", " cup", " cut", " dog", " dry",
+    " ear", " eat", " egg", " end", " eye", " far", " fit", " fly", " fun", " gas", " hat", " hit", " hot",
+    " ice", " job", " joy", " key", " kid", " law", " lay", " leg", " lot", " low", " map", " mix", " net",
+    " oil", " pay", " pen", " per", " pie", " pop", " raw", " rid", " set", " sit", " six", " son", " tax",
+    " tea", " ten", " tie", " tip", " toe", " via", " wet", " yes", " yet", " add", " age", " ago", " aid",
+    " aim", " any", "ing ", "tion", "ment", "er, ", "ed. ", "ness", "able", "less", ". A ",
 ];
 
 /// Quantiles of ShareGPT output lengths in tokens (median 144, p90 564, p99 948; capped at 1,024), interpolated

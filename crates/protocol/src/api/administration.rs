@@ -1,9 +1,9 @@
-//! The paths by which engines are administered: they change an engine for everyone, or tell its insides.
+//! Administration paths of engines: they change an engine for all clients, or reveal its internal state.
 //!
-//! Gathered from the route tables of vLLM (`entrypoints/serve`), SGLang (`srt/entrypoints/http_server.py`),
+//! Collected from the route tables of vLLM (`entrypoints/serve`), SGLang (`srt/entrypoints/http_server.py`),
 //! TensorRT-LLM (`serve/openai_server.py`) and Triton (its HTTP extensions).
 
-/// Whole paths, without the leading slash, sorted.
+/// Complete paths without the leading slash, sorted.
 const PATHS: &[&str] = &[
     "abort_request",
     "abort_requests",
@@ -78,7 +78,7 @@ const PATHS: &[&str] = &[
     "weights_checker",
 ];
 
-/// Beginnings: everything below them administers. The first three are families that grow with each release.
+/// Prefixes of administration paths. The first three are families that grow with each release.
 const PREFIXES: &[&str] = &[
     "update_weights",
     "hicache/",
@@ -90,12 +90,12 @@ const PREFIXES: &[&str] = &[
     "v2/trace",
 ];
 
-/// Endings below a model's path (Triton: `/v2/models/NAME/trace/setting`).
+/// Suffixes below a model's path (Triton: `/v2/models/NAME/trace/setting`).
 const SUFFIXES: &[&str] = &["/trace/setting"];
 
-/// Whether a path in its normal form administers an engine. Case is not looked at, and a path counts
-/// under any prefix too, since engines may be started with a root path.
-pub(super) fn is(path: &str) -> bool {
+/// Whether a normalized path is an administration path. Case is ignored, and so is any prefix, since engines can be
+/// started with a root path.
+pub(super) fn is_administration(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let mut rest = lower.as_str();
     while let Some(start) = rest.find('/') {

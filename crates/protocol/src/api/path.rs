@@ -1,27 +1,28 @@
-//! From a request's path to its [`Route`].
+//! Normalization of paths, and their [`Route`].
 
 use std::borrow::Cow;
 
-use super::{Api, Route, administration};
+use super::administration::is_administration;
+use super::{Api, Route};
 
-/// How often a path is decoded before it counts as an attempt to hide something. Engines decode once;
-/// the further rounds are for proxies between us and them.
+/// Rounds of percent-decoding after which a path counts as an administration path. Engines decode once; the further
+/// rounds are those of proxies in front of them.
 const MAX_DECODINGS: usize = 4;
 
 pub(super) fn classify(method: &str, path: &str) -> Route {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    if is_plain(path) {
-        return classify_plain(method, path);
+    if is_normalized(path) {
+        return classify_normalized(method, path);
     }
     let Some(first) = normalise(path) else { return Route::Administration };
-    let route = classify_plain(method, &first);
+    let route = classify_normalized(method, &first);
     if route == Route::Administration || is_hidden_administration(&first) {
         return Route::Administration;
     }
     route
 }
 
-/// Whether further rounds of decoding uncover an administration path, or never come to an end.
+/// Whether further rounds of decoding give an administration path, or more than [`MAX_DECODINGS`] rounds are needed.
 fn is_hidden_administration(path: &str) -> bool {
     let mut current = path.to_owned();
     for _ in 0..MAX_DECODINGS {
@@ -29,7 +30,7 @@ fn is_hidden_administration(path: &str) -> bool {
         if next == current {
             return false;
         }
-        if administration::is(&next) {
+        if is_administration(&next) {
             return true;
         }
         current = next;
@@ -37,21 +38,21 @@ fn is_hidden_administration(path: &str) -> bool {
     true
 }
 
-/// A path that is already in its normal form: the common case, which must not allocate.
-fn is_plain(path: &str) -> bool {
+/// Whether a path is normalized already: the common case, which must not allocate.
+fn is_normalized(path: &str) -> bool {
     let bytes = path.as_bytes();
-    let ends_plainly = bytes.len() <= 1 || bytes.last() != Some(&b'/');
+    let no_trailing_slash = bytes.len() <= 1 || bytes.last() != Some(&b'/');
     bytes.first() == Some(&b'/')
-        && ends_plainly
+        && no_trailing_slash
         && !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b';'))
         && !bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-/// Decodes percent escapes once, takes backslashes for slashes, drops path parameters (`;…`), empty
-/// segments, dot segments and a trailing slash. None when the dots climb above the root.
+/// Decodes percent escapes once, replaces backslashes by slashes, and removes path parameters (`;…`), empty segments, dot
+/// segments and a trailing slash. `None` where `..` leads above the root.
 fn normalise(path: &str) -> Option<String> {
     let decoded = percent_decode(path);
-    // A query that was encoded may become one again further on.
+    // The next decoder sees an encoded `?` as the start of a query.
     let decoded = decoded.split(['?', '#']).next().unwrap_or_default();
     let mut kept: Vec<&str> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
@@ -74,7 +75,7 @@ fn normalise(path: &str) -> Option<String> {
     Some(out)
 }
 
-/// Decodes `%XX` escapes; what is not an escape stays, and bytes that are not UTF-8 are replaced.
+/// Decodes `%XX` escapes. Invalid escapes stay, and bytes that are not UTF-8 become replacement characters.
 fn percent_decode(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
@@ -104,10 +105,10 @@ fn hex_pair(pair: Option<&[u8]>) -> Option<u8> {
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
-/// Classifies a path in its normal form.
-fn classify_plain(method: &str, path: &str) -> Route {
+/// Classifies a normalized path.
+fn classify_normalized(method: &str, path: &str) -> Route {
     if method == "POST"
-        && let Some(api) = inference(path)
+        && let Some(api) = inference_api(path)
     {
         return Route::Inference(api);
     }
@@ -118,17 +119,17 @@ fn classify_plain(method: &str, path: &str) -> Route {
             return Route::Models { id: None };
         }
         if let Some(id) = rest.strip_prefix('/') {
-            // Model ids may hold slashes: `meta-llama/Llama-3-8B`.
+            // Model ids may contain slashes: `meta-llama/Llama-3-8B`.
             return Route::Models { id: Some(id.to_owned()) };
         }
     }
-    if let Some(response_id) = stored(method, path) {
+    if let Some(response_id) = stored_response(method, path) {
         return Route::Stored { response_id: response_id.to_owned() };
     }
-    if administration::is(path) { Route::Administration } else { Route::Unknown }
+    if is_administration(path) { Route::Administration } else { Route::Unknown }
 }
 
-fn inference(path: &str) -> Option<Api> {
+fn inference_api(path: &str) -> Option<Api> {
     Some(match path {
         "/v1/completions" => Api::Completions,
         "/v1/chat/completions" => Api::ChatCompletions,
@@ -148,8 +149,8 @@ fn inference(path: &str) -> Option<Api> {
     })
 }
 
-/// The id of the stored response that a path names.
-fn stored<'a>(method: &str, path: &'a str) -> Option<&'a str> {
+/// The id of the stored response in a path.
+fn stored_response<'a>(method: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix("/v1/responses/")?;
     let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
     let known =

@@ -1,43 +1,44 @@
-//! The chain itself: material and marks in, a hash for each full block out.
+//! The hash chain: bytes and boundaries in, one hash per full block out.
 
 use twox_hash::XxHash3_64;
 
 use super::{BLOCK_BYTES, MAX_BLOCKS};
 
-/// Parts a block's end from a mark.
-const BLOCK: u64 = 0x9fb2_1c65_1e98_df25;
+/// Distinguishes the end of a block from a boundary.
+const BLOCK_END: u64 = 0x9fb2_1c65_1e98_df25;
 
-/// A chain of block hashes in the making.
+/// A chain of block hashes under construction.
 pub(super) struct Chain {
-    /// Everything so far but what is in `open`.
+    /// The hash of everything before `block`.
     state: u64,
-    /// The block that is not full yet.
-    open: [u8; BLOCK_BYTES],
+    /// The incomplete block.
+    block: [u8; BLOCK_BYTES],
+    /// Bytes in `block`.
     filled: usize,
     hashes: Vec<u64>,
 }
 
 impl Chain {
-    pub(super) fn new(origin: u64, expected: usize) -> Self {
-        Self { state: origin, open: [0; BLOCK_BYTES], filled: 0, hashes: Vec::with_capacity(expected) }
+    pub(super) fn new(state: u64, expected: usize) -> Self {
+        Self { state, block: [0; BLOCK_BYTES], filled: 0, hashes: Vec::with_capacity(expected) }
     }
 
-    /// Parts chains that are to share nothing.
+    /// Adds a salt. Chains with different salts have no hash in common.
     pub(super) fn salt(&mut self, salt: Option<&[u8]>) {
         self.state = fold(self.state, u64::from(salt.is_some()));
         self.state = fold(self.state, salt.map_or(0, XxHash3_64::oneshot));
     }
 
-    /// Notes what begins at this place. It tells chains apart and takes no room.
-    pub(super) fn mark(&mut self, kind: u64, value: u64) {
+    /// Adds a boundary at the current position. It changes the hashes and takes no bytes.
+    pub(super) fn boundary(&mut self, kind: u64, value: u64) {
         self.state = fold(self.state, kind << 16 | self.filled as u64);
         self.state = fold(self.state, value);
     }
 
-    /// Adds material.
+    /// Adds bytes.
     pub(super) fn bytes(&mut self, mut bytes: &[u8]) {
         if self.filled > 0 {
-            let free = self.open.get_mut(self.filled..).unwrap_or_default();
+            let free = self.block.get_mut(self.filled..).unwrap_or_default();
             let taken = free.len().min(bytes.len());
             if let (Some(to), Some((from, rest))) = (free.get_mut(..taken), bytes.split_at_checked(taken)) {
                 to.copy_from_slice(from);
@@ -48,25 +49,25 @@ impl Chain {
                 return;
             }
             self.filled = 0;
-            self.close(XxHash3_64::oneshot(&self.open));
+            self.push_block(XxHash3_64::oneshot(&self.block));
         }
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for block in blocks {
             if self.is_full() {
                 return;
             }
-            self.close(XxHash3_64::oneshot(block));
+            self.push_block(XxHash3_64::oneshot(block));
         }
-        if let Some(to) = self.open.get_mut(..rest.len()) {
+        if let Some(to) = self.block.get_mut(..rest.len()) {
             to.copy_from_slice(rest);
             self.filled = rest.len();
         }
     }
 
-    /// Adds the first `length` of these bytes, quickly.
+    /// Adds the first `length` of four bytes; faster than [`Self::bytes`].
     pub(super) fn character(&mut self, bytes: [u8; 4], length: usize) {
-        match self.open.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut::<4>) {
-            // What is written beyond the length is not filled yet.
+        match self.block.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut::<4>) {
+            // The bytes beyond `length` are overwritten later.
             Some(to) if self.filled + length < BLOCK_BYTES => {
                 *to = bytes;
                 self.filled += length;
@@ -75,7 +76,7 @@ impl Chain {
         }
     }
 
-    /// Whether no more blocks are taken, so that there is no use in adding more.
+    /// Whether the chain has [`MAX_BLOCKS`] blocks; further bytes have no effect.
     pub(super) fn is_full(&self) -> bool {
         self.hashes.len() >= MAX_BLOCKS
     }
@@ -84,16 +85,16 @@ impl Chain {
         self.hashes
     }
 
-    fn close(&mut self, block: u64) {
+    fn push_block(&mut self, block: u64) {
         if !self.is_full() {
-            self.state = fold(self.state ^ BLOCK, block);
+            self.state = fold(self.state ^ BLOCK_END, block);
             self.hashes.push(self.state);
         }
     }
 }
 
-/// Joins two hashes. For each value of one, different values of the other give different results; the mixing is the
-/// finaliser of SplitMix64 (Steele, Lea, Flood 2014, with Stafford's constants "mix 13").
+/// Combines two hashes, injectively in each of them. The mixing is the finalizer of SplitMix64 (Steele, Lea, Flood 2014,
+/// with Stafford's constants "mix 13").
 const fn fold(state: u64, value: u64) -> u64 {
     let mut mixed = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(value);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,15 +1,15 @@
-//! Text as material: the inside of a JSON string, escapes resolved.
+//! The inside of a JSON string as bytes, escapes resolved.
 
 use super::chain::Chain;
 use crate::cursor::{hex, unicode};
 
-/// Adds the inside of a string that was found to be well formed.
-pub(super) fn read(mut rest: &[u8], chain: &mut Chain) {
+/// Adds the inside of a valid string.
+pub(super) fn push(mut rest: &[u8], chain: &mut Chain) {
     while !rest.is_empty() && !chain.is_full() {
         rest = match rest {
-            [b'\\', b'u', after @ ..] => read_unicode(after, chain),
+            [b'\\', b'u', after @ ..] => push_unicode(after, chain),
             [b'\\', kind, after @ ..] => {
-                chain.character([resolve(*kind), 0, 0, 0], 1);
+                chain.character([unescape(*kind), 0, 0, 0], 1);
                 after
             }
             _ => {
@@ -22,8 +22,8 @@ pub(super) fn read(mut rest: &[u8], chain: &mut Chain) {
     }
 }
 
-/// What an escape of one character stands for.
-const fn resolve(kind: u8) -> u8 {
+/// The character of an escape of one letter.
+const fn unescape(kind: u8) -> u8 {
     match kind {
         b'b' => 0x08,
         b'f' => 0x0c,
@@ -34,15 +34,15 @@ const fn resolve(kind: u8) -> u8 {
     }
 }
 
-/// Adds what four hexadecimal digits stand for, or a surrogate pair, and gives what follows.
-fn read_unicode<'a>(rest: &'a [u8], chain: &mut Chain) -> &'a [u8] {
+/// Adds the character of four hexadecimal digits or of a surrogate pair; returns the bytes after it.
+fn push_unicode<'a>(rest: &'a [u8], chain: &mut Chain) -> &'a [u8] {
     if let Some((character, used)) = unicode(rest) {
         let mut bytes = [0; 4];
         let length = character.encode_utf8(&mut bytes).len();
         chain.character(bytes, length);
         return rest.get(used..).unwrap_or_default();
     }
-    // Half of a pair is no text; two bytes that UTF-8 does not know tell it from everything else.
+    // A lone surrogate is hashed as two bytes that do not occur in UTF-8.
     let [_, _, high, low] =
         rest.first_chunk().and_then(|digits| hex(*digits)).unwrap_or_default().to_be_bytes();
     chain.character([high | 0xf8, low, 0, 0], 2);

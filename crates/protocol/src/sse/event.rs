@@ -1,30 +1,31 @@
-//! One event of a stream, by the grammar of its API.
+//! The fields of one event, in the format of its API.
 
+use super::lines::MAX_EVENT_NAME;
 use crate::api::Grammar;
-use crate::lexer::{CAPTURE, Key, Lexer, Token, digits};
-use crate::sse::StreamFailure;
-use crate::sse::lines::MAX_NAME;
+use crate::failure::{StreamFailure, error_status};
+use crate::lexer::{JsonEvent, Key, Lexer, identifier};
 use crate::usage::UsageFields;
 
-/// What OpenAI's streams send last.
+/// The data of the last event of OpenAI's completions and chat streams.
 const DONE: &[u8] = b"[DONE]";
 
-/// An event as it comes in.
+/// An event while it is parsed.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     lexer: Lexer,
-    notes: Notes,
+    fields: EventFields,
     name: Vec<u8>,
-    /// The data's first bytes, to know `[DONE]`.
-    head: [u8; DONE.len()],
+    /// The first bytes of the data, to recognize `[DONE]`.
+    prefix: [u8; DONE.len()],
+    /// Length of the data in bytes.
     len: usize,
-    /// A line ended since the last byte.
-    fresh_line: bool,
+    /// Whether a line ended since the last byte.
+    line_ended: bool,
 }
 
-/// What the event's JSON said so far.
+/// The fields of the event's JSON so far.
 #[derive(Debug, Clone, Default)]
-struct Notes {
+struct EventFields {
     token: bool,
     usage: bool,
     finish_reason: bool,
@@ -32,13 +33,13 @@ struct Notes {
     failed: bool,
     error: bool,
     code: Option<u16>,
-    kind: Option<Kind>,
+    event_type: Option<EventType>,
     response_id: Option<String>,
 }
 
-/// What a typed event (messages, responses) means.
+/// The meaning of a typed event (messages, responses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum EventType {
     Token,
     End,
     Error,
@@ -46,15 +47,15 @@ enum Kind {
     Other,
 }
 
-/// What a complete event says.
+/// The facts of a complete event.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct EventFacts {
     pub(super) token: bool,
     pub(super) usage: bool,
     pub(super) finish_reason: bool,
-    /// `[DONE]`.
+    /// Whether it is `[DONE]`.
     pub(super) done: bool,
-    /// A typed event that ends the stream normally.
+    /// Whether it is the typed event of the stream's normal end.
     pub(super) ends: bool,
     pub(super) failure: Option<StreamFailure>,
     pub(super) response_id: Option<String>,
@@ -64,72 +65,72 @@ impl Event {
     pub(super) fn new() -> Self {
         Self {
             lexer: Lexer::new(),
-            notes: Notes::default(),
+            fields: EventFields::default(),
             name: Vec::new(),
-            head: [0; DONE.len()],
+            prefix: [0; DONE.len()],
             len: 0,
-            fresh_line: false,
+            line_ended: false,
         }
     }
 
-    /// Takes in part of the event's data.
+    /// Adds a part of the data.
     pub(super) fn data(&mut self, grammar: Grammar, data: &[u8], usage: &mut UsageFields) {
-        let notes = &mut self.notes;
-        if std::mem::take(&mut self.fresh_line) && self.len > 0 {
-            // Lines of data are joined by a line feed.
+        let fields = &mut self.fields;
+        if std::mem::take(&mut self.line_ended) && self.len > 0 {
+            // The standard joins `data` lines with a line feed.
             self.len = self.len.saturating_add(1);
-            self.lexer.push(b"\n", |path, token| notes.note(grammar, path, token, usage));
+            self.lexer.push(b"\n", |path, value| fields.store(grammar, path, value, usage));
         }
-        if let Some(room) = self.head.get_mut(self.len..) {
+        if let Some(room) = self.prefix.get_mut(self.len..) {
             for (slot, byte) in room.iter_mut().zip(data) {
                 *slot = *byte;
             }
         }
         self.len = self.len.saturating_add(data.len());
-        self.lexer.push(data, |path, token| notes.note(grammar, path, token, usage));
+        self.lexer.push(data, |path, value| fields.store(grammar, path, value, usage));
     }
 
-    /// Takes in part of the event's name.
+    /// Adds a part of the event's name.
     pub(super) fn name(&mut self, name: &[u8]) {
-        if std::mem::take(&mut self.fresh_line) {
+        if std::mem::take(&mut self.line_ended) {
             self.name.clear();
         }
-        let room = (MAX_NAME + 1).saturating_sub(self.name.len()).min(name.len());
+        let room = (MAX_EVENT_NAME + 1).saturating_sub(self.name.len()).min(name.len());
         self.name.extend_from_slice(name.get(..room).unwrap_or_default());
     }
 
     pub(super) fn line_end(&mut self) {
-        self.fresh_line = true;
+        self.line_ended = true;
     }
 
-    /// The event is complete: says what it says and begins the next. Without data it says nothing.
-    pub(super) fn take(&mut self, grammar: Grammar) -> Said {
-        let notes = std::mem::take(&mut self.notes);
+    /// Ends the event and starts the next one. An event without data has no facts.
+    pub(super) fn finish(&mut self, grammar: Grammar) -> EventFacts {
+        let fields = std::mem::take(&mut self.fields);
         let has_data = self.len > 0;
-        let done = self.len == DONE.len() && self.head == DONE;
-        let named = if self.name.is_empty() { None } else { Some(Kind::of(grammar, &self.name)) };
+        let done = self.len == DONE.len() && self.prefix == DONE;
+        let named = if self.name.is_empty() { None } else { Some(EventType::of(grammar, &self.name)) };
         self.lexer.reset();
         self.name.clear();
         self.len = 0;
-        self.fresh_line = false;
+        self.line_ended = false;
         if !has_data {
-            return Said::default();
+            return EventFacts::default();
         }
-        // The data's own `type` wins over the event's name.
-        let kind = notes.kind.or(named).unwrap_or(Kind::Other);
-        Said {
-            token: notes.token || kind == Kind::Token,
-            usage: notes.usage,
-            finish_reason: notes.finish_reason,
+        // The `type` field of the data has precedence over the name of the event.
+        let event_type = fields.event_type.or(named).unwrap_or(EventType::Other);
+        EventFacts {
+            token: fields.token || event_type == EventType::Token,
+            usage: fields.usage,
+            finish_reason: fields.finish_reason,
             done,
-            ends: kind == Kind::End,
-            failure: notes.failure(kind),
-            response_id: notes.response_id,
+            ends: event_type == EventType::End,
+            failure: fields.failure(event_type),
+            response_id: fields.response_id,
         }
     }
 }
 
-impl Kind {
+impl EventType {
     fn of(grammar: Grammar, name: &[u8]) -> Self {
         match (grammar, name) {
             (_, b"error") => Self::Error,
@@ -143,11 +144,11 @@ impl Kind {
     }
 }
 
-impl Notes {
-    fn failure(&self, kind: Kind) -> Option<StreamFailure> {
-        if kind == Kind::Failed || self.failed {
+impl EventFields {
+    fn failure(&self, event_type: EventType) -> Option<StreamFailure> {
+        if event_type == EventType::Failed || self.failed {
             Some(StreamFailure::ResponseFailed)
-        } else if kind == Kind::Error || self.error {
+        } else if event_type == EventType::Error || self.error {
             Some(StreamFailure::Error { code: self.code })
         } else if self.aborted {
             Some(StreamFailure::Aborted)
@@ -156,20 +157,26 @@ impl Notes {
         }
     }
 
-    /// Takes in a value of the event's JSON.
-    fn note(&mut self, grammar: Grammar, path: &[Key], token: Token<'_>, usage: &mut UsageFields) {
+    /// Stores a value of the event's JSON.
+    fn store(&mut self, grammar: Grammar, path: &[Key], value: JsonEvent<'_>, usage: &mut UsageFields) {
         match grammar {
             Grammar::Completions | Grammar::ChatCompletions | Grammar::Generate => {
-                self.note_choice(grammar, path, token, usage);
+                self.store_choice_field(grammar, path, value, usage);
             }
-            Grammar::Messages | Grammar::Responses => self.note_typed(grammar, path, token, usage),
+            Grammar::Messages | Grammar::Responses => self.store_typed_field(grammar, path, value, usage),
             Grammar::Unknown => {}
         }
     }
 
-    /// OpenAI's chunks and the engines' own `generate`.
-    fn note_choice(&mut self, grammar: Grammar, path: &[Key], token: Token<'_>, usage: &mut UsageFields) {
-        match (path, token) {
+    /// Chunks of OpenAI's completions and chat, and of the engines' own `generate`.
+    fn store_choice_field(
+        &mut self,
+        grammar: Grammar,
+        path: &[Key],
+        value: JsonEvent<'_>,
+        usage: &mut UsageFields,
+    ) {
+        match (path, value) {
             (
                 [Key::Choices, Key::Text]
                 | [
@@ -178,52 +185,68 @@ impl Notes {
                     Key::Content | Key::ReasoningContent | Key::Reasoning | Key::Refusal,
                 ]
                 | [Key::Choices, Key::Delta, Key::Content, Key::Text],
-                Token::Text(text),
+                JsonEvent::String(text),
             ) => self.token |= !text.is_empty(),
-            ([Key::Text], Token::Text(text)) if grammar == Grammar::Generate => {
+            ([Key::Text], JsonEvent::String(text)) if grammar == Grammar::Generate => {
                 self.token |= !text.is_empty();
             }
-            ([Key::Choices, Key::Delta, Key::ToolCalls | Key::FunctionCall], Token::Open)
-            | ([Key::Choices, Key::TokenIds] | [Key::Choices, Key::Delta, Key::TokenIds], Token::Number(_))
-            | ([Key::OutputIds | Key::TokenIds], Token::Number(_)) => self.token = true,
+            ([Key::Choices, Key::Delta, Key::ToolCalls | Key::FunctionCall], JsonEvent::ObjectStart)
+            | (
+                [Key::Choices, Key::TokenIds] | [Key::Choices, Key::Delta, Key::TokenIds],
+                JsonEvent::Number(_),
+            )
+            | ([Key::OutputIds | Key::TokenIds], JsonEvent::Number(_)) => self.token = true,
             (
                 [Key::Choices | Key::MetaInfo, Key::FinishReason]
                 | [Key::MetaInfo, Key::FinishReason, Key::Type],
-                Token::Text(reason),
-            ) => self.note_finish_reason(reason),
-            ([Key::MetaInfo, Key::FinishReason], Token::Open) => self.finish_reason = true,
-            ([Key::Error], Token::Open | Token::Text(_)) | ([Key::Object], Token::Text(b"error")) => {
+                JsonEvent::String(reason),
+            ) => self.store_finish_reason(reason),
+            ([Key::MetaInfo, Key::FinishReason], JsonEvent::ObjectStart) => self.finish_reason = true,
+            ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_))
+            | ([Key::Object], JsonEvent::String(b"error")) => {
                 self.error = true;
             }
-            ([Key::Error, Key::Code] | [Key::Code], token) => self.note_code(token),
-            ([Key::MetaInfo, Key::FinishReason, Key::StatusCode], token) => self.note_code(token),
-            ([Key::Usage | Key::MetaInfo, below @ ..], Token::Number(value)) => {
-                self.usage |= usage.note(below, value);
+            ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
+            ([Key::MetaInfo, Key::FinishReason, Key::StatusCode], code) => {
+                self.code = error_status(code).or(self.code)
+            }
+            ([Key::Usage | Key::MetaInfo, below @ ..], JsonEvent::Number(value)) => {
+                self.usage |= usage.store(below, value);
             }
             _ => {}
         }
     }
 
-    /// Anthropic's and OpenAI's typed events.
-    fn note_typed(&mut self, grammar: Grammar, path: &[Key], token: Token<'_>, usage: &mut UsageFields) {
-        match (path, token) {
-            ([Key::Type], Token::Text(kind)) => self.kind = Some(Kind::of(grammar, kind)),
-            ([Key::Error], Token::Open | Token::Text(_)) => self.error = true,
-            ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], token) => self.note_code(token),
-            ([Key::Delta, Key::StopReason], Token::Text(b"abort")) => self.aborted = true,
-            ([Key::Response, Key::Status], Token::Text(b"failed")) => self.failed = true,
-            ([Key::Response, Key::Id], Token::Text(id)) => self.response_id = identifier(id),
+    /// Typed events of Anthropic's messages and OpenAI's responses.
+    fn store_typed_field(
+        &mut self,
+        grammar: Grammar,
+        path: &[Key],
+        value: JsonEvent<'_>,
+        usage: &mut UsageFields,
+    ) {
+        match (path, value) {
+            ([Key::Type], JsonEvent::String(event_type)) => {
+                self.event_type = Some(EventType::of(grammar, event_type))
+            }
+            ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_)) => self.error = true,
+            ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], code) => {
+                self.code = error_status(code).or(self.code)
+            }
+            ([Key::Delta, Key::StopReason], JsonEvent::String(b"abort")) => self.aborted = true,
+            ([Key::Response, Key::Status], JsonEvent::String(b"failed")) => self.failed = true,
+            ([Key::Response, Key::Id], JsonEvent::String(id)) => self.response_id = identifier(id),
             (
                 [Key::Usage, below @ ..]
                 | [Key::Message, Key::Usage, below @ ..]
                 | [Key::Response, Key::Usage, below @ ..],
-                Token::Number(value),
-            ) => self.usage |= usage.note(below, value),
+                JsonEvent::Number(value),
+            ) => self.usage |= usage.store(below, value),
             _ => {}
         }
     }
 
-    fn note_finish_reason(&mut self, reason: &[u8]) {
+    fn store_finish_reason(&mut self, reason: &[u8]) {
         match reason {
             b"abort" => self.aborted = true,
             b"error" => self.error = true,
@@ -231,23 +254,4 @@ impl Notes {
         }
         self.finish_reason = true;
     }
-
-    fn note_code(&mut self, token: Token<'_>) {
-        let code = match token {
-            Token::Number(value) => value,
-            Token::Text(text) => digits(text),
-            Token::Open | Token::Word => None,
-        };
-        // Only an HTTP status says whose fault it was.
-        self.code = code
-            .and_then(|code| u16::try_from(code).ok())
-            .filter(|code| (400..600).contains(code))
-            .or(self.code);
-    }
-}
-
-/// An id as it is used in paths and maps: nothing that was cut or would need unescaping.
-pub(crate) fn identifier(text: &[u8]) -> Option<String> {
-    let plain = !text.is_empty() && text.len() < CAPTURE && !text.contains(&b'\\');
-    plain.then(|| std::str::from_utf8(text).ok().map(str::to_owned)).flatten()
 }

@@ -1,26 +1,26 @@
-//! The framing of `text/event-stream`, over pieces of any size.
+//! The framing of `text/event-stream`, over chunks of any size.
 
-/// Longest event name that is kept; longer ones are no event we know.
-pub(super) const MAX_NAME: usize = 48;
+/// Longest event name in bytes that is stored. No known event has a longer one.
+pub(super) const MAX_EVENT_NAME: usize = 48;
 
-/// Something that the framing yields.
+/// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
-    /// Part of a `data` line's value.
+pub(super) enum Part<'a> {
+    /// Bytes of a `data` line's value.
     Data(&'a [u8]),
-    /// Part of an `event` line's value.
-    Name(&'a [u8]),
-    /// A `data` or `event` line ended.
+    /// Bytes of an `event` line's value.
+    EventName(&'a [u8]),
+    /// The end of a `data` or `event` line.
     LineEnd,
-    /// A blank line.
+    /// A blank line, which ends the event.
     EventEnd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Within a field's name; so far these bytes of it.
+enum Position {
+    /// Within a field's name.
     Field,
-    /// After the colon, where one space is dropped.
+    /// After the colon, where one space is skipped.
     Colon,
     Value,
 }
@@ -32,10 +32,10 @@ enum Field {
     Ignored,
 }
 
-/// The place in the framing.
+/// The state of the framing.
 #[derive(Debug, Clone)]
-pub(super) struct Lines {
-    place: Place,
+pub(super) struct LineParser {
+    position: Position,
     field: Field,
     name: [u8; 8],
     name_len: usize,
@@ -43,13 +43,13 @@ pub(super) struct Lines {
     at_start: bool,
 }
 
-/// The byte order mark that may open a stream.
-const MARK: &[u8] = "\u{feff}".as_bytes();
+/// The byte order mark with which a stream may start.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-impl Lines {
+impl LineParser {
     pub(super) fn new() -> Self {
         Self {
-            place: Place::Field,
+            position: Position::Field,
             field: Field::Ignored,
             name: [0; 8],
             name_len: 0,
@@ -58,8 +58,8 @@ impl Lines {
         }
     }
 
-    /// Gives the next piece and the bytes after it; none when the bytes are used up.
-    pub(super) fn next<'a>(&mut self, mut rest: &'a [u8]) -> Option<(Piece<'a>, &'a [u8])> {
+    /// Returns the next part and the bytes after it; `None` at the end of the chunk.
+    pub(super) fn next<'a>(&mut self, mut rest: &'a [u8]) -> Option<(Part<'a>, &'a [u8])> {
         loop {
             if std::mem::take(&mut self.after_cr) {
                 match rest.split_first() {
@@ -71,26 +71,26 @@ impl Lines {
             if rest.is_empty() {
                 return None;
             }
-            let (found, after) = match self.place {
-                Place::Field => self.field_name(rest),
-                Place::Colon => {
-                    self.place = Place::Value;
+            let (part, after) = match self.position {
+                Position::Field => self.field_name(rest),
+                Position::Colon => {
+                    self.position = Position::Value;
                     (None, rest.strip_prefix(b" ").unwrap_or(rest))
                 }
-                Place::Value => self.value(rest),
+                Position::Value => self.value(rest),
             };
             rest = after;
-            if let Some(piece) = found {
-                return Some((piece, rest));
+            if let Some(part) = part {
+                return Some((part, rest));
             }
         }
     }
 
-    fn field_name<'a>(&mut self, rest: &'a [u8]) -> (Option<Piece<'a>>, &'a [u8]) {
+    fn field_name<'a>(&mut self, rest: &'a [u8]) -> (Option<Part<'a>>, &'a [u8]) {
         if self.name_len == 0
             && let Some(after) = rest.strip_prefix(b"data:")
         {
-            self.begin(Field::Data);
+            self.start_value(Field::Data);
             return (None, after);
         }
         let Some((&byte, after)) = rest.split_first() else { return (None, rest) };
@@ -98,15 +98,15 @@ impl Lines {
             b'\n' | b'\r' => {
                 self.after_cr = byte == b'\r';
                 let blank = self.name_len == 0;
-                // A field name without a colon is a field with an empty value.
+                // A line without a colon is a field with an empty value.
                 let field = self.field();
-                self.begin_line();
-                let piece = if blank { Some(Piece::EventEnd) } else { ends(field) };
-                (piece, after)
+                self.start_line();
+                let part = if blank { Some(Part::EventEnd) } else { line_end(field) };
+                (part, after)
             }
             b':' => {
                 let field = self.field();
-                self.begin(field);
+                self.start_value(field);
                 (None, after)
             }
             _ => {
@@ -114,15 +114,15 @@ impl Lines {
                     *slot = byte;
                 }
                 self.name_len = (self.name_len + 1).min(self.name.len() + 1);
-                if self.at_start && self.name.get(..self.name_len) == Some(MARK) {
-                    self.begin_line();
+                if self.at_start && self.name.get(..self.name_len) == Some(BYTE_ORDER_MARK) {
+                    self.start_line();
                 }
                 (None, after)
             }
         }
     }
 
-    /// The field whose name was read.
+    /// The field of the name that was read.
     fn field(&self) -> Field {
         match self.name.get(..self.name_len) {
             Some(b"data") => Field::Data,
@@ -131,38 +131,38 @@ impl Lines {
         }
     }
 
-    fn begin(&mut self, field: Field) {
+    fn start_value(&mut self, field: Field) {
         self.field = field;
-        self.place = Place::Colon;
+        self.position = Position::Colon;
     }
 
-    fn begin_line(&mut self) {
-        self.place = Place::Field;
+    fn start_line(&mut self) {
+        self.position = Position::Field;
         self.name_len = 0;
         self.at_start = false;
     }
 
-    fn value<'a>(&mut self, rest: &'a [u8]) -> (Option<Piece<'a>>, &'a [u8]) {
+    fn value<'a>(&mut self, rest: &'a [u8]) -> (Option<Part<'a>>, &'a [u8]) {
         let end = memchr::memchr2(b'\n', b'\r', rest);
         let (text, after) = rest.split_at(end.unwrap_or(rest.len()));
         if !text.is_empty() {
-            let piece = match self.field {
-                Field::Data => Some(Piece::Data(text)),
-                Field::Event => Some(Piece::Name(text)),
+            let part = match self.field {
+                Field::Data => Some(Part::Data(text)),
+                Field::Event => Some(Part::EventName(text)),
                 Field::Ignored => None,
             };
-            return (piece, after);
+            return (part, after);
         }
         let Some((&byte, after)) = after.split_first() else { return (None, after) };
         self.after_cr = byte == b'\r';
-        self.begin_line();
-        (ends(self.field), after)
+        self.start_line();
+        (line_end(self.field), after)
     }
 }
 
-fn ends(field: Field) -> Option<Piece<'static>> {
+fn line_end(field: Field) -> Option<Part<'static>> {
     match field {
-        Field::Data | Field::Event => Some(Piece::LineEnd),
+        Field::Data | Field::Event => Some(Part::LineEnd),
         Field::Ignored => None,
     }
 }

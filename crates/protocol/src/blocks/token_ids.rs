@@ -1,14 +1,14 @@
-//! Token ids as material: four bytes each, whatever the space around them.
+//! Token ids of a JSON array as bytes: four each, regardless of white space.
 
 use super::chain::Chain;
 use super::{BLOCK_BYTES, BYTES_PER_TOKEN};
 
-/// Bytes looked at together.
+/// Bytes that are parsed at once.
 const WORD: usize = 8;
 
-/// Adds the ids of a JSON array. An id above 32 bits, which no engine takes, counts as the greatest; what else an
-/// engine refuses (fractions, signs) counts as some ids.
-pub(super) fn read(array: &[u8], chain: &mut Chain) {
+/// Adds the ids of a valid JSON array. An id above 32 bits, which no engine accepts, saturates; other invalid numbers
+/// (fractions, signs) count as one or more ids.
+pub(super) fn push(array: &[u8], chain: &mut Chain) {
     let mut batch = [0; BLOCK_BYTES];
     let mut filled = 0;
     let mut rest = array;
@@ -31,18 +31,18 @@ pub(super) fn read(array: &[u8], chain: &mut Chain) {
     chain.bytes(batch.get(..filled).unwrap_or_default());
 }
 
-/// The number that stands at the start, if one does, and the bytes up to behind the byte that ends it.
+/// The number at the start, if there is one, and the length of it and the byte after it.
 fn next(text: &[u8]) -> (Option<u32>, usize) {
-    let Some(word) = text.first_chunk::<WORD>() else { return next_slowly(text) };
+    let Some(word) = text.first_chunk::<WORD>() else { return next_bytewise(text) };
     let (value, digits) = leading_number(*word);
     match digits {
         0 => (None, 1),
-        WORD => next_slowly(text),
+        WORD => next_bytewise(text),
         _ => (Some(value), digits + 1),
     }
 }
 
-fn next_slowly(text: &[u8]) -> (Option<u32>, usize) {
+fn next_bytewise(text: &[u8]) -> (Option<u32>, usize) {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     let (value, count) = digits.fold((0_u32, 0), |(value, count), byte| {
         (value.saturating_mul(10).saturating_add(u32::from(byte - b'0')), count + 1)
@@ -50,15 +50,15 @@ fn next_slowly(text: &[u8]) -> (Option<u32>, usize) {
     (Some(value).filter(|_| count > 0), count + 1)
 }
 
-/// The number that the first digits make, and how many these are: all eight bytes at once, by moving the digits to
-/// the end of eight and joining neighbours pairwise (Lemire, "Quickly parsing eight digits", 2018).
+/// The value and the number of the leading digits. All eight bytes are parsed at once, by shifting the digits to the end
+/// and combining neighbours pairwise (Lemire, "Quickly parsing eight digits", 2018).
 fn leading_number(word: [u8; WORD]) -> (u32, usize) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const LOW_SEVEN: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
     let values = u64::from_le_bytes(word) ^ ZEROS;
-    let others = (((values & LOW_SEVEN) + ABOVE_NINE) | values) & !LOW_SEVEN;
-    let digits = others.trailing_zeros() / 8;
+    let non_digits = (((values & LOW_SEVEN) + ABOVE_NINE) | values) & !LOW_SEVEN;
+    let digits = non_digits.trailing_zeros() / 8;
     if digits == 0 {
         return (0, 0);
     }
@@ -75,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_alike_eight_bytes_at_a_time_and_one() {
+    fn both_parsers_give_the_same_numbers() {
         for number in (0..20_000_u32).chain((0..4_000).map(|step| step * 1_073_741)) {
             for end in [",", "]", " ", ",1", ",123456789", "]]]]]]]]", "/", ":", "\u{b9}", "e5", ".5"] {
                 let text = format!("{number}{end}");
                 let expected = (Some(number), number.to_string().len() + 1);
                 assert_eq!(next(text.as_bytes()), expected, "{text}");
-                assert_eq!(next_slowly(text.as_bytes()), expected, "{text}");
+                assert_eq!(next_bytewise(text.as_bytes()), expected, "{text}");
             }
         }
         for (text, expected) in [

@@ -1,79 +1,79 @@
-//! What can be wrong with a request body.
+//! Errors of request bodies.
 
-/// Why a body cannot be used. Messages name places and fields, never content.
+/// The reason why a body is refused. Messages name offsets and fields, never content. Offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The text ends inside a value: an empty or truncated body.
+    /// The body is empty, or ends within a value.
     #[error("body is not valid JSON: it ends at byte {offset} inside a value")]
     UnexpectedEnd {
         /// Length of the body.
         offset: usize,
     },
-    /// Something else was due.
+    /// The JSON syntax is wrong.
     #[error("body is not valid JSON: expected {expected} at byte {offset}")]
     Syntax {
-        /// Where.
+        /// Offset of the error.
         offset: usize,
-        /// What was due there.
+        /// The tokens that are valid there.
         expected: &'static str,
     },
-    /// A control character stands inside a string.
+    /// A string contains an unescaped control character.
     #[error("body is not valid JSON: unescaped control character at byte {offset}")]
     ControlCharacter {
-        /// Where.
+        /// Offset of the error.
         offset: usize,
     },
-    /// An escape that JSON does not know, or half of a surrogate pair in a field that is read.
+    /// An escape is not one of JSON's, or is a lone surrogate in a field that is read.
     #[error("body is not valid JSON: invalid escape at byte {offset}")]
     InvalidEscape {
-        /// Where.
+        /// Offset of the error.
         offset: usize,
     },
-    /// The text is not UTF-8.
+    /// The body is not UTF-8.
     #[error("body is not valid UTF-8 at byte {offset}")]
     InvalidUtf8 {
-        /// Where.
+        /// Offset of the error.
         offset: usize,
     },
-    /// Objects and arrays nest too deeply.
+    /// Objects and arrays are nested too deeply.
     #[error("body nests deeper than {limit} levels at byte {offset}")]
     TooDeep {
-        /// Where.
+        /// Offset of the error.
         offset: usize,
-        /// The most levels allowed.
+        /// Number of levels allowed.
         limit: u32,
     },
-    /// Something follows the value.
+    /// Bytes follow the JSON value.
     #[error("body has bytes after its JSON value, from byte {offset}")]
     TrailingBytes {
-        /// Where they start.
+        /// Offset of the first of them.
         offset: usize,
     },
-    /// The value is not an object.
+    /// The JSON value is not an object.
     #[error("body is not a JSON object")]
     NotAnObject,
-    /// A field that is read here stands twice at the top level; parsers disagree on which one counts.
+    /// A field that is read occurs twice at the top level. Parsers disagree on which occurrence is valid.
     #[error("field `{field}` appears twice, again at byte {offset}")]
     DuplicateField {
-        /// Which.
+        /// Its name.
         field: &'static str,
-        /// Where the second one's key starts.
+        /// Offset of the second key.
         offset: usize,
     },
     /// `model` is not a string.
     #[error("field `model` at byte {offset} is not a string")]
     ModelNotAString {
-        /// Where its value starts.
+        /// Offset of its value.
         offset: usize,
     },
-    /// A field that is kept is longer than its bound.
+    /// The value of a field exceeds its length limit.
     #[error("field `{field}` at byte {offset} is longer than {limit} bytes")]
     FieldTooLong {
-        /// Which.
+        /// Its name.
         field: &'static str,
-        /// Where its value starts.
+        /// Offset of its value.
         offset: usize,
-        /// The most bytes allowed.
+        /// Number of bytes allowed.
         limit: usize,
     },
 }

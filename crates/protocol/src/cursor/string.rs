@@ -1,35 +1,35 @@
-//! Strings: where they end, whether they are well formed, and what they say.
+//! JSON strings: their end, their validity and their unescaped value.
 
 use std::borrow::Cow;
 
-use super::{Cursor, Walk};
-use crate::request::BodyError;
+use super::{Cursor, Result};
+use crate::body_error::BodyError;
 
-/// Bytes looked at together inside a long string: two vector registers' worth.
+/// Bytes that are compared at once in long strings: two vector registers.
 const STRIDE: usize = 32;
 
-/// Bytes looked at together inside a short string, or to find the place within a stride.
+/// Bytes that are compared at once in short strings, and to find the position within a stride.
 const WORD: usize = 8;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// A string as it stands in the text.
+/// A string in its escaped form.
 #[derive(Clone, Copy)]
 pub(crate) struct RawString<'a> {
-    /// Where the opening quote is.
+    /// Offset of the opening quote.
     pub(crate) start: usize,
-    /// The bytes between the quotes, escapes as they are.
+    /// The bytes between the quotes, escaped.
     pub(crate) inner: &'a [u8],
-    /// Whether there are escapes.
+    /// Whether `inner` has escapes.
     pub(crate) escaped: bool,
-    /// Bytes of the string as UTF-8 once its escapes are resolved.
+    /// Length in bytes of the unescaped string.
     pub(crate) decoded_len: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// Walks a string whose opening quote is next.
-    pub(crate) fn string(&mut self) -> Walk<RawString<'a>> {
+    /// Parses a string; the next byte is its opening quote.
+    pub(crate) fn string(&mut self) -> Result<RawString<'a>> {
         let start = self.at;
         self.at += 1;
         let (mut escaped, mut shrunk, mut seen) = (false, 0_usize, 0_u64);
@@ -46,7 +46,7 @@ impl<'a> Cursor<'a> {
             }
         }
         let inner = self.bytes.get(start + 1..self.at).unwrap_or_default();
-        // Bytes below 0x80 are UTF-8 by themselves.
+        // ASCII needs no UTF-8 validation.
         if seen & HIGH_BITS != 0
             && let Err(error) = std::str::from_utf8(inner)
         {
@@ -56,8 +56,8 @@ impl<'a> Cursor<'a> {
         Ok(RawString { start, inner, escaped, decoded_len: inner.len() - shrunk })
     }
 
-    /// Passes over everything up to a quote, a backslash, a control character or the end. Of what it
-    /// gives, one of [`HIGH_BITS`] is set if any byte was not ASCII.
+    /// Skips all bytes up to a quote, a backslash, a control character or the end. One of [`HIGH_BITS`] is set in the
+    /// result if a byte was not ASCII.
     fn skip_ordinary(&mut self) -> u64 {
         let (mut seen, found) = self.skip_words(STRIDE / WORD);
         if found {
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let rest = self.bytes.get(start..).unwrap_or_default();
         for stride in rest.as_chunks::<STRIDE>().0 {
-            // Without a branch, so that the compiler turns it into vector comparisons.
+            // Branch-free, so that the compiler uses vector comparisons.
             let special = stride
                 .iter()
                 .fold(false, |found, &byte| found | (byte == b'"') | (byte == b'\\') | (byte < 0x20));
@@ -89,7 +89,7 @@ impl<'a> Cursor<'a> {
         seen
     }
 
-    /// Passes over at most `limit` whole words as above; says whether it came upon such a byte.
+    /// Skips bytes as above, at most `limit` words; also returns whether it found such a byte.
     fn skip_words(&mut self, limit: usize) -> (u64, bool) {
         let mut seen = 0;
         let rest = self.bytes.get(self.at..).unwrap_or_default();
@@ -107,8 +107,8 @@ impl<'a> Cursor<'a> {
         (seen, false)
     }
 
-    /// Walks an escape; gives by how much shorter it is once resolved.
-    fn escape(&mut self) -> Walk<usize> {
+    /// Parses an escape; returns by how many bytes it is longer than the character.
+    fn escape(&mut self) -> Result<usize> {
         let offset = self.at;
         self.at += 1;
         match self.byte() {
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
                 };
                 let Some(unit) = hex(*digits) else { return Err(BodyError::InvalidEscape { offset }) };
                 self.at += 5;
-                // A surrogate is half of a character of four bytes.
+                // A surrogate pair is a character of four bytes in UTF-8, so each half counts two.
                 Ok(6 - match unit {
                     0..0x80 => 1,
                     0x80..0x800 | 0xD800..0xE000 => 2,
@@ -135,15 +135,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Marks the bytes that are a quote, a backslash or a control character. The lowest mark is always right;
-/// those above it may be wrong, through borrows (Hacker's Delight, 6-1).
+/// Sets the high bit of each byte that is a quote, a backslash or a control character. The lowest set bit is exact;
+/// borrows can set higher ones wrongly (Hacker's Delight, 6-1).
 fn special_bytes(word: u64) -> u64 {
     let below = |word: u64, bound: u8| word.wrapping_sub(LOW_BITS * u64::from(bound)) & !word;
     let equal = |byte: u8| below(word ^ (LOW_BITS * u64::from(byte)), 1);
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
-/// The values of hexadecimal digits; [`NO_DIGIT`] for other bytes.
+/// Values of hexadecimal digits; [`NO_DIGIT`] for other bytes.
 const DIGITS: [u8; 256] = digits();
 
 const NO_DIGIT: u8 = 0xff;
@@ -160,7 +160,7 @@ const fn digits() -> [u8; 256] {
     values
 }
 
-/// The number that four hexadecimal digits make.
+/// The value of four hexadecimal digits.
 pub(crate) fn hex(digits: [u8; 4]) -> Option<u32> {
     let [a, b, c, d] = digits.map(|digit| DIGITS[usize::from(digit)]);
     let value = u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d);
@@ -168,20 +168,19 @@ pub(crate) fn hex(digits: [u8; 4]) -> Option<u32> {
 }
 
 impl<'a> RawString<'a> {
-    /// Where the byte after the closing quote is.
+    /// Offset of the byte after the closing quote.
     pub(crate) fn end(&self) -> usize {
         self.start + self.inner.len() + 2
     }
 
-    /// The string with its escapes resolved, without a copy where there are none; none when they hold half
-    /// of a surrogate pair.
-    pub(crate) fn resolve(&self) -> Option<Cow<'a, [u8]>> {
+    /// The unescaped string, borrowed where it has no escapes; `None` where an escape is a lone surrogate.
+    pub(crate) fn unescaped(&self) -> Option<Cow<'a, [u8]>> {
         if self.escaped { self.unescape().map(Cow::Owned) } else { Some(Cow::Borrowed(self.inner)) }
     }
 
-    /// The string with its escapes resolved, as text of its own.
+    /// The unescaped string, owned; `None` where an escape is a lone surrogate.
     pub(crate) fn decode(&self) -> Option<String> {
-        String::from_utf8(self.resolve()?.into_owned()).ok()
+        String::from_utf8(self.unescaped()?.into_owned()).ok()
     }
 
     fn unescape(&self) -> Option<Vec<u8>> {
@@ -210,7 +209,8 @@ impl<'a> RawString<'a> {
     }
 }
 
-/// Resolves what follows `\u`, a surrogate pair included; gives the bytes used, too; none for half of a pair.
+/// Decodes the digits after `\u`, and the second escape of a surrogate pair. Returns the character and the number of
+/// bytes used; `None` for a lone surrogate.
 pub(crate) fn unicode(rest: &[u8]) -> Option<(char, usize)> {
     let first = hex(*rest.first_chunk()?)?;
     if !(0xD800..0xDC00).contains(&first) {
