@@ -41,7 +41,7 @@ class Picker(shared.Server):
     def log(self) -> str:
         """What it has said until it is ended, which this does."""
         self.process.terminate()
-        return self.process.communicate(timeout=shared.PATIENCE)[1]
+        return self.process.communicate(timeout=shared.TIMEOUT)[1]
 
     def in_flight(self) -> float:
         return shared.total(self.metrics(), "pointsman_endpoint_in_flight")
@@ -77,7 +77,7 @@ class Envoy:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(shared.PATIENCE)
+        self.process.wait(shared.TIMEOUT)
 
 
 class Front:
@@ -112,7 +112,7 @@ class Front:
     def ask(self, headers=None, **more) -> httpx.Response:
         body = {"model": "llama", "prompt": "hello", "max_tokens": 4, **more}
         url = f"{self.url}/v1/completions"
-        return httpx.post(url, json=body, headers=headers, timeout=shared.PATIENCE)
+        return httpx.post(url, json=body, headers=headers, timeout=shared.TIMEOUT)
 
     def restart_picker(self) -> None:
         self.picker = Picker(self.source, *self.more, ports=self.picker.ports)

@@ -86,7 +86,7 @@ def picker_hangs(setting) -> str:
     asking.join(5)
     waited = asking.is_alive()
     front.picker.signal(signal.SIGCONT)
-    asking.join(shared.PATIENCE)
+    asking.join(shared.TIMEOUT)
     setting.settle()
     return f"waits for it, then {answers[0]}" if waited else answers[0]
 
@@ -236,7 +236,7 @@ def body_breaks_off(setting) -> str:
 
 def refused(front, content) -> str:
     headers = {"content-type": "application/json"}
-    response = httpx.post(f"{front.url}/v1/completions", content=content, headers=headers, timeout=shared.PATIENCE)
+    response = httpx.post(f"{front.url}/v1/completions", content=content, headers=headers, timeout=shared.TIMEOUT)
     reason = response.headers.get("x-pointsman-reason")
     return f"{response.status_code} {reason}" if reason else str(response.status_code)
 

@@ -25,7 +25,7 @@ def ask(url: str, number: int) -> None:
     }
     if number % 23 == 0:
         del body["model"]
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=shared.PATIENCE) as response:
+    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=shared.TIMEOUT) as response:
         for _ in response.iter_raw():
             if given_up:
                 return

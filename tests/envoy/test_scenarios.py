@@ -186,15 +186,15 @@ def test_grpc_keeps_its_status_and_its_trailers(front, tmp_path, grpc_server, mo
     one = front([], source=["--manifests", str(tmp_path)], envoy_arguments=arguments)
     with grpc.insecure_channel(one.url.removeprefix("http://")) as channel:
         call = channel.unary_unary("/inference.Service/Greet")
-        answer, done = call.with_call(b"envoy", timeout=shared.PATIENCE)
+        answer, done = call.with_call(b"envoy", timeout=shared.TIMEOUT)
         assert answer == b"hello envoy"
         assert ("x-tokens", "7") in [tuple(field) for field in done.trailing_metadata()]
         with pytest.raises(grpc.RpcError) as refused:
-            call(b"nobody", timeout=shared.PATIENCE)
+            call(b"nobody", timeout=shared.TIMEOUT)
         assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.NOT_FOUND, "there is nobody")
         stream = channel.unary_stream("/inference.Service/Count")
-        assert list(stream(b"n", timeout=shared.PATIENCE)) == [b"n0", b"n1", b"n2"]
-        broken, got = stream(b"broken", timeout=shared.PATIENCE), []
+        assert list(stream(b"n", timeout=shared.TIMEOUT)) == [b"n0", b"n1", b"n2"]
+        broken, got = stream(b"broken", timeout=shared.TIMEOUT), []
         with pytest.raises(grpc.RpcError) as ended:
             got.extend(broken)
         assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "no more")

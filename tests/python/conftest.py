@@ -1,4 +1,4 @@
-"""Starts the built binary, as a user would, and takes it down again."""
+"""Starts and stops the built binary as a user does."""
 
 import json
 import os
@@ -15,12 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("POINTSMAN", str(ROOT / "target/release/pointsman"))
-# A bound on waiting for something that must come; no test asserts how fast it comes.
-PATIENCE = 60.0
+# Limit in seconds of every wait. It is far above what is measured: tests assert outcomes, not their speed.
+TIMEOUT = 60.0
 
 
 class Server:
-    """A `pointsman` subcommand that serves until it is told to stop."""
+    """A running `pointsman` subcommand that serves."""
 
     def __init__(self, *arguments: str):
         self.process = subprocess.Popen(
@@ -30,7 +30,7 @@ class Server:
         self.urls = re.findall(r"https?://[0-9.:\[\]]+", self.ready_line)
 
     def _first_line(self) -> str:
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT)
         line = self.process.stdout.readline() if ready else ""
         if "ready" not in line:
             self.process.kill()
@@ -49,23 +49,23 @@ class Server:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Asks it to stop, and returns its exit status."""
+        """Sends SIGTERM and returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
         return self.ended()
 
     def ended(self) -> int:
-        """Waits until it has stopped, and returns its exit status. A second SIGTERM would end it at once."""
+        """Waits for the exit and returns its status, without a second SIGTERM, which would end the drain."""
         try:
-            self.process.communicate(timeout=PATIENCE)
+            self.process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
         return self.process.returncode
 
     def metrics(self) -> dict[str, float]:
-        """The series of the metrics page, by name and labels."""
+        """The series of the metrics page, keyed by name with labels."""
         base = self.admin if len(self.urls) > 1 else self.url
         return read_metrics(httpx.get(f"{base}/metrics").text)
 
@@ -83,7 +83,7 @@ def read_metrics(page: str) -> dict[str, float]:
 
 
 def total(series: dict[str, float], name: str, **labels: str) -> float:
-    """The sum over all series of a family that carry these labels."""
+    """The sum of all series of a family with these labels."""
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     matching = (
         value
@@ -94,18 +94,18 @@ def total(series: dict[str, float], name: str, **labels: str) -> float:
 
 
 def eventually(condition, what: str):
-    """Waits until `condition()` is true, and returns its value."""
-    deadline = time.monotonic() + PATIENCE
+    """Waits until `condition()` is true and returns its value."""
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError(f"never came true: {what}")
+    raise AssertionError(f"not true within {TIMEOUT:.0f} s: {what}")
 
 
 @pytest.fixture
 def start():
-    """Starts servers that end with the test."""
+    """Starts servers, and stops them at the end of the test."""
     servers: list[Server] = []
 
     def start_one(*arguments: str) -> Server:
@@ -145,12 +145,12 @@ def three(engine, gateway):
 
 @pytest.fixture
 def client(three):
-    return openai.OpenAI(base_url=f"{three.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE)
+    return openai.OpenAI(base_url=f"{three.url}/v1", api_key="none", max_retries=0, timeout=TIMEOUT)
 
 
-def fault(server: Server, order: str) -> None:
-    """Orders a fault of an engine, such as `status,code=503,count=2`."""
-    response = httpx.post(f"{server.url}/fault", content=order)
+def fault(server: Server, injection: str) -> None:
+    """Injects a fault into an engine, such as `status,code=503,count=2`."""
+    response = httpx.post(f"{server.url}/fault", content=injection)
     assert response.status_code < 300, response.text
 
 

@@ -1,4 +1,4 @@
-"""Each API by plain HTTP, as `curl` would send it."""
+"""Each API over plain HTTP, as sent by `curl`."""
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("path", "body"), CALLS)
-def test_a_call_passes(three, path, body):
+def test_each_api_is_forwarded(three, path, body):
     answer = httpx.post(three.url + path, json=body)
     assert answer.status_code == 200, answer.text
 
@@ -32,13 +32,13 @@ STREAMS = [
 
 
 @pytest.mark.parametrize(("path", "body", "end"), STREAMS)
-def test_a_stream_ends_as_its_api_says(three, path, body, end):
+def test_each_stream_has_the_end_of_its_api(three, path, body, end):
     answer = httpx.post(three.url + path, json={"model": "llama", "max_tokens": 3, "stream": True, **body})
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert end in sse(answer)[-1]
 
 
-def test_unknown_paths_are_forwarded_and_administration_is_not(three):
+def test_unknown_paths_are_forwarded_and_administration_paths_are_not(three):
     assert httpx.get(f"{three.url}/version").status_code == 200
     assert httpx.get(f"{three.url}/no/such/path").status_code == 404
     refused = httpx.post(f"{three.url}/v1/load_lora_adapter", json={"lora_name": "a", "lora_path": "b"})
@@ -57,7 +57,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "status", "reason"), BAD, ids=[f"{s}-{r}-{i}" for i, (_, s, r) in enumerate(BAD)])
-def test_a_bad_body_is_refused_with_its_reason(three, body, status, reason):
+def test_an_invalid_body_is_refused_with_its_reason(three, body, status, reason):
     answer = httpx.post(f"{three.url}/v1/chat/completions", content=body,
                         headers={"content-type": "application/json"})
     assert (answer.status_code, answer.headers["x-pointsman-reason"]) == (status, reason)
@@ -70,7 +70,7 @@ def test_health_and_debug_pages(three):
     assert three.pools()
 
 
-def test_prompts_are_nowhere_to_be_found(three):
+def test_no_page_contains_prompts(three):
     marker = "MARKER-that-no-page-shows"
     httpx.post(f"{three.url}/v1/chat/completions",
                json={"model": "llama", "messages": [{"role": "user", "content": marker}], "max_tokens": 2})

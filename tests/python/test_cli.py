@@ -1,4 +1,4 @@
-"""The command line: help that teaches, errors of one line, exit statuses."""
+"""The command line: help, error messages of one line, exit statuses."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ def test_completions():
     assert "pointsman" in run("completions", "bash").stdout
 
 
-def test_a_taken_port_is_one_clear_line():
+def test_a_port_in_use_is_an_error_of_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -36,25 +36,25 @@ def test_a_taken_port_is_one_clear_line():
             assert lines[0].count("Address already in use") == 1, done.stderr
 
 
-def test_a_missing_folder_is_one_clear_line(tmp_path):
+def test_a_missing_folder_is_an_error_of_one_line(tmp_path):
     done = run("gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--manifests", str(tmp_path / "none"))
     assert done.returncode != 0
     assert str(tmp_path / "none") in done.stderr
     assert done.stderr.count("No such file") == 1, done.stderr
 
 
-def test_a_missing_source_of_endpoints_names_both_ways():
+def test_missing_endpoints_name_both_options():
     stderr = run("gateway").stderr
     assert "--endpoint" in stderr and "--manifests" in stderr
 
 
 @pytest.mark.parametrize("option", [["--engine-ca", "ca.crt"], ["--engine-api-key-file", "key"], ["--print-manifests"]])
-def test_what_has_no_effect_on_manifests_is_refused_beside_them(option):
+def test_options_without_effect_on_manifests_are_refused(option):
     done = run("gateway", "--manifests", str(ROOT / "examples/quick"), *option)
     assert done.returncode == 2 and option[0] in done.stderr and "--manifests" in done.stderr, done.stderr
 
 
-def test_what_the_quick_form_amounts_to_passes_check(tmp_path):
+def test_printed_manifests_pass_check(tmp_path):
     printed = run("gateway", "--endpoint", "http://127.0.0.1:8000", "--print-manifests")
     assert printed.returncode == 0
     (tmp_path / "quick.yaml").write_text(printed.stdout)
@@ -82,12 +82,12 @@ def test_every_broken_example_fails_with_file_and_line(file):
     assert problems and all(p["line"] > 0 and p["file"].endswith(file.name) for p in problems)
 
 
-def test_authorities_without_an_endpoint_over_tls_are_refused():
+def test_certificate_authorities_without_a_tls_endpoint_are_refused():
     done = run("gateway", "--endpoint", "http://127.0.0.1:1", "--engine-ca", "ca.pem", "--print-manifests")
     assert done.returncode != 0
     assert "--engine-ca has no effect" in done.stderr
 
 
-def test_a_load_that_nobody_answered_is_a_failure():
+def test_bench_without_any_response_fails():
     done = run("bench", "--target", "http://127.0.0.1:1", "--model", "m", "--arrivals", "constant:20", "--duration", "1s")
     assert done.returncode == 1

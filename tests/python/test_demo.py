@@ -1,4 +1,4 @@
-"""The demo's promise: the same arrivals are served sooner through Pointsman than through a Service."""
+"""The demo: Pointsman serves the same arrivals with lower latency than a Kubernetes Service."""
 
 import json
 
@@ -21,6 +21,6 @@ def test_the_demo_is_no_worse_anywhere_and_better_at_the_tail():
             assert value is None or value > 0
             low, high = ours["interval95"].get(f"{measure}.{level}", (0, 0))
             assert low <= high
-            # The interval is of Pointsman minus Service: wholly above zero is worse, and no noise.
+            # The confidence interval of Pointsman minus Service: entirely above zero is significantly worse.
             assert low <= 0, f"{measure}.{level}: {low}..{high}"
     assert ours["e2e_ms"]["p90"] < service["e2e_ms"]["p90"]

@@ -1,4 +1,4 @@
-"""Engines that die, hang and lie, under load."""
+"""Engines that crash, hang and report errors under load."""
 
 import concurrent.futures
 import signal
@@ -24,14 +24,14 @@ def load(front, requests: int, **fields):
             future.result()
 
 
-def test_a_killed_engine_loses_no_request_that_had_not_begun(three):
+def test_a_killed_engine_loses_no_request_before_its_first_byte(three):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         futures = [pool.submit(ask, three) for _ in range(200)]
         eventually(lambda: sum(f.done() for f in futures) > 40, "load under way")
         three.engines[0].process.kill()
         statuses = [future.result().status_code for future in futures]
     assert statuses == [200] * 200
-    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "all counted out")
+    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "no request in flight")
 
 
 def test_an_engine_that_comes_back_is_used_again(three, engine):
@@ -48,7 +48,7 @@ def test_an_engine_that_comes_back_is_used_again(three, engine):
     eventually(served, "the restarted engine serves")
 
 
-def test_without_any_engine_the_answer_is_honest(three):
+def test_without_any_engine_requests_fail_with_the_reason(three):
     for server in three.engines:
         server.process.kill()
     statuses = {(a.status_code, a.headers["x-pointsman-reason"]) for a in (ask(three) for _ in range(10))}
@@ -78,7 +78,7 @@ def test_streams_of_a_killed_engine_end_with_one_error_event(three):
             events, end = future.result()
             assert end == "broken"
             assert '"error"' in events[-1] and not any("[DONE]" in event for event in events)
-    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "all counted out")
+    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "no request in flight")
 
 
 @pytest.mark.parametrize("name", ["error-event", "abort", "truncate"])
@@ -94,13 +94,13 @@ def test_a_stream_that_fails_in_the_middle_is_not_counted_as_success(three, name
     eventually(lambda: failed() >= 1, "the failure is counted")
 
 
-def test_a_503_is_repeated_elsewhere(three):
+def test_a_503_is_retried_on_another_engine(three):
     fault(three.engines[0], "status,code=503,count=1000")
     assert [ask(three).status_code for _ in range(20)] == [200] * 20
 
 
-def test_a_stopped_engine_is_ejected_and_comes_back(three):
-    """SIGSTOP: connections stand, nothing answers. Within 40 s the endpoint takes no more requests."""
+def test_a_stopped_engine_is_ejected_and_readmitted(three):
+    """SIGSTOP: connections stay open without responses. The endpoint is ejected within 40 s."""
     three.engines[0].signal(signal.SIGSTOP)
     deadline = time.monotonic() + 90
     ejected = lambda: [
@@ -112,10 +112,10 @@ def test_a_stopped_engine_is_ejected_and_comes_back(three):
         while not ejected() and time.monotonic() < deadline:
             time.sleep(0.2)
         assert len(ejected()) == 1
-        assert all(future.result().status_code == 200 for future in futures), "repeated on the others"
+        assert all(future.result().status_code == 200 for future in futures), "retried on the others"
     three.engines[0].signal(signal.SIGCONT)
-    eventually(lambda: ask(three).status_code == 200 and not ejected(), "a trial brings it back")
-    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "all counted out")
+    eventually(lambda: ask(three).status_code == 200 and not ejected(), "a trial request readmits it")
+    eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 0, "no request in flight")
 
 
 def test_sigterm_lets_streams_finish_and_exits_zero(three):

@@ -27,7 +27,7 @@ def test_chat_stream_with_usage(client):
     assert any(c.choices and c.choices[0].finish_reason for c in chunks)
 
 
-def test_completion_whole_and_streamed(client):
+def test_completion_with_and_without_streaming(client):
     whole = client.completions.create(model="llama", prompt="Once upon a time", max_tokens=5, n=2)
     assert len(whole.choices) == 2
     parts = list(client.completions.create(model="llama", prompt="Once", max_tokens=5, stream=True))
@@ -53,14 +53,14 @@ def test_models_are_listed_once(client):
     assert [model.id for model in client.models.list()] == ["llama"]
 
 
-def test_engine_errors_pass_as_they_are(client):
+def test_engine_errors_are_forwarded_unchanged(client):
     with pytest.raises(openai.NotFoundError) as refused:
         client.chat.completions.create(model="no-such-model", messages=MESSAGES)
     assert "no-such-model" in str(refused.value)
     assert "x-pointsman-reason" not in refused.value.response.headers
 
 
-def test_own_errors_have_a_reason_and_are_not_to_be_repeated(three):
+def test_gateway_errors_have_a_reason_and_are_not_retried_by_clients(three):
     answer = httpx.post(f"{three.url}/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.headers["x-pointsman-reason"] == "invalid_body"
@@ -75,14 +75,14 @@ def test_a_cancelled_stream_frees_its_engine(three, client):
     assert sum(total(e.metrics(), "vllm:num_requests_running") for e in three.engines) == 1
     stream.close()
     eventually(lambda: sum(total(e.metrics(), "vllm:num_requests_running") for e in three.engines) == 0, "engine freed")
-    eventually(lambda: in_flight(three) == 0, "request counted out")
+    eventually(lambda: in_flight(three) == 0, "no request in flight")
 
 
 def in_flight(front) -> float:
     return total(front.metrics(), "inference_model_running_requests")
 
 
-def test_every_request_is_spread_and_counted(three, client):
+def test_every_request_is_counted_once(three, client):
     for _ in range(30):
         client.chat.completions.create(model="llama", messages=MESSAGES, max_tokens=2)
     served = [total(e.metrics(), "vllm:request_success_total") for e in three.engines]

@@ -1,4 +1,4 @@
-"""A gateway's event log, replayed by the build that wrote it and by another one."""
+"""The event log of a gateway, replayed by the build that wrote it and by another build."""
 
 import concurrent.futures
 import filecmp
@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import BINARY, PATIENCE, ROOT, fault, run
+from conftest import BINARY, ROOT, TIMEOUT, fault, run
 
-# The same sources in cargo's development profile: other optimisations, checked arithmetic.
+# The same sources in cargo's development profile: without optimizations, with overflow checks.
 OTHER_BINARY = os.environ.get("POINTSMAN_OTHER_BUILD", str(ROOT / "target/debug/pointsman"))
 
 
@@ -23,29 +23,29 @@ def replay(log: Path, binary: str = BINARY) -> tuple[int, dict]:
 
 
 def ask(url: str, number: int) -> None:
-    """One request of a mix: conversations with common beginnings, streams and not, some given up."""
-    given_up = number % 34 == 0
+    """One request of a mix: conversations with common prefixes, with and without streaming, some cancelled."""
+    cancelled = number % 34 == 0
     system = f"You answer for team {number % 5}. " * 60
     messages = [{"role": "system", "content": system}, {"role": "user", "content": f"Question {number}?"}]
     body = {
         "model": ("llama", "lora")[number % 4 == 0],
         "messages": messages,
-        "max_tokens": 2000 if given_up else 1200 if number % 20 == 0 else 1 + number % 40,
+        "max_tokens": 2000 if cancelled else 1200 if number % 20 == 0 else 1 + number % 40,
         "ignore_eos": True,
         "stream": number % 2 == 0,
         "stream_options": {"include_usage": True} if number % 2 == 0 else None,
         "cache_salt": f"tenant {number % 3}",
     }
-    with httpx.Client(timeout=PATIENCE) as client:
+    with httpx.Client(timeout=TIMEOUT) as client:
         with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
             for _ in response.iter_raw():
-                if given_up:
+                if cancelled:
                     return
 
 
 @pytest.fixture
 def log(engine, gateway, tmp_path) -> Path:
-    """The log of a gateway under load, whose engines fail now and then and one of which goes."""
+    """The event log of a gateway under load, with injected faults and one engine that stops."""
     engines = [
         engine("--speed", "5", "--allow-faults", "--adapter", "lora", "--seed", str(seed)) for seed in range(4)
     ]
@@ -64,7 +64,7 @@ def log(engine, gateway, tmp_path) -> Path:
     return path
 
 
-def test_a_live_run_is_decided_the_same_by_two_builds(log):
+def test_two_builds_replay_a_live_run_with_the_same_decisions(log):
     status, report = replay(log)
     assert (status, report["identical"], report["cut_off"]) == (0, True, False), report
     [scheduler] = report["schedulers"]
@@ -79,7 +79,7 @@ def test_a_live_run_is_decided_the_same_by_two_builds(log):
         assert any(kind in line for line in lines), f"nothing of {kind}"
     assert not any("team" in line or "Question" in line or "tenant" in line for line in lines)
 
-    # One dispatch elsewhere, near the end.
+    # One changed dispatch, near the end.
     at = max(number for number, line in enumerate(lines) if '"Dispatch"' in line)
     changed = json.loads(lines[at])
     dispatch = next(effect["Dispatch"] for effect in changed["effects"] if "Dispatch" in effect)
@@ -91,13 +91,13 @@ def test_a_live_run_is_decided_the_same_by_two_builds(log):
     told = run("replay", str(log))
     assert told.returncode == 1 and f"{log}:{at}: event " in told.stdout, told.stdout
 
-    # A gap mark, as the gateway leaves it where its writer falls behind.
+    # A gap marker: the gateway writes it when its log writer cannot keep up.
     log.write_text("".join(lines[:200]) + '{"scheduler":0,"gap":true}\n')
     status, report = replay(log)
     assert status == 1 and report["schedulers"][0]["gap"] and report["schedulers"][0]["divergence"] is None
     assert "gap" in run("replay", str(log)).stdout
 
-    # A line cut off, as a killed process leaves it.
+    # A truncated line: the gateway was killed while it wrote.
     log.write_text("".join(lines[:200]) + lines[200][:20])
     status, report = replay(log)
     assert (status, report["identical"], report["cut_off"]) == (0, True, True)
@@ -114,7 +114,7 @@ def test_a_live_run_is_decided_the_same_by_two_builds(log):
         (b"\x1f\x8b\x08\x00\n", "line 1: not a line of an event log"),
     ],
 )
-def test_what_is_no_log_is_refused_with_its_line(tmp_path, text, complaint):
+def test_files_that_are_no_event_log_are_refused_with_the_line(tmp_path, text, complaint):
     path = tmp_path / "foreign.jsonl"
     path.write_bytes(text)
     done = run("replay", str(path))

@@ -65,7 +65,7 @@ def manifests(folder, engines, old: int, new: int) -> None:
 
 
 def counts(engines) -> dict[str, float]:
-    """Requests by target model, as the engines counted them."""
+    """Requests by target model, as counted by the engines."""
     names = ("assistant-v1", "assistant-v2")
     series = [engine.metrics() for engine in engines]
     return {name: sum(total(s, "pointsman_engine_requests_total", model=name) for s in series) for name in names}

@@ -1,4 +1,4 @@
-"""Experiments in virtual time: what is printed, what is written, what is kept when it is stopped."""
+"""Experiments in virtual time: output, reports, and state files of interrupted sweeps."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from conftest import BINARY, PATIENCE, ROOT, run
+from conftest import BINARY, ROOT, TIMEOUT, run
 
 SMALL = """\
 fleet:
@@ -35,7 +35,7 @@ def rows(*arguments):
     return json.loads(done.stdout)["rows"]
 
 
-def test_the_rows_have_what_scripts_rely_on(small):
+def test_rows_have_the_documented_fields(small):
     found = rows(small)
     assert [(row["policy"], row["rate"]) for row in found] == [
         ("kubernetes-service", 20), ("pointsman", 20), ("kubernetes-service", 40), ("pointsman", 40),
@@ -47,12 +47,12 @@ def test_the_rows_have_what_scripts_rely_on(small):
             quantiles = row[measure]
             assert 0 < quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
         assert isinstance(row["interval95"], dict)
-    # Intervals are over runs: from six seeds on they tell something.
+    # Confidence intervals are over seeds; they need six of them.
     low, high = rows(small, "--seeds", "8", "--rate", "20", "--policy", "pointsman")[0]["interval95"]["e2e_ms.p90"]
     assert 0 < low <= high
 
 
-def test_what_is_printed_does_not_depend_on_the_number_of_threads(small):
+def test_output_does_not_depend_on_the_number_of_threads(small):
     one = run("simulate", small, "--threads", "1").stdout
     assert one == run("simulate", small, "--threads", "7").stdout
     assert "pointsman" in one and "kubernetes-service" in one
@@ -67,16 +67,16 @@ def test_policies_rates_and_seeds_are_chosen_on_the_command_line(small):
     assert [row["seeds"] for row in one] == [1]
 
 
-def test_the_knee_is_searched_for_between_the_rates(small):
+def test_the_knee_is_searched_between_the_rates(small):
     done = run("simulate", small, "--rate", "20,200", "--seeds", "1", "--policy", "pointsman", "--knee", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert [row["rate"] for row in result["rows"]] == [20, 200], "what was tried on the way is no row"
+    assert [row["rate"] for row in result["rows"]] == [20, 200], "rates of the search are no rows"
     (knee,) = result["knees"]
     assert 20 < knee["stable"] < knee["unstable"] <= 1.02 * knee["stable"] < 200
 
 
-def test_an_unknown_policy_is_answered_with_the_known_ones(small):
+def test_the_error_for_an_unknown_policy_lists_the_known_ones(small):
     done = run("simulate", small, "--policy", "best")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     for name in ("best", "pointsman", "kubernetes-service", "filter-tree", "llm-d-blend", "two-choices"):
@@ -84,12 +84,12 @@ def test_an_unknown_policy_is_answered_with_the_known_ones(small):
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
-def test_a_rate_that_is_none_is_refused(small, rate):
+def test_an_invalid_rate_is_refused(small, rate):
     done = run("simulate", small, f"--rate={rate}")
     assert done.returncode == 1 and "--rate" in done.stderr and "above 0" in done.stderr
 
 
-def test_all_mistakes_of_a_file_come_in_one_run_with_line_and_fix(tmp_path):
+def test_all_errors_of_a_file_are_reported_at_once_with_line_and_fix(tmp_path):
     file = tmp_path / "wrong.yaml"
     file.write_text("fleet: []\nworkload: {lengths: shakespeare}\nrates: [0]\ncolour: red\nduration: -1s\n")
     done = run("simulate", str(file))
@@ -99,19 +99,19 @@ def test_all_mistakes_of_a_file_come_in_one_run_with_line_and_fix(tmp_path):
     assert done.stderr.count("fix:") == len(done.stderr.splitlines())
 
 
-def test_a_missing_file_is_one_clear_line(tmp_path):
+def test_a_missing_file_is_an_error_of_one_line(tmp_path):
     done = run("simulate", str(tmp_path / "none.yaml"))
     assert done.returncode == 1 and done.stderr.count("No such file") == 1
     assert len(done.stderr.splitlines()) == 1 and "none.yaml" in done.stderr
 
 
-def test_the_format_is_explained():
+def test_explain_format_names_every_field():
     text = run("simulate", "--explain-format").stdout
     for field in ("fleet", "workload", "information", "policies", "rates", "seeds", "warmUp"):
         assert f"`{field}`" in text
 
 
-def test_a_report_is_a_folder_or_one_page(small, tmp_path):
+def test_a_report_is_a_folder_or_a_page(small, tmp_path):
     done = run("simulate", small, "--report", str(tmp_path / "folder"))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "folder/index.html").read_text()
@@ -123,19 +123,19 @@ def test_a_report_is_a_folder_or_one_page(small, tmp_path):
 
 
 def interrupted(folder, *arguments, state):
-    """Starts a sweep that would take minutes, and stops it once it has kept a run."""
+    """Starts a sweep of several minutes and interrupts it once it has saved a run."""
     process = subprocess.Popen(
         [BINARY, "simulate", *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and (not state.exists() or len(state.read_text().splitlines()) < 2):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     return process.returncode, out, err
 
 
-def test_a_sweep_that_was_stopped_keeps_what_it_has_and_goes_on(tmp_path):
+def test_an_interrupted_sweep_is_resumed(tmp_path):
     (tmp_path / "long.yaml").write_text(SMALL.replace("seeds: 3", "seeds: 200").replace("20s", "200s"))
     state = tmp_path / "kept.jsonl"
     status, out, err = interrupted(tmp_path, "long.yaml", "--state", "kept.jsonl", state=state)
@@ -143,7 +143,7 @@ def test_a_sweep_that_was_stopped_keeps_what_it_has_and_goes_on(tmp_path):
     assert "kubernetes-service" in out or "pointsman" in out, "the table so far"
     assert "of 800 runs" in err and "--resume" in err and "kept.jsonl" in err, err
     before = state.read_text().splitlines()
-    # Two seeds of it: what is there already is not run again.
+    # Two seeds: finished runs are not repeated.
     done = run("simulate", "long.yaml", "--state", "kept.jsonl", "--resume", "--seeds", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert state.read_text().splitlines()[: len(before)] == before
@@ -151,7 +151,7 @@ def test_a_sweep_that_was_stopped_keeps_what_it_has_and_goes_on(tmp_path):
     assert done.stdout == fresh.stdout
 
 
-def test_a_sweep_of_another_experiment_is_not_taken_up(small, tmp_path):
+def test_the_state_of_another_experiment_is_not_resumed(small, tmp_path):
     assert run("simulate", small, "--report", str(tmp_path / "out"), "--seeds", "1").returncode == 0
     with open(small, "a") as file:
         file.write("# changed\n")
@@ -161,7 +161,7 @@ def test_a_sweep_of_another_experiment_is_not_taken_up(small, tmp_path):
     assert done.returncode == 1 and "--resume" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_a_profile_is_fitted_and_used(tmp_path):
+def test_a_fitted_profile_can_be_used(tmp_path):
     lines = ["prompt_tokens,sequences,context_tokens,step_seconds"]
     for sequences in (1, 8, 64, 128, 256):
         lines.append(f"0,{sequences},{sequences * 400},{0.006 + sequences * 30e-6}")
@@ -183,7 +183,7 @@ def test_a_profile_is_fitted_and_used(tmp_path):
     assert "line 12: sequences" in done.stderr and "line 13: 2 values for 4 columns" in done.stderr
 
 
-def test_a_log_of_a_live_gateway_is_a_workload_under_other_policies(start, engine, tmp_path):
+def test_the_event_log_of_a_gateway_is_a_workload(start, engine, tmp_path):
     engines = [engine("--speed", "20", "--profile", "tiny") for _ in range(2)]
     endpoints = [word for server in engines for word in ("--endpoint", server.url)]
     log = tmp_path / "events.jsonl"
@@ -204,7 +204,7 @@ def test_a_log_of_a_live_gateway_is_a_workload_under_other_policies(start, engin
     assert all(row["completed"] == row["offered"] > 0 for row in found), found
 
 
-def test_every_experiment_that_ships_runs():
+def test_every_shipped_experiment_runs():
     folder = ROOT / "experiments"
     files = sorted([*folder.glob("*.yaml"), *(folder / "found").glob("*.yaml")])
     assert files

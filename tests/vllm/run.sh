@@ -1,5 +1,5 @@
 #!/bin/sh
-# The gateway in front of two real vLLM servers on the CPU. Installs 3 GB under .cache on its first run.
+# Tests the gateway in front of two real vLLM servers on the CPU. The first run installs 3 GB under .cache.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=$PWD/.cache/vllm

@@ -1,4 +1,4 @@
-"""The gateway in front of two real vLLM servers: chat, streaming, prefix hits, adapters, abort, death."""
+"""The gateway in front of two real vLLM servers: chat, streaming, prefix hits, adapters, aborts, crashes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LONG = {"max_tokens": 3_000, "extra_body": {"ignore_eos": True}}
 
 @pytest.fixture
 def engines():
-    """Two servers; each starts three processes, forked from one."""
+    """Two servers of three processes each, all forked from one."""
     environment = {**os.environ, "TINY_VLLM_HOME": str(CACHE)}
     process = subprocess.Popen(
         [HERE / "serve.sh", "--servers", "2", "--first-port", "18400"],
@@ -59,7 +59,7 @@ def in_flight(front) -> float:
     return total(front.metrics(), "inference_model_running_requests")
 
 
-def test_what_a_healthy_server_does(engines, front, client):
+def test_healthy_servers(engines, front, client):
     answer = client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=8)
     assert answer.choices[0].message.content is not None
     chunks = list(client.chat.completions.create(
@@ -74,23 +74,23 @@ def test_what_a_healthy_server_does(engines, front, client):
     next(iter(stream))
     assert running(engines) == 1
     stream.close()
-    eventually(lambda: running(engines) == 0, "the engine is freed")
-    eventually(lambda: in_flight(front) == 0, "the request is counted out")
+    eventually(lambda: running(engines) == 0, "the engine frees the request")
+    eventually(lambda: in_flight(front) == 0, "no request in flight")
 
 
-def test_a_repeated_prompt_is_found_in_the_cache(client):
+def test_a_repeated_prompt_hits_the_prefix_cache(client):
     ask = lambda: client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=2)
     usages = [ask().usage for _ in range(6)]
     assert max(u.prompt_tokens_details.cached_tokens or 0 for u in usages) > 0
 
 
 def processes_of(server_pid: int) -> list[int]:
-    """A server's own process and the processes that it forked."""
+    """The process of a server and its child processes."""
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server_pid)], capture_output=True, text=True).stdout
     return [server_pid, *(int(pid) for pid in children.split())]
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         httpx.get(f"{url}/health", timeout=5)
     except httpx.TransportError:
@@ -99,7 +99,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["api-server", "engine-core"])
-def test_a_killed_process_is_noticed_and_counted(engines, front, client, victim):
+def test_requests_of_a_killed_process_fail_and_are_counted(engines, front, client, victim):
     streams = [
         client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True, **LONG) for _ in range(4)
     ]
@@ -118,10 +118,10 @@ def test_a_killed_process_is_noticed_and_counted(engines, front, client, victim)
             ends.append(type(error).__name__)
         except httpx.RemoteProtocolError:
             ends.append("broken")
-    assert "length" in ends, "the other server's streams finish"
-    assert any(end not in ("length", "stop") for end in ends), f"the dead server's streams say so: {ends}"
-    # A server whose engine core died answers 500 by itself until it exits; that answer is passed on, not repeated.
-    eventually(lambda: not answers(engines[0]["url"]), "the dead server is gone")
+    assert "length" in ends, "the streams of the other server finish"
+    assert any(end not in ("length", "stop") for end in ends), f"the streams of the killed server fail: {ends}"
+    # Until it exits, a server whose engine core died answers 500, which the gateway forwards and does not retry.
+    eventually(lambda: not is_up(engines[0]["url"]), "the killed server is down")
     for _ in range(10):
         assert client.completions.create(model="tiny", prompt="x", max_tokens=2).choices
-    eventually(lambda: in_flight(front) == 0, "every request is counted out")
+    eventually(lambda: in_flight(front) == 0, "no request in flight")

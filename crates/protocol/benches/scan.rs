@@ -1,4 +1,4 @@
-//! What reading a request body and hashing its prompt cost, beside `serde_json` passing over the same bytes.
+//! The time to scan a request body and to hash its prompt, with `serde_json` on the same bytes as the baseline.
 
 use divan::{Bencher, counter::BytesCount};
 use pointsman_protocol::{BodyFacts, prompt_blocks};
@@ -8,7 +8,7 @@ fn main() {
     divan::main();
 }
 
-/// The bodies that are measured.
+/// The measured bodies.
 #[derive(Debug, Clone, Copy)]
 enum Body {
     /// A short chat turn, 200 bytes.
@@ -17,11 +17,11 @@ enum Body {
     Prose,
     /// 1 MB of source code: an escape every 40 bytes.
     Code,
-    /// 1 MB of text of three bytes a character.
+    /// 1 MB of text with three bytes per character.
     Wide,
     /// 400 turns of 100 bytes.
     Turns,
-    /// 1 MB of the same text in ASCII, as Python's `json.dumps` writes it: all escapes.
+    /// 1 MB of Japanese text as Python's `json.dumps` writes it: all characters escaped.
     Escaped,
     /// 100,000 token ids.
     TokenIds,

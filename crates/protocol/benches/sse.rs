@@ -1,4 +1,4 @@
-//! What watching an event stream costs per event, beside `serde_json` reading the same events.
+//! The time to scan an event stream per event, with `serde_json` on the same events as the baseline.
 
 use divan::{Bencher, counter::ItemsCount};
 use pointsman_protocol::{Grammar, SseScanner};
@@ -16,7 +16,7 @@ const COMPLETION: &str = "data: {\"id\":\"cmpl-9a1f809c6f44070e\",\"object\":\"t
 const MESSAGE: &str = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\
     \"delta\":{\"type\":\"text_delta\",\"text\":\" check\"},\"index\":0}\n\n";
 
-/// One event, as engines send it for each token.
+/// Formats with one event per token.
 const EVENTS: [Grammar; 3] = [Grammar::ChatCompletions, Grammar::Completions, Grammar::Messages];
 
 fn event(grammar: Grammar) -> &'static str {
@@ -28,7 +28,7 @@ fn event(grammar: Grammar) -> &'static str {
 }
 
 #[divan::bench(args = EVENTS)]
-fn one_event_a_piece(bencher: Bencher<'_, '_>, grammar: Grammar) {
+fn one_event_per_chunk(bencher: Bencher<'_, '_>, grammar: Grammar) {
     bencher
         .counter(ItemsCount::new(1_u32))
         .with_inputs(|| SseScanner::new(grammar))
@@ -45,7 +45,7 @@ fn a_thousand_events(bencher: Bencher<'_, '_>, grammar: Grammar) {
 }
 
 #[divan::bench(args = EVENTS)]
-fn a_thousand_events_split_in_the_middle(bencher: Bencher<'_, '_>, grammar: Grammar) {
+fn a_thousand_events_in_two_chunks_each(bencher: Bencher<'_, '_>, grammar: Grammar) {
     let event = event(grammar).as_bytes();
     let (first, second) = event.split_at(event.len() / 2);
     bencher.counter(ItemsCount::new(1_000_u32)).with_inputs(|| SseScanner::new(grammar)).bench_refs(
@@ -59,7 +59,7 @@ fn a_thousand_events_split_in_the_middle(bencher: Bencher<'_, '_>, grammar: Gram
 }
 
 #[divan::bench(args = EVENTS)]
-fn serde_json_a_thousand_trees(bencher: Bencher<'_, '_>, grammar: Grammar) {
+fn serde_json_a_thousand_values(bencher: Bencher<'_, '_>, grammar: Grammar) {
     let event = event(grammar);
     let json = event.get(event.find('{').unwrap_or_default()..).unwrap_or_default().trim_end();
     bencher.counter(ItemsCount::new(1_000_u32)).bench(|| {

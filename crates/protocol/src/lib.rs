@@ -51,7 +51,7 @@ pub use failure::StreamFailure;
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 pub use request::{BodyFacts, CacheSalt, ModelSpan};
-pub use response::{ReplyFacts, UsageReader};
+pub use response::{ResponseFacts, UsageReader};
 pub use splice::{SplicedBody, splice_model};
 pub use sse::{SseScanner, StreamEnd, StreamFacts};
 pub use usage::Usage;

@@ -6,7 +6,7 @@ use crate::usage::{Usage, UsageFields};
 
 /// The facts of a JSON response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReplyFacts {
+pub struct ResponseFacts {
     /// Token counts, where the response has them.
     pub usage: Option<Usage>,
     /// An `error` object, or an aborted choice.
@@ -55,7 +55,7 @@ impl UsageReader {
 
     /// The facts so far, to be read at the end of the response.
     #[must_use]
-    pub fn facts(&self) -> ReplyFacts {
+    pub fn facts(&self) -> ResponseFacts {
         let fields = &self.fields;
         let failure = if fields.error {
             Some(StreamFailure::Error { code: fields.code })
@@ -66,7 +66,7 @@ impl UsageReader {
         } else {
             None
         };
-        ReplyFacts {
+        ResponseFacts {
             usage: fields.usage.usage(),
             failure,
             id: fields.id.clone(),

@@ -1,4 +1,4 @@
-//! A body is accepted exactly when `serde_json` takes it as an object, and a splice changes only the model.
+//! A body is accepted exactly when `serde_json` parses it as an object, and a splice changes only the model.
 #![no_main]
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ fuzz_target!(|body: &[u8]| {
             assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             if let Some(span) = facts.model {
                 let whole = splice_model(&Bytes::copy_from_slice(body), &span, "other").parts.concat();
-                let again = BodyFacts::scan(&whole).expect("a spliced body is a body");
+                let again = BodyFacts::scan(&whole).expect("a spliced body is valid");
                 assert_eq!(again.model.expect("it has a model").name, "other");
             }
         }
@@ -25,7 +25,7 @@ fuzz_target!(|body: &[u8]| {
             | BodyError::ModelNotAString { .. }
             | BodyError::FieldTooLong { .. }
             | BodyError::TooDeep { .. }
-            // Half of a surrogate pair in a field that is read.
+            // A lone surrogate in a field that is read.
             | BodyError::InvalidEscape { .. },
         ) => {}
         Err(error) => assert!(!object, "{error}"),

@@ -1,4 +1,4 @@
-//! No path panics, and decoding one by hand never uncovers an administration path that was let through.
+//! No path panics, and percent-encoding does not hide an administration path.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

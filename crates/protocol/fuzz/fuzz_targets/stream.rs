@@ -1,14 +1,14 @@
-//! A stream and an answer say the same in one piece and byte by byte.
+//! The facts of a stream and of a response are the same in one chunk and byte by byte.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pointsman_protocol::{Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader};
 
-fn read<'a>(grammar: Grammar, pieces: impl Iterator<Item = &'a [u8]>) -> (StreamFacts, StreamEnd) {
+fn read<'a>(grammar: Grammar, chunks: impl Iterator<Item = &'a [u8]>) -> (StreamFacts, StreamEnd) {
     let mut scanner = SseScanner::new(grammar);
     let mut facts = StreamFacts::default();
-    for piece in pieces {
-        facts.absorb(scanner.push(piece));
+    for chunk in chunks {
+        facts.absorb(scanner.push(chunk));
     }
     let (rest, end) = scanner.finish();
     facts.absorb(rest);
@@ -27,6 +27,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let (mut whole, mut split) = (UsageReader::new(), UsageReader::new());
     whole.push(bytes);
-    bytes.chunks(1).for_each(|piece| split.push(piece));
+    bytes.chunks(1).for_each(|chunk| split.push(chunk));
     assert_eq!(whole.facts(), split.facts());
 });

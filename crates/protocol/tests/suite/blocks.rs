@@ -1,9 +1,9 @@
-//! The block hashes of prompts.
+//! Block hashes of prompts.
 
 use pointsman_protocol::{BLOCK_TOKENS, BodyFacts, MAX_BLOCKS, prompt_blocks};
 use serde_json::{Value, json};
 
-/// The hashes of a body for the target `m`.
+/// The block hashes of a body for the target `m`.
 pub(crate) fn blocks(body: &str) -> Vec<u64> {
     blocks_for(body, Some("m"))
 }
@@ -13,12 +13,12 @@ fn blocks_for(body: &str, target: Option<&str>) -> Vec<u64> {
     prompt_blocks(body.as_bytes(), &facts, target)
 }
 
-/// So many leading hashes are the same.
+/// Number of equal leading hashes.
 pub(crate) fn shared(left: &[u64], right: &[u64]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
-/// `blocks` blocks' worth of prose.
+/// Prose of this many blocks.
 fn prose(blocks: usize) -> String {
     (0..)
         .flat_map(|word: u32| format!("word{word} ").into_bytes())
@@ -33,7 +33,7 @@ fn chat(messages: &[(&str, &str)]) -> String {
     json!({"model": "m", "messages": messages}).to_string()
 }
 
-/// All these bodies have the same hashes, and some.
+/// Checks that all bodies have the same hashes, at least one.
 #[track_caller]
 fn check_same(bodies: &[String]) {
     let first = blocks(&bodies[0]);
@@ -43,9 +43,9 @@ fn check_same(bodies: &[String]) {
     }
 }
 
-/// No two of these bodies share a hash.
+/// Checks that no two bodies have a hash in common.
 #[track_caller]
-fn check_parted(bodies: &[String]) {
+fn check_distinct(bodies: &[String]) {
     for (at, left) in bodies.iter().enumerate() {
         let left = blocks(left);
         assert!(!left.is_empty());
@@ -57,7 +57,7 @@ fn check_parted(bodies: &[String]) {
 
 #[test]
 fn hashes_are_the_same_on_every_build() {
-    // Replicas share them, and they part where this changes: change `ORIGIN` with it.
+    // Replicas share hashes: a change of these values needs a change of `INITIAL_STATE`.
     let text = prose(3);
     assert_eq!(
         blocks(&json!({"prompt": text}).to_string()),
@@ -93,7 +93,7 @@ fn only_full_blocks_are_hashed_and_each_is_sixty_four_estimated_tokens() {
 }
 
 #[test]
-fn the_same_text_counts_as_the_same_however_it_is_written() {
+fn hashes_do_not_depend_on_the_spelling_of_the_json() {
     let text = format!("a/b \"é\" 😀\n\t\\ {}", prose(2));
     let plain = json!({"messages": [{"role": "user", "content": text}]}).to_string();
     let ascii = crate::random::escape(&plain);
@@ -113,7 +113,7 @@ fn the_same_text_counts_as_the_same_however_it_is_written() {
 }
 
 #[test]
-fn models_adapters_and_cache_salts_share_nothing() {
+fn models_adapters_and_cache_salts_have_no_hashes_in_common() {
     let text = prose(4);
     let body = |salt: Value| json!({"model": "x", "prompt": text, "cache_salt": salt}).to_string();
     let chains = [
@@ -131,15 +131,15 @@ fn models_adapters_and_cache_salts_share_nothing() {
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), chains.len() * 4);
-    // What the body calls the model does not count: rules may send several names to one target.
+    // The body's model name is not hashed: rules may map several names to one target.
     let other = body(Value::Null).replace("\"x\"", "\"y\"");
     assert_eq!(blocks_for(&other, Some("base")), chains[2]);
 }
 
 #[test]
-fn roles_and_boundaries_count() {
+fn hashes_cover_roles_and_boundaries() {
     let (one, two) = (&prose(1)[..100], prose(2));
-    check_parted(&[
+    check_distinct(&[
         chat(&[("user", one), ("user", &two)]),
         chat(&[("user", one), ("assistant", &two)]),
         chat(&[("system", one), ("user", &two)]),
@@ -154,7 +154,7 @@ fn roles_and_boundaries_count() {
 }
 
 #[test]
-fn every_message_counts() {
+fn hashes_cover_every_message() {
     let long = prose(2);
     let turns =
         |last: &str| chat(&[("system", &long), ("user", &long), ("assistant", &long), ("user", last)]);
@@ -163,7 +163,7 @@ fn every_message_counts() {
 }
 
 #[test]
-fn the_next_turn_begins_with_the_chain_of_the_one_before() {
+fn the_hashes_of_the_next_turn_begin_with_those_of_this_one() {
     let (question, answer) = (prose(3), &prose(2)[..300]);
     let mut messages = vec![("system", &question[..200]), ("user", &question[..])];
     let mut before = blocks(&chat(&messages));
@@ -177,7 +177,7 @@ fn the_next_turn_begins_with_the_chain_of_the_one_before() {
 }
 
 #[test]
-fn images_count_by_content_and_fill_their_tokens() {
+fn images_are_hashed_by_content_and_take_their_estimated_tokens() {
     let body = |image: &str| {
         let image = json!({"type": "image_url", "image_url": {"url": image}});
         let content = json!([{"type": "text", "text": prose(1)}, image, {"type": "text", "text": prose(1)}]);
@@ -191,7 +191,7 @@ fn images_count_by_content_and_fill_their_tokens() {
 }
 
 #[test]
-fn a_batch_is_known_by_its_first_prompt() {
+fn only_the_first_prompt_of_a_batch_is_hashed() {
     let one = json!({"prompt": prose(2)}).to_string();
     let several = json!({"prompt": [prose(2), prose(5)]}).to_string();
     assert_eq!(blocks(&several), blocks(&one));
@@ -199,7 +199,7 @@ fn a_batch_is_known_by_its_first_prompt() {
 }
 
 #[test]
-fn a_very_long_prompt_is_known_by_its_beginning() {
+fn only_the_beginning_of_a_very_long_prompt_is_hashed() {
     let text = prose(MAX_BLOCKS + 10);
     for prompt in
         [json!(text), json!(vec![7; 64 * (MAX_BLOCKS + 10)]), json!(format!("\n{}", "\n".repeat(5 << 20)))]

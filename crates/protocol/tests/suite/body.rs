@@ -1,4 +1,4 @@
-//! What request bodies say, good and bad.
+//! Scanning of valid and invalid request bodies.
 
 use pointsman_protocol::{Api, BodyError, BodyFacts, PromptSpan, Route, SpanKind};
 
@@ -10,13 +10,13 @@ fn model(body: &str) -> Option<String> {
     scan(body).model.map(|model| model.name)
 }
 
-/// The prompt's pieces as they stand in the body.
-fn pieces<'a>(body: &'a str, facts: &BodyFacts) -> Vec<(SpanKind, &'a str)> {
+/// The spans of the prompt with their bytes in the body.
+fn spans<'a>(body: &'a str, facts: &BodyFacts) -> Vec<(SpanKind, &'a str)> {
     facts.prompt.spans.iter().map(|PromptSpan { range, kind, .. }| (*kind, &body[range.clone()])).collect()
 }
 
 #[test]
-fn every_recorded_inference_body_is_read() {
+fn every_recorded_inference_body_is_scanned() {
     let mut read = 0;
     for exchange in crate::recorded::exchanges() {
         let Route::Inference(api) = Api::of(&exchange.method, &exchange.path) else { continue };
@@ -44,7 +44,7 @@ fn every_recorded_inference_body_is_read() {
 }
 
 #[test]
-fn the_model_is_the_top_level_string_whatever_its_spelling() {
+fn the_model_is_the_top_level_string_in_any_spelling() {
     for (body, expected) in [
         (r#"{"model":"a"}"#, Some("a")),
         (" \r\n\t{ \"model\" : \"a\" } \n", Some("a")),
@@ -67,7 +67,7 @@ fn the_model_is_the_top_level_string_whatever_its_spelling() {
 }
 
 #[test]
-fn the_models_span_is_its_string_with_quotes() {
+fn the_model_span_is_its_string_with_quotes() {
     for body in [r#"{"model":"a"}"#, r#"{"prompt":"é", "mod\u0065l" :  "x\u0041" ,"n":1}"#] {
         let span = scan(body).model.unwrap();
         let value: String = serde_json::from_str(&body[span.range.clone()]).unwrap();
@@ -76,7 +76,7 @@ fn the_models_span_is_its_string_with_quotes() {
 }
 
 #[test]
-fn bad_bodies_are_refused_with_their_place() {
+fn invalid_bodies_are_refused_with_the_offset() {
     let syntax = |offset, expected| BodyError::Syntax { offset, expected };
     for (body, error) in [
         (&b""[..], BodyError::UnexpectedEnd { offset: 0 }),
@@ -133,7 +133,7 @@ fn bad_bodies_are_refused_with_their_place() {
 }
 
 #[test]
-fn every_control_character_is_refused_wherever_it_stands_in_a_string() {
+fn control_characters_are_refused_at_every_position_of_a_string() {
     for byte in 0..0x20_u8 {
         for place in [0, 3, 7, 8, 31, 32, 40, 63, 64, 150] {
             let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(160)).into_bytes();
@@ -145,7 +145,7 @@ fn every_control_character_is_refused_wherever_it_stands_in_a_string() {
 }
 
 #[test]
-fn invalid_utf8_is_refused_wherever_it_stands_in_a_string() {
+fn invalid_utf8_is_refused_at_every_position_of_a_string() {
     for length in [1, 7, 8, 9, 31, 32, 33, 64, 100, 161] {
         for place in 0..length {
             let mut body = format!("{{\"a\":\"{}\"}}", "x".repeat(length)).into_bytes();
@@ -157,7 +157,7 @@ fn invalid_utf8_is_refused_wherever_it_stands_in_a_string() {
 }
 
 #[test]
-fn duplicates_of_fields_that_are_not_read_pass() {
+fn duplicates_of_other_fields_are_accepted() {
     assert_eq!(model(r#"{"seed":1,"seed":2,"model":"a"}"#).as_deref(), Some("a"));
 }
 
@@ -179,7 +179,7 @@ fn nesting_is_bounded() {
 }
 
 #[test]
-fn fields_that_are_kept_are_bounded() {
+fn stored_fields_are_bounded() {
     for (field, limit) in [("model", 1024), ("previous_response_id", 512), ("cache_salt", 4096)] {
         let body = |length: usize| format!("{{\"{field}\":\"{}\"}}", "a".repeat(length));
         assert!(BodyFacts::scan(body(limit).as_bytes()).is_ok(), "{field}");
@@ -202,7 +202,7 @@ fn scalar_facts_are_read() {
 }
 
 #[test]
-fn values_of_the_wrong_type_count_as_not_given() {
+fn values_of_the_wrong_type_count_as_absent() {
     let facts = scan(
         r#"{"stream":"yes","stream_options":null,"n":null,"store":"no","previous_response_id":5,
         "cache_salt":{},"max_tokens":-1,"sampling_params":[1],"prompt":true,"messages":7,"tools":null}"#,
@@ -213,7 +213,7 @@ fn values_of_the_wrong_type_count_as_not_given() {
 }
 
 #[test]
-fn the_most_output_tokens_are_read_under_each_name() {
+fn max_tokens_is_read_under_each_name() {
     for (body, expected) in [
         (r#"{"max_tokens":5}"#, Some(5)),
         (r#"{"max_completion_tokens":5}"#, Some(5)),
@@ -232,7 +232,7 @@ fn the_most_output_tokens_are_read_under_each_name() {
 }
 
 #[test]
-fn prompts_are_counted_in_each_apis_form() {
+fn prompts_are_counted_in_the_form_of_each_api() {
     // Body, prompts, bytes of text, token ids, images.
     for (body, expected) in [
         (r#"{"prompt":"four"}"#, (1, 4, 0, 0)),
@@ -278,11 +278,11 @@ fn prompts_are_counted_in_each_apis_form() {
 }
 
 #[test]
-fn prompt_pieces_come_in_template_order() {
+fn prompt_spans_are_in_template_order() {
     let body = r#"{"messages":[{"role":"system","content":"first"},{"role":"user","content":[
         {"type":"text","text":"second"},{"type":"image_url","image_url":"x"}]}],"model":"m","tools":[1]}"#;
     assert_eq!(
-        pieces(body, &scan(body)),
+        spans(body, &scan(body)),
         [
             (SpanKind::Json, "[1]"),
             (SpanKind::Role, "system"),
@@ -294,17 +294,17 @@ fn prompt_pieces_come_in_template_order() {
     );
     let body = r#"{"messages":[{"content":"b","role":"user"},{}],"system":"a"}"#;
     assert_eq!(
-        pieces(body, &scan(body)),
+        spans(body, &scan(body)),
         [(SpanKind::Text, "a"), (SpanKind::Role, "user"), (SpanKind::Text, "b"), (SpanKind::Role, "")]
     );
     let body = r#"{"prompt":[[1,2],"x"]}"#;
     let facts = scan(body);
-    assert_eq!(pieces(body, &facts), [(SpanKind::TokenIds, "[1,2]"), (SpanKind::Text, "x")]);
+    assert_eq!(spans(body, &facts), [(SpanKind::TokenIds, "[1,2]"), (SpanKind::Text, "x")]);
     assert_eq!(facts.prompt.spans.iter().map(|span| span.prompt).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]
-fn the_list_of_pieces_is_bounded_and_the_counts_are_not() {
+fn spans_are_bounded_and_counts_are_not() {
     let pieces = 40_000;
     let body = format!("{{\"prompt\":[{}\"a\"]}}", "\"a\",".repeat(pieces - 1));
     let prompt = scan(&body).prompt;
@@ -313,7 +313,7 @@ fn the_list_of_pieces_is_bounded_and_the_counts_are_not() {
 }
 
 #[test]
-fn estimates_count_text_by_the_byte_and_token_ids_exactly() {
+fn estimates_count_bytes_of_text_and_token_ids() {
     for (body, tokens) in [
         (r#"{"prompt":"12345678"}"#, 2),
         (r#"{"prompt":"123456789"}"#, 3),
@@ -325,7 +325,7 @@ fn estimates_count_text_by_the_byte_and_token_ids_exactly() {
 }
 
 #[test]
-fn facts_and_errors_never_show_the_prompt() {
+fn facts_and_errors_do_not_print_the_prompt() {
     let body = r#"{"model":"m","prompt":"MARKER","cache_salt":"MARKER","messages":[{"content":"MARKER"}]}"#;
     assert!(!format!("{:?}", scan(body)).contains("MARKER"));
     for bad in [r#"{"prompt":"MARKER" "MARKER"}"#, r#"{"prompt":"MARKER","prompt":"MARKER"}"#, "MARKER"] {
@@ -335,7 +335,7 @@ fn facts_and_errors_never_show_the_prompt() {
 }
 
 #[test]
-fn only_calls_without_stored_state_may_be_repeated() {
+fn only_requests_without_stored_state_are_stateless() {
     for (api, body, expected) in [
         (Api::Completions, "{}", true),
         (Api::ChatCompletions, r#"{"store":true}"#, true),

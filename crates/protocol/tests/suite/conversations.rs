@@ -1,4 +1,4 @@
-//! Random conversations: hashes say exactly how much two of them have in common.
+//! Random conversations: the number of common hashes is the number of common blocks.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::blocks::{blocks, shared};
 
-/// What a model reads, as the smallest things that can differ.
+/// The smallest units of a prompt that can differ.
 #[derive(Clone, Debug, PartialEq)]
 enum Unit {
     Message(String),
@@ -25,7 +25,7 @@ enum Part {
 type Message = (&'static str, Vec<Part>);
 
 fn text() -> impl Strategy<Value = String> {
-    // Few different texts, so that conversations often begin alike; many lengths.
+    // Few distinct texts, so that conversations often have a common prefix, and many lengths.
     let word = select(&["a", "b", "\n", "\"", "é", "轍", "😀", "<|im_end|>"][..]);
     (word, prop_oneof![0..4_usize, 60..70_usize, 120..700_usize]).prop_map(|(word, times)| word.repeat(times))
 }
@@ -35,7 +35,7 @@ fn message() -> impl Strategy<Value = Message> {
     (select(&["system", "user", "assistant", "tool"][..]), vec(part, 1..3))
 }
 
-/// Two conversations, of which the second begins with some of the first.
+/// Two conversations with a common prefix.
 fn pair() -> impl Strategy<Value = (Vec<Message>, Vec<Message>)> {
     (vec(message(), 1..6), 0..6_usize, vec(message(), 0..4)).prop_map(|(left, kept, more)| {
         let right = left.iter().take(kept).cloned().chain(more).collect();
@@ -63,8 +63,8 @@ fn body(messages: &[Message]) -> String {
     json!({"model": "m", "messages": messages}).to_string()
 }
 
-/// A conversation as units, cut at the ends of its full blocks.
-fn cut(messages: &[Message]) -> Vec<Vec<Unit>> {
+/// The units of each full block of a conversation.
+fn blocks_of_units(messages: &[Message]) -> Vec<Vec<Unit>> {
     let (mut blocks, mut open, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut push = |unit: Unit| {
         bytes += usize::from(matches!(unit, Unit::Byte(_)));
@@ -95,28 +95,28 @@ fn cut(messages: &[Message]) -> Vec<Vec<Unit>> {
 
 proptest! {
     #[test]
-    fn two_conversations_share_the_hashes_of_the_blocks_that_they_share((left, right) in pair()) {
+    fn common_hashes_are_those_of_common_blocks((left, right) in pair()) {
         let (left_hashes, right_hashes) = (blocks(&body(&left)), blocks(&body(&right)));
-        let (left, right) = (cut(&left), cut(&right));
+        let (left, right) = (blocks_of_units(&left), blocks_of_units(&right));
         prop_assert_eq!(left_hashes.len(), left.len());
         prop_assert_eq!(right_hashes.len(), right.len());
         let same = left.iter().zip(&right).take_while(|(left, right)| left == right).count();
         prop_assert_eq!(shared(&left_hashes, &right_hashes), same);
-        // Behind the first difference nothing is the same by accident.
+        // No hash after the first difference is equal.
         prop_assert!(left_hashes[same..].iter().all(|hash| !right_hashes.contains(hash)));
     }
 
     #[test]
-    fn a_longer_conversation_keeps_the_chain(messages in vec(message(), 1..8), kept in 0..8_usize) {
+    fn a_longer_conversation_has_the_same_leading_hashes(messages in vec(message(), 1..8), kept in 0..8_usize) {
         let earlier = blocks(&body(&messages[..kept.min(messages.len())]));
         prop_assert!(blocks(&body(&messages)).starts_with(&earlier));
     }
 
     #[test]
-    fn spelling_does_not_count(messages in vec(message(), 1..4)) {
+    fn hashes_do_not_depend_on_spelling(messages in vec(message(), 1..4)) {
         let plain = body(&messages);
         prop_assert_eq!(blocks(&crate::random::escape(&plain)), blocks(&plain));
-        // An image is compared as it stands.
+        // Images are compared as written.
         let texts: Vec<Message> = messages
             .into_iter()
             .map(|(role, parts)| (role, parts.into_iter().filter(|part| matches!(part, Part::Text(_))).collect()))
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn token_ids_share_what_they_share(
+    fn common_hashes_of_token_ids_are_those_of_common_blocks(
         common in vec(0..200_000_u32, 0..300),
         left in vec(any::<u32>(), 0..300),
         right in vec(any::<u32>(), 0..300),

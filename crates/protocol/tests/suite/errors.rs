@@ -1,4 +1,4 @@
-//! Failures in the shape of each API.
+//! Error responses in the shape of each API.
 
 use pointsman_protocol::{Api, ErrorBody, ErrorShape, Grammar, SseScanner, StreamEnd};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn an_error_event_fails_the_stream_of_every_grammar() {
 }
 
 #[test]
-fn every_status_of_ours_has_a_kind_in_both_vocabularies() {
+fn every_status_has_an_openai_and_an_anthropic_type() {
     for (status, openai, anthropic) in [
         (400, "invalid_request_error", "invalid_request_error"),
         (404, "not_found_error", "not_found_error"),

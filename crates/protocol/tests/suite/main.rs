@@ -1,4 +1,4 @@
-//! What the crate promises, over recorded exchanges, tables of good and bad input, and random input.
+//! The crate's behaviour on recorded exchanges, on tables of valid and invalid input, and on random input.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
 
 mod blocks;
@@ -9,6 +9,6 @@ mod models;
 mod paths;
 mod random;
 mod recorded;
-mod reply;
+mod response;
 mod splice;
 mod stream;

@@ -1,4 +1,4 @@
-//! Lists of models.
+//! Model lists.
 
 use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::{
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::recorded;
 
 #[test]
-fn a_recorded_list_is_read() {
+fn a_recorded_list_is_parsed() {
     let models = parse_models(&recorded::exchange("models-with-loaded-adapter").response_body).unwrap();
     let told: Vec<_> = models
         .iter()
@@ -26,7 +26,7 @@ fn a_recorded_list_is_read() {
 }
 
 #[test]
-fn bad_lists_are_refused() {
+fn invalid_lists_are_refused() {
     for body in [&b""[..], b"{}", b"[]", b"{\"data\":[{}]}", b"{\"data\":[{\"id\":5}]}", b"<html>"] {
         assert!(matches!(parse_models(body), Err(ModelListError::Malformed { .. })));
     }
@@ -35,7 +35,7 @@ fn bad_lists_are_refused() {
 }
 
 #[test]
-fn entries_beyond_the_bounds_are_left_out() {
+fn entries_beyond_the_bounds_are_dropped() {
     let long = "x".repeat(2_000);
     let body = json!({"data": [{"id": ""}, {"id": long}, {"id": "kept"}]}).to_string();
     assert_eq!(parse_models(body.as_bytes()), Ok(vec![ServedModel::named("kept")]));
@@ -46,7 +46,7 @@ fn entries_beyond_the_bounds_are_left_out() {
 }
 
 #[test]
-fn lists_are_joined_by_id_and_sorted() {
+fn lists_are_merged_by_id_and_sorted() {
     let long = ServedModel { max_model_len: Some(8192), ..ServedModel::named("b") };
     let short =
         ServedModel { max_model_len: Some(4096), root: Some("r".to_owned()), ..ServedModel::named("b") };
@@ -55,7 +55,7 @@ fn lists_are_joined_by_id_and_sorted() {
 }
 
 #[test]
-fn lists_are_written_as_clients_expect() {
+fn lists_are_rendered_as_clients_expect() {
     let list: Value = serde_json::from_slice(&render_models(&[ServedModel::named("a")], 7)).unwrap();
     let entry = json!({
         "id": "a", "object": "model", "created": 7, "owned_by": "pointsman",

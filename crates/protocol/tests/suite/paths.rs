@@ -1,4 +1,4 @@
-//! Which API a method and path mean.
+//! Classification of methods and paths.
 
 use pointsman_protocol::{Api, Route};
 
@@ -7,7 +7,7 @@ fn check(method: &str, path: &str, expected: &Route) {
 }
 
 #[test]
-fn inference_paths_are_known() {
+fn inference_paths_are_classified() {
     for (path, api) in [
         ("/v1/completions", Api::Completions),
         ("/v1/chat/completions", Api::ChatCompletions),
@@ -46,7 +46,7 @@ fn other_spellings_of_an_inference_path_are_the_same_api() {
 }
 
 #[test]
-fn what_is_not_known_is_unknown() {
+fn other_paths_are_unknown() {
     for (method, path) in [
         ("GET", "/v1/chat/completions"),
         ("PUT", "/generate"),
@@ -71,7 +71,7 @@ fn what_is_not_known_is_unknown() {
 }
 
 #[test]
-fn model_lists_and_entries_are_known() {
+fn model_lists_and_entries_are_classified() {
     check("GET", "/v1/models", &Route::Models { id: None });
     check("GET", "/v1/models/", &Route::Models { id: None });
     check("GET", "/v1/models/tiny", &Route::Models { id: Some("tiny".to_owned()) });
@@ -81,7 +81,7 @@ fn model_lists_and_entries_are_known() {
 }
 
 #[test]
-fn stored_responses_are_known_by_their_id() {
+fn stored_responses_are_classified_with_their_id() {
     let stored = Route::Stored { response_id: "resp_1".to_owned() };
     for (method, path) in [
         ("GET", "/v1/responses/resp_1"),
@@ -96,7 +96,7 @@ fn stored_responses_are_known_by_their_id() {
 }
 
 #[test]
-fn administration_paths_are_refused_for_every_method() {
+fn administration_paths_are_classified_for_every_method() {
     for path in [
         "/v1/load_lora_adapter",
         "/v1/unload_lora_adapter",
@@ -137,7 +137,7 @@ fn administration_paths_are_refused_for_every_method() {
 }
 
 #[test]
-fn no_spelling_smuggles_an_administration_path() {
+fn every_spelling_of_an_administration_path_is_recognized() {
     for path in [
         "/sleep/",
         "//sleep",
@@ -169,6 +169,6 @@ fn no_spelling_smuggles_an_administration_path() {
 }
 
 #[test]
-fn a_path_that_never_stops_decoding_is_refused() {
+fn a_path_with_too_many_encodings_is_administration() {
     check("GET", &format!("/%{}41", "25".repeat(50)), &Route::Administration);
 }

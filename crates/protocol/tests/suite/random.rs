@@ -20,7 +20,7 @@ const GRAMMARS: [Grammar; 6] = [
     Grammar::Unknown,
 ];
 
-/// Fragments of JSON, and of what breaks it.
+/// Sequences of fragments of valid and invalid JSON.
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let words: &[&[u8]] = &[
         b"{",
@@ -57,7 +57,7 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
     vec(select(words), 0..24).prop_map(|words| words.concat())
 }
 
-/// JSON objects, some with a fragment put in at some place.
+/// JSON objects, some with a fragment inserted.
 fn near_json() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -87,7 +87,7 @@ fn near_json() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Fragments of event streams, and of what breaks them.
+/// Sequences of fragments of valid and invalid event streams.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let words: &[&[u8]] = &[
         b"data: ",
@@ -131,8 +131,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     vec(select(words), 0..40).prop_map(|words| words.concat())
 }
 
-/// Cuts `bytes` at the given places.
-fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+/// Splits `bytes` at the given positions.
+fn chunks<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     places.sort_unstable();
     places.push(bytes.len());
@@ -140,10 +140,10 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     places.into_iter().map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
 }
 
-fn read_stream(grammar: Grammar, pieces: &[&[u8]]) -> (StreamFacts, StreamEnd, Option<String>) {
+fn read_stream(grammar: Grammar, chunks: &[&[u8]]) -> (StreamFacts, StreamEnd, Option<String>) {
     let mut scanner = SseScanner::new(grammar);
     let mut facts = StreamFacts::default();
-    for piece in pieces {
+    for piece in chunks {
         facts.absorb(scanner.push(piece));
     }
     let (rest, end) = scanner.finish();
@@ -153,29 +153,29 @@ fn read_stream(grammar: Grammar, pieces: &[&[u8]]) -> (StreamFacts, StreamEnd, O
 
 proptest! {
     #[test]
-    fn a_stream_says_the_same_however_it_is_split(
+    fn the_facts_of_a_stream_do_not_depend_on_chunks(
         stream in stream(),
         grammar in select(&GRAMMARS[..]),
         cuts in vec(any::<Index>(), 0..12),
     ) {
         let whole = read_stream(grammar, &[&stream]);
-        prop_assert_eq!(&read_stream(grammar, &pieces(&stream, &cuts)), &whole);
+        prop_assert_eq!(&read_stream(grammar, &chunks(&stream, &cuts)), &whole);
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         prop_assert_eq!(&read_stream(grammar, &bytes), &whole);
     }
 
     #[test]
-    fn an_answer_says_the_same_however_it_is_split(
+    fn the_facts_of_a_response_do_not_depend_on_chunks(
         answer in prop_oneof![fragments(), stream()],
         cuts in vec(any::<Index>(), 0..12),
     ) {
-        let read = |pieces: &[&[u8]]| {
+        let read = |chunks: &[&[u8]]| {
             let mut reader = UsageReader::new();
             pieces.iter().for_each(|piece| reader.push(piece));
             reader.facts()
         };
         let whole = read(&[&answer]);
-        prop_assert_eq!(&read(&pieces(&answer, &cuts)), &whole);
+        prop_assert_eq!(&read(&chunks(&answer, &cuts)), &whole);
         prop_assert_eq!(&read(&answer.chunks(1).collect::<Vec<_>>()), &whole);
     }
 
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn rewriting_changes_only_the_model(
+    fn splicing_changes_only_the_model(
         before in vec((".*", ".*"), 0..4),
         after in vec((".*", ".*"), 0..4),
         old in ".{0,40}",
@@ -280,7 +280,7 @@ fn recordings() -> &'static [recorded::Exchange] {
     RECORDINGS.get_or_init(recorded::exchanges)
 }
 
-/// The same JSON in ASCII, as Python's `json.dumps` writes it.
+/// The JSON text in ASCII, as Python's `json.dumps` writes it.
 pub(crate) fn escape(json: &str) -> String {
     let mut out = String::new();
     for character in json.chars() {

@@ -1,4 +1,4 @@
-//! Recorded exchanges, taken apart.
+//! Recorded exchanges, parsed.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read recorded exchanges")]
 
@@ -12,11 +12,11 @@ pub(crate) struct Exchange {
     pub(crate) request_body: Vec<u8>,
     pub(crate) status: u16,
     pub(crate) is_event_stream: bool,
-    /// The response's body, chunked framing removed.
+    /// The response body without chunked framing.
     pub(crate) response_body: Vec<u8>,
 }
 
-/// Every recorded exchange, in order of its name.
+/// Every recorded exchange, by name.
 pub(crate) fn exchanges() -> Vec<Exchange> {
     let mut requests: Vec<PathBuf> = ["vllm-0.32.0", "vllm-0.23.0"]
         .iter()

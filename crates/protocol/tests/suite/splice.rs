@@ -1,4 +1,4 @@
-//! Another model name in a body.
+//! Replacement of the model name in a body.
 
 use bytes::Bytes;
 use pointsman_protocol::{BodyFacts, ModelSpan, splice_model};
@@ -24,7 +24,7 @@ fn every_recorded_body_changes_only_in_its_model() {
 }
 
 #[test]
-fn the_outer_parts_share_the_bodys_memory() {
+fn the_outer_parts_share_the_memory_of_the_body() {
     let body = Bytes::from_static(br#"{"a":1,"model":"x","b":2}"#);
     let span = BodyFacts::scan(&body).unwrap().model.unwrap();
     let [before, _, after] = splice_model(&body, &span, "y").parts;
@@ -33,7 +33,7 @@ fn the_outer_parts_share_the_bodys_memory() {
 }
 
 #[test]
-fn a_span_of_another_body_is_cut_to_this_one() {
+fn a_span_outside_the_body_is_clamped() {
     let span = ModelSpan { range: 50..60, name: String::new() };
     let whole = splice_model(&Bytes::from_static(b"{}"), &span, "x").parts.concat();
     assert_eq!(whole, b"{}\"x\"");

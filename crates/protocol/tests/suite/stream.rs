@@ -1,10 +1,10 @@
-//! What event streams say, and how they end.
+//! Scanning of event streams.
 
 use pointsman_protocol::{Grammar, SseScanner, StreamEnd, StreamFacts, StreamFailure, Usage};
 
 use crate::recorded;
 
-/// Reads a whole stream in one piece.
+/// Scans a stream in one chunk.
 fn read(grammar: Grammar, stream: &[u8]) -> (StreamFacts, StreamEnd) {
     let mut scanner = SseScanner::new(grammar);
     let mut facts = scanner.push(stream);
@@ -27,7 +27,7 @@ fn usage(prompt_tokens: u64, completion_tokens: u64, cached_tokens: Option<u64>)
 }
 
 #[test]
-fn recorded_streams_are_understood() {
+fn recorded_streams_are_scanned() {
     let mut streams = 0;
     for (name, grammar, tokens, counts) in [
         ("chat-stream", Grammar::ChatCompletions, 8, None),
@@ -47,7 +47,7 @@ fn recorded_streams_are_understood() {
 }
 
 #[test]
-fn every_recorded_stream_ends_as_complete_and_truncated_without_its_end() {
+fn recorded_streams_are_complete_and_truncated_without_their_last_event() {
     let mut streams = 0;
     for exchange in recorded::exchanges().iter().filter(|exchange| exchange.is_event_stream) {
         let api = pointsman_protocol::Api::of(&exchange.method, &exchange.path).api().unwrap();
@@ -100,7 +100,7 @@ fn the_first_token_is_the_first_output_of_any_kind() {
 }
 
 #[test]
-fn openai_streams_end_by_done_after_a_finish_reason() {
+fn openai_streams_end_with_done_after_a_finish_reason() {
     let grammar = Grammar::ChatCompletions;
     check(grammar, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
     check(grammar, &format!("{FINISHED}data:[DONE]\r\n\r\n"), 0, StreamEnd::Complete);
@@ -157,7 +157,7 @@ fn done_after_a_failure_is_a_failure() {
 }
 
 #[test]
-fn an_error_below_500_is_the_requests() {
+fn an_error_below_500_blames_the_request() {
     for (failure, blames) in [
         (StreamFailure::Error { code: Some(400) }, true),
         (StreamFailure::Error { code: Some(499) }, true),
@@ -171,7 +171,7 @@ fn an_error_below_500_is_the_requests() {
 }
 
 #[test]
-fn words_inside_text_mean_nothing() {
+fn keywords_within_text_are_ignored() {
     for text in [
         r#"\"error\": {\"code\": 500}"#,
         r#"{\"error\":{}}"#,
@@ -190,7 +190,7 @@ fn words_inside_text_mean_nothing() {
 }
 
 #[test]
-fn messages_streams_are_typed() {
+fn messages_streams_have_typed_events() {
     let delta =
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"x\"}}\n\n";
     let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
@@ -211,7 +211,7 @@ fn messages_streams_are_typed() {
 }
 
 #[test]
-fn anthropics_own_usage_comes_in_two_parts() {
+fn anthropic_reports_usage_in_two_events() {
     let start = r#"data: {"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":64,"cache_creation_input_tokens":8,"output_tokens":1}}}"#;
     let delta =
         r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#;
@@ -220,7 +220,7 @@ fn anthropics_own_usage_comes_in_two_parts() {
 }
 
 #[test]
-fn responses_streams_are_typed() {
+fn responses_streams_have_typed_events() {
     let grammar = Grammar::Responses;
     let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
     let created =
@@ -273,7 +273,7 @@ fn framing_follows_the_standard() {
 }
 
 #[test]
-fn garbage_is_no_output_and_no_end() {
+fn invalid_streams_have_no_output_and_no_end() {
     for stream in [
         "<html>502</html>",
         "data: {\"choices\":[{\"text\":\"x",
@@ -290,7 +290,7 @@ fn garbage_is_no_output_and_no_end() {
 }
 
 #[test]
-fn endless_lines_are_passed_over() {
+fn very_long_lines_are_skipped() {
     let mut scanner = SseScanner::new(Grammar::Completions);
     scanner.push(b"data: {\"choices\":[{\"text\":\"");
     for _ in 0..1_000 {
@@ -311,7 +311,7 @@ fn endless_lines_are_passed_over() {
 }
 
 #[test]
-fn absurd_counts_are_not_taken() {
+fn invalid_counts_are_ignored() {
     for bad in ["-5", "1e9", "NaN", "99999999999999999999999", "null", "\"7\"", "1.5"] {
         let stream = format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{bad}}}}}\n\n");
         let (facts, _) = read(Grammar::Completions, stream.as_bytes());
@@ -320,7 +320,7 @@ fn absurd_counts_are_not_taken() {
 }
 
 #[test]
-fn a_count_out_of_range_leaves_the_one_before_it() {
+fn a_count_out_of_range_keeps_the_previous_one() {
     let counts = |tokens: &str| {
         format!("data: {{\"usage\":{{\"prompt_tokens\":{tokens},\"completion_tokens\":1}}}}\n\n")
     };
@@ -330,7 +330,7 @@ fn a_count_out_of_range_leaves_the_one_before_it() {
 }
 
 #[test]
-fn an_unknown_grammar_has_only_the_transport() {
+fn an_unknown_format_has_no_facts() {
     let (facts, end) = read(Grammar::Unknown, b"event: error\ndata: {\"error\":{}}\n\n");
     assert_eq!((facts, end), (StreamFacts::default(), StreamEnd::Complete));
 }

@@ -1,10 +1,10 @@
-//! What JSON answers say.
+//! Scanning of JSON responses.
 
-use pointsman_protocol::{ReplyFacts, StreamFailure, Usage, UsageReader};
+use pointsman_protocol::{ResponseFacts, StreamFailure, Usage, UsageReader};
 
 use crate::recorded;
 
-fn read(body: &[u8]) -> ReplyFacts {
+fn read(body: &[u8]) -> ResponseFacts {
     let mut reader = UsageReader::new();
     reader.push(body);
     reader.facts()
@@ -15,7 +15,7 @@ fn usage(prompt_tokens: u64, completion_tokens: u64, cached_tokens: Option<u64>)
 }
 
 #[test]
-fn recorded_answers_are_understood() {
+fn recorded_responses_are_scanned() {
     for (name, counts) in [
         ("completion", usage(76, 8, Some(0))),
         ("completion-prefix-hit", usage(76, 8, Some(64))),
@@ -48,7 +48,7 @@ fn every_recorded_error_is_a_failure_with_its_status() {
 }
 
 #[test]
-fn the_id_is_the_outermost_one() {
+fn the_id_is_the_top_level_one() {
     let body = br#"{"output":[{"id":"msg_1"}],"id":"resp_1","usage":{"id":"x"}}"#;
     assert_eq!(read(body).id.as_deref(), Some("resp_1"));
     for unusable in [&br#"{"id":""}"#[..], br#"{"id":"a\"b"}"#, br#"{"id":5}"#, br#"{"id":"abc"#] {
@@ -58,7 +58,7 @@ fn the_id_is_the_outermost_one() {
 }
 
 #[test]
-fn failures_inside_an_answer_are_seen() {
+fn failures_within_a_response_are_found() {
     for (body, failure) in [
         (r#"{"choices":[{"finish_reason":"abort"}]}"#, Some(StreamFailure::Aborted)),
         (r#"{"choices":[{"finish_reason":"stop"},{"finish_reason":"abort"}]}"#, Some(StreamFailure::Aborted)),
@@ -81,7 +81,7 @@ fn failures_inside_an_answer_are_seen() {
 }
 
 #[test]
-fn half_an_answer_is_not_complete() {
+fn a_truncated_response_is_not_complete() {
     let body = recorded::exchange("chat").response_body;
     assert!(read(&body).complete);
     for cut in [0, 1, body.len() / 2, body.len() - 1] {
