@@ -6,23 +6,26 @@ use serde_json::Value;
 
 /// The workspace crates that each crate may depend on (ARCHITECTURE.md, "Crates"). Every crate needs a line.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("core", &[]),
+    ("random", &[]),
+    ("core", &["random"]),
     ("protocol", &[]),
-    ("report", &[]),
+    ("report", &["random"]),
     ("config", &["core"]),
     ("exchange", &["core", "protocol", "config"]),
-    ("sim", &["core", "config"]),
+    ("workload", &["core", "config"]),
+    ("sim", &["core", "config", "workload"]),
     ("telemetry", &["core"]),
     ("fleet", &["core", "protocol", "config", "telemetry"]),
     ("gateway", &["core", "protocol", "config", "exchange", "fleet", "telemetry"]),
     ("extproc", &["core", "protocol", "config", "exchange", "fleet", "telemetry"]),
     ("engine", &["core", "sim", "protocol"]),
     ("admin", &["telemetry"]),
-    ("bench", &["protocol", "report"]),
+    ("bench", &["core", "protocol", "report", "workload", "extproc"]),
 ];
 
 /// Crates without I/O, clocks, threads and randomness; [`purity`](crate::purity) checks their use of the standard library.
-pub(crate) const PURE: &[&str] = &["core", "protocol", "exchange", "config", "sim", "report"];
+pub(crate) const PURE: &[&str] =
+    &["random", "core", "protocol", "exchange", "config", "workload", "sim", "report"];
 
 /// Packages with I/O, clocks, threads or randomness, forbidden in the dependency tree of a pure crate.
 const IMPURE: &[&str] = &[

@@ -4,9 +4,11 @@
 //! [`run_plan`](run::run_plan) sends through a [`Client`](client::Client) to a gateway or straight to
 //! engines, and [`run_slices`](slices::run_slices) through two arms in turns.
 
+pub mod bare_picker;
 pub mod bare_proxy;
 pub mod client;
 mod exchange;
+mod measurement;
 pub mod overhead;
 pub mod picker;
 pub mod run;
@@ -17,3 +19,4 @@ mod summary;
 pub mod workload;
 
 pub use exchange::{Outcome, RequestRecord};
+pub use measurement::MeasurementError;

@@ -8,15 +8,13 @@
 mod arms;
 mod collected;
 mod figure;
-pub(crate) mod load;
-pub(crate) mod process;
+mod plan;
 mod report;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::run::RunError;
-use crate::workload::WorkloadError;
+use crate::measurement::{MeasurementError, until_signal};
 use arms::Arms;
 pub use figure::{Budget, Figure, Spread};
 pub use report::{FigureRow, OverheadReport};
@@ -121,80 +119,32 @@ pub struct Step {
     pub total: usize,
 }
 
-/// A measurement that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum OverheadError {
-    /// A server's command is empty, cannot be run, or ended early.
-    #[error("{server} did not start: {cause}")]
-    Start {
-        /// Which server.
-        server: &'static str,
-        /// What happened, with the last line that it printed.
-        cause: String,
-    },
-    /// A server ended or its figures cannot be read. Needs Linux's `/proc`.
-    #[error("cannot read the CPU time or memory of {server}: {cause}")]
-    Accounting {
-        /// Which server.
-        server: &'static str,
-        /// What happened.
-        cause: std::io::Error,
-    },
-    /// The load could not be made.
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-    /// The load could not start.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// No port, thread or signal handler to be had.
-    #[error("cannot set up the measurement: {0}")]
-    Setup(#[from] std::io::Error),
-    /// The user stopped it.
-    #[error("interrupted")]
-    Interrupted,
-}
-
 /// Starts the servers, measures all phases and stops the servers. Blocks; it brings its own runtime of
 /// one thread, and may be called from within another.
 ///
 /// # Errors
-/// See [`OverheadError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Servers that were started are stopped in any case.
 pub fn run(
     commands: &OverheadCommands,
     options: OverheadOptions,
     mut on_step: impl FnMut(Step) + Send,
-) -> Result<OverheadReport, OverheadError> {
+) -> Result<OverheadReport, MeasurementError> {
     std::thread::scope(|scope| {
         let load = std::thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(measure_unless_stopped(commands, options, &mut on_step))
+            runtime.block_on(until_signal(measure(commands, options, &mut on_step)))
         })?;
         load.join().unwrap_or_else(|_| {
-            Err(OverheadError::Setup(std::io::Error::other("the load thread ended early")))
+            Err(MeasurementError::Setup(std::io::Error::other("the load thread ended early")))
         })
     })
-}
-
-async fn measure_unless_stopped(
-    commands: &OverheadCommands,
-    options: OverheadOptions,
-    on_step: &mut (impl FnMut(Step) + Send),
-) -> Result<OverheadReport, OverheadError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    // Dropping the measurement drops its servers, which stops them.
-    tokio::select! {
-        report = measure(commands, options, on_step) => report,
-        _ = interrupt.recv() => Err(OverheadError::Interrupted),
-        _ = terminate.recv() => Err(OverheadError::Interrupted),
-    }
 }
 
 async fn measure(
     commands: &OverheadCommands,
     options: OverheadOptions,
     on_step: &mut (impl FnMut(Step) + Send),
-) -> Result<OverheadReport, OverheadError> {
+) -> Result<OverheadReport, MeasurementError> {
     let mut arms = Arms::start(commands, options.engines).await?;
     arms.wait_until_ready().await?;
     arms.note_idle_memory()?;

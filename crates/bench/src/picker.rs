@@ -8,21 +8,21 @@
 mod arms;
 mod collected;
 mod figure;
-mod load;
 mod memory;
+mod plan;
 mod report;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::overhead::OverheadError;
+use crate::measurement::{MeasurementError, until_signal};
 
 pub use figure::{PickerFigure, Target};
 pub use memory::{MemoryLoad, MemoryReport, MemoryRow, MemoryVerdict, run_memory};
 pub use report::{PickerReport, PickerRow};
 
-use arms::{Arms, interrupted};
+use arms::Arms;
 
 /// How to start each server; the runner adds the addresses.
 #[derive(Debug, Clone)]
@@ -160,15 +160,15 @@ pub struct PickerStep {
 /// Starts the servers, measures these phases and stops the servers; idling is measured with all phases only. Blocks; it brings its own runtime of one thread.
 ///
 /// # Errors
-/// See [`OverheadError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Servers that were started are stopped in any case.
 pub fn run_picker(
     commands: &PickerCommands,
     options: PickerOptions,
     phases: &[PickerPhase],
     on_step: impl FnMut(PickerStep),
-) -> Result<PickerReport, OverheadError> {
+) -> Result<PickerReport, MeasurementError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(interrupted(measure(commands, options, phases, on_step)))
+    runtime.block_on(until_signal(measure(commands, options, phases, on_step)))
 }
 
 async fn measure(
@@ -176,7 +176,7 @@ async fn measure(
     options: PickerOptions,
     phases: &[PickerPhase],
     mut on_step: impl FnMut(PickerStep),
-) -> Result<PickerReport, OverheadError> {
+) -> Result<PickerReport, MeasurementError> {
     let total = phases.len() * options.slices + 1;
     on_step(PickerStep { phase: None, done: 0, total });
     let whole = PickerPhase::ALL.iter().all(|phase| phases.contains(phase));

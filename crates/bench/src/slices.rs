@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_report::{Change, PairedSlices, Random, RunReport, Slice};
+use pointsman_report::{Change, PairedSlices, Rng, RunReport, Slice};
 
 use crate::client::{Client, Connections, Target};
 use crate::run::{LoadOptions, Progress, RunError, run_plan};
@@ -58,7 +58,7 @@ impl PairedResult {
     #[must_use]
     pub fn runs(&self, seed: u64) -> [RunReport; 2] {
         let [baseline, candidate] = &self.names;
-        self.pairs.runs([baseline, candidate], &mut Random::new(seed))
+        self.pairs.runs([baseline, candidate], &mut Rng::seeded(seed))
     }
 
     /// What the second arm changes in each latency row.
@@ -86,7 +86,7 @@ pub async fn run_slices(
     mut on_start: impl FnMut(SliceStart<'_>),
 ) -> Result<PairedResult, RunError> {
     let windows: Vec<Arc<Plan>> = plan.slices(options.slices).into_iter().map(Arc::new).collect();
-    let mut salts = Random::new(options.load.salt);
+    let mut salts = Rng::seeded(options.load.salt);
     if options.warm_up
         && let Some(first) = windows.first()
     {

@@ -1,56 +1,54 @@
-//! What to send and when: a seeded plan of requests, pure data, replayable against any arm.
+//! Workloads of the load generator: a description and a seed give a plan of requests that every arm replays.
 
-mod arrivals;
 mod lengths;
+mod offered;
 mod plan;
 mod prompt;
-mod sharegpt;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use arrivals::Arrivals;
-pub use lengths::Lengths;
+pub use lengths::TokenLengths;
+pub use offered::OfferedLoad;
 pub use plan::{Plan, PlannedRequest};
 pub use prompt::{Prompt, SharedPrefix};
-pub use sharegpt::{Conversation, ShareGptError, parse_sharegpt};
 
 use pointsman_protocol::Api;
-use pointsman_report::Random;
+use pointsman_workload::{ArrivalTimes, Choice, Conversation, Distribution, Draw, Purpose};
 
-/// More requests than one plan may hold: a plan is built before it runs.
+/// Most requests of a plan, which is in memory before it runs.
 const MAX_REQUESTS: usize = 5_000_000;
 
-/// What a load generator needs to make a plan.
+/// A workload of the load generator.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// When requests arrive.
-    pub arrivals: Arrivals,
-    /// For how long requests arrive; answers may come later.
+    /// The arrival process and its rate.
+    pub offered: OfferedLoad,
+    /// Length of the arrival period; responses may end later.
     pub duration: Duration,
-    /// Where prompts and output lengths come from.
+    /// The source of prompts and output lengths.
     pub source: Source,
-    /// The models that requests name, with their shares.
+    /// The models that requests name, with their weights.
     pub models: Vec<WeightedModel>,
-    /// The share of requests that ask for a stream, from 0 to 1.
+    /// Share of requests that ask for a streamed response, 0 to 1.
     pub stream_share: f64,
     /// The API to speak.
     pub api: GenerationApi,
-    /// Adds `ignore_eos`, an extension of vLLM and SGLang, so that every answer has exactly the planned
-    /// length; strict OpenAI servers refuse it.
+    /// Adds `ignore_eos`, an extension of vLLM and SGLang, which makes every output exactly as long as planned. Strict
+    /// OpenAI servers refuse it.
     pub ignore_eos: bool,
 }
 
-/// Where prompts and output lengths come from.
+/// A source of prompts and output lengths.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Random words of given lengths in tokens.
+    /// Random words.
     Generated {
-        /// Prompt lengths, the shared prefix not counted.
-        prompt: Lengths,
-        /// Output lengths.
-        output: Lengths,
-        /// Prefixes that several prompts share.
+        /// Prompt tokens, without the shared prefix.
+        prompt: Distribution,
+        /// Output tokens.
+        output: Distribution,
+        /// Prefixes that groups of prompts share.
         shared_prefix: Option<SharedPrefix>,
     },
     /// Recorded conversations, drawn with replacement.
@@ -60,13 +58,13 @@ pub enum Source {
 /// A model and its weight among all models of a workload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightedModel {
-    /// The public name.
+    /// The model's public name.
     pub name: Arc<str>,
-    /// Its share relative to the other weights.
+    /// Its weight relative to the others.
     pub weight: f64,
 }
 
-/// The APIs that the load generator speaks.
+/// The inference APIs that the load generator supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GenerationApi {
     /// `/v1/chat/completions`.
@@ -76,7 +74,7 @@ pub enum GenerationApi {
 }
 
 impl GenerationApi {
-    /// The path that requests go to.
+    /// The request path.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -85,7 +83,7 @@ impl GenerationApi {
         }
     }
 
-    /// The protocol's name of the API.
+    /// The API as the protocol crate names it.
     #[must_use]
     pub const fn api(self) -> Api {
         match self {
@@ -95,7 +93,7 @@ impl GenerationApi {
     }
 }
 
-/// A workload that cannot be planned.
+/// Why a workload cannot be planned.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WorkloadError {
     /// The rate is zero, negative, infinite or not a number.
@@ -104,47 +102,57 @@ pub enum WorkloadError {
     /// The plan would hold too many requests.
     #[error("the plan would hold more than {MAX_REQUESTS} requests: lower the rate or the duration")]
     TooManyRequests,
-    /// A length distribution makes no sense.
-    #[error("{0} lengths: {1}")]
-    Lengths(&'static str, &'static str),
     /// No model, or weights that are not positive numbers.
     #[error("at least one model is needed, each with a positive weight")]
     Models,
     /// The share of streams is outside 0 to 1.
     #[error("the share of streamed requests must be between 0 and 1")]
     StreamShare,
-    /// The shared prefix has no groups.
+    /// Shared prefixes have no groups.
     #[error("shared prefixes need at least one group")]
     PrefixGroups,
-    /// No conversation to draw from.
+    /// The conversation file has no usable conversation.
     #[error("the conversation file holds no conversation that can be used")]
     NoConversations,
 }
 
 impl Workload {
-    /// Draws a plan. The same workload and seed give the same plan; arrivals, lengths, models and
-    /// texts come from separate generators, so changing one leaves the others as they were.
+    /// Draws a plan. The same workload and seed give the same plan; arrivals, lengths, models and texts are separate
+    /// streams of random numbers, so a change to one leaves the others as they were.
     ///
     /// # Errors
-    /// When the workload makes no sense: see [`WorkloadError`].
+    /// See [`WorkloadError`].
     pub fn plan(&self, seed: u64) -> Result<Plan, WorkloadError> {
         self.validate()?;
-        let times = self.arrivals.times(self.duration, &mut Random::for_part(seed, 1), MAX_REQUESTS)?;
-        let (mut lengths, mut texts) = (Random::for_part(seed, 2), Random::for_part(seed, 3));
-        let (mut models, mut streams) = (Random::for_part(seed, 4), Random::for_part(seed, 5));
-        let requests = times
-            .into_iter()
-            .map(|at| {
-                let (prompt, max_tokens) = self.source.draw(&mut lengths, &mut texts);
-                let model = self.draw_model(&mut models);
-                let stream = streams.unit() < self.stream_share;
-                PlannedRequest { at, prompt, max_tokens, model, stream }
-            })
-            .collect();
+        let models = Choice::weighted(&self.models.iter().map(|model| model.weight).collect::<Vec<_>>());
+        let groups = self.source.groups();
+        let mut arrivals = ArrivalTimes::new(self.offered.arrivals, self.offered.rate, seed);
+        let end = self.duration.as_secs_f64();
+        let mut requests = Vec::new();
+        for number in 0.. {
+            let at = arrivals.advance();
+            if at >= end {
+                break;
+            }
+            if requests.len() == MAX_REQUESTS {
+                return Err(WorkloadError::TooManyRequests);
+            }
+            let draw = |purpose| Draw::of(seed, purpose, number);
+            let (prompt, max_tokens) = self.source.draw(groups.as_ref(), draw);
+            let model = models.draw(&mut draw(Purpose::Adapter)) as usize;
+            requests.push(PlannedRequest {
+                at: Duration::from_secs_f64(at),
+                prompt,
+                max_tokens,
+                model: self.models.get(model).map_or_else(|| Arc::from(""), |model| Arc::clone(&model.name)),
+                stream: draw(Purpose::Streamed).unit() < self.stream_share,
+            });
+        }
         Ok(Plan { api: self.api, ignore_eos: self.ignore_eos, duration: self.duration, requests })
     }
 
     fn validate(&self) -> Result<(), WorkloadError> {
+        self.offered.validate()?;
         let weight_ok = |model: &WeightedModel| model.weight.is_finite() && model.weight > 0.0;
         if self.models.is_empty() || !self.models.iter().all(weight_ok) {
             return Err(WorkloadError::Models);
@@ -152,53 +160,43 @@ impl Workload {
         if !(0.0..=1.0).contains(&self.stream_share) {
             return Err(WorkloadError::StreamShare);
         }
-        self.source.validate()
-    }
-
-    fn draw_model(&self, random: &mut Random) -> Arc<str> {
-        let total: f64 = self.models.iter().map(|model| model.weight).sum();
-        let mut left = random.unit() * total;
-        for model in &self.models {
-            left -= model.weight;
-            if left < 0.0 {
-                return Arc::clone(&model.name);
+        match &self.source {
+            Source::Generated { shared_prefix: Some(SharedPrefix { groups: 0, .. }), .. } => {
+                Err(WorkloadError::PrefixGroups)
             }
+            Source::Conversations(conversations) if conversations.is_empty() => {
+                Err(WorkloadError::NoConversations)
+            }
+            Source::Generated { .. } | Source::Conversations(_) => Ok(()),
         }
-        self.models.last().map_or_else(|| Arc::from(""), |model| Arc::clone(&model.name))
     }
 }
 
 impl Source {
-    fn validate(&self) -> Result<(), WorkloadError> {
+    /// The choice among prefix groups, where prompts share any.
+    fn groups(&self) -> Option<Choice> {
         match self {
-            Self::Generated { prompt, output, shared_prefix } => {
-                prompt.validate().map_err(|cause| WorkloadError::Lengths("prompt", cause))?;
-                output.validate().map_err(|cause| WorkloadError::Lengths("output", cause))?;
-                match shared_prefix {
-                    Some(SharedPrefix { groups: 0, .. }) => Err(WorkloadError::PrefixGroups),
-                    Some(_) | None => Ok(()),
-                }
-            }
-            Self::Conversations(conversations) if conversations.is_empty() => {
-                Err(WorkloadError::NoConversations)
-            }
-            Self::Conversations(_) => Ok(()),
+            Self::Generated { shared_prefix: Some(shared), .. } => Some(Choice::zipf(shared.groups, 0.0)),
+            Self::Generated { shared_prefix: None, .. } | Self::Conversations(_) => None,
         }
     }
 
-    fn draw(&self, lengths: &mut Random, texts: &mut Random) -> (Prompt, u32) {
+    /// The prompt and the output tokens of one request.
+    fn draw(&self, groups: Option<&Choice>, draw: impl Fn(Purpose) -> Draw) -> (Prompt, u32) {
         match self {
             Self::Generated { prompt, output, shared_prefix } => {
+                let group = groups.map_or(0, |groups| groups.draw(&mut draw(Purpose::Group)));
                 let prompt = Prompt::Generated {
-                    seed: texts.next_u64(),
-                    tokens: prompt.draw(lengths),
-                    prefix: shared_prefix.map(|shared| shared.draw(texts)),
+                    seed: draw(Purpose::Content).bits(),
+                    tokens: prompt.tokens(&mut draw(Purpose::Lengths)),
+                    prefix: shared_prefix.map(|shared| shared.of_group(group)),
                 };
-                (prompt, output.draw(lengths))
+                (prompt, output.tokens(&mut draw(Purpose::Output)))
             }
             Self::Conversations(conversations) => {
-                let index = texts.below(conversations.len());
-                conversations.get(index).map_or((Prompt::empty(), 1), |drawn| {
+                let place = draw(Purpose::Lengths).bits() % conversations.len().max(1) as u64;
+                let drawn = usize::try_from(place).ok().and_then(|place| conversations.get(place));
+                drawn.map_or((Prompt::empty(), 1), |drawn| {
                     (Prompt::Recorded { text: Arc::clone(&drawn.prompt) }, drawn.output_tokens)
                 })
             }

@@ -14,19 +14,20 @@ use pointsman_bench::client::{Client, Connections, Endpoint, Target};
 use pointsman_bench::run::{LoadOptions, LoadResult, Progress, run_plan};
 use pointsman_bench::slices::{Arm, SliceOptions, run_slices};
 use pointsman_bench::stub::Stubs;
-use pointsman_bench::workload::{Arrivals, GenerationApi, Lengths, Plan, Source, WeightedModel, Workload};
+use pointsman_bench::workload::{GenerationApi, OfferedLoad, Plan, Source, WeightedModel, Workload};
 use pointsman_bench::{Outcome, bare_proxy};
 use pointsman_report::Measure;
+use pointsman_workload::Distribution;
 use scripted::{Scripted, Seen};
 use tokio::net::TcpListener;
 
 fn plan(requests: u32, stream: bool) -> Plan {
     let workload = Workload {
-        arrivals: Arrivals::Constant { rate: f64::from(requests) * 10.0 },
-        duration: Duration::from_millis(101),
+        offered: OfferedLoad::constant(f64::from(requests) * 10.0),
+        duration: Duration::from_millis(100),
         source: Source::Generated {
-            prompt: Lengths::Constant(20),
-            output: Lengths::Constant(6),
+            prompt: Distribution::Fixed(20.0),
+            output: Distribution::Fixed(6.0),
             shared_prefix: None,
         },
         models: vec![WeightedModel { name: "stub".into(), weight: 1.0 }],

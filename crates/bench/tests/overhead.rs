@@ -13,11 +13,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pointsman_bench::bare_proxy;
-use pointsman_bench::overhead::{
-    Figure, OverheadCommands, OverheadError, OverheadOptions, OverheadReport, Phase, run,
-};
+use pointsman_bench::overhead::{Figure, OverheadCommands, OverheadOptions, OverheadReport, Phase, run};
 use pointsman_bench::stub::Stubs;
+use pointsman_bench::{MeasurementError, bare_proxy};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
@@ -78,7 +76,7 @@ fn every_figure_is_measured() {
 fn a_server_that_does_not_start_is_an_error() {
     let gateway = ["sh", "-c", "echo bad flag >&2; exit 2"].map(OsString::from).to_vec();
     let error = run(&OverheadCommands { gateway, ..commands() }, SHORT, |_| {}).unwrap_err();
-    assert!(matches!(error, OverheadError::Start { server: "the gateway", .. }), "{error}");
+    assert!(matches!(error, MeasurementError::Start { server: "the gateway", .. }), "{error}");
     assert!(error.to_string().contains("bad flag"), "{error}");
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pointsman_bench::client::Endpoint;
-use pointsman_bench::workload::{Arrivals, Lengths};
+use pointsman_bench::workload::{OfferedLoad, TokenLengths};
 use pointsman_engine::FaultInjection;
 
 /// An inference router: it decides which model server runs each request.
@@ -239,7 +239,7 @@ pub(crate) struct LoadArgs {
     pub(crate) model: Vec<String>,
     /// When requests arrive: poisson:RATE or constant:RATE, in requests per second
     #[arg(long, value_name = "ARRIVALS", default_value = "poisson:10", conflicts_with = "rate")]
-    pub(crate) arrivals: Arrivals,
+    pub(crate) arrivals: OfferedLoad,
     /// Short for --arrivals poisson:RATE; with several, as 5,10,20, each is run after the other
     #[arg(long, value_name = "RATE", value_delimiter = ',')]
     pub(crate) rate: Vec<f64>,
@@ -248,10 +248,10 @@ pub(crate) struct LoadArgs {
     pub(crate) duration: Duration,
     /// Prompt lengths in tokens
     #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-prompt", conflicts_with = "dataset")]
-    pub(crate) prompt_tokens: Lengths,
+    pub(crate) prompt_tokens: TokenLengths,
     /// Output lengths in tokens
     #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-output", conflicts_with = "dataset")]
-    pub(crate) output_tokens: Lengths,
+    pub(crate) output_tokens: TokenLengths,
     /// Groups of prompts with a common beginning
     #[arg(long, value_name = "N", requires = "prefix_tokens", conflicts_with = "dataset")]
     pub(crate) prefix_groups: Option<u32>,

@@ -1,5 +1,7 @@
 //! Choices by weight from one uniform random number.
 
+use pointsman_core::Rng;
+
 /// Cumulated weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weights {
@@ -26,13 +28,10 @@ impl Weights {
     }
 }
 
-/// A number that is uniform where `draw` is, and tells nothing about its size: the finaliser of SplitMix64 (Steele
-/// et al. 2014). A request's one number serves several choices this way without tying them together.
+/// A number that is uniform where `draw` is and independent of its size for all purposes here, so that one random
+/// number of a request serves several choices.
 pub(crate) const fn mixed(draw: u64) -> u64 {
-    let mut z = draw.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    Rng::seeded(draw).next_u64()
 }
 
 #[cfg(test)]

@@ -97,12 +97,21 @@ impl ServerStreamingService<HealthRequest> for WatchMethod {
     }
 }
 
-/// Messages of one type out and of another in.
-pub(crate) struct Messages<E, D>(PhantomData<(E, D)>);
+/// A gRPC codec of prost messages: `E` out, `D` in, with buffers for streams that mostly wait.
+#[derive(Debug)]
+pub struct Messages<E, D>(PhantomData<(E, D)>);
 
 impl<E, D> Messages<E, D> {
-    pub(crate) const fn new() -> Self {
+    /// The codec.
+    #[must_use]
+    pub const fn new() -> Self {
         Self(PhantomData)
+    }
+}
+
+impl<E, D> Default for Messages<E, D> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -125,7 +134,9 @@ where
     }
 }
 
-pub(crate) struct Writer<E>(PhantomData<E>);
+/// Encodes messages.
+#[derive(Debug)]
+pub struct Writer<E>(PhantomData<E>);
 
 impl<E: Message> Encoder for Writer<E> {
     type Item = E;
@@ -140,7 +151,9 @@ impl<E: Message> Encoder for Writer<E> {
     }
 }
 
-pub(crate) struct Reader<D>(PhantomData<D>);
+/// Decodes messages.
+#[derive(Debug)]
+pub struct Reader<D>(PhantomData<D>);
 
 impl<D: Message + Default> Decoder for Reader<D> {
     type Item = D;

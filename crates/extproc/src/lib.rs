@@ -13,7 +13,6 @@
 //! What this crate must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
 
 mod address;
-mod bare;
 mod bootstrap;
 mod connection;
 mod grpc;
@@ -29,8 +28,8 @@ mod tls;
 pub mod wire;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
-pub use bare::serve_bare_picker;
 pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, envoy_config};
+pub use grpc::Messages;
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
     Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,

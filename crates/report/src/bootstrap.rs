@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Random;
+use crate::Rng;
 
 /// A two-sided 95 % interval, `[low, high]` in JSON; an infinite end is `null` there.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub const MIN_UNITS: usize = 6;
 pub fn bootstrap(
     units: usize,
     resamples: usize,
-    random: &mut Random,
+    random: &mut Rng,
     mut statistic: impl FnMut(&[u32]) -> Option<f64>,
 ) -> Option<Interval> {
     if units < MIN_UNITS || resamples == 0 {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn mean_interval(values: &[f64], seed: u64) -> Option<Interval> {
-        bootstrap(values.len(), 2_000, &mut Random::new(seed), |weights| {
+        bootstrap(values.len(), 2_000, &mut Rng::seeded(seed), |weights| {
             let drawn: f64 =
                 weights.iter().zip(values).map(|(&weight, value)| f64::from(weight) * value).sum();
             Some(drawn / values.len() as f64)
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_statistic_without_value_gives_no_interval() {
-        assert_eq!(bootstrap(8, 10, &mut Random::new(1), |_| None), None);
-        assert_eq!(bootstrap(8, 10, &mut Random::new(1), |_| Some(f64::NAN)), None);
+        assert_eq!(bootstrap(8, 10, &mut Rng::seeded(1), |_| None), None);
+        assert_eq!(bootstrap(8, 10, &mut Rng::seeded(1), |_| Some(f64::NAN)), None);
     }
 
     /// The claim that matters: with few units the interval covers the truth about as often as it
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn intervals_from_few_units_cover_the_truth() {
         for units in [6, 8, 10] {
-            let mut random = Random::new(units as u64);
+            let mut random = Rng::seeded(units as u64);
             let covered = (0..1_000)
                 .filter(|&round| {
                     let values: Vec<f64> = (0..units).map(|_| standard_normal(&mut random)).collect();
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    fn standard_normal(random: &mut Random) -> f64 {
+    fn standard_normal(random: &mut Rng) -> f64 {
         (0..12).map(|_| random.unit()).sum::<f64>() - 6.0
     }
 

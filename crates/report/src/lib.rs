@@ -9,7 +9,7 @@
 //! ([`sweep::sweep_table`]), JSON ([`sweep::sweep_json`]), plots ([`plot::plots`]), a page ([`html`]),
 //! files for other tools' notebooks ([`export`]), or all of them in a folder ([`report_files`]).
 //!
-//! Nothing here reads a clock or draws from global randomness: a [`Random`] is an argument,
+//! Nothing here reads a clock or draws from global randomness: a [`Rng`] is an argument,
 //! so the same results and the same seed print the same report.
 
 mod bootstrap;
@@ -22,7 +22,6 @@ mod page;
 mod paired;
 pub mod plot;
 mod quantile;
-mod random;
 mod run;
 pub mod sweep;
 mod table;
@@ -33,8 +32,8 @@ pub use latency::{Latencies, Statistic, Timing};
 pub use number::{count, mebibytes, micros, millis, per_second, percent};
 pub use page::html;
 pub use paired::{Change, PairedSlices, Slice};
+pub use pointsman_random::Rng;
 pub use quantile::{Level, Quantiles, Samples, median};
-pub use random::Random;
 pub use run::{Intervals, LatencyRows, RunReport, Runs, comparison_table, run_table};
 pub use sweep::{Experiment, SeedResult, Sweep, SweepRow};
 pub use table::{Align, Table};

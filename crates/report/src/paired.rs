@@ -1,4 +1,4 @@
-use crate::{Intervals, Latencies, Random, RunReport, Statistic, bootstrap};
+use crate::{Intervals, Latencies, Rng, RunReport, Statistic, bootstrap};
 
 /// Rounds of resampling: enough that the reported ends no longer move in their second digit.
 const RESAMPLES: usize = 4_000;
@@ -77,7 +77,7 @@ impl PairedSlices {
     /// The paired 95 % interval of each latency row's change; a row that was not measured, or
     /// that has too few pairs, has none.
     #[must_use]
-    pub fn intervals(&self, random: &mut Random) -> Intervals {
+    pub fn intervals(&self, random: &mut Rng) -> Intervals {
         let mut intervals = Intervals::default();
         for statistic in Statistic::all() {
             let pooled = self.pooled(statistic);
@@ -92,7 +92,7 @@ impl PairedSlices {
     /// The two arms as scripts read them. The candidate's `interval95` holds the paired intervals
     /// of its change against the baseline; the baseline's is empty.
     #[must_use]
-    pub fn runs(&self, names: [&str; 2], random: &mut Random) -> [RunReport; 2] {
+    pub fn runs(&self, names: [&str; 2], random: &mut Rng) -> [RunReport; 2] {
         let [baseline, candidate] = names;
         let intervals = self.intervals(random);
         [self.run(0, baseline, Intervals::default()), self.run(1, candidate, intervals)]
@@ -202,14 +202,14 @@ mod tests {
 
     #[test]
     fn pairing_removes_what_the_pairs_share() {
-        let intervals = eight_pairs(50).intervals(&mut Random::new(1));
+        let intervals = eight_pairs(50).intervals(&mut Rng::seeded(1));
         let e2e = intervals.get(E2E_P90).unwrap();
         assert!(e2e.low > -60.0 && e2e.high < -40.0, "{e2e:?}");
     }
 
     #[test]
     fn equal_arms_have_an_interval_around_zero() {
-        let intervals = eight_pairs(0).intervals(&mut Random::new(1));
+        let intervals = eight_pairs(0).intervals(&mut Rng::seeded(1));
         for statistic in Statistic::all() {
             let found = intervals.get(statistic).unwrap();
             assert!(found.low <= 0.0 && found.high >= 0.0, "{statistic}: {found:?}");
@@ -220,13 +220,13 @@ mod tests {
     fn one_good_pair_among_bad_ones_proves_nothing() {
         let mut pairs = eight_pairs(0).pairs;
         pairs[0] = [slice((0..100).map(|step| 9_000 + step)), slice(0..100)];
-        let found = PairedSlices::new(pairs).intervals(&mut Random::new(1)).get(E2E_P90).unwrap();
+        let found = PairedSlices::new(pairs).intervals(&mut Rng::seeded(1)).get(E2E_P90).unwrap();
         assert!(found.high >= 0.0, "{found:?}");
     }
 
     #[test]
     fn runs_add_up_their_slices() {
-        let [baseline, candidate] = eight_pairs(50).runs(["a", "b"], &mut Random::new(1));
+        let [baseline, candidate] = eight_pairs(50).runs(["a", "b"], &mut Rng::seeded(1));
         assert_eq!((baseline.name.as_str(), candidate.name.as_str()), ("a", "b"));
         assert_eq!(baseline.requests_per_second, Some(50.0));
         assert!(baseline.interval95.is_empty());

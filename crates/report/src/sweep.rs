@@ -16,7 +16,7 @@ pub use seed::{
 };
 pub use table::{bounds_note, sweep_table};
 
-use crate::{Measure, Random, Statistic};
+use crate::{Measure, Rng, Statistic};
 
 /// What was asked, in words: the head and the foot of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Sweep {
 impl Sweep {
     /// Sums up the runs. `random` draws the resamples of the intervals.
     #[must_use]
-    pub fn new(experiment: Experiment, results: &[SeedResult], random: &mut Random) -> Self {
+    pub fn new(experiment: Experiment, results: &[SeedResult], random: &mut Rng) -> Self {
         let mut seeds: Vec<u64> = results.iter().map(|result| result.seed).collect();
         seeds.sort_unstable();
         seeds.dedup();

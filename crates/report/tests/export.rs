@@ -6,7 +6,7 @@ mod sample;
 use std::collections::BTreeSet;
 
 use pointsman_report::export::{ExportFile, inference_perf_files, lpg_files};
-use pointsman_report::{Random, Sweep};
+use pointsman_report::{Rng, Sweep};
 use sample::{experiment, failing, run, sweep};
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ fn the_gateway_extensions_notebook_finds_its_columns() {
 #[test]
 fn all_files_of_a_sweep_have_the_same_columns_with_numbers() {
     let without_tokens = failing(run("a", 10.0, 1, 1_000), 1_000, 1_000);
-    let sweep = Sweep::new(experiment(), &[without_tokens, run("b", 10.0, 1, 1_000)], &mut Random::new(1));
+    let sweep = Sweep::new(experiment(), &[without_tokens, run("b", 10.0, 1, 1_000)], &mut Rng::seeded(1));
     let columns = |file: &ExportFile| -> BTreeSet<String> {
         let metrics = file.json["metrics"].as_object().unwrap();
         assert!(
@@ -81,7 +81,7 @@ fn inference_perf_finds_its_stages() {
 #[test]
 fn the_spread_is_that_of_all_requests_together() {
     let sweep =
-        Sweep::new(experiment(), &[run("a", 10.0, 1, 1_000), run("a", 10.0, 2, 3_000)], &mut Random::new(1));
+        Sweep::new(experiment(), &[run("a", 10.0, 1, 1_000), run("a", 10.0, 2, 3_000)], &mut Rng::seeded(1));
     let files = lpg_files(&sweep);
     let mut values: Vec<f64> = (1..=1_000).map(f64::from).collect();
     values.extend((1..=1_000).map(|rank| 3.0 * f64::from(rank)));
@@ -95,7 +95,7 @@ fn the_spread_is_that_of_all_requests_together() {
 #[test]
 fn no_name_leaves_the_folder() {
     for name in ["../../etc/passwd", "..", "http://127.0.0.1:8080/", "a\\b"] {
-        let sweep = Sweep::new(experiment(), &[run(name, 10.0, 1, 1_000)], &mut Random::new(1));
+        let sweep = Sweep::new(experiment(), &[run(name, 10.0, 1, 1_000)], &mut Rng::seeded(1));
         for file in lpg_files(&sweep).into_iter().chain(inference_perf_files(&sweep)) {
             let parts: Vec<&str> = file.path.split('/').collect();
             assert!(!parts.contains(&"..") && !parts.contains(&""), "{}", file.path);

@@ -6,14 +6,14 @@ mod sample;
 use pointsman_report::plot::{Plot, plots};
 use pointsman_report::sweep::Role;
 use pointsman_report::{
-    Experiment, Level, Measure, Random, SeedResult, Statistic, Sweep, html, millis, per_second, percent,
+    Experiment, Level, Measure, Rng, SeedResult, Statistic, Sweep, html, millis, per_second, percent,
     report_files,
 };
 use roxmltree::{Document, ParsingOptions};
 use sample::{experiment, failing, results, run, sweep};
 
 fn of(results: &[SeedResult]) -> Sweep {
-    Sweep::new(experiment(), results, &mut Random::new(1))
+    Sweep::new(experiment(), results, &mut Rng::seeded(1))
 }
 
 /// Sweeps that have broken, or could break, a report.
@@ -37,7 +37,7 @@ fn hard_cases() -> Vec<(&'static str, Sweep)> {
     let mut markup = run("</svg><script>alert(1)</script>&\u{1}", 10.0, 1, 1_000);
     markup.endpoints = sample::endpoints(40, 1_000);
     vec![
-        ("empty", Sweep::new(Experiment::default(), &[], &mut Random::new(1))),
+        ("empty", Sweep::new(Experiment::default(), &[], &mut Rng::seeded(1))),
         ("the sample", sweep()),
         ("one row", of(&[run("a", 10.0, 1, 1_000)])),
         ("thirty policies", of(&many)),

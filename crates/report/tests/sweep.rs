@@ -4,14 +4,14 @@
 mod sample;
 
 use pointsman_report::sweep::{Knee, State, sweep_json, sweep_table};
-use pointsman_report::{Experiment, Level, Measure, Random, SeedResult, Statistic, Sweep};
+use pointsman_report::{Experiment, Level, Measure, Rng, SeedResult, Statistic, Sweep};
 use sample::{experiment, failing, results, run, sweep};
 use serde_json::{Value, json};
 
 const E2E_P90: Statistic = Statistic { measure: Measure::E2e, level: Level::P90 };
 
 fn of(results: &[SeedResult]) -> Sweep {
-    Sweep::new(experiment(), results, &mut Random::new(1))
+    Sweep::new(experiment(), results, &mut Rng::seeded(1))
 }
 
 fn near(found: f64, expect: f64) -> bool {
@@ -216,7 +216,7 @@ fn a_row_that_lacks_runs_says_so() {
 
 #[test]
 fn nothing_gives_an_empty_report() {
-    let sweep = Sweep::new(Experiment::default(), &[], &mut Random::new(1));
+    let sweep = Sweep::new(Experiment::default(), &[], &mut Rng::seeded(1));
     assert!(sweep.rows.is_empty() && sweep.policies().is_empty() && sweep.rates().is_empty());
     assert_eq!(sweep_json(&sweep)["rows"], json!([]));
     assert_eq!(sweep_table(&sweep, 80), "");

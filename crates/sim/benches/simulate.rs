@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use pointsman_core::{BlockHash, Placement, PoolPolicy, Rng, Time};
 use pointsman_sim::engine::EngineProfile;
-use pointsman_sim::{End, Information, Job, Jobs, Member, Routing, Scenario, simulate};
+use pointsman_sim::{End, EngineSpec, Information, Routing, Scenario, simulate};
+use pointsman_workload::{Job, Jobs};
 
 /// Lengths at these shares of all requests, straight lines between: prompt and output as in the sample report of the
 /// Gateway API Inference Extension's benchmark.
@@ -73,7 +74,7 @@ impl Jobs for Poisson {
 
 fn scenario() -> Scenario {
     let profile = Arc::new(EngineProfile::named("llama-2-7b-h100").unwrap());
-    let member = Member { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
+    let member = EngineSpec { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
     Scenario {
         fleet: vec![member; 10],
         information: Information::default(),

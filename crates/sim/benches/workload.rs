@@ -7,8 +7,8 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use pointsman_config::SourceText;
-use pointsman_sim::Jobs;
 use pointsman_sim::experiment::load;
+use pointsman_workload::Jobs;
 
 const JOBS: usize = 10_000;
 

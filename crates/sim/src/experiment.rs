@@ -1,13 +1,13 @@
-//! Experiments: a question asked of a simulated fleet, as a file.
+//! Experiments: simulations described by a YAML file.
 //!
-//! [`load`] reads YAML like a manifest: every mistake in one run, with its place, its path and what mends it.
-//! [`explain_format`] lists the fields; `docs/simulator.md` holds the same list.
+//! [`load`] reports every mistake of a file in one run, with position, field and fix. [`explain_format`] lists the fields;
+//! `docs/simulator.md` contains the same list.
 
 mod distributions;
 mod fleet;
 mod format;
 mod information;
-mod policies;
+mod placements;
 mod profiles;
 mod read;
 mod schedule;
@@ -22,29 +22,29 @@ use pointsman_core::Time;
 
 pub use format::explain_format;
 
-use crate::scenario::{Information, Member, Routing, Scenario};
-use crate::workload::{Generator, RecordedRequest, Workload};
+use crate::scenario::{EngineSpec, Information, Routing, Scenario};
+use pointsman_workload::{Generator, RecordedRequest, Workload};
 
-/// A fleet, a workload, and who is to decide, at which rates and from which seeds.
+/// A fleet, a workload, and the arms to compare at some rates and seeds.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// The name of its file, without folder and ending.
+    /// Name of its file without folder and extension.
     pub name: Arc<str>,
-    /// What it is called in reports; its name where it says nothing.
+    /// Title in reports; the name by default.
     pub title: String,
-    /// Which question it answers.
+    /// The question that it answers.
     pub description: String,
     /// The engines.
-    pub fleet: Vec<Member>,
-    /// What clients ask for.
+    pub fleet: Vec<EngineSpec>,
+    /// The workload.
     pub workload: Arc<Workload>,
-    /// Who decides, in the order of the file, policies before bounds: at least one policy.
-    pub entrants: Vec<Entrant>,
-    /// The place among the entrants of the policy that the others are compared with.
+    /// The arms in the order of the file, placements before bounds; at least one placement.
+    pub arms: Vec<Arm>,
+    /// Index of the arm that the others are compared with.
     pub baseline: usize,
     /// Jobs per second: at least one rate.
     pub rates: Vec<f64>,
-    /// At least one seed; intervals want five.
+    /// At least one seed; intervals need five.
     pub seeds: Vec<u64>,
     /// See [`Scenario`].
     pub warm_up: Duration,
@@ -54,49 +54,49 @@ pub struct Experiment {
     pub drain: Duration,
 }
 
-/// A policy or bound of an experiment, with what it gets to know.
+/// A balancer under test with its information.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entrant {
-    /// What reports call it: its label, or the policy's name.
+pub struct Arm {
+    /// Name in reports: the label, or the name of the routing.
     pub name: Arc<str>,
-    /// Who decides.
+    /// The balancer.
     pub routing: Routing,
-    /// What the router knows.
+    /// The routers' information.
     pub information: Information,
 }
 
-/// What [`Experiment::select`] cannot make an experiment of.
+/// Why [`Experiment::select`] failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// A name that is neither in the experiment nor that of a policy or bound.
-    #[error("there is no policy {name:?}; this experiment has {here}, and there are {others}")]
+    /// A name that is neither an arm of the experiment nor that of a placement or bound.
+    #[error("there is no placement {name:?}; this experiment has {here}, and there are {others}")]
     Unknown {
         /// The name.
         name: String,
-        /// The experiment's entrants.
+        /// Names of the experiment's arms.
         here: String,
-        /// Every policy and bound.
+        /// Names of all placements and bounds.
         others: String,
     },
-    /// Bounds, and no policy that they could stand beside.
-    #[error("only bounds are named, which stand beside policies: name a policy too")]
+    /// Bounds without a placement.
+    #[error("only bounds are named, which are shown beside placements: name a placement too")]
     OnlyBounds,
 }
 
-/// The files that an experiment names, by their paths as written there: relative to the experiment's folder.
+/// Access to the files that an experiment names, by their paths relative to its folder.
 pub trait Files {
     /// The text of a trace or engine profile.
     ///
     /// # Errors
-    /// Why it cannot be read, in a few words.
+    /// Why it cannot be read, as a short phrase.
     fn text(&self, path: &str) -> Result<Arc<str>, String>;
 
-    /// The requests in a gateway's event log.
+    /// The requests of a gateway's event log.
     ///
     /// # Errors
-    /// Why it cannot be read, in a few words.
+    /// Why it cannot be read, as a short phrase.
     fn recorded(&self, path: &str) -> Result<Vec<RecordedRequest>, String> {
-        Err(format!("event logs cannot be read here, so {path:?} is left alone"))
+        Err(format!("event logs are not supported here: {path:?}"))
     }
 }
 
@@ -115,19 +115,19 @@ pub fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Pr
 }
 
 impl Experiment {
-    /// The fleet as an entrant meets it.
+    /// The scenario of an arm.
     #[must_use]
-    pub fn scenario(&self, entrant: &Entrant) -> Scenario {
+    pub fn scenario(&self, arm: &Arm) -> Scenario {
         Scenario {
             fleet: self.fleet.clone(),
-            information: entrant.information.clone(),
+            information: arm.information.clone(),
             warm_up: self.warm_up,
             duration: self.duration,
             drain: self.drain,
         }
     }
 
-    /// The jobs of one run: the same for every entrant.
+    /// The jobs of one run, the same for every arm.
     #[must_use]
     pub fn jobs(&self, rate: f64, seed: u64) -> Generator {
         let block_size = self.fleet.first().map_or(16, |member| member.profile.block_size);
@@ -136,7 +136,7 @@ impl Experiment {
         Generator::new(Arc::clone(&self.workload), rate, seed, until, (block_size, limit))
     }
 
-    /// The first so many seeds of the file, and behind them as many more as are wanted.
+    /// Sets the number of seeds: the first ones of the file, then further numbers.
     pub fn set_seeds(&mut self, count: usize) {
         let most = self.seeds.iter().copied().max().unwrap_or(0);
         let wanted = count.max(1);
@@ -145,40 +145,39 @@ impl Experiment {
         self.seeds.extend((most.saturating_add(1)..).take(more));
     }
 
-    /// Leaves the entrants of these names, in this order. The name of a policy or bound that the file does not have
-    /// adds it, with the file's information and published parameters. The baseline stays if it is named, else it is
-    /// the first policy named.
+    /// Selects the arms of these names, in this order. A placement or bound that is not in the file is added with the file's
+    /// information and default parameters. The baseline stays if it is selected; otherwise it is the first placement.
     ///
     /// # Errors
-    /// The first name that is neither here nor known, or bounds alone; nothing changes then.
+    /// The first unknown name, or bounds alone; then nothing changes.
     pub fn select(&mut self, names: &[String]) -> Result<(), SelectionError> {
-        let mut chosen: Vec<Entrant> = Vec::new();
+        let mut chosen: Vec<Arm> = Vec::new();
         for name in names {
-            let here = self.entrants.iter().find(|entrant| *entrant.name == **name).cloned();
-            let entrant = here.or_else(|| self.newcomer(name)).ok_or_else(|| self.unknown(name))?;
-            if !chosen.iter().any(|known| known.name == entrant.name) {
-                chosen.push(entrant);
+            let here = self.arms.iter().find(|arm| *arm.name == **name).cloned();
+            let arm = here.or_else(|| self.added_arm(name)).ok_or_else(|| self.unknown(name))?;
+            if !chosen.iter().any(|known| known.name == arm.name) {
+                chosen.push(arm);
             }
         }
-        let is_policy = |entrant: &Entrant| !matches!(entrant.routing, Routing::Bound(_));
-        let Some(first) = chosen.iter().position(is_policy) else {
+        let is_placement = |arm: &Arm| !matches!(arm.routing, Routing::Bound(_));
+        let Some(first) = chosen.iter().position(is_placement) else {
             return if names.is_empty() { Ok(()) } else { Err(SelectionError::OnlyBounds) };
         };
-        let baseline = self.entrants.get(self.baseline).map(|entrant| Arc::clone(&entrant.name));
-        let kept = chosen.iter().position(|entrant| Some(&entrant.name) == baseline.as_ref());
+        let baseline = self.arms.get(self.baseline).map(|arm| Arc::clone(&arm.name));
+        let kept = chosen.iter().position(|arm| Some(&arm.name) == baseline.as_ref());
         self.baseline = kept.unwrap_or(first);
-        self.entrants = chosen;
+        self.arms = chosen;
         Ok(())
     }
 
-    fn newcomer(&self, name: &str) -> Option<Entrant> {
+    fn added_arm(&self, name: &str) -> Option<Arm> {
         let routing = Routing::named(name)?;
-        let information = self.entrants.first().map(|entrant| entrant.information.clone())?;
-        Some(Entrant { name: name.into(), routing, information })
+        let information = self.arms.first().map(|arm| arm.information.clone())?;
+        Some(Arm { name: name.into(), routing, information })
     }
 
     fn unknown(&self, name: &str) -> SelectionError {
-        let here: Vec<&str> = self.entrants.iter().map(|entrant| &*entrant.name).collect();
+        let here: Vec<&str> = self.arms.iter().map(|arm| &*arm.name).collect();
         let others: Vec<&str> = Routing::all().map(|routing| routing.name()).collect();
         SelectionError::Unknown { name: name.to_owned(), here: here.join(", "), others: others.join(", ") }
     }

@@ -1,7 +1,6 @@
-//! Engine profiles from measurements: the step time that misses the measured rows least.
+//! Engine profiles fitted to measurements.
 //!
-//! The step time is linear in its constants, so this is least squares in relative errors with constants that cannot
-//! be negative: Lawson and Hanson, *Solving Least Squares Problems*, 1974, chapter 23.
+//! The step time is linear in its constants, so the fit is non-negative least squares in relative errors: Lawson and Hanson, *Solving Least Squares Problems*, 1974, chapter 23.
 
 mod measurement;
 mod solve;
@@ -14,88 +13,92 @@ use thiserror::Error;
 use crate::engine::{EngineProfile, LinearPiece, ProfileError, StepTime};
 use measurement::{Form, Measurement};
 
-/// Where the line of the linear layers may bend, in tokens. Fits to published profiles bend here.
-const BENDS: [u32; 2] = [256, 512];
-/// Constants: the layers' fixed time and up to three slopes, KV read, attention, sequences.
-const CONSTANTS: usize = 1 + (BENDS.len() + 1) + 3;
-/// Mistakes named in one run.
+/// Breakpoints in tokens of the piecewise linear cost of the linear layers, as in published profiles.
+const BREAKPOINTS: [u32; 2] = [256, 512];
+/// Number of constants: fixed time and up to three slopes of the linear layers, KV read, attention, sequences.
+const CONSTANTS: usize = 1 + (BREAKPOINTS.len() + 1) + 3;
+/// Most mistakes reported in one run.
 const MISTAKES: usize = 20;
 
-/// What a fit needs beside the measurements.
+/// Options of a fit.
 #[derive(Clone, Debug)]
 pub struct FitOptions<'a> {
     /// The name of the new profile.
     pub name: &'a str,
-    /// Where the measurements come from, for the profile's sources.
+    /// Source of the measurements, recorded in the profile.
     pub source: &'a str,
-    /// Where everything comes from that is not a step time: blocks, seats, budget.
+    /// The profile to copy all but step times from: blocks, sequence slots, token budget.
     pub like: &'a EngineProfile,
 }
 
-/// A fitted profile, and how well it fits.
+/// A fitted profile and its residuals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
     /// The profile.
     pub profile: EngineProfile,
-    /// How far each measured time is from the fitted one, in the order of the lines.
+    /// Measured and fitted times in the order of the lines.
     pub residuals: Vec<Residual>,
 }
 
-/// One measured time and the fitted one.
+/// A measured and a fitted time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Residual {
     /// The line of the measurement, from 1.
     pub line: usize,
-    /// What was measured, in milliseconds.
+    /// Measured milliseconds.
     pub measured_ms: f64,
-    /// What the fitted profile says, in milliseconds.
+    /// Fitted milliseconds.
     pub fitted_ms: f64,
 }
 
 impl Residual {
-    /// How far the fit is off, as a share of what was measured.
+    /// Relative error of the fit.
     #[must_use]
-    pub fn miss(&self) -> f64 {
+    pub fn relative_error(&self) -> f64 {
         self.fitted_ms / self.measured_ms - 1.0
     }
 }
 
 impl Fit {
-    /// The misses without their signs, ascending.
+    /// Absolute values of the relative errors, ascending.
     #[must_use]
-    pub fn misses(&self) -> Vec<f64> {
-        let mut misses: Vec<f64> = self.residuals.iter().map(|residual| residual.miss().abs()).collect();
-        misses.sort_unstable_by(f64::total_cmp);
-        misses
+    pub fn absolute_errors(&self) -> Vec<f64> {
+        let mut absolute_errors: Vec<f64> =
+            self.residuals.iter().map(|residual| residual.relative_error().abs()).collect();
+        absolute_errors.sort_unstable_by(f64::total_cmp);
+        absolute_errors
     }
 
-    /// The time that is missed most.
+    /// The residual with the largest relative error.
     #[must_use]
     pub fn worst(&self) -> Option<Residual> {
-        self.residuals.iter().copied().max_by(|a, b| a.miss().abs().total_cmp(&b.miss().abs()))
+        self.residuals
+            .iter()
+            .copied()
+            .max_by(|a, b| a.relative_error().abs().total_cmp(&b.relative_error().abs()))
     }
 }
 
-/// Why measurements give no profile.
+/// Why a fit failed.
 #[derive(Debug, Error)]
 pub enum FitError {
-    /// The first line names no known set of columns.
+    /// The first line is not a known set of columns.
     #[error("line 1: {problem}; the columns are either {} or {}", Form::Steps.columns(), Form::Requests.columns())]
     Columns {
-        /// What is wrong with them.
+        /// The problem.
         problem: String,
     },
     /// Lines that cannot be read; at most twenty are named.
     #[error("{}", lines(.0))]
     Lines(Vec<Mistake>),
-    /// The measurements leave a part of the step time open.
-    #[error("the measurements do not tell {missing}")]
+    /// The measurements do not determine a part of the step time.
+    #[error("the measurements do not determine {missing}")]
     Open {
-        /// What is not told, and what would tell it.
+        /// The undetermined part and the measurements that determine it.
         missing: &'static str,
     },
     /// What was fitted makes no engine.
-    #[error("the fit makes no engine: {0}")]
+    #[error("the fit is not a valid engine: {0}")]
     Profile(#[from] ProfileError),
 }
 
@@ -105,7 +108,7 @@ pub enum FitError {
 pub struct Mistake {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
@@ -113,24 +116,24 @@ fn lines(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Fits the step time to measurements in comma-separated values, whose first line names the columns: either steps
+/// Fits the step time to measurements in CSV. The first line names the columns: either steps
 /// (`prompt_tokens,sequences,context_tokens,step_seconds`, and `cached_tokens` where some were cached) or requests at
 /// a steady number in flight (`prompt_tokens,output_tokens,concurrency,ttft_ms,tpot_ms`).
 ///
 /// # Errors
-/// Unknown columns; every line that cannot be read, with its number; measurements that leave the prompts' or the
-/// decoding side of the step time open.
+/// Unknown columns; every unreadable line with its number; measurements that do not determine the prefill or decode part of
+/// the step time.
 pub fn fit(csv: &str, options: &FitOptions<'_>) -> Result<Fit, FitError> {
     let (form, measurements) = measurement::read(csv)?;
     measurement::covers_both_sides(&measurements)?;
-    let bends = bends(&measurements);
+    let breakpoints = breakpoints(&measurements);
     let rows = measurements.iter().map(|measured| {
-        let mut row = features(measured, &bends);
+        let mut row = features(measured, &breakpoints);
         row.iter_mut().for_each(|value| *value /= measured.nanos);
         row
     });
     let constants = solve::non_negative(rows);
-    let step = step_time(&constants, &bends);
+    let step = step_time(&constants, &breakpoints);
     let residual = |measured: &Measurement| Residual {
         line: measured.line,
         measured_ms: measured.nanos / 1e6,
@@ -145,8 +148,8 @@ pub fn fit(csv: &str, options: &FitOptions<'_>) -> Result<Fit, FitError> {
     Ok(fit)
 }
 
-/// The bends with two token counts or more on either side, up to the next bend.
-fn bends(measurements: &[Measurement]) -> Vec<u32> {
+/// The breakpoints with at least two token counts on either side.
+fn breakpoints(measurements: &[Measurement]) -> Vec<u32> {
     let mut counts: Vec<u32> = measurements
         .iter()
         .flat_map(|measured| &measured.parts)
@@ -156,26 +159,25 @@ fn bends(measurements: &[Measurement]) -> Vec<u32> {
     counts.dedup();
     let mut kept = Vec::new();
     let mut from = 0;
-    for bend in BENDS {
-        let below = counts.iter().filter(|tokens| (from..=bend).contains(*tokens)).count();
-        let above = counts.iter().filter(|tokens| **tokens > bend).count();
+    for breakpoint in BREAKPOINTS {
+        let below = counts.iter().filter(|tokens| (from..=breakpoint).contains(*tokens)).count();
+        let above = counts.iter().filter(|tokens| **tokens > breakpoint).count();
         if below >= 2 && above >= 2 {
-            kept.push(bend);
-            from = bend + 1;
+            kept.push(breakpoint);
+            from = breakpoint + 1;
         }
     }
     kept
 }
 
-/// What each constant is multiplied with in this measurement: 1, the tokens in each stretch between bends, context,
-/// pairs, sequences.
-fn features(measured: &Measurement, bends: &[u32]) -> [f64; CONSTANTS] {
+/// The features of a measurement, one per constant: 1, the tokens in each piece, context, pairs, sequences.
+fn features(measured: &Measurement, breakpoints: &[u32]) -> [f64; CONSTANTS] {
     let mut row = [0.0; CONSTANTS];
     for (share, batch) in &measured.parts {
         row[0] += share;
         let mut start = 0.0;
-        for (stretch, slot) in row[1..].iter_mut().take(bends.len() + 1).enumerate() {
-            let end = bends.get(stretch).map_or(f64::INFINITY, |bend| f64::from(*bend));
+        for (piece_index, slot) in row[1..].iter_mut().take(breakpoints.len() + 1).enumerate() {
+            let end = breakpoints.get(piece_index).map_or(f64::INFINITY, |breakpoint| f64::from(*breakpoint));
             *slot += share * (batch.tokens.min(end) - start).max(0.0);
             start = end;
         }
@@ -187,12 +189,12 @@ fn features(measured: &Measurement, bends: &[u32]) -> [f64; CONSTANTS] {
     row
 }
 
-fn step_time(constants: &[f64; CONSTANTS], bends: &[u32]) -> StepTime {
+fn step_time(constants: &[f64; CONSTANTS], breakpoints: &[u32]) -> StepTime {
     let [fixed, .., context, pairs, sequences] = *constants;
-    let slopes = &constants[1..=bends.len() + 1];
+    let slopes = &constants[1..=breakpoints.len() + 1];
     let (mut start, mut at_start) = (0.0, fixed);
-    let pieces = slopes.iter().enumerate().map(|(stretch, slope)| {
-        let end = bends.get(stretch).copied().unwrap_or(u32::MAX);
+    let pieces = slopes.iter().enumerate().map(|(piece_index, slope)| {
+        let end = breakpoints.get(piece_index).copied().unwrap_or(u32::MAX);
         let piece = LinearPiece {
             up_to_tokens: end,
             fixed_ns: (at_start - slope * start).round(),
@@ -211,15 +213,18 @@ fn step_time(constants: &[f64; CONSTANTS], bends: &[u32]) -> StepTime {
     }
 }
 
-/// To a picosecond; more digits only look precise.
+/// Rounds to a picosecond: more digits would suggest a precision that the fit does not have.
 fn rounded(nanos: f64) -> f64 {
     (nanos * 1e3).round() / 1e3
 }
 
 fn sources(fit: &Fit, form: Form, options: &FitOptions<'_>) -> std::collections::BTreeMap<String, String> {
-    let misses = fit.misses();
-    let at = |share: usize| misses.get((misses.len() * share / 100).min(misses.len().saturating_sub(1)));
-    let percent = |share| at(share).map_or(0.0, |miss| miss * 100.0);
+    let absolute_errors = fit.absolute_errors();
+    let at = |share: usize| {
+        absolute_errors
+            .get((absolute_errors.len() * share / 100).min(absolute_errors.len().saturating_sub(1)))
+    };
+    let percent = |share| at(share).map_or(0.0, |relative_error| relative_error * 100.0);
     let (median, p90) = (percent(50), percent(90));
     let fitted = format!(
         "Fitted to {} times of {} in {}: half are within {median:.1} %, nine of ten within {p90:.1} %.",

@@ -1,47 +1,47 @@
-//! Shapes of load to search for one on which a policy does badly.
+//! Random fleets and workloads, for a search for those on which a placement does badly.
 //!
-//! A [`Shape`] is a point in a space of fleets and workloads; it can be drawn, changed a little, and written as an
-//! experiment. Who searches decides which shapes to keep: the search itself needs nothing but ratios.
+//! A [`FuzzCase`] is a point in a space of fleets and workloads. It can be drawn, mutated, and written as an experiment. The
+//! caller decides which cases to keep.
 
 use std::fmt::Write as _;
 
 use pointsman_core::Rng;
 
-/// A fleet and what is asked of it.
+/// A fleet and its workload.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shape {
+pub struct FuzzCase {
     replicas: u32,
     engine: Engine,
-    /// How many engines are slower than the others, and how much.
+    /// Number of slow engines and their slowness.
     slow: (u32, f64),
-    /// Offered work over what the fleet can do, estimated.
+    /// Offered load over the fleet's estimated capacity.
     load: f64,
-    /// Deviation of a gap between requests over its mean.
+    /// Coefficient of variation of the gaps between arrivals.
     cv: f64,
-    /// Groups of prompts that begin alike; none where 0.
+    /// Number of prefix groups; 0 for none.
     groups: u32,
     zipf: f64,
-    /// Tokens of a group's common head.
-    head: u32,
-    /// Mean tokens of what a prompt has of its own.
+    /// Tokens of a group's shared prefix.
+    prefix: u32,
+    /// Mean tokens of a prompt without its shared prefix.
     prompt: u32,
-    /// Deviation over mean of prompt and output.
+    /// Coefficient of variation of prompt and output lengths.
     spread: f64,
-    /// Mean tokens of the answer.
+    /// Mean output tokens.
     output: u32,
-    /// Share of requests whose prompt is many times longer.
-    giants: f64,
-    /// Share of replies that are streams.
+    /// Share of requests with a long prompt.
+    long_share: f64,
+    /// Share of streamed responses.
     streamed: f64,
-    /// Milliseconds between two readings of an engine's gauges.
+    /// Scrape interval in milliseconds.
     scrape: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Engine {
-    /// Llama-2-7B on an H100: a cache that is full soon.
+    /// Llama-2-7B on an H100: multi-head attention, a small cache in tokens.
     Mha,
-    /// Llama-3-8B on an H100: four times as many tokens fit.
+    /// Llama-3-8B on an H100: grouped-query attention, four times as many tokens.
     Gqa,
 }
 
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Tokens that fit its cache, and nanoseconds to read one in a step.
+    /// Capacity of the KV cache in tokens, and nanoseconds to read one of them in a step.
     const fn cache(self) -> (f64, f64) {
         match self {
             Self::Mha => (118_400.0, 165.0),
@@ -69,18 +69,18 @@ impl Engine {
     }
 }
 
-/// How many times longer a giant's prompt is.
-const GIANT: u32 = 20;
-/// Share of common heads that are taken to be missed where the fleet's capacity is estimated.
-const MISSED: f64 = 0.15;
-/// Requests of a run, about: enough for a p90.
+/// Length of a long prompt over the mean of the others.
+const LONG_FACTOR: u32 = 20;
+/// Assumed share of prefix-cache misses in the estimate of the fleet's capacity.
+const MISS_SHARE: f64 = 0.15;
+/// Approximate requests of a run, enough for a p90.
 const REQUESTS: f64 = 8_000.0;
 
-impl Shape {
-    /// One at random.
+impl FuzzCase {
+    /// Draws a case.
     #[must_use]
-    pub fn drawn(rng: &mut Rng) -> Self {
-        let mut shape = Self {
+    pub fn random(rng: &mut Rng) -> Self {
+        let mut case = Self {
             replicas: 4,
             engine: Engine::Gqa,
             slow: (0, 1.0),
@@ -88,49 +88,49 @@ impl Shape {
             cv: 1.0,
             groups: 0,
             zipf: 0.0,
-            head: 1_000,
+            prefix: 1_000,
             prompt: 500,
             spread: 1.0,
             output: 200,
-            giants: 0.0,
+            long_share: 0.0,
             streamed: 1.0,
             scrape: 2_000,
         };
-        for trait_of_it in 0..Self::TRAITS {
-            shape.redraw(trait_of_it, rng);
+        for dimension in 0..Self::DIMENSIONS {
+            case.resample(dimension, rng);
         }
-        shape.possible()
+        case.clamped()
     }
 
-    /// The same with one or two of its traits drawn anew.
+    /// A copy with one or two dimensions drawn anew.
     #[must_use]
     pub fn mutated(&self, rng: &mut Rng) -> Self {
-        let mut shape = *self;
+        let mut case = *self;
         for _ in 0..=rng.below(2) {
-            shape.redraw(rng.below(Self::TRAITS), rng);
+            case.resample(rng.below(Self::DIMENSIONS), rng);
         }
-        shape.possible()
+        case.clamped()
     }
 
-    const TRAITS: usize = 13;
+    const DIMENSIONS: usize = 13;
 
-    fn redraw(&mut self, which: usize, rng: &mut Rng) {
+    fn resample(&mut self, which: usize, rng: &mut Rng) {
         match which {
             0 => self.replicas = [2, 3, 4, 6, 8, 10, 16][rng.below(7)],
             1 => self.engine = if rng.below(3) == 0 { Engine::Mha } else { Engine::Gqa },
             2 => {
                 let slower = rng.below(2) == 0;
-                self.slow = if slower { (1, rounded(1.2 + 2.8 * unit(rng))) } else { (0, 1.0) };
+                self.slow = if slower { (1, rounded(1.2 + 2.8 * rng.unit())) } else { (0, 1.0) };
             }
-            3 => self.load = rounded(0.3 + 0.75 * unit(rng)),
+            3 => self.load = rounded(0.3 + 0.75 * rng.unit()),
             4 => self.cv = [1.0, 1.0, 3.0, 6.0, 13.0][rng.below(5)],
             5 => self.groups = [0, 1, 10, 40, 100, 400, 1_000, 2_000][rng.below(8)],
             6 => self.zipf = [0.0, 0.5, 1.0, 1.5][rng.below(4)],
-            7 => self.head = [200, 500, 1_000, 2_000, 4_000, 6_000, 10_000][rng.below(7)],
+            7 => self.prefix = [200, 500, 1_000, 2_000, 4_000, 6_000, 10_000][rng.below(7)],
             8 => self.prompt = [30, 100, 300, 800, 2_000][rng.below(5)],
             9 => self.spread = [0.2, 0.7, 1.5][rng.below(3)],
             10 => self.output = [5, 20, 50, 150, 300, 600, 1_200][rng.below(7)],
-            11 => self.giants = [0.0, 0.0, 0.02, 0.1][rng.below(4)],
+            11 => self.long_share = [0.0, 0.0, 0.02, 0.1][rng.below(4)],
             _ => {
                 self.streamed = [1.0, 1.0, 0.0][rng.below(3)];
                 self.scrape = [200, 2_000, 2_000, 10_000][rng.below(4)];
@@ -138,32 +138,32 @@ impl Shape {
         }
     }
 
-    /// Fits lengths to what the model allows.
-    fn possible(mut self) -> Self {
+    /// Clamps lengths to the limits of the model.
+    fn clamped(mut self) -> Self {
         let longest = self.engine.longest();
         self.output = self.output.min(longest / 8);
         self.prompt = self.prompt.min(longest / 8);
-        self.head = if self.groups == 0 { 0 } else { self.head.max(200).min(longest / 2) };
+        self.prefix = if self.groups == 0 { 0 } else { self.prefix.max(200).min(longest / 2) };
         self.slow.0 = self.slow.0.min(self.replicas - 1);
         self
     }
 
-    /// Requests per second: the load times an estimate of what the fleet can do, from what an engine's steps cost.
+    /// Requests per second: the load times an estimate of the fleet's capacity from the engines' step times.
     #[must_use]
     pub fn rate(&self) -> f64 {
         let (fits, per_context) = self.engine.cache();
-        let giants = 1.0 + self.giants * f64::from(GIANT - 1);
-        let prompt = f64::from(self.prompt) * giants;
-        let (head, output) = (f64::from(self.head), f64::from(self.output));
-        let context = head + prompt + output / 2.0;
+        let long_share = 1.0 + self.long_share * f64::from(LONG_FACTOR - 1);
+        let prompt = f64::from(self.prompt) * long_share;
+        let (prefix, output) = (f64::from(self.prefix), f64::from(self.output));
+        let context = prefix + prompt + output / 2.0;
         let batch = (fits / context).clamp(1.0, 256.0);
         let step = 7e-3 + batch * (23e-6 + context * per_context * 1e-9);
-        let seconds = (prompt + MISSED * head) * 21e-6 + output * step / batch;
+        let seconds = (prompt + MISS_SHARE * prefix) * 21e-6 + output * step / batch;
         let engines = f64::from(self.replicas - self.slow.0) + f64::from(self.slow.0) / self.slow.1;
         rounded(self.load * engines / seconds).max(0.01)
     }
 
-    /// Seconds of arrivals.
+    /// Length of the arrival period in seconds.
     #[must_use]
     pub fn seconds(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
@@ -171,14 +171,14 @@ impl Shape {
         seconds
     }
 
-    /// The experiment, with these policies.
+    /// The experiment with these placements.
     #[must_use]
-    pub fn yaml(&self, title: &str, policies: &[&str]) -> String {
-        let Self { replicas, engine, slow, cv, groups, zipf, head, scrape, .. } = self;
+    pub fn yaml(&self, title: &str, placements: &[&str]) -> String {
+        let Self { replicas, engine, slow, cv, groups, zipf, prefix, scrape, .. } = self;
         let (profile, seconds) = (engine.profile(), self.seconds());
         let mut text = format!(
             "title: {title}\n\
-             description: Found by a search for shapes of load on which a policy does badly.\n"
+             description: Found by a search for workloads on which a placement does badly.\n"
         );
         if *engine == Engine::Gqa {
             text.push_str("profiles:\n  long: {base: llama-3-8b-h100, maxModelLen: 16384}\n");
@@ -194,22 +194,25 @@ impl Shape {
         text.push_str("  classes:\n");
         let prefixes = match groups {
             0 => String::new(),
-            1 => format!("      prefixes: {{groups: 1, tokens: {head}}}\n"),
-            _ => format!("      prefixes: {{groups: {groups}, zipf: {zipf}, tokens: {head}}}\n"),
+            1 => format!("      prefixes: {{groups: 1, tokens: {prefix}}}\n"),
+            _ => format!("      prefixes: {{groups: {groups}, zipf: {zipf}, tokens: {prefix}}}\n"),
         };
-        self.class(&mut text, 1.0 - self.giants, self.prompt, &prefixes);
-        if self.giants > 0.0 {
-            self.class(&mut text, self.giants, self.giant(), "");
+        self.class(&mut text, 1.0 - self.long_share, self.prompt, &prefixes);
+        if self.long_share > 0.0 {
+            self.class(&mut text, self.long_share, self.long_prompt(), "");
         }
-        // A cut that cuts nothing is a mistake. Lengths go up to ten deviations above their mean.
+        // A cutAt without effect is a mistake. Lengths reach up to ten standard deviations above their mean.
         let most = |mean: u32| f64::from(mean) + 10.0 * rounded(f64::from(mean) * self.spread);
-        let giant = if self.giants > 0.0 { self.giant() } else { 0 };
-        let longest = most(self.output) + f64::max(f64::from(*head) + most(self.prompt), most(giant));
+        let long_prompt = if self.long_share > 0.0 { self.long_prompt() } else { 0 };
+        let longest = most(self.output) + f64::max(f64::from(*prefix) + most(self.prompt), most(long_prompt));
         if longest > f64::from(engine.longest()) {
             let _ = writeln!(text, "  cutAt: {}", engine.longest());
         }
-        let _ =
-            writeln!(text, "information: {{scrapeEvery: {scrape}ms}}\npolicies: [{}]", policies.join(", "));
+        let _ = writeln!(
+            text,
+            "information: {{scrapeEvery: {scrape}ms}}\nplacements: [{}]",
+            placements.join(", ")
+        );
         let _ = writeln!(
             text,
             "rates: [{}]\nduration: {seconds}s\nwarmUp: {}s\ndrain: 1200s",
@@ -219,9 +222,9 @@ impl Shape {
         text
     }
 
-    /// Mean tokens of a giant's prompt.
-    fn giant(&self) -> u32 {
-        (self.prompt * GIANT).min(self.engine.longest() / 2)
+    /// Mean tokens of a long prompt.
+    fn long_prompt(&self) -> u32 {
+        (self.prompt * LONG_FACTOR).min(self.engine.longest() / 2)
     }
 
     fn class(&self, text: &mut String, weight: f64, prompt: u32, prefixes: &str) {
@@ -239,14 +242,9 @@ impl Shape {
     }
 }
 
-/// To two digits behind the point, so that what is written is what was run.
+/// Rounds to two decimals, so that the YAML describes exactly the case that was run.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-fn unit(rng: &mut Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -257,13 +255,13 @@ mod tests {
     use crate::experiment;
 
     #[test]
-    fn every_shape_is_an_experiment() {
+    fn every_case_is_a_valid_experiment() {
         let mut rng = Rng::seeded(1);
-        let mut shape = Shape::drawn(&mut rng);
+        let mut case = FuzzCase::random(&mut rng);
         for round in 0..300 {
-            shape = if round % 10 == 0 { Shape::drawn(&mut rng) } else { shape.mutated(&mut rng) };
-            let text = shape.yaml("a shape", &["pointsman", "round-robin"]);
-            let source = SourceText::new("shape.yaml", text.as_str());
+            case = if round % 10 == 0 { FuzzCase::random(&mut rng) } else { case.mutated(&mut rng) };
+            let text = case.yaml("a case", &["pointsman", "round-robin"]);
+            let source = SourceText::new("case.yaml", text.as_str());
             if let Err(problems) = experiment::load(&source, &|_: &str| Err("no files here".to_owned())) {
                 panic!("{problems:?}\n{text}");
             }
@@ -271,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_shapes() {
-        let shapes = |seed| {
+    fn the_same_seed_draws_the_same_cases() {
+        let cases = |seed| {
             let mut rng = Rng::seeded(seed);
-            (0..20).map(|_| Shape::drawn(&mut rng)).collect::<Vec<_>>()
+            (0..20).map(|_| FuzzCase::random(&mut rng)).collect::<Vec<_>>()
         };
-        assert_eq!(shapes(7), shapes(7));
-        assert_ne!(shapes(7), shapes(8));
+        assert_eq!(cases(7), cases(7));
+        assert_ne!(cases(7), cases(8));
     }
 }

@@ -1,11 +1,10 @@
-//! Inference servers in virtual time.
+//! Simulation of inference servers and routers in virtual time.
 //!
-//! [`engine`] is the model of one vLLM v1 server: what a step costs, who is in the batch, which KV blocks are held.
-//! It has no clock of its own: whoever drives it says what time it is, so the same code runs in a simulation of
-//! days and behind the sockets of a live simulated server.
+//! [`engine`] models one vLLM v1 server: step times, continuous batching, KV blocks. It has no clock: its driver passes the
+//! time, so the same code runs in simulations of days and behind the sockets of a live simulated server.
 //!
-//! A [`Scenario`] says which engines there are and what a router gets to know of them; a workload gives [`Job`]s; a
-//! [`Routing`] decides; the [`Outcome`] says what came of it.
+//! A [`Scenario`] describes the engines and the router's information about them, a workload makes jobs, a [`Routing`]
+//! decides where they go, and the [`Outcome`] holds the results.
 //!
 //! What this crate must not know: sockets, threads, wall-clock time, HTTP, the text of prompts.
 
@@ -13,13 +12,10 @@ pub mod engine;
 pub mod experiment;
 pub mod fit;
 pub mod fuzz;
-mod job;
 mod outcome;
 mod scenario;
 mod simulate;
-pub mod workload;
 
-pub use job::{Job, Jobs, Turn};
 pub use outcome::{End, LoadPoint, Outcome};
-pub use scenario::{Bound, Change, Information, Member, Prefixes, Routing, Scenario};
+pub use scenario::{Bound, Change, EngineSpec, Information, PrefixKnowledge, Routing, Scenario};
 pub use simulate::{SimulationError, simulate, simulate_checked};

@@ -1,55 +1,55 @@
-//! What a run came to.
+//! Results of a run.
 
 use pointsman_core::Time;
 
-/// How one job ended. Times are milliseconds from its arrival.
+/// The end of a job. Times are in milliseconds since its arrival.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum End {
-    /// It was answered in full.
+    /// Complete response.
     Answered {
-        /// To the first token, as the client sees it.
+        /// Time to first token at the client.
         ttft_ms: f32,
-        /// To the last byte.
+        /// End-to-end latency.
         e2e_ms: f32,
-        /// Tokens of the answer.
+        /// Output tokens.
         output_tokens: u32,
     },
-    /// It was refused while the pool was saturated.
+    /// Rejected because the pool was saturated.
     Rejected,
-    /// It failed for another reason.
+    /// Failed for another reason.
     Failed,
-    /// It had not ended when the run did.
+    /// Still active at the end of the run.
     Unfinished,
 }
 
-/// One run: a scenario with a routing, a workload, a rate and a seed.
+/// Results of one run of a scenario with a routing, a workload, a rate and a seed.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// The jobs that arrived after the warm-up, in order of their end: when each arrived, and how it ended.
+    /// Arrival and end of each job that arrived after the warm-up, in order of the ends.
     pub jobs: Vec<(Time, End)>,
-    /// Seconds from the end of the warm-up to the last end.
+    /// Seconds from the end of the warm-up to the last end of a job.
     pub seconds: f64,
-    /// Prompt tokens of the jobs that were counted.
+    /// Prompt tokens of the answered jobs.
     pub prompt_tokens: u64,
-    /// Of those, found in a prefix cache.
+    /// Those of them found in a prefix cache.
     pub cached_tokens: u64,
-    /// Sequences that lost their blocks and started over.
+    /// Preemptions.
     pub preemptions: u64,
-    /// Adapters loaded.
+    /// Adapter loads.
     pub adapter_loads: u64,
-    /// The load of each engine over time, in order of the fleet.
+    /// Load samples of each engine, in order of the fleet.
     pub engines: Vec<Vec<LoadPoint>>,
 }
 
-/// An engine's load at a moment.
+/// A sample of an engine's load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadPoint {
-    /// Seconds from the start.
+    /// Seconds since the start.
     pub at: f32,
-    /// Requests in the engine, waiting ones included.
+    /// Running and waiting requests.
     pub requests: u32,
-    /// Of those, waiting.
+    /// Waiting requests.
     pub waiting: u32,
-    /// Use of its KV cache, 0 to 1.
+    /// KV-cache usage, 0 to 1.
     pub kv_use: f32,
 }

@@ -1,4 +1,4 @@
-//! What is simulated: the engines and what becomes of them, and what the router gets to know.
+//! The scenario of a run: engines, their failures, and the information that routers have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,87 +7,87 @@ use pointsman_core::{PROGRESS_EVERY, PaceBounds, Placement, PoolPolicy, Time};
 
 use crate::engine::EngineProfile;
 
-/// Everything about a run but its workload, its rate and its seed.
+/// All of a run except its workload, rate and seed.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The engines.
-    pub fleet: Vec<Member>,
-    /// What the router knows, and how late.
+    pub fleet: Vec<EngineSpec>,
+    /// The router's information about them.
     pub information: Information,
-    /// Jobs that arrive before this time are simulated and not counted.
+    /// Jobs that arrive before this time are simulated but not counted.
     pub warm_up: Duration,
-    /// Jobs arrive until this time.
+    /// Length of the arrival period.
     pub duration: Duration,
-    /// How long after the last arrival jobs may still end; what has not ended then is unfinished.
+    /// Time after the arrival period in which jobs may still end; later ones are unfinished.
     pub drain: Duration,
 }
 
 /// One engine of the fleet.
 #[derive(Clone, Debug)]
-pub struct Member {
-    /// What its steps cost.
+pub struct EngineSpec {
+    /// The engine profile.
     pub profile: Arc<EngineProfile>,
-    /// Factor on the time of each of its steps; 1 is as fast as the profile says.
+    /// Factor on its step times; 1 is the profile's speed.
     pub slowness: f64,
     /// When it becomes ready.
     pub joins: Time,
-    /// What happens to it later, in order of time.
+    /// Later changes in order of time.
     pub changes: Vec<(Time, Change)>,
 }
 
-/// What may happen to an engine.
+/// A change of an engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    /// Its steps take this many times as long as its profile says.
+    /// Its step times become this multiple of the profile's.
     Slowness(f64),
-    /// It dies: what it runs fails, and connections are refused until it restarts.
+    /// It dies: its requests fail, and it refuses connections until it restarts.
     Dies,
-    /// It comes back with an empty cache, as the same endpoint.
+    /// It restarts as the same endpoint with an empty cache.
     Restarts,
-    /// It stops answering without closing connections.
+    /// It stops responding without closing connections.
     Hangs,
-    /// It goes on where it stopped.
+    /// It continues where it hung.
     Resumes,
-    /// It takes nothing new and finishes what it has, then leaves.
+    /// It drains: it accepts no new requests, finishes the others, and leaves.
     Drains,
-    /// Its gauges claim from now on that it is idle.
+    /// Its gauges report an idle engine from now on.
     Lies,
 }
 
-/// What the router gets to know of its engines.
+/// The information that routers have about engines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Information {
-    /// Between two readings of a busy engine's gauges; `None` where they are never read.
+    /// Scrape interval of a busy engine; `None` without scrapes.
     pub scrape_every: Option<Duration>,
-    /// Between two readings of an idle engine's gauges; in between the pace follows the dispatches
-    /// ([`pointsman_core::ScrapePace`]). Equal to `scrape_every` for readings of one age.
+    /// Scrape interval of an idle engine; in between the pace follows the dispatches ([`pointsman_core::ScrapePace`]).
+    /// Equal to `scrape_every` for a fixed interval.
     pub scrape_idle_every: Duration,
-    /// How old a reading is when it reaches the router.
+    /// Age of a scrape's gauges when they reach the router.
     pub scrape_delay: Duration,
-    /// The share of readings that are lost, 0 to 1.
+    /// Share of scrapes that are lost, 0 to 1.
     pub scrape_loss: f64,
-    /// Stretches without any reading.
+    /// Periods without scrapes.
     pub blackouts: Vec<(Time, Time)>,
-    /// One way between router and engine.
+    /// One-way delay between router and engine.
     pub network_delay: Duration,
-    /// Between two sights of a stream's output, per request.
+    /// Interval between progress reports of a stream.
     pub progress_every: Duration,
-    /// Whether first tokens and progress are seen at all.
+    /// Whether routers see first tokens and progress.
     pub tokens_seen: bool,
-    /// Whether replies say how many tokens were used and cached.
+    /// Whether responses report token usage and cached tokens.
     pub usage_seen: bool,
-    /// What the router knows of prefix caches.
-    pub prefixes: Prefixes,
-    /// Prompt tokens per block that the router hashes; a multiple of the engines' block size.
+    /// Knowledge of prefix caches.
+    pub prefixes: PrefixKnowledge,
+    /// Prompt tokens per block that routers hash; a multiple of the engines' block size.
     pub block_tokens: u32,
-    /// Routers side by side; arrivals are spread over them at random.
+    /// Number of routers; arrivals are spread over them at random.
     pub routers: u32,
-    /// Whether they share one state, or each knows only what it sent itself.
+    /// Whether routers share one state; otherwise each knows only its own dispatches.
     pub shared_state: bool,
 }
 
 impl Default for Information {
-    /// What a live Pointsman has.
+    /// The information of a live Pointsman.
     fn default() -> Self {
         let PaceBounds { shortest, longest } = PaceBounds::default();
         Self {
@@ -100,7 +100,7 @@ impl Default for Information {
             progress_every: PROGRESS_EVERY,
             tokens_seen: true,
             usage_seen: true,
-            prefixes: Prefixes::Approximate,
+            prefixes: PrefixKnowledge::Approximate,
             block_tokens: 64,
             routers: 1,
             shared_state: true,
@@ -108,42 +108,42 @@ impl Default for Information {
     }
 }
 
-/// What the router knows of prefix caches.
+/// A router's knowledge of prefix caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefixes {
-    /// Nothing: no block is hashed.
+pub enum PrefixKnowledge {
+    /// None: no block is hashed.
     Unknown,
-    /// What follows from its own dispatches.
+    /// The prefix index, from the router's own dispatches.
     Approximate,
-    /// What each engine's cache holds at the moment of the decision: a bound for what events can tell.
+    /// The true content of each engine's cache at the moment of the decision: an upper bound for KV events.
     Exact,
 }
 
-/// Who decides where a job goes.
+/// The balancer that decides where a job goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Routing {
-    /// Pointsman's own core with this policy.
+    /// Pointsman's core with this pool policy.
     Pool(PoolPolicy),
-    /// A Kubernetes Service: an endpoint at random for each connection, which its requests then stay on.
+    /// A Kubernetes Service: a random endpoint per keep-alive connection.
     ServicePerConnection,
-    /// A Kubernetes Service as clients without keep-alive see it: an endpoint at random for each request.
+    /// A Kubernetes Service for clients without keep-alive: a random endpoint per request.
     ServicePerRequest,
-    /// A bound: shown beside the policies, never counted as one.
+    /// A bound: an idealized balancer, reported beside the placements.
     Bound(Bound),
 }
 
-/// What no router can be, or none that decides at arrival: references to measure the rest against.
+/// Idealized balancers that no router can match, or none that decides at arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bound {
-    /// One queue; a job goes out when an engine has a seat and blocks for it (late binding).
+    /// One queue; a job is dispatched when an engine has a sequence slot and KV blocks for it (late binding).
     CentralLateBinding,
-    /// True state and true output lengths; each candidate is rolled forward and the least total delay wins.
+    /// True state and true output lengths: each engine's future is projected, and the least added delay wins.
     GreedyClairvoyant,
-    /// One engine with the fleet's memory, bandwidth and compute.
+    /// One engine with the memory, bandwidth and compute of the fleet.
     PooledServer,
-    /// Every prefix that was ever sent is cached everywhere.
+    /// Central late binding with every earlier prefix cached everywhere.
     InfiniteCache,
-    /// One cache of the fleet's size, shared by all engines.
+    /// Central late binding with one cache of the fleet's size, shared by all engines.
     PooledCache,
 }
 

@@ -1,4 +1,4 @@
-use pointsman_report::Random;
+use pointsman_report::Rng;
 
 use super::{Connections, Sender};
 
@@ -23,7 +23,7 @@ impl Slot {
 #[derive(Debug)]
 pub(super) enum Idle {
     Pool { by_endpoint: Vec<Vec<Slot>>, next: usize },
-    Pinned { free: Vec<Slot>, endpoints: usize, random: Random },
+    Pinned { free: Vec<Slot>, endpoints: usize, random: Rng },
 }
 
 impl Idle {
@@ -33,7 +33,7 @@ impl Idle {
                 Self::Pool { by_endpoint: (0..endpoints).map(|_| Vec::new()).collect(), next: 0 }
             }
             Connections::Pinned { count, seed } => {
-                let mut random = Random::new(seed);
+                let mut random = Rng::seeded(seed);
                 let free = (0..count).map(|_| Slot::new(random.below(endpoints))).collect();
                 Self::Pinned { free, endpoints, random }
             }

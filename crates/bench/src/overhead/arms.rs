@@ -1,13 +1,14 @@
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::collected::{Collected, Column};
-use super::load::{Observed, closed_loop, open_loop, plan, wait_until_answered};
-use super::process::{Server, free_ports};
+use super::plan::plan;
 use super::report::OverheadReport;
-use super::{OverheadCommands, OverheadError, OverheadOptions, Phase};
+use super::{OverheadCommands, OverheadOptions, Phase};
 use crate::client::{Client, Connections, Endpoint, Target};
+use crate::measurement::MeasurementError;
+use crate::measurement::load::{Observed, closed_loop, open_loop, wait_until_answered};
+use crate::measurement::server::{Server, argument, endpoint_urls, free_ports, offset_port, start_stubs};
 
 /// One way to the engines.
 struct Arm {
@@ -26,27 +27,18 @@ pub(super) struct Arms {
 }
 
 impl Arms {
-    pub(super) async fn start(commands: &OverheadCommands, engines: u16) -> Result<Self, OverheadError> {
-        let first = free_ports(engines)?;
-        let arguments = [argument("--listen", &first), argument("--count", &engines)];
-        let stubs =
-            Server::start("the engine stubs", &commands.stub, arguments.into_iter().flatten(), first).await?;
-        let addresses: Vec<SocketAddr> = (0..engines)
-            .map(|offset| SocketAddr::new(first.ip(), first.port().saturating_add(offset)))
-            .collect();
-        let endpoints =
-            || addresses.iter().flat_map(|address| argument("--endpoint", &format!("http://{address}")));
-
+    pub(super) async fn start(commands: &OverheadCommands, engines: u16) -> Result<Self, MeasurementError> {
+        let (stubs, addresses) = start_stubs(&commands.stub, engines, None).await?;
         let bare_listen = free_ports(1)?;
-        let arguments = argument("--listen", &bare_listen).into_iter().chain(endpoints());
+        let arguments = argument("--listen", &bare_listen).into_iter().chain(endpoint_urls(&addresses));
         let bare = Server::start("the bare proxy", &commands.bare_proxy, arguments, bare_listen).await?;
 
         let gateway_listen = free_ports(2)?;
-        let admin = SocketAddr::new(gateway_listen.ip(), gateway_listen.port().saturating_add(1));
+        let admin = offset_port(gateway_listen, 1);
         let arguments = argument("--listen", &gateway_listen)
             .into_iter()
             .chain(argument("--admin", &admin))
-            .chain(endpoints());
+            .chain(endpoint_urls(&addresses));
         let gateway = Server::start("the gateway", &commands.gateway, arguments, gateway_listen).await?;
 
         let arm = |column, addresses: &[SocketAddr], server| {
@@ -63,14 +55,14 @@ impl Arms {
     }
 
     /// Waits until every arm answers.
-    pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
+    pub(super) async fn wait_until_ready(&self) -> Result<(), MeasurementError> {
         for arm in &self.arms {
             wait_until_answered(&arm.client, arm.column.label()).await?;
         }
         Ok(())
     }
 
-    pub(super) fn note_idle_memory(&mut self) -> Result<(), OverheadError> {
+    pub(super) fn note_idle_memory(&mut self) -> Result<(), MeasurementError> {
         for arm in &self.arms {
             if let Some(server) = &arm.server {
                 self.collected.idle_memory.insert(arm.column, server.resident()?);
@@ -85,7 +77,7 @@ impl Arms {
         phase: Phase,
         slice: usize,
         options: OverheadOptions,
-    ) -> Result<(), OverheadError> {
+    ) -> Result<(), MeasurementError> {
         let plan = plan(phase, slice, options)?.map(Arc::new);
         for turn in 0..self.arms.len() {
             let Some(arm) = self.arms.get((slice + turn) % self.arms.len()) else { continue };
@@ -105,7 +97,7 @@ impl Arms {
         Ok(())
     }
 
-    pub(super) fn report(mut self, options: OverheadOptions) -> Result<OverheadReport, OverheadError> {
+    pub(super) fn report(mut self, options: OverheadOptions) -> Result<OverheadReport, MeasurementError> {
         for arm in &self.arms {
             if let Some(server) = &arm.server {
                 self.collected.loaded_memory.insert(arm.column, server.resident()?);
@@ -121,8 +113,4 @@ fn events(phase: Phase, observed: &Observed, options: OverheadOptions) -> u64 {
         Phase::Paced | Phase::Saturated | Phase::Prompts400Kb | Phase::Prompts1Mb => observed.completed,
         Phase::Streams => observed.completed * u64::from(options.stream_events),
     }
-}
-
-fn argument(name: &str, value: &impl ToString) -> [OsString; 2] {
-    [name.into(), value.to_string().into()]
 }

@@ -5,8 +5,8 @@ use pointsman_report::{Level, median};
 
 use super::Phase;
 use super::figure::{Budget, Figure, MIB, Spread};
-use super::load::Observed;
 use super::report::{FigureRow, OverheadReport};
+use crate::measurement::load::Observed;
 
 /// A way to the engines: a column of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

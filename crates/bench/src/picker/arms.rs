@@ -3,16 +3,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::collected::{Collected, Column, Used};
-use super::load::plan;
+use super::plan::plan;
 use super::report::PickerReport;
 use super::{PickerCommands, PickerOptions, PickerPhase};
 use crate::client::{Client, Connections, Endpoint, Target};
-use crate::overhead::OverheadError;
-use crate::overhead::load::{closed_loop, open_loop, wait_until_answered};
-use crate::overhead::process::{Server, free_ports};
+use crate::measurement::MeasurementError;
+use crate::measurement::load::{closed_loop, open_loop, wait_until_answered};
+use crate::measurement::server::{Server, argument, endpoint_urls, free_ports, offset_port, start_stubs};
 
 /// One way to the engines.
 struct Arm {
@@ -42,8 +40,7 @@ struct Ports {
 impl Ports {
     fn free() -> std::io::Result<Self> {
         let grpc = free_ports(3)?;
-        let next = |offset| SocketAddr::new(grpc.ip(), grpc.port().saturating_add(offset));
-        Ok(Self { grpc, health: next(1), metrics: next(2) })
+        Ok(Self { grpc, health: offset_port(grpc, 1), metrics: offset_port(grpc, 2) })
     }
 
     fn arguments(self) -> Vec<OsString> {
@@ -61,8 +58,8 @@ impl Ports {
 }
 
 impl Arms {
-    pub(super) async fn start(commands: &PickerCommands, engines: u16) -> Result<Self, OverheadError> {
-        let (stubs, addresses) = stubs(commands, engines, None).await?;
+    pub(super) async fn start(commands: &PickerCommands, engines: u16) -> Result<Self, MeasurementError> {
+        let (stubs, addresses) = start_stubs(&commands.stub, engines, None).await?;
         let (picker, ports) = picker(commands, &addresses).await?;
         let bare_listen = free_ports(1)?;
         let endpoints = addresses.iter().flat_map(|address| argument("--endpoint", address));
@@ -87,7 +84,7 @@ impl Arms {
     }
 
     /// Waits until every arm answers.
-    pub(super) async fn wait_until_ready(&self) -> Result<(), OverheadError> {
+    pub(super) async fn wait_until_ready(&self) -> Result<(), MeasurementError> {
         for arm in &self.arms {
             wait_until_answered(&arm.client, arm.column.label()).await?;
         }
@@ -100,7 +97,7 @@ impl Arms {
         phase: PickerPhase,
         slice: usize,
         options: PickerOptions,
-    ) -> Result<(), OverheadError> {
+    ) -> Result<(), MeasurementError> {
         let plan = plan(phase, slice, options)?.map(Arc::new);
         for turn in 0..self.arms.len() {
             let Some(arm) = self.arms.get((slice + turn) % self.arms.len()) else { continue };
@@ -133,7 +130,7 @@ impl Arms {
         mut self,
         options: PickerOptions,
         idle_cores: Option<f64>,
-    ) -> Result<PickerReport, OverheadError> {
+    ) -> Result<PickerReport, MeasurementError> {
         self.collected.resident(Column::Bare, self.bare.resident()?);
         self.collected.resident(Column::Picker, self.picker.resident()?);
         if let Some(cores) = idle_cores {
@@ -147,8 +144,8 @@ impl Arms {
 pub(super) async fn idle_cores(
     commands: &PickerCommands,
     options: PickerOptions,
-) -> Result<f64, OverheadError> {
-    let (_stubs, addresses) = stubs(commands, options.idle_engines, None).await?;
+) -> Result<f64, MeasurementError> {
+    let (_stubs, addresses) = start_stubs(&commands.stub, options.idle_engines, None).await?;
     let (picker, _) = picker(commands, &addresses).await?;
     // What starting takes is not idling.
     tokio::time::sleep(options.idle / 4).await;
@@ -158,21 +155,21 @@ pub(super) async fn idle_cores(
 }
 
 /// An Envoy with the picker, and engines behind it.
-pub(super) struct Front {
+pub(super) struct PickerStack {
     pub(super) client: Arc<Client>,
     pub(super) picker: Server,
     /// Keeps Envoy and the engines alive.
     _others: [Server; 2],
 }
 
-impl Front {
+impl PickerStack {
     /// Starts all of it, and waits until it answers. `interval` is the time between two events of a stream.
     pub(super) async fn start(
         commands: &PickerCommands,
         engines: u16,
         interval: Option<Duration>,
-    ) -> Result<Self, OverheadError> {
-        let (stubs, addresses) = stubs(commands, engines, interval).await?;
+    ) -> Result<Self, MeasurementError> {
+        let (stubs, addresses) = start_stubs(&commands.stub, engines, interval).await?;
         let (picker, ports) = picker(commands, &addresses).await?;
         let (listen, admin) = (free_ports(1)?, free_ports(1)?);
         let bootstrap = printed(commands, ports, &addresses, listen, admin, "usage").await?;
@@ -182,24 +179,12 @@ impl Front {
     }
 }
 
-/// A measurement, unless the user stops it. Dropping it drops its servers, which stops them.
-pub(super) async fn interrupted<T>(
-    measurement: impl Future<Output = Result<T, OverheadError>>,
-) -> Result<T, OverheadError> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        report = measurement => report,
-        _ = interrupt.recv() => Err(OverheadError::Interrupted),
-        _ = terminate.recv() => Err(OverheadError::Interrupted),
-    }
-}
-
 /// Starts an Envoy of one worker, and a client of it.
 async fn envoy(
     commands: &PickerCommands,
     bootstrap: &str,
     listen: SocketAddr,
-) -> Result<(Server, Arc<Client>), OverheadError> {
+) -> Result<(Server, Arc<Client>), MeasurementError> {
     let file = commands.folder.join(format!("{}.yaml", listen.port()));
     std::fs::write(&file, bootstrap)?;
     let arguments = ["-c".into(), file.into(), "--concurrency".into(), "1".into(), "-l".into()];
@@ -210,26 +195,12 @@ async fn envoy(
     Ok((envoy, Client::new(&Target { endpoints, connections: Connections::Pool })))
 }
 
-async fn stubs(
-    commands: &PickerCommands,
-    engines: u16,
-    interval: Option<Duration>,
-) -> Result<(Server, Vec<SocketAddr>), OverheadError> {
-    let first = free_ports(engines)?;
-    let interval = interval.map(|interval| argument("--interval-ms", &interval.as_millis()));
-    let arguments = [argument("--listen", &first), argument("--count", &engines)];
-    let arguments = arguments.into_iter().chain(interval).flatten();
-    let stubs = Server::start("the engine stubs", &commands.stub, arguments, first).await?;
-    let at = |offset| SocketAddr::new(first.ip(), first.port().saturating_add(offset));
-    Ok((stubs, (0..engines).map(at).collect()))
-}
-
 async fn picker(
     commands: &PickerCommands,
     addresses: &[SocketAddr],
-) -> Result<(Server, Ports), OverheadError> {
+) -> Result<(Server, Ports), MeasurementError> {
     let ports = Ports::free()?;
-    let arguments = ports.arguments().into_iter().chain(endpoints(addresses));
+    let arguments = ports.arguments().into_iter().chain(endpoint_urls(addresses));
     Ok((Server::start("the picker", &commands.picker, arguments, ports.grpc).await?, ports))
 }
 
@@ -241,8 +212,8 @@ async fn printed(
     listen: SocketAddr,
     admin: SocketAddr,
     bodies: &str,
-) -> Result<String, OverheadError> {
-    let failed = |cause: String| OverheadError::Start { server: "the picker's bootstrap", cause };
+) -> Result<String, MeasurementError> {
+    let failed = |cause: String| MeasurementError::Start { server: "the picker's bootstrap", cause };
     let (program, first) = commands.picker.split_first().ok_or_else(|| failed("no command".to_owned()))?;
     let envoy = [argument("--envoy-listen", &listen), argument("--envoy-admin", &admin)];
     let output = tokio::process::Command::new(program)
@@ -250,7 +221,7 @@ async fn printed(
         .args(["--print-envoy-config", "--response-bodies", bodies])
         .args(envoy.iter().flatten())
         .args(ports.arguments())
-        .args(endpoints(addresses))
+        .args(endpoint_urls(addresses))
         .output()
         .await?;
     if !output.status.success() {
@@ -299,12 +270,4 @@ static_resources:
         admin = place(&admin),
         listen = place(&listen),
     )
-}
-
-fn endpoints(addresses: &[SocketAddr]) -> impl Iterator<Item = OsString> {
-    addresses.iter().flat_map(|address| argument("--endpoint", &format!("http://{address}")))
-}
-
-fn argument(name: &str, value: &impl ToString) -> [OsString; 2] {
-    [name.into(), value.to_string().into()]
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::PickerPhase;
 use super::figure::{MIB, PickerFigure, Target};
 use super::report::{PickerReport, PickerRow};
+use crate::measurement::load::Observed;
 use crate::overhead::Spread;
-use crate::overhead::load::Observed;
 
 /// A way to the engines: a column of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -9,13 +9,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::PickerCommands;
-use super::arms::{Front, interrupted};
-use super::load::{SMALL, source, workload};
+use super::arms::PickerStack;
 use crate::client::Client;
-use crate::overhead::OverheadError;
-use crate::overhead::load::answered;
+use crate::measurement::load::{IN_FLIGHT, answered, small_request, stub_streams, stub_workload};
+use crate::measurement::{MeasurementError, until_signal};
 use crate::run::{LoadOptions, Progress, run_plan};
-use crate::workload::{Arrivals, Plan};
+use crate::workload::{OfferedLoad, Plan};
 
 /// Engines behind Envoy.
 const ENGINES: u16 = 10;
@@ -27,8 +26,6 @@ const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// The pace of 1 MB prompts, which are about this many tokens long.
 const PROMPTS_PER_SECOND: f64 = 5.0;
 const LONG: u32 = 250_000;
-/// Small requests in flight.
-const IN_FLIGHT: usize = 64;
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long after a load its remains may go.
@@ -86,14 +83,14 @@ pub struct MemoryReport {
 /// it brings its own runtime of one thread. `on_step` hears which load runs, and how many of its requests are done.
 ///
 /// # Errors
-/// See [`OverheadError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Servers that were started are stopped in any case.
 pub fn run_memory(
     commands: &PickerCommands,
     loads: &[MemoryLoad],
     mut on_step: impl FnMut(MemoryLoad, u64),
-) -> Result<MemoryReport, OverheadError> {
+) -> Result<MemoryReport, MeasurementError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(interrupted(async {
+    runtime.block_on(until_signal(async {
         let mut rows = Vec::new();
         for load in loads {
             rows.push(measure(commands, *load, &mut on_step).await?);
@@ -106,18 +103,18 @@ async fn measure(
     commands: &PickerCommands,
     load: MemoryLoad,
     on_step: &mut impl FnMut(MemoryLoad, u64),
-) -> Result<MemoryRow, OverheadError> {
+) -> Result<MemoryRow, MeasurementError> {
     let interval = if let MemoryLoad::SlowStreams(_) = load { Some(SLOW_INTERVAL) } else { None };
-    let front = Front::start(commands, ENGINES, interval).await?;
-    let before = front.picker.resident()?;
+    let stack = PickerStack::start(commands, ENGINES, interval).await?;
+    let before = stack.picker.resident()?;
     let progress = Arc::<Counts>::default();
-    let mut running = std::pin::pin!(run(load, Arc::clone(&front.client), Arc::clone(&progress)));
+    let mut running = std::pin::pin!(run(load, Arc::clone(&stack.client), Arc::clone(&progress)));
     let (mut seen, mut looks) = (Vec::new(), tokio::time::interval(LOOK_EVERY));
     loop {
         tokio::select! {
             ended = running.as_mut() => break ended?,
             _ = looks.tick() => {
-                seen.push(front.picker.resident()?);
+                seen.push(stack.picker.resident()?);
                 on_step(load, progress.done());
             }
         }
@@ -132,7 +129,7 @@ async fn measure(
         third_quarter,
         last_quarter,
         highest: seen.iter().copied().max().unwrap_or(before),
-        after: front.picker.resident()?,
+        after: stack.picker.resident()?,
         limit: load.limit(),
     })
 }
@@ -160,23 +157,16 @@ impl Counts {
     }
 }
 
-async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Result<(), OverheadError> {
+async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Result<(), MeasurementError> {
     let plan = match load {
         MemoryLoad::SlowStreams(streams) => {
-            let rate = f64::from(streams) / START.as_secs_f64();
-            // The last one starts at its very end.
-            let span = START + Duration::from_millis(1);
-            let mut streams = workload(Arrivals::Constant { rate }, span, SMALL);
-            streams.stream_share = 1.0;
-            streams.source = source(SMALL, SLOW_EVENTS);
-            streams.plan(1)?
+            stub_streams(f64::from(streams) / START.as_secs_f64(), START, SLOW_EVENTS).plan(1)?
         }
         MemoryLoad::LongPrompts(span) => {
-            workload(Arrivals::Constant { rate: PROMPTS_PER_SECOND }, span, LONG).plan(1)?
+            stub_workload(OfferedLoad::constant(PROMPTS_PER_SECOND), span, LONG).plan(1)?
         }
         MemoryLoad::SmallRequests(requests) => {
-            let one = workload(Arrivals::Constant { rate: 1.0 }, Duration::from_millis(1_001), SMALL);
-            closed_loop(&client, Arc::new(one.plan(1)?), requests, &counts).await;
+            closed_loop(&client, Arc::new(small_request()?), requests, &counts).await;
             return Ok(());
         }
     };

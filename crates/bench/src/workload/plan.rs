@@ -9,28 +9,28 @@ use super::{GenerationApi, Prompt};
 /// One request of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedRequest {
-    /// When to send it, counted from the plan's start.
+    /// Send time since the start of the plan.
     pub at: Duration,
-    /// What to ask.
+    /// The prompt.
     pub prompt: Prompt,
-    /// How many tokens to ask for.
+    /// The `max_tokens` of the request.
     pub max_tokens: u32,
-    /// Which model to ask.
+    /// The model's name.
     pub model: Arc<str>,
-    /// Whether to ask for a stream.
+    /// Whether to ask for a streamed response.
     pub stream: bool,
 }
 
-/// What is sent, when: the same for every arm that replays it.
+/// Requests with their send times; every arm replays the same plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The API that all requests speak.
+    /// The API of all requests.
     pub api: GenerationApi,
     /// Whether requests ask the engine to ignore its end-of-sequence token.
     pub ignore_eos: bool,
-    /// For how long requests arrive.
+    /// Length of the arrival period.
     pub duration: Duration,
-    /// The requests, by time.
+    /// The requests in order of time.
     pub requests: Vec<PlannedRequest>,
 }
 
@@ -61,8 +61,8 @@ struct StreamOptions {
 }
 
 impl Plan {
-    /// The JSON body of one request. Requests of different salts share no prompt prefix, whatever
-    /// their plan says, so an engine's prefix cache cannot carry over from one replay to the next.
+    /// The JSON body of a request. Prompts of different salts share no prefix, so an engine's prefix cache does not carry
+    /// over from one replay to the next.
     #[must_use]
     pub fn body(&self, request: &PlannedRequest, salt: u64) -> Bytes {
         let text = request.prompt.text(salt);
@@ -79,11 +79,11 @@ impl Plan {
             stream_options: request.stream.then_some(StreamOptions { include_usage: true }),
             ignore_eos: self.ignore_eos.then_some(true),
         };
-        // Strings, numbers and booleans always serialise.
+        // Strings, numbers and booleans always serialize.
         serde_json::to_vec(&body).map(Bytes::from).unwrap_or_default()
     }
 
-    /// Cuts the plan into windows of equal length, each a plan that starts at zero.
+    /// Splits the plan into windows of equal length, each a plan that starts at zero.
     #[must_use]
     pub fn slices(&self, count: usize) -> Vec<Self> {
         let count = count.max(1);

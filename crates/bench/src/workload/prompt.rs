@@ -1,18 +1,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use pointsman_report::Random;
+use pointsman_report::Rng;
+use pointsman_workload::estimated_tokens;
 
-/// Prefixes that several prompts share, as system prompts do.
+/// Prefixes shared by groups of prompts, as system prompts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SharedPrefix {
-    /// How many different prefixes there are; each request draws one.
+    /// Number of prefixes; each request draws one of them.
     pub groups: u32,
-    /// How long each is.
+    /// Tokens of each prefix.
     pub tokens: u32,
 }
 
-/// One request's prefix: the group that it belongs to.
+/// The prefix of one request's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixGroup {
     seed: u64,
@@ -20,25 +21,24 @@ pub struct PrefixGroup {
 }
 
 impl SharedPrefix {
-    pub(super) fn draw(self, random: &mut Random) -> PrefixGroup {
-        let group = random.below(usize::try_from(self.groups).unwrap_or(usize::MAX));
-        PrefixGroup { seed: group as u64, tokens: self.tokens }
+    pub(super) fn of_group(self, group: u32) -> PrefixGroup {
+        PrefixGroup { seed: group.into(), tokens: self.tokens }
     }
 }
 
-/// What a request asks, as a recipe: the text is written when it is sent.
+/// A prompt as a recipe: its text is written when the request is sent.
 #[derive(Clone, PartialEq)]
 pub enum Prompt {
     /// Random words.
     Generated {
-        /// Makes the words.
+        /// Seed of the words.
         seed: u64,
-        /// How many words, each one token of four bytes (with its space).
+        /// Number of words, each one token of four bytes with its space.
         tokens: u32,
-        /// Words in front that other requests share.
+        /// The shared prefix in front of them.
         prefix: Option<PrefixGroup>,
     },
-    /// A text that somebody wrote.
+    /// Text from a dataset.
     Recorded {
         /// The text.
         text: Arc<str>,
@@ -46,7 +46,7 @@ pub enum Prompt {
 }
 
 impl fmt::Debug for Prompt {
-    /// Shapes only: a prompt's text never reaches a log.
+    /// Sizes only: a prompt's text must not reach a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Generated { tokens, prefix, .. } => write!(formatter, "Generated({tokens}, {prefix:?})"),
@@ -60,34 +60,34 @@ impl Prompt {
         Self::Recorded { text: Arc::from("") }
     }
 
-    /// Tokens of the prompt, estimated at four bytes each for a recorded text.
+    /// Tokens of the prompt; an estimate for recorded text.
     #[must_use]
     pub fn tokens(&self) -> u32 {
         match self {
             Self::Generated { tokens, prefix, .. } => {
                 tokens.saturating_add(prefix.map_or(0, |prefix| prefix.tokens))
             }
-            Self::Recorded { text } => u32::try_from(text.len() / 4).unwrap_or(u32::MAX),
+            Self::Recorded { text } => estimated_tokens(text),
         }
     }
 
-    /// Writes the text. Texts of different salts differ from their first word on; those of one salt
-    /// share their group's prefix and nothing else.
+    /// Writes the text. Texts of different salts differ from the first word on; texts of one salt share their group's
+    /// prefix and nothing else.
     #[must_use]
     pub fn text(&self, salt: u64) -> String {
         match self {
             Self::Generated { seed, tokens, prefix } => {
                 let mut text = String::with_capacity(4 * usize::try_from(self.tokens()).unwrap_or(0));
                 if let Some(prefix) = prefix {
-                    push_words(&mut text, &mut Random::for_part(salt, prefix.seed), prefix.tokens);
+                    push_words(&mut text, &mut Rng::stream(salt, prefix.seed), prefix.tokens);
                 }
-                push_words(&mut text, &mut Random::for_part(salt ^ seed.rotate_left(17), *seed), *tokens);
+                push_words(&mut text, &mut Rng::stream(salt ^ seed.rotate_left(17), *seed), *tokens);
                 text
             }
             Self::Recorded { text } if salt == 0 => text.as_ref().to_owned(),
             Self::Recorded { text } => {
                 let mut salted = String::with_capacity(text.len() + 16);
-                push_words(&mut salted, &mut Random::for_part(salt, u64::MAX), 4);
+                push_words(&mut salted, &mut Rng::stream(salt, u64::MAX), 4);
                 salted.push_str(text);
                 salted
             }
@@ -95,8 +95,8 @@ impl Prompt {
     }
 }
 
-/// Common English words of three letters: with its space each is one token for the usual
-/// byte-pair vocabularies, for a tokenizer that splits at spaces, and at four bytes per token.
+/// Common English words of three letters. With its space, each is one token for the usual byte-pair vocabularies, for a
+/// tokenizer that splits at spaces, and at four bytes per token.
 const WORDS: [&str; 64] = [
     "the", "and", "for", "are", "but", "not", "you", "all", "any", "can", "her", "was", "one", "our", "out",
     "day", "get", "has", "him", "his", "how", "man", "new", "now", "old", "see", "two", "way", "who", "boy",
@@ -105,10 +105,10 @@ const WORDS: [&str; 64] = [
     "job", "law", "war", "air",
 ];
 
-fn push_words(text: &mut String, random: &mut Random, count: u32) {
+fn push_words(text: &mut String, random: &mut Rng, count: u32) {
     let (mut bits, mut left) = (0, 0);
     for _ in 0..count {
-        // Ten words of six bits from each draw.
+        // Each draw of 64 bits gives ten indices of six bits.
         if left == 0 {
             (bits, left) = (random.next_u64(), 10);
         }

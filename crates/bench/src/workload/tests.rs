@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
 
+use pointsman_workload::LengthTable;
+
 use super::*;
 
 fn workload() -> Workload {
     Workload {
-        arrivals: Arrivals::Poisson { rate: 200.0 },
+        offered: OfferedLoad::poisson(200.0),
         duration: Duration::from_secs(50),
         source: Source::Generated {
-            prompt: Lengths::sharegpt_prompt(),
-            output: Lengths::sharegpt_output(),
+            prompt: LengthTable::ShareGpt.prompt(),
+            output: LengthTable::ShareGpt.output(),
             shared_prefix: None,
         },
         models: vec![WeightedModel { name: "m".into(), weight: 1.0 }],
@@ -36,8 +38,11 @@ fn the_same_seed_gives_the_same_plan() {
 #[test]
 fn changing_lengths_leaves_arrivals_alone() {
     let mut other = workload();
-    other.source =
-        Source::Generated { prompt: Lengths::Constant(5), output: Lengths::Constant(5), shared_prefix: None };
+    other.source = Source::Generated {
+        prompt: Distribution::Fixed(5.0),
+        output: Distribution::Fixed(5.0),
+        shared_prefix: None,
+    };
     let times = |plan: Plan| plan.requests.into_iter().map(|request| request.at).collect::<Vec<_>>();
     assert_eq!(times(workload().plan(1).unwrap()), times(other.plan(1).unwrap()));
 }
@@ -55,33 +60,17 @@ fn poisson_arrivals_have_the_rate_and_spread_of_poisson() {
 
 #[test]
 fn constant_arrivals_have_equal_gaps() {
-    let workload = Workload { arrivals: Arrivals::Constant { rate: 4.0 }, ..workload() };
+    let workload = Workload { offered: OfferedLoad::constant(4.0), ..workload() };
     let plan = Workload { duration: Duration::from_secs(1), ..workload }.plan(1).unwrap();
-    let times: Vec<u128> = plan.requests.iter().map(|request| request.at.as_millis()).collect();
-    assert_eq!(times, [250, 500, 750]);
-}
-
-#[test]
-fn sharegpt_lengths_have_the_published_means_and_quantiles() {
-    let check = |lengths: Lengths, expect: [f64; 4]| {
-        let mut random = Random::new(1);
-        let mut drawn: Vec<f64> = (0..50_000).map(|_| f64::from(lengths.draw(&mut random))).collect();
-        drawn.sort_by(f64::total_cmp);
-        near(mean(drawn.iter().copied()), expect[0], 0.02);
-        for (index, expect) in [25_000, 45_000, 49_500].into_iter().zip(&expect[1..]) {
-            near(drawn[index], *expect, 0.03);
-        }
-    };
-    check(Lengths::sharegpt_prompt(), [251.5, 109.0, 714.0, 987.0]);
-    check(Lengths::sharegpt_output(), [225.3, 144.0, 564.0, 948.0]);
+    let times: Vec<f64> = plan.requests.iter().map(|request| request.at.as_secs_f64()).collect();
+    assert!(times.len() == 4 && times.windows(2).all(|pair| (pair[1] - pair[0] - 0.25).abs() < 1e-6));
 }
 
 #[test]
 fn distributions_meet_their_parameters() {
     let check = |text: &str, expect_mean: f64| {
-        let lengths: Lengths = text.parse().unwrap();
-        let mut random = Random::new(1);
-        near(mean((0..20_000).map(|_| f64::from(lengths.draw(&mut random)))), expect_mean, 0.03);
+        let lengths: TokenLengths = text.parse().unwrap();
+        near(lengths.distribution().mean_tokens(), expect_mean, 0.03);
     };
     check("constant:7", 7.0);
     check("uniform:10:30", 20.0);
@@ -91,7 +80,7 @@ fn distributions_meet_their_parameters() {
 }
 
 #[test]
-fn nonsense_is_refused_with_a_reason() {
+fn invalid_workloads_are_refused_with_a_reason() {
     for text in [
         "",
         "constant",
@@ -106,19 +95,16 @@ fn nonsense_is_refused_with_a_reason() {
         "sharegpt",
         "sharegpt-prompt:1",
     ] {
-        assert!(text.parse::<Lengths>().is_err(), "{text}");
+        assert!(text.parse::<TokenLengths>().is_err(), "{text}");
     }
     for text in ["", "poisson", "poisson:0", "poisson:inf", "constant:-3", "bursty:4"] {
-        assert!(text.parse::<Arrivals>().is_err(), "{text}");
+        assert!(text.parse::<OfferedLoad>().is_err(), "{text}");
     }
     let check = |workload: Workload, expect| assert_eq!(workload.plan(1).unwrap_err(), expect);
     check(Workload { models: vec![], ..workload() }, WorkloadError::Models);
     check(Workload { stream_share: 1.5, ..workload() }, WorkloadError::StreamShare);
-    check(Workload { arrivals: Arrivals::Poisson { rate: 0.0 }, ..workload() }, WorkloadError::Rate);
-    check(
-        Workload { arrivals: Arrivals::Constant { rate: 1e9 }, ..workload() },
-        WorkloadError::TooManyRequests,
-    );
+    check(Workload { offered: OfferedLoad::poisson(0.0), ..workload() }, WorkloadError::Rate);
+    check(Workload { offered: OfferedLoad::constant(1e9), ..workload() }, WorkloadError::TooManyRequests);
     check(Workload { source: Source::Conversations(vec![]), ..workload() }, WorkloadError::NoConversations);
 }
 
@@ -136,10 +122,13 @@ fn models_and_streams_follow_their_shares() {
 }
 
 #[test]
-fn prompts_have_their_length_and_salts_part_them() {
+fn prompts_have_their_length_and_differ_between_salts() {
     let shared_prefix = Some(SharedPrefix { groups: 1, tokens: 10 });
-    let source =
-        Source::Generated { prompt: Lengths::Constant(20), output: Lengths::Constant(1), shared_prefix };
+    let source = Source::Generated {
+        prompt: Distribution::Fixed(20.0),
+        output: Distribution::Fixed(1.0),
+        shared_prefix,
+    };
     let plan = Workload { source, ..workload() }.plan(1).unwrap();
     let [first, second] = [&plan.requests[0].prompt, &plan.requests[1].prompt];
     assert_eq!(first.tokens(), 30);
@@ -153,7 +142,7 @@ fn prompts_have_their_length_and_salts_part_them() {
 }
 
 #[test]
-fn bodies_are_what_the_api_takes() {
+fn bodies_have_the_format_of_the_api() {
     let mut plan = workload().plan(1).unwrap();
     let request = PlannedRequest {
         prompt: Prompt::Recorded { text: "say \"hi\"".into() },
@@ -188,30 +177,13 @@ fn slices_hold_every_request_once_and_start_at_zero() {
 }
 
 #[test]
-fn sharegpt_files_are_filtered() {
-    let turn = |length: usize| serde_json::json!({"from": "human", "value": "word ".repeat(length)});
-    let file = serde_json::json!([
-        {"id": "a", "conversations": [turn(10), turn(20), turn(5_000)]},
-        {"conversations": [turn(10)]},
-        {"conversations": [turn(1), turn(20)]},
-        {"conversations": [turn(10), turn(2_000)]},
-        {},
-    ]);
-    let conversations = parse_sharegpt(file.to_string().as_bytes()).unwrap();
-    assert_eq!(conversations.len(), 1);
-    assert_eq!((conversations[0].prompt.len(), conversations[0].output_tokens), (50, 25));
-    let error = parse_sharegpt(b"[{\"conversations\": \"SECRET\"}]").unwrap_err();
-    assert!(!error.to_string().contains("SECRET"));
-}
-
-#[test]
 fn debug_output_holds_no_prompt() {
     let prompt = Prompt::Recorded { text: "SECRET".into() };
     assert_eq!(format!("{prompt:?}"), "Recorded(6 bytes)");
 }
 
 #[test]
-fn lengths_are_written_as_they_are_read() {
+fn lengths_display_as_they_are_parsed() {
     for text in [
         "constant:5",
         "uniform:1:9",
@@ -221,7 +193,7 @@ fn lengths_are_written_as_they_are_read() {
         "sharegpt-prompt",
         "sharegpt-output",
     ] {
-        let lengths: Lengths = text.parse().unwrap();
+        let lengths: TokenLengths = text.parse().unwrap();
         assert_eq!(lengths.to_string(), text);
     }
 }

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pointsman_bench::{bare_proxy, stub};
-use pointsman_extproc::serve_bare_picker;
+use pointsman_bench::{bare_picker, bare_proxy, stub};
 use tokio::net::TcpListener;
 
 use crate::args::{BenchArgs, BenchCommand};
@@ -21,7 +20,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
         Some(BenchCommand::BarePicker { listen, endpoint }) => crate::block_on_one_thread(async move {
             let listener =
                 TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-            serve_bare_picker(listener, endpoint).await?;
+            bare_picker::serve(listener, endpoint).await?;
             Ok(ExitCode::SUCCESS)
         }),
         Some(BenchCommand::Stub { listen, count, interval_ms }) => crate::block_on_one_thread(async move {

@@ -10,6 +10,7 @@ mod setup;
 mod state;
 mod summary;
 mod sweep;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! What several runs say together, and how sure it is.
 
 use crate::bootstrap::student_975;
-use crate::{Interval, MIN_UNITS, Random, bootstrap};
+use crate::{Interval, MIN_UNITS, Rng, bootstrap};
 
 /// Rounds of resampling: enough that the reported ends no longer move in their second digit.
 const RESAMPLES: usize = 2_000;
@@ -38,7 +38,7 @@ fn weighted(pairs: &[(f64, f64)], weight: impl Fn(usize) -> f64) -> Option<f64> 
 /// With fewer there is none.
 ///
 /// `None` too when the ratio is not finite. The interval always contains the ratio.
-pub(super) fn interval(pairs: &[(f64, f64)], random: &mut Random) -> Option<Interval> {
+pub(super) fn interval(pairs: &[(f64, f64)], random: &mut Rng) -> Option<Interval> {
     let value = ratio(pairs).filter(|value| value.is_finite())?;
     let found = if pairs.len() >= MIN_UNITS {
         bootstrap(pairs.len(), RESAMPLES, random, |weights| {
@@ -75,18 +75,18 @@ mod tests {
     #[test]
     fn five_runs_have_students_interval() {
         let pairs = mean_pairs(&[1.0, 2.0, 3.0, 4.0, 5.0]);
-        let found = interval(&pairs, &mut Random::new(1)).unwrap();
+        let found = interval(&pairs, &mut Rng::seeded(1)).unwrap();
         let reach = 2.776_445 * (2.5_f64 / 5.0).sqrt();
         assert!((found.low - (3.0 - reach)).abs() < 0.02, "{found:?}");
         assert!((found.high - (3.0 + reach)).abs() < 0.02, "{found:?}");
-        assert_eq!(interval(&pairs[..4], &mut Random::new(1)), None);
+        assert_eq!(interval(&pairs[..4], &mut Rng::seeded(1)), None);
     }
 
     #[test]
     fn nothing_takes_less_than_no_time() {
-        let found = interval(&mean_pairs(&[0.1, 0.1, 0.1, 0.1, 9.0]), &mut Random::new(1)).unwrap();
+        let found = interval(&mean_pairs(&[0.1, 0.1, 0.1, 0.1, 9.0]), &mut Rng::seeded(1)).unwrap();
         assert_eq!(found.low, 0.0);
-        let found = interval(&mean_pairs(&[-0.1, 0.1, 0.1, 0.1, 9.0]), &mut Random::new(1)).unwrap();
+        let found = interval(&mean_pairs(&[-0.1, 0.1, 0.1, 0.1, 9.0]), &mut Rng::seeded(1)).unwrap();
         assert!(found.low < 0.0);
     }
 
@@ -95,7 +95,7 @@ mod tests {
         for runs in [5, 8] {
             let pairs: Vec<(f64, f64)> =
                 (1..=runs).map(|level| (0.8 * f64::from(level), f64::from(level))).collect();
-            let found = interval(&pairs, &mut Random::new(1)).unwrap();
+            let found = interval(&pairs, &mut Rng::seeded(1)).unwrap();
             assert!((found.low - 0.8).abs() < 1e-9 && (found.high - 0.8).abs() < 1e-9, "{found:?}");
         }
     }
@@ -106,7 +106,7 @@ mod tests {
             let mut pairs = mean_pairs(&vec![1.0; runs]);
             pairs[0].0 = f64::INFINITY;
             assert_eq!(ratio(&pairs), Some(f64::INFINITY));
-            assert_eq!(interval(&pairs, &mut Random::new(1)), None);
+            assert_eq!(interval(&pairs, &mut Rng::seeded(1)), None);
         }
         assert_eq!(ratio(&[]), None);
         assert_eq!(ratio(&[(0.0, 0.0)]), None);
@@ -117,7 +117,7 @@ mod tests {
     fn equal_runs_have_an_interval_without_width() {
         for runs in [5, 6, 10] {
             let pairs = mean_pairs(&vec![0.1; runs]);
-            let found = interval(&pairs, &mut Random::new(1)).unwrap();
+            let found = interval(&pairs, &mut Rng::seeded(1)).unwrap();
             let value = ratio(&pairs).unwrap();
             assert!(found.low <= value && value <= found.high);
             assert!(found.high - found.low < 1e-12);
@@ -127,12 +127,12 @@ mod tests {
     /// The claim that matters, at five runs: the interval covers the truth as often as it says.
     #[test]
     fn five_runs_cover_the_truth() {
-        let mut random = Random::new(5);
+        let mut random = Rng::seeded(5);
         let mut normal = || (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
         let covered = (0..2_000)
             .filter(|_| {
                 let values: Vec<f64> = (0..5).map(|_| normal()).collect();
-                let found = interval(&mean_pairs(&values), &mut Random::new(1)).unwrap();
+                let found = interval(&mean_pairs(&values), &mut Rng::seeded(1)).unwrap();
                 found.low <= 0.0 && found.high >= 0.0
             })
             .count();

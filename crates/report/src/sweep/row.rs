@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::estimate::{interval, ratio};
 use super::knee::State;
 use super::seed::{EndpointSeries, Role, SeedResult};
-use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Random, Statistic, per_second};
+use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Rng, Statistic, per_second};
 
 /// One policy at one rate, over all its seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,7 +124,7 @@ pub(super) fn rows(
     results: &[SeedResult],
     role: Role,
     baseline: Option<&str>,
-    random: &mut Random,
+    random: &mut Rng,
 ) -> Vec<SweepRow> {
     let mut policies: Vec<&str> = Vec::new();
     for result in results.iter().filter(|result| result.role == role) {
@@ -162,7 +162,7 @@ fn row(
     rate: f64,
     runs: &[&SeedResult],
     baseline: &[&SeedResult],
-    random: &mut Random,
+    random: &mut Rng,
 ) -> SweepRow {
     let sum = |count: fn(&SeedResult) -> u64| runs.iter().map(|run| count(run)).sum();
     let offered = means(runs, |run| Some(per(run.offered, run.arrival_seconds)));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pointsman_report::sweep::{EndpointPoint, EndpointSeries, LatencySummary, Role};
-use pointsman_report::{Experiment, Latencies, Random, SeedResult, Sweep, Timing};
+use pointsman_report::{Experiment, Latencies, Rng, SeedResult, Sweep, Timing};
 
 /// A run of 1,000 requests whose end-to-end latencies are 1 to 1,000 times `step` microseconds.
 pub(crate) fn run(policy: &str, rate: f64, seed: u64, step: u64) -> SeedResult {
@@ -84,7 +84,7 @@ pub(crate) fn experiment() -> Experiment {
 /// Two policies and a bound at two rates over six seeds. `pointsman` takes four fifths of the time of
 /// `round-robin`; seed `s` adds `s` percent to both.
 pub(crate) fn sweep() -> Sweep {
-    Sweep::new(experiment(), &results(), &mut Random::new(1))
+    Sweep::new(experiment(), &results(), &mut Rng::seeded(1))
 }
 
 pub(crate) fn results() -> Vec<SeedResult> {

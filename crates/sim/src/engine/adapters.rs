@@ -1,23 +1,23 @@
-//! Adapter slots on the device.
+//! LoRA adapter slots.
 
-/// An adapter, as the driver numbers them.
+/// An adapter; the driver assigns the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdapterId(pub u32);
 
-/// A slot that holds an adapter.
+/// An adapter on the device.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     adapter: AdapterId,
-    /// Sequences of it that run.
+    /// Number of running sequences.
     running: u32,
-    /// When it was last started, in starts.
+    /// Ordinal of its last use.
     used: u64,
 }
 
-/// The adapters on the device: as many as a batch may use; the least recently used idle one makes room.
+/// The adapters on the device, at most `max_loras`; the least recently used idle one is evicted.
 ///
-/// vLLM keeps them the same way: a request whose adapter would be one more than `max_loras` in the batch is passed
-/// over, without holding up those behind it.
+/// As in vLLM, a request whose adapter would exceed `max_loras` in the batch is passed over and does not block those
+/// behind it.
 #[derive(Clone, Debug)]
 pub(super) struct AdapterSlots {
     slots: Vec<Slot>,
@@ -37,9 +37,8 @@ impl AdapterSlots {
             || self.slots.iter().filter(busy).any(|slot| slot.adapter == adapter)
     }
 
-    /// A sequence of this adapter joins the batch; true when the adapter had to be loaded for it.
-    ///
-    /// Call only where [`AdapterSlots::admits`]: otherwise no idle slot exists to give up.
+    /// A sequence of this adapter joins the batch. Returns whether the adapter had to be loaded. Requires
+    /// [`AdapterSlots::admits`]: otherwise there is no idle slot to evict.
     pub(super) fn start(&mut self, adapter: AdapterId) -> bool {
         self.starts += 1;
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.adapter == adapter) {
@@ -64,12 +63,12 @@ impl AdapterSlots {
         }
     }
 
-    /// Forgets an adapter that nobody runs, so that its next use loads it again.
+    /// Unloads an adapter without running sequences.
     pub(super) fn unload(&mut self, adapter: AdapterId) {
         self.slots.retain(|slot| slot.adapter != adapter || slot.running > 0);
     }
 
-    /// Adapters with sequences in the batch, in ascending order.
+    /// Adapters of running sequences, in ascending order.
     pub(super) fn running(&self) -> Vec<AdapterId> {
         let mut running: Vec<_> =
             self.slots.iter().filter(|slot| slot.running > 0).map(|slot| slot.adapter).collect();

@@ -1,4 +1,4 @@
-//! The paged KV cache: blocks with reference counts, found again by the hash of what they hold.
+//! The paged KV cache: reference-counted blocks with a prefix cache keyed by block hash.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -10,11 +10,11 @@ pub(crate) type BlockIndex = u32;
 
 const NONE: BlockIndex = BlockIndex::MAX;
 
-/// Block hashes are uniform already: the map takes them as they are, and so behaves alike in every run.
+/// A hasher for keys that are uniform already. Unlike the standard one it is the same in every run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AsIs(u64);
+pub(crate) struct IdentityHasher(u64);
 
-impl Hasher for AsIs {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -26,8 +26,7 @@ impl Hasher for AsIs {
     }
 
     fn write_u64(&mut self, value: u64) {
-        // Small maps index by the low bits and tag by the high ones; a multiplication fills both for hashes that
-        // a test or a trace numbers 1, 2, 3.
+        // The map uses low and high bits; the multiplication fills both for the small numbers of tests and traces.
         let mixed = value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 32);
     }
@@ -35,25 +34,25 @@ impl Hasher for AsIs {
 
 #[derive(Clone, Copy, Debug)]
 struct Block {
-    /// Sequences that hold it.
+    /// Number of sequences that use it.
     references: u32,
-    /// Neighbours in the free list; meaningful while nobody holds it.
+    /// Neighbours in the free list, valid while no sequence uses it.
     previous: BlockIndex,
     next: BlockIndex,
-    /// What it holds, once full.
+    /// Hash of its content, once full.
     hash: Option<BlockHash>,
 }
 
-/// All blocks of an engine. A block that nobody holds is free, keeps its content until it is handed out again,
-/// and is handed out in the order of release (vLLM's `FreeKVCacheBlockQueue`).
+/// All blocks of an engine. A block without references is free and keeps its content until it is reallocated, in the order
+/// of release (vLLM's `FreeKVCacheBlockQueue`).
 #[derive(Clone, Debug)]
 pub(crate) struct BlockPool {
     blocks: Vec<Block>,
-    /// Free blocks, the longest unused first.
+    /// Free list, the least recently used block first.
     head: BlockIndex,
     tail: BlockIndex,
     free: u32,
-    by_hash: HashMap<BlockHash, BlockIndex, BuildHasherDefault<AsIs>>,
+    by_hash: HashMap<BlockHash, BlockIndex, BuildHasherDefault<IdentityHasher>>,
 }
 
 impl BlockPool {
@@ -73,7 +72,7 @@ impl BlockPool {
         }
     }
 
-    /// Blocks that nobody holds, whatever they still contain.
+    /// Number of free blocks, cached content included.
     pub(super) fn free(&self) -> u32 {
         self.free
     }
@@ -82,8 +81,7 @@ impl BlockPool {
         u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
     }
 
-    /// The leading blocks of `hashes` that are in the cache, appended to `found`; returns how many of them are
-    /// free and would be taken off the free list.
+    /// Appends the cached leading blocks of `hashes` to `found`; returns how many of them are free.
     pub(crate) fn find_prefix(&self, hashes: &[BlockHash], found: &mut Vec<BlockIndex>) -> u32 {
         let mut idle = 0;
         for hash in hashes {
@@ -94,12 +92,12 @@ impl BlockPool {
         idle
     }
 
-    /// How many of the leading blocks of `hashes` are in the cache.
+    /// Number of leading blocks of `hashes` in the cache.
     pub(super) fn count_prefix(&self, hashes: &[BlockHash]) -> usize {
         hashes.iter().take_while(|hash| self.by_hash.contains_key(hash)).count()
     }
 
-    /// One more sequence holds this block.
+    /// Adds a reference to a block.
     pub(crate) fn share(&mut self, index: BlockIndex) {
         if self.blocks[index as usize].references == 0 {
             self.unlink(index);
@@ -107,13 +105,13 @@ impl BlockPool {
         self.blocks[index as usize].references += 1;
     }
 
-    /// How many sequences hold this block.
+    /// References to a block.
     #[cfg(test)]
     pub(super) fn references(&self, index: BlockIndex) -> u32 {
         self.blocks[index as usize].references
     }
 
-    /// Takes the longest unused free block, forgetting what it held.
+    /// Allocates the least recently used free block and drops its content.
     pub(crate) fn allocate(&mut self) -> Option<BlockIndex> {
         let index = self.head;
         if index == NONE {
@@ -128,15 +126,15 @@ impl BlockPool {
         Some(index)
     }
 
-    /// Names what a full block holds. Where another block holds the same, that one stays the one that is found.
-    pub(crate) fn name(&mut self, index: BlockIndex, hash: BlockHash) {
+    /// Registers the content of a full block. An earlier block of the same content stays registered.
+    pub(crate) fn register(&mut self, index: BlockIndex, hash: BlockHash) {
         if let std::collections::hash_map::Entry::Vacant(entry) = self.by_hash.entry(hash) {
             entry.insert(index);
             self.blocks[index as usize].hash = Some(hash);
         }
     }
 
-    /// One sequence lets go of this block.
+    /// Removes a reference to a block.
     pub(crate) fn release(&mut self, index: BlockIndex) {
         let tail = self.tail;
         let block = &mut self.blocks[index as usize];
@@ -153,8 +151,8 @@ impl BlockPool {
         self.free += 1;
     }
 
-    /// Forgets the content of every block; only done while nobody holds one.
-    pub(super) fn forget(&mut self) -> bool {
+    /// Drops the content of all blocks, if none is in use.
+    pub(super) fn reset(&mut self) -> bool {
         if self.free < self.total() {
             return false;
         }

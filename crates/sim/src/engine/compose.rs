@@ -1,7 +1,7 @@
-//! Before a step: blocks for those that decode, the rest of a prompt, new sequences. The rules, from
-//! `Scheduler.schedule`: the batch first, in order of admission; where blocks run out the last of the batch loses
-//! its own and starts over at the head of the queue; new sequences only in a step without such a loss, first come
-//! first served until seats, token budget or blocks end it, so that the head of the queue holds up the rest.
+//! Composition of a step's batch, by the rules of vLLM's `Scheduler.schedule`: running sequences first, in order of
+//! admission. Where blocks run out, the sequence admitted last is preempted and returns to the front of the queue. New
+//! sequences are admitted only in a step without preemption, first come first served, until sequence slots, token budget or
+//! blocks run out: the first in the queue blocks the others.
 
 use std::collections::VecDeque;
 
@@ -11,23 +11,23 @@ use super::scheduler::{Chunk, Engine};
 use super::sequence::{Phase, SequenceId};
 use super::step::Batch;
 
-/// What became of one that waits.
+/// Outcome of an attempt to admit a waiting sequence.
 enum Admission {
-    /// It has joined the batch.
-    Seated {
-        /// Its adapter had to be loaded.
+    /// It joined the batch.
+    Admitted {
+        /// Whether its adapter had to be loaded.
         loaded: bool,
     },
-    /// Its adapter finds no slot; those behind it may go first.
+    /// No adapter slot is free; those behind it may be admitted.
     Deferred,
     /// It was aborted.
-    Gone,
-    /// No seat, no budget or no blocks: nobody behind it may go first.
+    Aborted,
+    /// No sequence slot, token budget or blocks: those behind it must wait, too.
     Blocked,
 }
 
 impl Engine {
-    /// Gives each decoding sequence that ends a block another one. True when some were preempted for it.
+    /// Allocates a block for each decoding sequence whose last block is full. Returns whether any was preempted.
     pub(super) fn extend_decodes(&mut self) -> bool {
         let residue = self.residue_of(self.steps);
         let due = self.by_residue[residue].len();
@@ -38,7 +38,7 @@ impl Engine {
             }
             return false;
         }
-        // Not enough for all: in order of admission, each at the cost of the last of the batch.
+        // Too few blocks: in order of admission, preempting the sequence admitted last.
         let mut due = self.by_residue[residue].clone();
         due.sort_unstable_by_key(|id| self.sequences.at(*id).order);
         for id in due {
@@ -54,16 +54,16 @@ impl Engine {
         true
     }
 
-    /// One more block for a decoding sequence whose blocks are full; the last of them can be found from now on.
+    /// Allocates a block for a decoding sequence and registers the full ones in the prefix cache.
     fn extend(&mut self, id: SequenceId) {
-        self.name_blocks(id, u32::MAX);
+        self.register_blocks(id, u32::MAX);
         if let Some(block) = self.pool.allocate() {
             self.sequences.at_mut(id).blocks.push(block);
         }
     }
 
-    /// The prompt that an earlier step began: at most one, and the last of the batch, because it took the whole
-    /// budget. True when it had to be preempted.
+    /// Continues a chunked prefill. There is at most one, the sequence admitted last, since it used up the token budget.
+    /// Returns whether it was preempted.
     pub(super) fn continue_prefill(&mut self, batch: &mut Batch, budget: &mut u32) -> bool {
         let Some(id) = self.sequences.last() else { return false };
         let sequence = self.sequences.at(id);
@@ -87,7 +87,7 @@ impl Engine {
         false
     }
 
-    /// Admits those who wait. Returns how many adapters that loads.
+    /// Admits waiting sequences. Returns the number of adapters to load.
     pub(super) fn admit(&mut self, now: Time, batch: &mut Batch, budget: &mut u32) -> u32 {
         let mut loads = 0;
         if self.adapters_changed {
@@ -96,9 +96,9 @@ impl Engine {
             let mut blocked = false;
             while let Some(id) = queue.pop_front() {
                 match self.try_admit(id, now, batch, budget) {
-                    Admission::Seated { loaded } => loads += u32::from(loaded),
+                    Admission::Admitted { loaded } => loads += u32::from(loaded),
                     Admission::Deferred => still.push_back(id),
-                    Admission::Gone => {}
+                    Admission::Aborted => {}
                     Admission::Blocked => {
                         still.push_back(id);
                         still.append(&mut queue);
@@ -114,13 +114,13 @@ impl Engine {
         }
         while let Some(id) = self.waiting.pop_front() {
             match self.try_admit(id, now, batch, budget) {
-                Admission::Seated { loaded } => loads += u32::from(loaded),
+                Admission::Admitted { loaded } => loads += u32::from(loaded),
                 Admission::Deferred => {
                     self.sequences.at_mut(id).phase = Phase::Deferred;
                     self.deferred_count += 1;
                     self.deferred.push_back(id);
                 }
-                Admission::Gone => {}
+                Admission::Aborted => {}
                 Admission::Blocked => {
                     self.waiting.push_front(id);
                     break;
@@ -131,14 +131,14 @@ impl Engine {
     }
 
     fn try_admit(&mut self, id: SequenceId, now: Time, batch: &mut Batch, budget: &mut u32) -> Admission {
-        let Some(sequence) = self.sequences.get(id) else { return Admission::Gone };
+        let Some(sequence) = self.sequences.get(id) else { return Admission::Aborted };
         if *budget == 0 || self.running >= self.profile.max_sequences {
             return Admission::Blocked;
         }
         if sequence.adapter.is_some_and(|adapter| !self.adapters.admits(adapter)) {
             return Admission::Deferred;
         }
-        // At least one token is always computed, since its output is the next token.
+        // At least the last token is computed: its output is the next token.
         let (target, block_size) = (sequence.prefill_target(), self.profile.block_size);
         let reusable = sequence.hashes.len().min(((target - 1) / block_size) as usize);
         self.found.clear();
@@ -150,24 +150,25 @@ impl Engine {
         if needed + idle > self.pool.free() {
             return Admission::Blocked;
         }
-        let loaded = self.seat(id, now, done);
+        let loaded = self.admit_sequence(id, now, done);
         self.schedule_chunk(id, needed, done, chunk);
         batch.add_prefill(done, chunk);
         *budget -= chunk;
-        Admission::Seated { loaded }
+        Admission::Admitted { loaded }
     }
 
-    /// Moves one that waits into the batch, holding the blocks in `found`, which contain `done` tokens of it.
-    fn seat(&mut self, id: SequenceId, now: Time, done: u32) -> bool {
+    /// Moves a waiting sequence into the batch with the cached blocks in `found`; `done` tokens need no prefill. Returns
+    /// whether its adapter has to be loaded.
+    fn admit_sequence(&mut self, id: SequenceId, now: Time, done: u32) -> bool {
         self.waiting_count -= 1;
         self.running += 1;
-        self.sequences.seat(id);
+        self.sequences.append(id);
         let sequence = self.sequences.at_mut(id);
         self.deferred_count -= u32::from(sequence.phase == Phase::Deferred);
         sequence.phase = Phase::Prefilling;
         sequence.blocks.clear();
         sequence.blocks.extend_from_slice(&self.found);
-        sequence.named = u32::try_from(self.found.len()).unwrap_or(u32::MAX);
+        sequence.registered = u32::try_from(self.found.len()).unwrap_or(u32::MAX);
         if sequence.admitted.is_none() {
             sequence.admitted = Some(now);
             sequence.cached = done;
@@ -182,30 +183,30 @@ impl Engine {
         loaded
     }
 
-    /// Puts `chunk` tokens of a prompt into the step, in `needed` more blocks. Full ones can be found at once: others
-    /// in the same step already share them.
+    /// Adds `chunk` tokens of a prompt to the step with `needed` new blocks. Full blocks are registered at once, since other
+    /// sequences of the same step may share them.
     fn schedule_chunk(&mut self, id: SequenceId, needed: u32, done: u32, chunk: u32) {
         for _ in 0..needed {
             let Some(block) = self.pool.allocate() else { break };
             self.sequences.at_mut(id).blocks.push(block);
         }
         self.sequences.at_mut(id).computed = done;
-        self.name_blocks(id, (done + chunk) / self.profile.block_size);
+        self.register_blocks(id, (done + chunk) / self.profile.block_size);
         self.chunks.push(Chunk { id, tokens: chunk });
     }
 
-    /// Names the first `full` blocks of a sequence in the prefix cache, as far as it has them and their hashes.
-    pub(super) fn name_blocks(&mut self, id: SequenceId, full: u32) {
+    /// Registers the first `full` blocks of a sequence in the prefix cache, as far as blocks and hashes exist.
+    pub(super) fn register_blocks(&mut self, id: SequenceId, full: u32) {
         let sequence = self.sequences.at_mut(id);
         let full = (full as usize).min(sequence.blocks.len()).min(sequence.hashes.len());
-        for position in sequence.named as usize..full {
-            self.pool.name(sequence.blocks[position], sequence.hashes[position]);
+        for position in sequence.registered as usize..full {
+            self.pool.register(sequence.blocks[position], sequence.hashes[position]);
         }
-        sequence.named = sequence.named.max(u32::try_from(full).unwrap_or(u32::MAX));
+        sequence.registered = sequence.registered.max(u32::try_from(full).unwrap_or(u32::MAX));
     }
 
-    /// Takes a sequence's blocks and seat; it starts over at the head of the queue, with its answer so far as part
-    /// of what has to be computed.
+    /// Preempts a sequence: it frees its blocks and slot and returns to the front of the queue, with its output so far to be
+    /// recomputed.
     fn preempt(&mut self, id: SequenceId) {
         let generated = self.sequences.at(id).generated_at(self.steps);
         self.leave_batch(id);
@@ -213,7 +214,7 @@ impl Engine {
         sequence.phase = Phase::Waiting;
         sequence.generated = generated;
         sequence.computed = 0;
-        sequence.named = 0;
+        sequence.registered = 0;
         self.waiting.push_front(id);
         self.waiting_count += 1;
         self.totals.preemptions += 1;

@@ -1,21 +1,21 @@
-//! What an engine reports about itself.
+//! Gauges and counters of an engine.
 
 use super::adapters::AdapterId;
 
-/// The state of the engine at this moment.
+/// The current state of an engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gauges {
-    /// Sequences in the batch.
+    /// Running sequences.
     pub running: u32,
-    /// Sequences that wait, deferred ones included.
+    /// Waiting sequences, deferred ones included.
     pub waiting: u32,
-    /// Of those, passed over because every adapter slot is busy.
+    /// Waiting sequences that were passed over for want of an adapter slot.
     pub deferred: u32,
-    /// Share of KV blocks that sequences hold, 0 to 1.
+    /// Share of KV blocks in use, 0 to 1.
     pub kv_usage: f64,
-    /// Adapters with sequences in the batch, in ascending order.
+    /// Adapters of running sequences, in ascending order.
     pub adapters: Vec<AdapterId>,
-    /// Counted since the start.
+    /// Counters since the start.
     pub totals: Totals,
 }
 
@@ -24,16 +24,16 @@ pub struct Gauges {
 pub struct Totals {
     /// Steps.
     pub steps: u64,
-    /// Prompt tokens of the requests whose prompt was finished.
+    /// Prompt tokens of requests whose prefill ended.
     pub prompt_tokens: u64,
-    /// Tokens generated.
+    /// Output tokens.
     pub generated_tokens: u64,
     /// Prompt tokens looked up in the prefix cache.
     pub prefix_queries: u64,
-    /// Of those, found.
+    /// Prompt tokens found there.
     pub prefix_hits: u64,
-    /// Sequences that lost their blocks and started over.
+    /// Preemptions.
     pub preemptions: u64,
-    /// Adapters loaded.
+    /// Adapter loads.
     pub adapter_loads: u64,
 }

@@ -1,12 +1,12 @@
-//! The engine model: one vLLM v1 server as its scheduler, its KV block pool and the time its steps take.
+//! The engine model: the scheduler, KV block pool and step times of one vLLM v1 server.
 //!
-//! A driver repeats three calls: [`Engine::start_step`] composes a batch and says when it ends,
-//! [`Engine::finish_step`] at that time gives what it produced, and [`Engine::submit`] and [`Engine::abort`] happen
-//! whenever they happen. The rules are those of `vllm/v1/core/sched/scheduler.py`; the step time is the sum
-//! described at [`StepTime`]. Nothing is drawn at random: equal calls give equal answers.
+//! A driver calls [`Engine::start_step`], which composes a batch and returns the end of its step, then
+//! [`Engine::finish_step`] at that time, which returns the outputs. [`Engine::submit`] and [`Engine::abort`] are allowed at
+//! any time. The rules are those of `vllm/v1/core/sched/scheduler.py`; [`StepTime`] gives the step time. The model is
+//! deterministic.
 //!
-//! A decode step costs time in proportion to the sequences that end or begin a KV block in it, not to the batch:
-//! sequences that decode move in lockstep, so their lengths are kept as one shared step count.
+//! Simulating a decode step costs time in proportion to the sequences that end or need a KV block in it, not to the batch:
+//! decoding sequences advance in lockstep, so one shared step count stands for their lengths.
 
 mod adapters;
 mod blocks;
@@ -23,7 +23,7 @@ mod step;
 mod tests;
 
 pub use adapters::AdapterId;
-pub(crate) use blocks::{AsIs, BlockPool};
+pub(crate) use blocks::{BlockPool, IdentityHasher};
 pub use gauges::{Gauges, Totals};
 pub use outlook::Outlook;
 pub use profile::{BuiltinProfile, EngineProfile, ProfileError};

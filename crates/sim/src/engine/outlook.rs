@@ -1,40 +1,40 @@
-//! What can be known of an engine's work by who sees all of it: for bounds, which may.
+//! The full view of an engine's remaining work, for bounds.
 
 use pointsman_core::BlockHash;
 
 use super::scheduler::Engine;
 use super::sequence::{Phase, Sequence, SequenceId};
 
-/// A sequence's work ahead, in tokens.
+/// Remaining work of a sequence, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outlook {
-    /// Tokens whose KV is there.
+    /// Tokens with computed KV.
     pub context: u32,
-    /// Tokens of the prompt, after a preemption of the answer too, that are to be computed.
+    /// Tokens to prefill: of the prompt and, after a preemption, of the output.
     pub to_prefill: u32,
     /// Tokens to generate.
     pub to_generate: u32,
 }
 
 impl Engine {
-    /// Requests in the engine, waiting or running.
+    /// Running and waiting requests.
     #[must_use]
     pub const fn requests(&self) -> u32 {
         self.running + self.waiting_count
     }
 
-    /// KV blocks that no sequence holds.
+    /// Free KV blocks.
     #[must_use]
     pub fn free_blocks(&self) -> u32 {
         self.pool.free()
     }
 
-    /// The tokens of each sequence that waits, as many as its first batch has to hold.
+    /// Tokens to prefill of each waiting sequence.
     pub fn waiting_prefills(&self) -> impl Iterator<Item = u32> {
         self.waiting_sequences().map(Sequence::prefill_target)
     }
 
-    /// Tokens of a prompt that are in the prefix cache.
+    /// Prompt tokens in the prefix cache.
     #[must_use]
     pub fn cached_tokens(&self, hashes: &[BlockHash], prompt_tokens: u32) -> u32 {
         let block_size = self.profile.block_size;
@@ -44,12 +44,12 @@ impl Engine {
             .saturating_mul(block_size)
     }
 
-    /// The work ahead of each sequence in the batch.
+    /// Remaining work of each running sequence.
     pub fn outlook_running(&self) -> impl Iterator<Item = Outlook> {
         self.sequences.batch().map(|(_, sequence)| self.outlook(sequence))
     }
 
-    /// The work ahead of each sequence that waits, in order.
+    /// Remaining work of each waiting sequence, in order.
     pub fn outlook_waiting(&self) -> impl Iterator<Item = Outlook> {
         self.waiting_sequences().map(|sequence| self.outlook(sequence))
     }
@@ -58,7 +58,7 @@ impl Engine {
         let generated = sequence.generated_at(self.steps);
         let context = match sequence.phase {
             Phase::Decoding => sequence.prompt + generated,
-            Phase::Gone | Phase::Waiting | Phase::Deferred | Phase::Prefilling => sequence.computed,
+            Phase::Ended | Phase::Waiting | Phase::Deferred | Phase::Prefilling => sequence.computed,
         };
         Outlook {
             context,

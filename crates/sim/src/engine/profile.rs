@@ -8,35 +8,35 @@ use thiserror::Error;
 
 use super::step::{LinearPiece, StepTime};
 
-/// Why a profile was refused.
+/// Why a profile is invalid.
 #[derive(Debug, Error)]
 pub enum ProfileError {
     /// The data is not a profile.
     #[error("the engine profile cannot be read: {0}")]
     Syntax(#[from] serde_json::Error),
-    /// A field's value makes no engine.
+    /// A field has an invalid value.
     #[error("engine profile field {field}: {reason}")]
     Invalid {
         /// The field's name.
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// No built-in profile has this name.
-    #[error("no engine profile is called {name:?}; there are {}", BuiltinProfile::names())]
+    #[error("there is no engine profile {name:?}; there are {}", BuiltinProfile::names())]
     Unknown {
-        /// The name that was asked for.
+        /// The name.
         name: String,
     },
 }
 
-/// One model on one accelerator: what its steps cost and how much it can hold.
+/// One model on one accelerator: step times and capacities.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineProfile {
     /// The profile's name, such as `llama-3-8b-h100`.
     pub name: String,
-    /// What a step costs.
+    /// Step times.
     pub step: StepTime,
     /// Tokens in one KV block.
     pub block_size: u32,
@@ -44,15 +44,15 @@ pub struct EngineProfile {
     pub blocks: u32,
     /// Tokens that one step may schedule (`--max-num-batched-tokens`).
     pub max_batched_tokens: u32,
-    /// Sequences that may run at once (`--max-num-seqs`).
+    /// Sequence slots: sequences that may run at once (`--max-num-seqs`).
     pub max_sequences: u32,
-    /// Longest prompt and answer together, in tokens (`--max-model-len`).
+    /// Most tokens of prompt and output together (`--max-model-len`).
     pub max_model_len: u32,
-    /// Adapters that one batch may use, which is also how many stay on the device (`--max-loras`).
+    /// Adapters that a batch may use and the device holds (`--max-loras`).
     pub max_adapters: u32,
-    /// Nanoseconds that loading an adapter adds to the step that first needs it.
+    /// Nanoseconds that loading an adapter adds to a step.
     pub adapter_load_ns: u64,
-    /// Where each figure comes from, by field.
+    /// Sources of the figures, by field.
     pub sources: BTreeMap<String, String>,
 }
 
@@ -60,7 +60,7 @@ impl EngineProfile {
     /// Reads and checks a profile.
     ///
     /// # Errors
-    /// What is wrong with the data, naming the field.
+    /// The first invalid field.
     pub fn from_json(text: &str) -> Result<Self, ProfileError> {
         let profile: Self = serde_json::from_str(text)?;
         profile.checked()
@@ -69,16 +69,16 @@ impl EngineProfile {
     /// The built-in profile of that name.
     ///
     /// # Errors
-    /// `Unknown`, listing the names there are.
+    /// [`ProfileError::Unknown`], which lists the names.
     pub fn named(name: &str) -> Result<Self, ProfileError> {
         let found = BuiltinProfile::ALL.into_iter().find(|profile| profile.name() == name);
         found.ok_or_else(|| ProfileError::Unknown { name: name.to_owned() })?.load()
     }
 
-    /// Checks the profile's figures against each other.
+    /// Validates the profile.
     ///
     /// # Errors
-    /// The first field that makes no engine.
+    /// The first invalid field.
     pub fn checked(self) -> Result<Self, ProfileError> {
         let invalid = |field, reason| Err(ProfileError::Invalid { field, reason });
         let step = &self.step;
@@ -90,36 +90,39 @@ impl EngineProfile {
         if step.linear.is_empty() || !step.linear.is_sorted_by(|a, b| a.up_to_tokens < b.up_to_tokens) {
             return invalid("step.linear", "needs at least one piece, in ascending order of tokens");
         }
-        // A steep piece may meet the axis below zero, but not where it holds.
+        // The line of a steep piece may be negative at zero tokens, but not within its own range.
         let starts = std::iter::once(0).chain(step.linear.iter().map(|piece| piece.up_to_tokens));
         let at_start =
             |(piece, start): (&LinearPiece, u32)| piece.fixed_ns + piece.per_token_ns * f64::from(start);
         if step.linear.iter().zip(starts).map(at_start).any(|cost| !cost.is_finite() || cost < 0.0) {
-            return invalid("step.linear", "a piece costs less than nothing where it begins");
+            return invalid("step.linear", "a piece has a negative cost at its start");
         }
         if step.of(&super::Batch { tokens: 1, sequences: 1, ..Default::default() }).is_zero() {
             return invalid("step", "a step must take time");
         }
         if self.block_size == 0 || self.blocks == 0 {
-            return invalid("blocks", "an engine needs KV blocks of at least one token");
+            return invalid("blocks", "blocks and block_size must be at least 1");
         }
         if self.max_sequences == 0 || self.max_model_len == 0 || self.max_adapters == 0 {
-            return invalid("max_sequences", "seats, model length and adapter slots start at one");
+            return invalid(
+                "max_sequences",
+                "max_sequences, max_model_len and max_adapters must be at least 1",
+            );
         }
         if self.max_batched_tokens < self.max_sequences {
-            return invalid("max_batched_tokens", "must allow one token for each of max_sequences");
+            return invalid("max_batched_tokens", "must be at least max_sequences");
         }
         Ok(self)
     }
 
-    /// What loading an adapter adds to a step.
+    /// Time that loading an adapter adds to a step.
     #[must_use]
     pub const fn adapter_load(&self) -> Duration {
         Duration::from_nanos(self.adapter_load_ns)
     }
 }
 
-/// The profiles that ship with Pointsman.
+/// Built-in profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltinProfile {
     /// Llama-2-7B on one H100 80 GB.
@@ -134,7 +137,7 @@ pub enum BuiltinProfile {
     Llama70A100,
     /// Qwen3-32B on two H100 80 GB.
     Qwen32H100,
-    /// A toy for tests: few blocks, few seats, steps of a millisecond.
+    /// For tests: few blocks, few sequence slots, steps of a millisecond.
     Tiny,
 }
 
@@ -167,7 +170,7 @@ impl BuiltinProfile {
     /// The profile's data.
     ///
     /// # Errors
-    /// None for the files that ship; a test loads each.
+    /// None for the embedded files; a test loads each.
     pub fn load(self) -> Result<EngineProfile, ProfileError> {
         EngineProfile::from_json(match self {
             Self::Llama2H100 => include_str!("../../profiles/llama-2-7b-h100.json"),

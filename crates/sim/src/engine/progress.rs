@@ -1,4 +1,4 @@
-//! After a step: tokens, ends, and leaving the batch.
+//! The end of a step: tokens, completions, and removal from the batch.
 
 use std::cmp::Reverse;
 
@@ -9,18 +9,18 @@ use super::scheduler::Engine;
 use super::sequence::{Phase, Sequence, SequenceId};
 
 impl Engine {
-    /// Which list of `by_residue` needs blocks in the step after `steps` steps.
+    /// Index of the list in `by_residue` that needs blocks in the step after `steps` steps.
     pub(super) fn residue_of(&self, steps: u64) -> usize {
         usize::try_from(steps % u64::from(self.profile.block_size)).unwrap_or(0)
     }
 
-    /// Reports the token that each decoding sequence got.
+    /// Reports a token of each decoding sequence.
     pub(super) fn report_decoding(&mut self) {
         let decoding = self.sequences.batch().filter(|(_, sequence)| sequence.phase == Phase::Decoding);
         self.outputs.extend(decoding.map(|(id, sequence)| output_of(id, sequence, self.steps, false)));
     }
 
-    /// Ends the decoding sequences that have all their tokens.
+    /// Ends the decoding sequences whose output is complete.
     pub(super) fn finish_decodes(&mut self) {
         while let Some(&Reverse((step, id))) = self.finishes.peek() {
             if step > self.steps {
@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// Books the prefill chunks of the step; a prompt that is complete gives a token and decodes from the next step.
+    /// Records the prefill chunks of the step. A completed prompt yields a token and decodes from the next step on.
     pub(super) fn finish_chunks(&mut self) {
         for position in 0..self.chunks.len() {
             let chunk = self.chunks[position];
@@ -89,20 +89,20 @@ impl Engine {
 
     fn finish(&mut self, id: SequenceId) {
         let sequence = self.sequences.at(id);
-        // The last token is never fed back, so its KV is not there.
+        // The KV of the last token is never computed.
         let computed = sequence.prompt + sequence.output.saturating_sub(1);
-        self.name_blocks(id, computed / self.profile.block_size);
+        self.register_blocks(id, computed / self.profile.block_size);
         self.leave_batch(id);
         self.sequences.close(id);
     }
 
-    /// Takes a sequence out of the batch with all that it holds. Its last blocks are handed out again first, because
-    /// heads of prompts are shared more often than tails.
+    /// Removes a sequence from the batch and frees its blocks, the last ones first: they are reallocated first, because
+    /// prefixes are shared more often than continuations.
     pub(super) fn leave_batch(&mut self, id: SequenceId) {
         if self.sequences.at(id).phase == Phase::Decoding {
             self.leave_decoding(id);
         }
-        self.sequences.unseat(id);
+        self.sequences.remove(id);
         self.running -= 1;
         let sequence = self.sequences.at_mut(id);
         while let Some(block) = sequence.blocks.pop() {
@@ -125,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// Drops ids of aborted sequences from the queues when they have come to outnumber the others.
+    /// Removes ids of aborted sequences from the queues once they outnumber the others.
     pub(super) fn compact_queues(&mut self) {
         if self.waiting.len() + self.deferred.len() > 2 * self.waiting_count as usize + 64 {
             let sequences = &self.sequences;

@@ -1,4 +1,4 @@
-//! What goes into an engine and what comes out.
+//! Input and output of an engine.
 
 use std::sync::Arc;
 
@@ -8,72 +8,72 @@ use thiserror::Error;
 use super::adapters::AdapterId;
 use super::sequence::SequenceId;
 
-/// What an engine is asked for.
+/// A request to an engine.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Tokens of the prompt; at least one.
     pub prompt_tokens: u32,
     /// Tokens to generate; none for embeddings and scores, which end with their prompt.
     pub output_tokens: u32,
-    /// Chained hashes of the full blocks of the prompt and, as far as known, of the answer behind it. Prompts of
-    /// different adapters or cache salts must not share hashes. Empty where nothing can be found again.
+    /// Chained hashes of the full blocks of prompt and, as far as known, output. Prompts of different adapters or cache
+    /// salts must not share hashes. Empty where no other request can reuse them.
     pub hashes: Arc<[BlockHash]>,
     /// The adapter it needs.
     pub adapter: Option<AdapterId>,
 }
 
-/// Why a request cannot be served, ever.
+/// Why a request can never be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
-    /// No prompt.
+    /// The prompt is empty.
     #[error("the prompt is empty")]
     EmptyPrompt,
-    /// Prompt and answer are longer than the model allows.
-    #[error("prompt and answer come to {tokens} tokens, the model allows {limit}")]
+    /// Prompt and output exceed `max_model_len`.
+    #[error("prompt and output come to {tokens} tokens, the model allows {limit}")]
     TooLong {
-        /// What was asked for.
+        /// Tokens of prompt and output.
         tokens: u64,
-        /// What is allowed.
+        /// The limit.
         limit: u32,
     },
-    /// Prompt and answer need more KV blocks than the engine has.
-    #[error("prompt and answer need {needed} KV blocks, the engine has {blocks}")]
+    /// Prompt and output need more KV blocks than the engine has.
+    #[error("prompt and output need {needed} KV blocks, the engine has {blocks}")]
     NeverFits {
-        /// What they need.
+        /// Blocks needed.
         needed: u32,
-        /// What there is.
+        /// Blocks of the engine.
         blocks: u32,
     },
 }
 
-/// Which progress a finished step reports.
+/// The level of detail of step outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Every sequence that got a token: for a live server, which must send it.
+    /// Every token, for a live server that sends it.
     EveryToken,
-    /// Only first tokens and ends: for simulations, where the work per token counts.
+    /// First tokens and completions only, for fast simulations.
     Milestones,
 }
 
-/// A step under way.
+/// A started step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// When to call [`Engine::finish_step`](super::Engine::finish_step).
     pub ends_at: Time,
 }
 
-/// What a step did for one sequence.
+/// Output of a step for one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepOutput {
     /// The sequence.
     pub id: SequenceId,
-    /// Its tokens so far.
+    /// Its output tokens so far.
     pub generated: u32,
-    /// Whether this step gave the first of them.
+    /// Whether this step produced the first of them.
     pub first: bool,
-    /// Whether it is complete; its id means nothing from now on.
+    /// Whether it is complete; its id is invalid from now on.
     pub finished: bool,
-    /// Prompt tokens that were found in the prefix cache.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: u32,
     /// When it first joined the batch.
     pub admitted: Time,

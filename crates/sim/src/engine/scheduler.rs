@@ -1,4 +1,4 @@
-//! The engine: what a driver calls, and the state that composing and finishing a step share.
+//! The engine: its interface to a driver, and the state shared by composing and finishing a step.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,7 +14,7 @@ use super::request::{Detail, Request, Step, StepOutput, SubmitError};
 use super::sequence::{Phase, SequenceId, Sequences};
 use super::step::Batch;
 
-/// A prefill chunk in the step under way.
+/// A prefill chunk in the current step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk {
     pub(super) id: SequenceId,
@@ -29,13 +29,13 @@ pub struct Engine {
     pub(super) sequences: Sequences,
     pub(super) pool: BlockPool,
     pub(super) adapters: AdapterSlots,
-    /// First come, first served; may hold ids of sequences that were aborted meanwhile.
+    /// FIFO queue; may contain ids of aborted sequences.
     pub(super) waiting: VecDeque<SequenceId>,
-    /// Passed over for want of an adapter slot; looked at before `waiting`, in order.
+    /// Sequences passed over for want of an adapter slot, in order; tried before `waiting`.
     pub(super) deferred: VecDeque<SequenceId>,
     pub(super) waiting_count: u32,
     pub(super) deferred_count: u32,
-    /// Whether the busy adapters changed since `deferred` was last looked through.
+    /// Whether the adapters in use changed since `deferred` was last tried.
     pub(super) adapters_changed: bool,
     pub(super) running: u32,
     pub(super) decoding: u32,
@@ -82,22 +82,22 @@ impl Engine {
         }
     }
 
-    /// The profile it runs.
+    /// The engine's profile.
     #[must_use]
     pub fn profile(&self) -> &EngineProfile {
         &self.profile
     }
 
-    /// Queues a request. It joins a batch at the next [`Engine::start_step`] that has room.
+    /// Queues a request. It joins a batch at a later [`Engine::start_step`] that has room.
     ///
     /// # Errors
-    /// What could never be served is refused at once.
+    /// The request can never be served.
     pub fn submit(&mut self, request: Request) -> Result<SequenceId, SubmitError> {
         self.submit_fetched(request, 0)
     }
 
-    /// [`Engine::submit`] of a prompt whose first `fetched` tokens need not be computed, because their KV comes from
-    /// elsewhere at no cost. It takes up blocks all the same.
+    /// [`Engine::submit`] of a prompt whose first `fetched` tokens need no prefill: their KV is fetched from elsewhere at no
+    /// cost. They occupy blocks nevertheless.
     ///
     /// # Errors
     /// As [`Engine::submit`].
@@ -125,11 +125,11 @@ impl Engine {
         Ok(id)
     }
 
-    /// Drops a sequence, whatever it is doing. False when it has ended already.
+    /// Aborts a sequence. Returns false if it ended before.
     pub fn abort(&mut self, id: SequenceId) -> bool {
         let Some(phase) = self.sequences.get(id).map(|sequence| sequence.phase) else { return false };
         match phase {
-            Phase::Gone => return false,
+            Phase::Ended => return false,
             Phase::Waiting => self.waiting_count -= 1,
             Phase::Deferred => {
                 self.deferred_count -= 1;
@@ -162,7 +162,7 @@ impl Engine {
         Some(Step { ends_at: now + self.profile.step.of(&batch) + self.profile.adapter_load() * loads })
     }
 
-    /// Ends the step under way: sequences get their tokens. Empty when none is under way.
+    /// Ends the current step and returns its outputs; empty without a current step.
     pub fn finish_step(&mut self) -> &[StepOutput] {
         self.outputs.clear();
         if !std::mem::take(&mut self.in_step) {
@@ -181,7 +181,7 @@ impl Engine {
         &self.outputs
     }
 
-    /// The engine's state.
+    /// The engine's gauges and counters.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let (free, total) = (self.pool.free(), self.pool.total());
@@ -195,30 +195,30 @@ impl Engine {
         }
     }
 
-    /// Counted since the start.
+    /// Counters since the start.
     #[must_use]
     pub const fn totals(&self) -> &Totals {
         &self.totals
     }
 
-    /// Tokens that a sequence has so far; `None` when it has ended.
+    /// Output tokens of a sequence so far; `None` once it ended.
     #[must_use]
     pub fn generated(&self, id: SequenceId) -> Option<u32> {
         self.sequences.get(id).map(|sequence| sequence.generated_at(self.steps))
     }
 
-    /// Adapters with sequences in the batch, in ascending order.
+    /// Adapters of running sequences, in ascending order.
     #[must_use]
     pub fn running_adapters(&self) -> Vec<AdapterId> {
         self.adapters.running()
     }
 
-    /// Forgets the prefix cache. False, and nothing happens, while sequences hold blocks.
+    /// Resets the prefix cache. Returns false, without effect, while sequences use blocks.
     pub fn reset_prefix_cache(&mut self) -> bool {
-        self.pool.forget()
+        self.pool.reset()
     }
 
-    /// Forgets an adapter that nobody runs, so that its next use loads it again.
+    /// Unloads an adapter without running sequences.
     pub fn unload_adapter(&mut self, adapter: AdapterId) {
         self.adapters.unload(adapter);
     }

@@ -1,4 +1,4 @@
-//! Sequences: one prompt and the answer that grows from it.
+//! Sequences: a prompt and its output.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use pointsman_core::{BlockHash, Time};
 use super::adapters::AdapterId;
 use super::blocks::BlockIndex;
 
-/// Names a sequence in its engine. The index is small and used again after the sequence ended, so drivers can keep
-/// what they know of a sequence in a vector; the generation tells the old holder of an index from the new one.
+/// Identifies a sequence in its engine. Indices are small and reused, so drivers can keep data about sequences in a vector;
+/// the generation distinguishes sequences of the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId {
     index: u32,
@@ -16,59 +16,59 @@ pub struct SequenceId {
 }
 
 impl SequenceId {
-    /// Position in a vector of sequences; at most the number of sequences that were ever in the engine together.
+    /// Index of the sequence, below the greatest number of sequences that were in the engine at once.
     #[must_use]
     pub const fn index(self) -> usize {
         self.index as usize
     }
 }
 
-/// Where a sequence is.
+/// The phase of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Not in the engine.
-    Gone,
-    /// Waits for a seat and blocks.
+    Ended,
+    /// Waits for a sequence slot and blocks.
     Waiting,
-    /// Waits, and was passed over for want of an adapter slot.
+    /// Waits for an adapter slot.
     Deferred,
-    /// In the batch, its tokens so far not all computed.
+    /// In the batch, before its first or next token.
     Prefilling,
-    /// In the batch, one token a step.
+    /// In the batch, one token per step.
     Decoding,
 }
 
-/// One sequence. `generated` and `computed` stand still while it decodes; see [`Sequence::generated_at`].
+/// One sequence. `generated` and `computed` do not change while it decodes; see [`Sequence::generated_at`].
 #[derive(Clone, Debug)]
 pub(super) struct Sequence {
     pub(super) generation: u32,
     pub(super) phase: Phase,
     pub(super) prompt: u32,
     pub(super) output: u32,
-    /// Tokens generated when this phase began.
+    /// Output tokens at the start of this phase.
     pub(super) generated: u32,
-    /// Tokens whose KV is in the cache, as long as it prefills.
+    /// Tokens with computed KV during prefill.
     pub(super) computed: u32,
-    /// Prompt tokens found in the cache at its first admission.
+    /// Prompt tokens found in the prefix cache at its first admission.
     pub(super) cached: u32,
-    /// Prompt tokens whose KV comes from elsewhere at no cost.
+    /// Prompt tokens whose KV is fetched from elsewhere at no cost.
     pub(super) fetched: u32,
-    /// The step count when it began to decode.
+    /// Step count at the start of decoding.
     pub(super) since_step: u64,
-    /// The step count at which it will have all its tokens; tells a stale entry of the finish heap.
+    /// Step count of its completion; identifies stale entries of the completion heap.
     pub(super) finish_step: u64,
-    /// Which of the `block_size` step residues needs a new block for it, and where it stands in that list.
+    /// The step residue modulo `block_size` at which it needs a new block, and its position in that list.
     pub(super) residue: u32,
     pub(super) residue_position: u32,
-    /// Neighbours in the batch, by admission.
+    /// Neighbours in the batch, in order of admission.
     pub(super) previous: u32,
     pub(super) next: u32,
-    /// Number of its admission, ascending.
+    /// Ordinal of its admission.
     pub(super) order: u64,
     pub(super) adapter: Option<AdapterId>,
     pub(super) hashes: Arc<[BlockHash]>,
-    /// Leading blocks that were named in the prefix cache.
-    pub(super) named: u32,
+    /// Number of leading blocks registered in the prefix cache.
+    pub(super) registered: u32,
     pub(super) blocks: Vec<BlockIndex>,
     pub(super) admitted: Option<Time>,
 }
@@ -77,7 +77,7 @@ impl Sequence {
     fn vacant() -> Self {
         Self {
             generation: 0,
-            phase: Phase::Gone,
+            phase: Phase::Ended,
             prompt: 0,
             output: 0,
             generated: 0,
@@ -88,37 +88,37 @@ impl Sequence {
             finish_step: 0,
             residue: 0,
             residue_position: 0,
-            previous: NOBODY,
-            next: NOBODY,
+            previous: NO_NEIGHBOUR,
+            next: NO_NEIGHBOUR,
             order: 0,
             adapter: None,
             hashes: Arc::from([]),
-            named: 0,
+            registered: 0,
             blocks: Vec::new(),
             admitted: None,
         }
     }
 
-    /// Tokens generated when the engine has done `steps` steps.
+    /// Output tokens after `steps` steps of the engine.
     pub(super) fn generated_at(&self, steps: u64) -> u32 {
         match self.phase {
             Phase::Decoding => {
                 self.generated + u32::try_from(steps.saturating_sub(self.since_step)).unwrap_or(u32::MAX)
             }
-            Phase::Gone | Phase::Waiting | Phase::Deferred | Phase::Prefilling => self.generated,
+            Phase::Ended | Phase::Waiting | Phase::Deferred | Phase::Prefilling => self.generated,
         }
     }
 
-    /// Tokens that a prefill has to bring into the cache: the prompt, and after a preemption the answer so far.
+    /// Tokens that a prefill computes: the prompt and, after a preemption, the output so far.
     pub(super) fn prefill_target(&self) -> u32 {
         self.prompt + self.generated
     }
 }
 
 /// No neighbour.
-pub(super) const NOBODY: u32 = u32::MAX;
+pub(super) const NO_NEIGHBOUR: u32 = u32::MAX;
 
-/// All sequences of an engine, and the batch as a list in order of admission.
+/// All sequences of an engine, and the batch as a linked list in order of admission.
 #[derive(Clone, Debug)]
 pub(super) struct Sequences {
     all: Vec<Sequence>,
@@ -130,21 +130,21 @@ pub(super) struct Sequences {
 
 impl Sequences {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), vacant: Vec::new(), first: NOBODY, last: NOBODY, admissions: 0 }
+        Self { all: Vec::new(), vacant: Vec::new(), first: NO_NEIGHBOUR, last: NO_NEIGHBOUR, admissions: 0 }
     }
 
-    /// Takes a free entry for a sequence that begins to wait.
+    /// Allocates an entry for a waiting sequence.
     pub(super) fn open(&mut self) -> SequenceId {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.all.push(Sequence::vacant());
-            u32::try_from(self.all.len() - 1).unwrap_or(NOBODY)
+            u32::try_from(self.all.len() - 1).unwrap_or(NO_NEIGHBOUR)
         });
         let sequence = &mut self.all[index as usize];
         sequence.phase = Phase::Waiting;
         SequenceId { index, generation: sequence.generation }
     }
 
-    /// Gives the entry of a sequence back; its blocks must have been released.
+    /// Frees the entry of a sequence whose blocks were released.
     pub(super) fn close(&mut self, id: SequenceId) {
         let sequence = &mut self.all[id.index()];
         let (blocks, generation) =
@@ -153,11 +153,11 @@ impl Sequences {
         self.vacant.push(id.index);
     }
 
-    /// The sequence, as long as it is in the engine.
+    /// The sequence, while it is in the engine.
     pub(super) fn get(&self, id: SequenceId) -> Option<&Sequence> {
         self.all
             .get(id.index())
-            .filter(|sequence| sequence.generation == id.generation && sequence.phase != Phase::Gone)
+            .filter(|sequence| sequence.generation == id.generation && sequence.phase != Phase::Ended)
     }
 
     pub(super) fn at(&self, id: SequenceId) -> &Sequence {
@@ -173,11 +173,11 @@ impl Sequences {
     }
 
     /// Appends a sequence to the batch.
-    pub(super) fn seat(&mut self, id: SequenceId) {
+    pub(super) fn append(&mut self, id: SequenceId) {
         self.admissions += 1;
         let (last, order) = (self.last, self.admissions);
         let sequence = self.at_mut(id);
-        (sequence.previous, sequence.next, sequence.order) = (last, NOBODY, order);
+        (sequence.previous, sequence.next, sequence.order) = (last, NO_NEIGHBOUR, order);
         match self.all.get_mut(last as usize) {
             Some(before) => before.next = id.index,
             None => self.first = id.index,
@@ -185,8 +185,8 @@ impl Sequences {
         self.last = id.index;
     }
 
-    /// Takes a sequence out of the batch.
-    pub(super) fn unseat(&mut self, id: SequenceId) {
+    /// Removes a sequence from the batch.
+    pub(super) fn remove(&mut self, id: SequenceId) {
         let Sequence { previous, next, .. } = *self.at(id);
         match self.all.get_mut(previous as usize) {
             Some(sequence) => sequence.next = next,
@@ -198,7 +198,7 @@ impl Sequences {
         }
     }
 
-    /// The sequence that joined the batch last.
+    /// The sequence admitted last.
     pub(super) fn last(&self) -> Option<SequenceId> {
         self.id_at(self.last)
     }

@@ -1,10 +1,10 @@
-//! What one step costs.
+//! The cost of a step.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// One stretch of the cost of the linear layers, by scheduled tokens.
+/// A linear piece of the cost of the linear layers as a function of scheduled tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinearPiece {
@@ -12,7 +12,7 @@ pub struct LinearPiece {
     pub up_to_tokens: u32,
     /// Nanoseconds at zero tokens.
     pub fixed_ns: f64,
-    /// Nanoseconds for each scheduled token.
+    /// Nanoseconds per scheduled token.
     pub per_token_ns: f64,
 }
 
@@ -26,15 +26,15 @@ pub struct StepTime {
     pub linear: Vec<LinearPiece>,
     /// `a`: nanoseconds to read one token of context from the KV cache.
     pub context_ns: f64,
-    /// `q`: nanoseconds of prefill attention for each pair of tokens.
+    /// `q`: nanoseconds of prefill attention per pair of tokens.
     pub attention_ns: f64,
-    /// `seq`: nanoseconds for each sequence in the batch.
+    /// `seq`: nanoseconds per sequence in the batch.
     pub sequence_ns: f64,
-    /// `base`: nanoseconds for each step.
+    /// `base`: nanoseconds per step.
     pub base_ns: f64,
 }
 
-/// What is in one step, as far as its cost goes.
+/// The quantities of a batch that its step time depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Tokens scheduled: one for each decoding sequence, and the prefill chunks.
@@ -48,7 +48,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds a chunk of a prompt of which `done` tokens are in the cache already.
+    /// Adds a prefill chunk of a prompt whose first `done` tokens are in the cache.
     pub fn add_prefill(&mut self, done: u32, chunk: u32) {
         self.tokens += chunk;
         self.sequences += 1;
@@ -57,7 +57,7 @@ impl Batch {
 }
 
 impl StepTime {
-    /// The time of a step with this batch. Only additions and multiplications, so equal on every build.
+    /// The time of a step with this batch. Additions and multiplications only, so that it is the same on every build.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "contexts stay far below 2^53 tokens")]
     #[expect(

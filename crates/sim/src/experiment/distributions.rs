@@ -3,9 +3,9 @@
 use pointsman_config::document::{Field, Fields, Shape};
 
 use super::values::{above_zero, parse_duration};
-use crate::workload::{Choice, Distribution};
+use pointsman_workload::{Choice, Distribution};
 
-/// What is distributed.
+/// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Whole numbers from 1.
@@ -14,11 +14,11 @@ pub(super) enum Unit {
     Seconds,
 }
 
-/// No prompt is longer, and no pause.
+/// Upper limit of values: tokens or seconds.
 const MOST: f64 = 1e7;
 
-/// Where `max` is not said: this many means of an exponential, of which 1 in 22,000 is longer, and this many
-/// deviations above the mean of a log-normal.
+/// Default of `max`: this many means of an exponential, which 1 value in 22,000 exceeds, or this many standard deviations
+/// above the mean of a log-normal.
 const TAIL: f64 = 10.0;
 
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ fn value(field: &Field<'_>, unit: Unit) -> Option<f64> {
     }
 }
 
-/// A parameter that need not be a whole number.
+/// A parameter, not necessarily a whole number.
 fn parameter(field: &Field<'_>, unit: Unit) -> Option<f64> {
     match unit {
         Unit::Count => above_zero(field, MOST),
@@ -102,7 +102,7 @@ fn read_kind(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
 fn positive(field: &Field<'_>, unit: Unit) -> Option<f64> {
     let number = parameter(field, unit)?;
     if number <= 0.0 {
-        field.error("is zero", "write more than that, or kind: fixed");
+        field.error("is zero", "write a greater value, or kind: fixed");
         return None;
     }
     Some(number)
@@ -149,7 +149,7 @@ fn read_points(field: &Field<'_>, unit: Unit) -> Option<Distribution> {
         });
         let [share, value] = numbers[..] else {
             if item.is_sound() {
-                item.error("is no pair", "write [share, value], such as [0.5, 100]");
+                item.error("is not a pair", "write [share, value], such as [0.5, 100]");
             }
             return None;
         };
@@ -160,11 +160,11 @@ fn read_points(field: &Field<'_>, unit: Unit) -> Option<Distribution> {
     }
     let ends = (points.first().map(|p| p.0), points.last().map(|p| p.0));
     if ends != (Some(0.0), Some(1.0)) {
-        field.error("does not go from share 0 to share 1", "begin with [0, least] and end with [1, most]");
+        field.error("does not cover the shares 0 to 1", "start with [0, least] and end with [1, most]");
         return None;
     }
     if !points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
-        field.error("does not rise", "let each share be above the last, and no value below it");
+        field.error("does not rise", "let shares rise, and values not fall");
         return None;
     }
     Some(Distribution::Quantiles(points.into()))
@@ -186,12 +186,12 @@ pub(super) fn read_choice(fields: &mut Fields<'_>, count: &'static str, most: u3
     };
     let found = field.integer(1..=i64::from(most)).and_then(|count| u32::try_from(count).ok())?;
     if let Some(zipf) = zipf.filter(|_| found == 1) {
-        zipf.error("has no effect: there is only one", "remove it");
+        zipf.error("has no effect: there is one item only", "remove it");
     }
     Some(Choice::zipf(found, exponent?))
 }
 
-/// A list of weights: one for each, one of them above 0.
+/// A list of weights above 0.
 pub(super) fn read_weights(field: &Field<'_>, most: u32) -> Option<Vec<f64>> {
     let mut sound = true;
     let weights = field.list(most as usize, |item| {

@@ -1,4 +1,4 @@
-//! `fleet`: which engines there are, and what becomes of them.
+//! `fleet`: the engines and their changes.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use pointsman_core::Time;
 
 use super::profiles::Profiles;
 use super::values::{above_zero, duration};
-use crate::scenario::{Change, Member};
+use crate::scenario::{Change, EngineSpec};
 
-/// More engines than a run is fast with.
+/// Most engines of a fleet.
 const MOST_MEMBERS: usize = 2_000;
 
 const EVENTS: [(&str, Change); 6] = [
@@ -21,16 +21,16 @@ const EVENTS: [(&str, Change); 6] = [
     ("lies", Change::Lies),
 ];
 
-/// The longest request that every engine takes, and the profile that takes no longer one.
-pub(super) fn limit(fleet: &[Member]) -> Option<(u32, &str)> {
-    let of = |member: &Member| {
+/// The longest request that every engine accepts, in tokens, and the profile that sets this limit.
+pub(super) fn limit(fleet: &[EngineSpec]) -> Option<(u32, &str)> {
+    let of = |member: &EngineSpec| {
         let profile = &member.profile;
         profile.max_model_len.min(profile.blocks.saturating_mul(profile.block_size))
     };
     fleet.iter().map(|member| (of(member), &*member.profile.name)).min()
 }
 
-pub(super) fn read(field: &Field<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<Member> {
+pub(super) fn read(field: &Field<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<EngineSpec> {
     let mut fleet = Vec::new();
     let mut complete = true;
     field.list(200, |item| {
@@ -50,7 +50,11 @@ pub(super) fn read(field: &Field<'_>, profiles: &Profiles, end: Option<Duration>
     fleet
 }
 
-fn read_members(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Option<Vec<Member>> {
+fn read_members(
+    fields: &mut Fields<'_>,
+    profiles: &Profiles,
+    end: Option<Duration>,
+) -> Option<Vec<EngineSpec>> {
     let profile =
         fields.required("profile", "write profile: llama-3-8b-h100").and_then(|f| profiles.find(&f));
     let count = fields.get("count").map_or(Some(1), |f| f.integer(1..=2_000));
@@ -68,42 +72,42 @@ fn read_members(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Durati
     });
     let joins = Time::ZERO + joins.unwrap_or_default();
     let changes = fields.get("changes").map(|field| read_changes(&field, joins, end)).unwrap_or_default();
-    let member = Member { profile: profile?, slowness: slowness?, joins, changes };
+    let member = EngineSpec { profile: profile?, slowness: slowness?, joins, changes };
     Some(vec![member; usize::try_from(count?).unwrap_or(0)])
 }
 
-/// What an engine is doing between its changes.
+/// The state of an engine between its changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Serves,
-    Hangs,
-    IsDead,
-    HasLeft,
+    Serving,
+    Hung,
+    Dead,
+    Left,
 }
 
 fn read_changes(field: &Field<'_>, joins: Time, end: Option<Duration>) -> Vec<(Time, Change)> {
-    let mut state = State::Serves;
+    let mut state = State::Serving;
     let mut before = joins;
     let mut lies = false;
     field.list(100, |item| {
         let (at, change) = item.fields(|fields| read_change(fields, end)).flatten()?;
         if at < before {
-            let message = "comes before what stands above it, or before the engine joins";
-            item.error(message, "write the changes in order of time");
+            let message = "is before the change above it, or before the engine joins";
+            item.error(message, "list the changes in order of time");
             return None;
         }
         before = at;
         let next = match (state, change) {
-            (State::Serves | State::Hangs, Change::Slowness(_)) => Some(state),
-            (State::Serves | State::Hangs, Change::Dies) => Some(State::IsDead),
-            (State::IsDead, Change::Restarts) => {
+            (State::Serving | State::Hung, Change::Slowness(_)) => Some(state),
+            (State::Serving | State::Hung, Change::Dies) => Some(State::Dead),
+            (State::Dead, Change::Restarts) => {
                 lies = false;
-                Some(State::Serves)
+                Some(State::Serving)
             }
-            (State::Serves, Change::Hangs) => Some(State::Hangs),
-            (State::Hangs, Change::Resumes) => Some(State::Serves),
-            (State::Serves, Change::Drains) => Some(State::HasLeft),
-            (State::Serves | State::Hangs, Change::Lies) if !lies => {
+            (State::Serving, Change::Hangs) => Some(State::Hung),
+            (State::Hung, Change::Resumes) => Some(State::Serving),
+            (State::Serving, Change::Drains) => Some(State::Left),
+            (State::Serving | State::Hung, Change::Lies) if !lies => {
                 lies = true;
                 Some(state)
             }
@@ -114,10 +118,10 @@ fn read_changes(field: &Field<'_>, joins: Time, end: Option<Duration>) -> Vec<(T
             return Some((at, change));
         }
         let why = match state {
-            State::Serves => "it serves already, or lies already",
-            State::Hangs => "it hangs then",
-            State::IsDead => "it is dead then",
-            State::HasLeft => "it has left then",
+            State::Serving => "it is serving, or lying, already",
+            State::Hung => "it hangs at that time",
+            State::Dead => "it is dead at that time",
+            State::Left => "it has left by then",
         };
         item.error(format!("has no effect: {why}"), "remove it, or correct the changes above it");
         None
@@ -142,19 +146,19 @@ fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, 
         (Some(slowness), None) => above_zero(&slowness, 1e3).map(Change::Slowness),
         (None, Some(event)) => event.choice(&EVENTS),
         (Some(_), Some(event)) => {
-            event.error("stands beside slowness", "write two changes");
+            event.error("is set beside slowness", "write two changes");
             None
         }
         (None, None) => {
-            fields.error("says not what changes", "write slowness: 3, or event: dies");
+            fields.error("has neither slowness nor event", "write slowness: 3, or event: dies");
             None
         }
     };
     Some((Time::ZERO + at?, change?))
 }
 
-/// Mistakes of the fleet as a whole.
-fn check_whole(field: &Field<'_>, fleet: &[Member]) {
+/// Checks of the whole fleet.
+fn check_whole(field: &Field<'_>, fleet: &[EngineSpec]) {
     let Some(first) = fleet.first() else {
         field.error("has no engine", "write at least one, such as {profile: llama-3-8b-h100, count: 10}");
         return;
@@ -162,22 +166,22 @@ fn check_whole(field: &Field<'_>, fleet: &[Member]) {
     let size = first.profile.block_size;
     if let Some(other) = fleet.iter().find(|member| member.profile.block_size != size) {
         let message = format!(
-            "{} has KV blocks of {} tokens, {} of {size}: prompts are cut into blocks of one size",
+            "{} has KV blocks of {} tokens, {} of {size}: block sizes must be equal",
             other.profile.name, other.profile.block_size, first.profile.name
         );
-        field.error(message, "take profiles of one block_size");
+        field.error(message, "use profiles of one block_size");
     }
     let joins = fleet.iter().map(|member| member.joins).min().unwrap_or_default();
     if joins > Time::ZERO {
-        field.error("has no engine that is ready at the start", "let one join at 0s");
+        field.error("has no engine that is ready at 0s", "let one join at 0s");
     }
-    let is_gone = |member: &Member| {
+    let is_gone = |member: &EngineSpec| {
         let last = member.changes.iter().rev().map(|(_, change)| change);
         let mut last = last.filter(|change| !matches!(change, Change::Slowness(_) | Change::Lies));
         matches!(last.next(), Some(Change::Dies | Change::Drains | Change::Hangs))
     };
     if fleet.iter().all(is_gone) {
-        let message = "in the end every engine has died, hangs or has left";
+        let message = "every engine has died, hung or left in the end";
         field.error(message, "leave at least one, or let one restart");
     }
 }

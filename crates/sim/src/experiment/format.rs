@@ -1,5 +1,5 @@
-//! The fields of an experiment, in words: what `simulate --explain-format` prints and `docs/simulator.md` holds. A test
-//! compares the names with those that the readers ask for.
+//! Reference of an experiment's fields, which `simulate --explain-format` prints and `docs/simulator.md` contains. A test
+//! compares the names with those that the readers accept.
 
 mod table;
 
@@ -9,7 +9,7 @@ use table::SECTIONS;
 
 /// A mapping of the format.
 struct Section {
-    /// Its place in an experiment; empty for the experiment itself.
+    /// Its path in an experiment; empty for the top level.
     path: &'static str,
     about: &'static str,
     fields: &'static [FieldText],
@@ -18,9 +18,9 @@ struct Section {
 /// A field of a mapping.
 struct FieldText {
     name: &'static str,
-    /// What may be written.
+    /// Accepted values.
     takes: &'static str,
-    /// What holds where it is not written; `required` where it must be.
+    /// The default, or `required`.
     default: &'static str,
     about: &'static str,
 }

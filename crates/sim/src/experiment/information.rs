@@ -1,12 +1,12 @@
-//! `information`: what the router gets to know, and how late.
+//! `information`: what routers know, and with which delay.
 
 use pointsman_config::document::{Field, Fields};
 use pointsman_core::Time;
 
 use super::values::{duration, time_span};
-use crate::scenario::{Information, Prefixes};
+use crate::scenario::{Information, PrefixKnowledge};
 
-/// Reads what differs from `default`.
+/// Reads the differences from `default`.
 pub(super) fn read(field: &Field<'_>, default: &Information, block_size: Option<u32>) -> Option<Information> {
     let mut information = default.clone();
     field.fields(|fields| {
@@ -31,7 +31,7 @@ fn read_scrapes(fields: &mut Fields<'_>, information: &mut Information) {
             information.scrape_every = None;
         } else if let Some(every) = time_span(&field) {
             information.scrape_every = Some(every);
-            // One pace, unless the next field says otherwise.
+            // One interval for all engines, unless scrapeIdleEvery is set.
             information.scrape_idle_every = every;
         }
     }
@@ -40,7 +40,7 @@ fn read_scrapes(fields: &mut Fields<'_>, information: &mut Information) {
     for name in others {
         let Some(field) = fields.get(name) else { continue };
         if never {
-            no_effect(&field, "gauges are never read");
+            no_effect(&field, "there are no scrapes");
             continue;
         }
         match name {
@@ -63,7 +63,7 @@ fn read_scrapes(fields: &mut Fields<'_>, information: &mut Information) {
         }
     }
     if information.scrape_every.is_some_and(|every| every > information.scrape_idle_every) {
-        let message = "scrapeIdleEvery is shorter than scrapeEvery: idle engines would be read more often";
+        let message = "scrapeIdleEvery is shorter than scrapeEvery: idle engines would be scraped more often";
         fields.error(message, "make scrapeIdleEvery the longer one");
     }
 }
@@ -81,7 +81,7 @@ fn read_blackouts(field: &Field<'_>) -> Vec<(Time, Time)> {
             return None;
         }
         if from < before {
-            item.error("begins before the one above ends", "write them in order, apart from each other");
+            item.error("begins before the one above ends", "list them in order, without overlap");
             return None;
         }
         before = to;
@@ -106,17 +106,20 @@ fn read_streams(fields: &mut Fields<'_>, information: &mut Information) {
 }
 
 fn read_prefixes(fields: &mut Fields<'_>, information: &mut Information, block_size: Option<u32>) {
-    let choices =
-        [("unknown", Prefixes::Unknown), ("approximate", Prefixes::Approximate), ("exact", Prefixes::Exact)];
+    let choices = [
+        ("unknown", PrefixKnowledge::Unknown),
+        ("approximate", PrefixKnowledge::Approximate),
+        ("exact", PrefixKnowledge::Exact),
+    ];
     if let Some(prefixes) = fields.get("prefixes").and_then(|f| f.choice(&choices)) {
         information.prefixes = prefixes;
     }
     let Some(field) = fields.get("blockTokens") else { return };
     let Some(tokens) = field.u32_from(1) else { return };
-    if information.prefixes == Prefixes::Unknown {
+    if information.prefixes == PrefixKnowledge::Unknown {
         no_effect(&field, "prefixes are unknown");
     } else if let Some(size) = block_size.filter(|size| *size > 0 && !tokens.is_multiple_of(*size)) {
-        let message = format!("is {tokens}, no multiple of the engines' KV blocks of {size} tokens");
+        let message = format!("is {tokens}, not a multiple of the engines' KV block size, {size} tokens");
         field.error(message, format!("write {}", tokens.next_multiple_of(size)));
     } else {
         information.block_tokens = tokens;

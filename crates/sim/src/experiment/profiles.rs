@@ -1,4 +1,4 @@
-//! Engine profiles of an experiment: those that ship, and its own.
+//! Engine profiles of an experiment: built-in ones and its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::Files;
 use super::values::duration;
 use crate::engine::{BuiltinProfile, EngineProfile};
 
-/// The profiles that a fleet may name.
+/// Profiles that a fleet may name.
 #[derive(Default)]
 pub(super) struct Profiles {
     own: BTreeMap<Box<str>, Arc<EngineProfile>>,
-    /// Names whose profile has a mistake of its own.
+    /// Names of profiles with mistakes, which are reported where they are defined.
     broken: Vec<Box<str>>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn read(field: &Field<'_>, files: &dyn Files) -> Profiles {
     let mut profiles = Profiles::default();
     for (name, field) in field.entries() {
         if BuiltinProfile::ALL.iter().any(|builtin| builtin.name() == name) {
-            field.error("is the name of a profile that ships", "choose another name");
+            field.error("is the name of a built-in profile", "choose another name");
         }
         let profile = field.fields(|fields| read_profile(name, fields, files)).flatten();
         match profile.filter(|_| field.is_sound()) {
@@ -104,7 +104,7 @@ fn read_profile(name: &str, fields: &mut Fields<'_>, files: &dyn Files) -> Optio
     match profile?.checked() {
         Ok(profile) => Some(profile),
         Err(error) => {
-            fields.error(format!("makes no engine: {error}"), "change the fields that it names");
+            fields.error(format!("is not a valid engine: {error}"), "change the fields that it names");
             None
         }
     }
@@ -131,7 +131,7 @@ pub(super) fn file_text(field: &Field<'_>, files: &dyn Files) -> Option<Arc<str>
     match files.text(path) {
         Ok(text) => Some(text),
         Err(why) => {
-            field.error(format!("cannot be read: {why}"), "write a path from the experiment's folder on");
+            field.error(format!("cannot be read: {why}"), "write a path relative to the experiment's folder");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! The experiment as a whole.
+//! The top level of an experiment.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use pointsman_core::{Time, seconds};
 use super::profiles::Profiles;
 use super::schedule::{self, Times};
 use super::workload::Sources;
-use super::{Entrant, Experiment, Files, fleet, information, policies, profiles, workload};
-use crate::scenario::{Information, Prefixes};
-use crate::workload::{Arrivals, Workload};
+use super::{Arm, Experiment, Files, fleet, information, placements, profiles, workload};
+use crate::scenario::{Information, PrefixKnowledge};
+use pointsman_workload::{Arrivals, Workload};
 
 pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Problem>> {
     let (folder, name) = split(&source.name);
@@ -28,7 +28,7 @@ pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment,
     })
 }
 
-/// The folder of a file, with the separator behind it, and its name without ending.
+/// The folder of a file with a trailing separator, and its name without extension.
 fn split(name: &str) -> (&str, &str) {
     let (folder, file) = name.split_at(name.rfind(['/', '\\']).map_or(0, |place| place + 1));
     let name = file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml"));
@@ -41,7 +41,7 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     let title = text(fields.get("title"), 200);
     let description = text(fields.get("description"), 10_000);
     let times = schedule::read_times(fields);
-    // Without either it is a recording's own length that counts, which is known when the workload is.
+    // Without either, a recording's own length counts, which is known once the workload is read.
     let is_written = fields.get("duration").is_some() || fields.get("rates").is_some();
     let end = times.filter(|_| is_written).map(|times| times.duration);
     let profiles = fields.get("profiles").map(|f| profiles::read(&f, sources.files)).unwrap_or_default();
@@ -52,8 +52,8 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
         None => Some(Information::default()),
     };
     let known = information.unwrap_or_default();
-    let (policies, baseline) = read_policies(fields, &known, block_size);
-    let bounds = fields.get("bounds").map(|f| policies::read_bounds(&f, &known)).unwrap_or_default();
+    let (placements, baseline) = read_placements(fields, &known, block_size);
+    let bounds = fields.get("bounds").map(|f| placements::read_bounds(&f, &known)).unwrap_or_default();
     let limit = fleet::limit(&fleet).map(|(limit, profile)| (limit, profile.to_owned()));
     let load = fields.required("workload", "write workload: {lengths: sharegpt}");
     let workload = load.as_ref().and_then(|f| workload::read(f, sources, limit));
@@ -62,7 +62,7 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     let seeds_field = fields.get("seeds");
     let seeds = schedule::read_seeds(seeds_field.as_ref());
     if let (Some(workload), Some(field)) = (&workload, &load) {
-        check_blocks(field, workload, &policies, block_size);
+        check_blocks(field, workload, &placements, block_size);
     }
     let times = as_recorded(times?, fields, workload.as_ref(), &fleet)?;
     let title = title?;
@@ -72,7 +72,7 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
         description: description?,
         fleet: Some(fleet).filter(|fleet| !fleet.is_empty())?,
         workload: Arc::new(workload?),
-        entrants: policies.into_iter().chain(bounds).collect(),
+        arms: placements.into_iter().chain(bounds).collect(),
         baseline: baseline?,
         rates: rates?,
         seeds: seeds?,
@@ -82,12 +82,12 @@ fn read_experiment(fields: &mut Fields<'_>, name: &str, sources: &Sources<'_>) -
     })
 }
 
-/// A recording at its own pace lasts as long as it did, where nothing else is said.
+/// The times of a recording at its own rate: by default it lasts as long as recorded.
 fn as_recorded(
     times: Times,
     fields: &mut Fields<'_>,
     workload: Option<&Workload>,
-    fleet: &[crate::Member],
+    fleet: &[crate::EngineSpec],
 ) -> Option<Times> {
     let recorded = workload.filter(|workload| matches!(workload.arrivals, Arrivals::Recorded));
     let (Some(trace), None, None) =
@@ -95,21 +95,21 @@ fn as_recorded(
     else {
         return Some(times);
     };
-    let duration = Duration::from_secs_f64(trace.round());
+    let duration = Duration::from_secs_f64(trace.cycle_seconds());
     let end = Time::ZERO + duration;
     let is_late =
-        |member: &crate::Member| member.joins >= end || member.changes.iter().any(|(at, _)| *at >= end);
+        |member: &crate::EngineSpec| member.joins >= end || member.changes.iter().any(|(at, _)| *at >= end);
     if fleet.iter().any(is_late)
         && let Some(field) = fields.get("fleet")
     {
-        let message = format!("joins or changes when the recording, which lasts {duration:?}, is over");
+        let message = format!("joins or changes after the end of the recording, which lasts {duration:?}");
         field.error(message, "write earlier times, or a duration");
         return None;
     }
     let warm_up = match fields.get("warmUp") {
         None => duration / 10,
         Some(field) if times.warm_up >= duration => {
-            let message = format!("is {:?}, and the recording lasts {duration:?}", times.warm_up);
+            let message = format!("is {:?}, but the recording lasts {duration:?}", times.warm_up);
             field.error(message, "make it shorter than that");
             return None;
         }
@@ -118,37 +118,38 @@ fn as_recorded(
     Some(Times { duration, warm_up, ..times })
 }
 
-fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<crate::Member> {
+fn read_fleet(fields: &mut Fields<'_>, profiles: &Profiles, end: Option<Duration>) -> Vec<crate::EngineSpec> {
     let field = fields.required("fleet", "write fleet: [{profile: llama-3-8b-h100, count: 10}]");
     field.map(|f| fleet::read(&f, profiles, end)).unwrap_or_default()
 }
 
-/// The policies, and the baseline's place among them.
-fn read_policies(
+/// The placements, and the index of the baseline. `policies` is the field's former name.
+fn read_placements(
     fields: &mut Fields<'_>,
     information: &Information,
     block_size: Option<u32>,
-) -> (Vec<Entrant>, Option<usize>) {
-    let policies = match fields.get("policies") {
+) -> (Vec<Arm>, Option<usize>) {
+    let field = fields.get("placements").or_else(|| fields.get("policies"));
+    let placements = match field {
         Some(field) => {
-            let policies = policies::read(&field, information, block_size);
-            // A baseline is looked for among those that could be read: it may be one that could not.
+            let placements = placements::read(&field, information, block_size);
+            // The baseline may be one that could not be read.
             if !field.is_sound() {
                 fields.get("baseline");
-                return (policies, None);
+                return (placements, None);
             }
-            policies
+            placements
         }
-        None => policies::default(information),
+        None => placements::default(information),
     };
     let baseline = match fields.get("baseline") {
-        Some(field) => policies::read_baseline(&field, &policies),
+        Some(field) => placements::read_baseline(&field, &placements),
         None => Some(0),
     };
-    (policies, baseline)
+    (placements, baseline)
 }
 
-/// The rates, which a trace may have of its own.
+/// The rates; a trace has a rate of its own.
 fn read_rates(
     fields: &mut Fields<'_>,
     given: Option<Field<'_>>,
@@ -160,7 +161,7 @@ fn read_rates(
         if let (Some(trace), Some(Arrivals::Recorded)) = (trace, workload.map(|workload| workload.arrivals)) {
             return Some(vec![trace.rate()]);
         }
-        // Without a workload nobody knows whether rates are needed.
+        // Without a workload it is unknown whether rates are needed.
         if workload.is_some() {
             fields.required("rates", "write rates: [100, 200], in requests per second");
         }
@@ -170,10 +171,10 @@ fn read_rates(
     if let (Some(trace), Some(length)) = (trace, length) {
         let most = rates.iter().copied().fold(0.0, f64::max) * seconds(length);
         let count = trace.len() as f64;
-        // Bursts may bring a few more than the mean.
+        // Bursts may exceed the mean slightly.
         if most > count * 1.05 {
             let message =
-                format!("a run at the highest rate takes {most:.0} requests, the trace has {count}");
+                format!("a run at the highest rate needs {most:.0} requests, the trace has {count}");
             field.error(message, "lower the rates or the duration");
             return None;
         }
@@ -181,22 +182,23 @@ fn read_rates(
     Some(rates)
 }
 
-/// Blocks that routers hash must be made of engines' blocks, the default's too.
-fn check_blocks(field: &Field<'_>, workload: &Workload, entrants: &[Entrant], block_size: Option<u32>) {
+/// The routers' block size, the default included, must be a multiple of the engines'.
+fn check_blocks(field: &Field<'_>, workload: &Workload, arms: &[Arm], block_size: Option<u32>) {
     let Some(size) = block_size else { return };
-    let is_odd = |entrant: &&Entrant| {
-        entrant.information.prefixes != Prefixes::Unknown
-            && !entrant.information.block_tokens.is_multiple_of(size)
+    let mismatched = |arm: &&Arm| {
+        arm.information.prefixes != PrefixKnowledge::Unknown
+            && !arm.information.block_tokens.is_multiple_of(size)
     };
-    if let Some(entrant) = entrants.iter().find(is_odd) {
-        let tokens = entrant.information.block_tokens;
+    if let Some(arm) = arms.iter().find(mismatched) {
+        let tokens = arm.information.block_tokens;
         let message =
-            format!("routers would hash blocks of {tokens} tokens, no multiple of the engines' {size}");
+            format!("routers would hash blocks of {tokens} tokens, not a multiple of the engines' {size}");
         field.error(message, format!("write information.blockTokens: {}", tokens.next_multiple_of(size)));
     }
     let trace = workload.trace().map_or(0, |trace| trace.block_tokens());
     if trace > 0 && !trace.is_multiple_of(size) {
-        let message = format!("the trace's blocks have {trace} tokens, no multiple of the engines' {size}");
-        field.error(message, format!("take a profile whose block_size divides {trace}"));
+        let message =
+            format!("the trace's blocks have {trace} tokens, not a multiple of the engines' {size}");
+        field.error(message, format!("use a profile whose block_size divides {trace}"));
     }
 }

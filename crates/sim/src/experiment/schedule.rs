@@ -7,13 +7,13 @@ use pointsman_core::seconds;
 
 use super::values::{above_zero, duration, time_span};
 
-/// How many seeds an experiment has that does not say.
+/// Default number of seeds.
 const SEEDS: u32 = 6;
 
-/// More requests than one run may have.
+/// Most requests of a run.
 const MOST_REQUESTS: f64 = 2e7;
 
-/// No fleet is asked more often.
+/// Highest rate in requests per second.
 const MOST_RATE: f64 = 1e6;
 
 /// The times of a run.
@@ -34,8 +34,9 @@ pub(super) fn read_times(fields: &mut Fields<'_>) -> Option<Times> {
         Some((warm_up, field)) => {
             let warm_up = warm_up?;
             if warm_up >= length {
-                let message =
-                    format!("is {warm_up:?}, and the whole lasts {length:?}: nothing would be counted");
+                let message = format!(
+                    "is {warm_up:?}, not shorter than the duration of {length:?}: nothing would be counted"
+                );
                 field.error(message, "make it shorter than duration");
                 return None;
             }
@@ -62,7 +63,7 @@ pub(super) fn read_rates(field: &Field<'_>, length: Option<Duration>) -> Option<
             let rates = field.list(200, |item| {
                 let rate = above_zero(item, MOST_RATE)?;
                 if known.contains(&rate) {
-                    item.error("stands there twice", "remove it");
+                    item.error("is listed twice", "remove it");
                     return None;
                 }
                 if is_too_many(rate) {
@@ -88,10 +89,10 @@ fn read_range(fields: &mut Fields<'_>) -> Option<Vec<f64>> {
     let (from, to, by) = (from?, to?, by?);
     let steps = (to - from) / by;
     if !(0.0..200.0).contains(&steps) {
-        fields.error("makes no rate, or more than 200", "write from below to, and a by that divides the way");
+        fields.error("gives no rate, or more than 200", "write from below to, and a greater step by");
         return None;
     }
-    // A rate that rounding puts a hair above `to` is meant.
+    // A rate may exceed `to` by a rounding error.
     Some(
         (0..200)
             .map(|step| from + f64::from(step) * by)
@@ -100,7 +101,7 @@ fn read_range(fields: &mut Fields<'_>) -> Option<Vec<f64>> {
     )
 }
 
-/// Reads the seeds: how many, or which.
+/// Reads the seeds: a number of seeds, or a list.
 pub(super) fn read_seeds(field: Option<&Field<'_>>) -> Option<Vec<u64>> {
     let Some(field) = field else { return Some((1..=u64::from(SEEDS)).collect()) };
     if field.shape() != Shape::List {
@@ -113,7 +114,7 @@ pub(super) fn read_seeds(field: Option<&Field<'_>>) -> Option<Vec<u64>> {
     let seeds = field.list(10_000, |item| {
         let seed = item.integer(0..=i64::MAX).and_then(|seed| u64::try_from(seed).ok())?;
         if known.contains(&seed) {
-            item.error("stands there twice", "remove it: it would count the same run twice");
+            item.error("is listed twice", "remove it: the same run would count twice");
             return None;
         }
         known.push(seed);

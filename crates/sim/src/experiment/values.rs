@@ -1,4 +1,4 @@
-//! Values of an experiment's fields: durations finer than manifests have them, rates, counts.
+//! Values of an experiment's fields: durations with fractions and microseconds, rates, counts.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn above_zero(field: &Field<'_>, most: f64) -> Option<f64> {
     }
 }
 
-/// A duration such as `250us`, `1.5s` or `1m30s`; zero is one.
+/// A duration such as `250us`, `1.5s` or `1m30s`; zero is allowed.
 pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
     let written = field.written("a duration")?;
     let duration = parse_duration(written);
@@ -38,13 +38,13 @@ pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
 pub(super) fn time_span(field: &Field<'_>) -> Option<Duration> {
     let duration = duration(field)?;
     if duration.is_zero() {
-        field.error("is zero, which is no time at all", "write a time above 0s");
+        field.error("is zero", "write a time above 0s");
         return None;
     }
     Some(duration)
 }
 
-/// No experiment is longer: 30 days.
+/// Longest duration: 30 days.
 const LONGEST: f64 = 30.0 * 86_400.0;
 
 /// Parts of a number and a unit (h, m, s, ms, us), fractions allowed, 30 days at most.

@@ -1,4 +1,4 @@
-//! `workload`: what clients ask for, and when.
+//! `workload`: the requests of clients.
 
 mod arrivals;
 mod classes;
@@ -11,18 +11,18 @@ use pointsman_config::{Problem, SourceText};
 
 use super::Files;
 use super::profiles::file_text;
-use crate::workload::{Arrivals, Choice, Class, Lengths, Workload};
+use pointsman_workload::{Arrivals, Choice, Class, Lengths, Workload};
 
-/// Files that an experiment names, and what is wrong in them.
+/// The files that an experiment names, and their problems.
 pub(super) struct Sources<'f> {
     pub(super) files: &'f dyn Files,
-    /// The experiment's folder, as far as its name has one, with the separator behind it.
+    /// The experiment's folder with a trailing separator; empty where its name has none.
     pub(super) folder: &'f str,
     pub(super) problems: RefCell<Vec<Problem>>,
 }
 
 impl Sources<'_> {
-    /// What a reader makes of the text of the file that a field names.
+    /// Applies a reader to the file that a field names.
     fn read<T>(
         &self,
         field: &Field<'_>,
@@ -34,7 +34,7 @@ impl Sources<'_> {
         match read(&SourceText::new(format!("{folder}{path}"), text)) {
             Ok(value) => Some(value),
             Err(problems) => {
-                field.error("cannot be used: its own lines say why", "mend the file, or name another");
+                field.error("cannot be used, see its problems", "correct the file, or name another");
                 self.problems.borrow_mut().extend(problems);
                 None
             }
@@ -42,10 +42,10 @@ impl Sources<'_> {
     }
 }
 
-/// What the parts of a workload are read with.
+/// The context in which parts of a workload are read.
 struct Reading<'s, 'f> {
     sources: &'s Sources<'f>,
-    /// The longest request that every engine takes, with the profile that says so.
+    /// The longest request that every engine accepts, and the profile that sets this limit.
     limit: Option<(u32, String)>,
     cut_at: Option<u32>,
 }
@@ -67,7 +67,7 @@ fn read_workload(
     let cut_at = cut_field.as_ref().and_then(|field| {
         let cut_at = field.u32_from(2)?;
         if let Some((most, profile)) = limit.as_ref().filter(|(most, _)| cut_at > *most) {
-            let message = format!("is {cut_at}, and {profile} takes {most} tokens at most");
+            let message = format!("is {cut_at}, but {profile} accepts {most} tokens");
             field.error(message, format!("write {most} or less"));
             return None;
         }
@@ -100,7 +100,7 @@ fn read_workload(
             classes.iter().map(Class::longest).max().filter(|longest| *longest <= u64::from(most))
         && let Some(field) = cut_field
     {
-        field.error(format!("has no effect: requests come to {longest} tokens at most"), "remove it");
+        field.error(format!("has no effect: the longest request has {longest} tokens"), "remove it");
     }
     classes::number_adapters(&mut classes);
     Some(Workload { arrivals: arrivals?, classes, mix, connections: connections.flatten(), cut_at })

@@ -1,4 +1,4 @@
-//! The jobs of a workload in order of arrival, those that follow upon others included.
+//! The jobs of a workload in order of arrival, later turns of sessions included.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -6,15 +6,15 @@ use std::fmt;
 
 use pointsman_core::Time;
 
-use crate::job::{Job, Jobs};
+use pointsman_workload::{Job, Jobs};
 
-/// Where jobs come from.
+/// Merges independent jobs and follow-ups by arrival time.
 pub(super) struct Arrivals<'a> {
     jobs: &'a mut dyn Jobs,
-    /// The next job that comes by itself.
+    /// The next independent job.
     next: Option<Job>,
     follow_ups: BinaryHeap<Reverse<FollowUp>>,
-    /// Jobs that would come later are not simulated.
+    /// End of arrivals; later jobs are dropped.
     until: Time,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Arrivals<'_> {
     }
 }
 
-/// A job that waits for its time, first by that and then by number.
+/// A follow-up job, ordered by arrival and then by number.
 #[derive(Debug)]
 struct FollowUp(Job);
 
@@ -65,7 +65,7 @@ impl<'a> Arrivals<'a> {
         self.next = self.jobs.next_job().filter(|job| job.arrival < self.until);
     }
 
-    /// When the next job comes.
+    /// Arrival time of the next job.
     pub(super) fn due(&self) -> Option<Time> {
         let follow_up = self.follow_ups.peek().map(|Reverse(job)| job.0.arrival);
         let next = self.next.as_ref().map(|job| job.arrival);
@@ -75,7 +75,7 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// The next job.
+    /// Removes and returns the next job.
     pub(super) fn take(&mut self) -> Option<Job> {
         let own = self.next.as_ref().map(|job| (job.arrival, job.number));
         let follow_up = self.follow_ups.peek().map(|Reverse(job)| job.key());
@@ -87,7 +87,7 @@ impl<'a> Arrivals<'a> {
         job
     }
 
-    /// A job was answered: another may follow.
+    /// A job was answered; its session may continue.
     pub(super) fn answered(&mut self, now: Time, job: &Job) {
         if job.turn.is_some()
             && let Some(mut next) = self.jobs.follow_up(job, now)

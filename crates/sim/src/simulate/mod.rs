@@ -1,60 +1,59 @@
-//! A run in virtual time: the real core between a workload and a fleet of engine models.
+//! Discrete-event simulation of a workload, the real core and a fleet of engine models.
 //!
-//! [`simulate`] keeps what happens next in order of time and drives [`pointsman_core::Pool`] with the very events that
-//! a live front door sends: endpoints that come and go, readings of gauges, arrivals, first tokens, progress and ends.
-//! Equal arguments give equal outcomes, bit for bit.
+//! [`simulate`] drives [`pointsman_core::Scheduler`] with the events that a live gateway sends: endpoints up and down,
+//! gauges, arrivals, first tokens, progress and ends. Equal arguments give equal outcomes, bit for bit.
 
-mod agenda;
+mod active_jobs;
 mod arrivals;
+mod balancer;
 mod bounds;
-mod flights;
-mod front;
+mod event_queue;
 mod life;
-mod pools;
 mod probes;
+mod recorder;
 mod run;
+mod schedulers;
 mod scrapes;
 mod servers;
 mod service;
-mod tally;
 
 use pointsman_core::{InvariantBroken, Rejection, RequestId, Time, seconds};
 
-use agenda::Member;
+use balancer::Balancer;
 use bounds::pooled_server;
-use front::Front;
+use event_queue::EngineIndex;
 use run::Run;
 
-use crate::job::Jobs;
 use crate::outcome::Outcome;
 use crate::scenario::{Bound, Change, Routing, Scenario};
+use pointsman_workload::Jobs;
 
-/// Why a run has no outcome.
+/// Why a run failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SimulationError {
-    /// Nothing could be simulated.
+    /// The fleet is empty.
     #[error("the fleet has no engine")]
     EmptyFleet,
-    /// A figure makes no engine.
-    #[error("engine {member} of the fleet: a slowness of {slowness} is no positive number")]
+    /// An engine's slowness is not a positive number.
+    #[error("engine {engine} of the fleet: a slowness of {slowness} is not a positive number")]
     Slowness {
-        /// Its place in the fleet.
-        member: usize,
-        /// What was asked for.
+        /// Index of the engine in the fleet.
+        engine: usize,
+        /// The value.
         slowness: f64,
     },
-    /// A fault of the core: what it counts is not so.
+    /// A bug in the core: an invariant does not hold.
     #[error("with {routing} and seed {seed}, after {events} events ({seconds:.6} s): {broken}")]
     Invariant {
         /// Name of the routing.
         routing: &'static str,
-        /// The seed of the run: the same one breaks it again.
+        /// The seed of the run, which reproduces the failure.
         seed: u64,
-        /// Events that the core was given until then.
+        /// Events that the schedulers handled before.
         events: u64,
-        /// The virtual time.
+        /// Virtual time in seconds.
         seconds: f64,
-        /// What does not hold.
+        /// The broken invariant.
         broken: InvariantBroken,
     },
 }
@@ -62,7 +61,7 @@ pub enum SimulationError {
 /// Runs a workload through a scenario.
 ///
 /// # Errors
-/// Where the scenario makes no sense, or an invariant of the core does not hold.
+/// The scenario is invalid, or an invariant of the core does not hold.
 pub fn simulate(
     scenario: &Scenario,
     routing: &Routing,
@@ -72,8 +71,8 @@ pub fn simulate(
     simulate_checked(scenario, routing, jobs, seed, 0)
 }
 
-/// [`simulate`], comparing the core's counts with its requests after every `check_every` events; 0 is never. The
-/// outcome is the same.
+/// [`simulate`] with a check of the core's invariants after every `check_every` events; 0 is never. The outcome is the
+/// same.
 ///
 /// # Errors
 /// As [`simulate`].
@@ -92,8 +91,8 @@ pub fn simulate_checked(
         }
     };
     let scenario = pooled.as_ref().unwrap_or(scenario);
-    let front = Front::new(scenario, routing, seed, check_every);
-    Run::new(scenario, front, jobs, seed).finish().map_err(|Broken { at, events, broken }| {
+    let balancer = Balancer::new(scenario, routing, seed, check_every);
+    Run::new(scenario, balancer, jobs, seed).finish().map_err(|Broken { at, events, broken }| {
         let seconds = seconds(at.since(Time::ZERO));
         SimulationError::Invariant { routing: routing.name(), seed, events, seconds, broken }
     })
@@ -103,8 +102,8 @@ fn validate(scenario: &Scenario) -> Result<(), SimulationError> {
     if scenario.fleet.is_empty() {
         return Err(SimulationError::EmptyFleet);
     }
-    for (member, engine) in scenario.fleet.iter().enumerate() {
-        let later = engine.changes.iter().filter_map(|(_, change)| match change {
+    for (engine, spec) in scenario.fleet.iter().enumerate() {
+        let later = spec.changes.iter().filter_map(|(_, change)| match change {
             Change::Slowness(slowness) => Some(*slowness),
             Change::Dies
             | Change::Restarts
@@ -113,31 +112,31 @@ fn validate(scenario: &Scenario) -> Result<(), SimulationError> {
             | Change::Drains
             | Change::Lies => None,
         });
-        for slowness in std::iter::once(engine.slowness).chain(later) {
+        for slowness in std::iter::once(spec.slowness).chain(later) {
             if !(slowness.is_finite() && slowness > 0.0) {
-                return Err(SimulationError::Slowness { member, slowness });
+                return Err(SimulationError::Slowness { engine, slowness });
             }
         }
     }
     Ok(())
 }
 
-/// What a routing wants done.
+/// A decision of the balancer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Order {
+enum Action {
     /// Send the request to this engine.
-    Send { request: RequestId, to: Member },
-    /// Answer it with this rejection.
+    Send { request: RequestId, to: EngineIndex },
+    /// Reject the request.
     Reject { request: RequestId, rejection: Rejection },
-    /// It cannot be served, or was not.
+    /// The request failed.
     Fail { request: RequestId },
-    /// Wake this router's core then.
+    /// Send a timer event to this router's scheduler.
     WakeAt { router: u32, at: Time },
-    /// Probe the engine as long as it is ejected.
-    Probe { router: u32, of: Member, ejected: bool },
+    /// Start or stop probing an engine that was ejected.
+    Probe { router: u32, engine: EngineIndex, ejected: bool },
 }
 
-/// An invariant that did not hold.
+/// A broken invariant.
 #[derive(Clone, Debug)]
 struct Broken {
     at: Time,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pointsman_core::{Rng, Time};
 
-use super::agenda::{Agenda, Member, Occasion};
+use super::event_queue::{EngineIndex, EventQueue, ScheduledEvent};
 use super::servers::draw;
 
 const PROBE_SALT: u64 = 0x7072_6f62_6573;
@@ -41,26 +41,28 @@ impl Probes {
         Self { members, watches, rng: Rng::seeded(draw(seed, PROBE_SALT, 0)) }
     }
 
-    fn place(&self, router: u32, of: Member) -> usize {
-        router as usize * self.members + of as usize
+    fn place(&self, router: u32, engine: EngineIndex) -> usize {
+        router as usize * self.members + engine as usize
     }
 
     /// Bytes came from there.
-    pub(super) fn heard(&mut self, now: Time, router: u32, of: Member) {
-        let place = self.place(router, of);
+    pub(super) fn heard(&mut self, now: Time, router: u32, engine: EngineIndex) {
+        let place = self.place(router, engine);
         if let Some(watch) = self.watches.get_mut(place) {
             watch.heard = now;
         }
     }
 
     /// When bytes last came from there, and how many probes in a row failed since one was answered.
-    pub(super) fn silence(&self, router: u32, of: Member) -> (Time, u32) {
-        self.watches.get(self.place(router, of)).map_or((Time::ZERO, 0), |watch| (watch.heard, watch.failed))
+    pub(super) fn silence(&self, router: u32, engine: EngineIndex) -> (Time, u32) {
+        self.watches
+            .get(self.place(router, engine))
+            .map_or((Time::ZERO, 0), |watch| (watch.heard, watch.failed))
     }
 
     /// It is probed until it answers.
-    pub(super) fn suspect(&mut self, now: Time, router: u32, of: Member, agenda: &mut Agenda) {
-        self.change(now, router, of, agenda, |watch| watch.suspect = true);
+    pub(super) fn suspect(&mut self, now: Time, router: u32, engine: EngineIndex, queue: &mut EventQueue) {
+        self.change(now, router, engine, queue, |watch| watch.suspect = true);
     }
 
     /// The core ejected it, or took it back.
@@ -68,40 +70,47 @@ impl Probes {
         &mut self,
         now: Time,
         router: u32,
-        of: Member,
+        engine: EngineIndex,
         ejected: bool,
-        agenda: &mut Agenda,
+        queue: &mut EventQueue,
     ) {
-        self.change(now, router, of, agenda, |watch| watch.ejected = ejected);
+        self.change(now, router, engine, queue, |watch| watch.ejected = ejected);
     }
 
     fn change(
         &mut self,
         now: Time,
         router: u32,
-        of: Member,
-        agenda: &mut Agenda,
+        engine: EngineIndex,
+        queue: &mut EventQueue,
         change: impl FnOnce(&mut Watch),
     ) {
-        let place = self.place(router, of);
+        let place = self.place(router, engine);
         let Some(watch) = self.watches.get_mut(place) else { return };
         change(watch);
         if (watch.ejected || watch.suspect) && !std::mem::replace(&mut watch.probing, true) {
-            agenda.plan(now, Occasion::Probe { router, of });
+            queue.schedule(now, ScheduledEvent::Probe { router, engine });
         }
     }
 
     /// Whether there is still a reason for the probe that was planned.
-    pub(super) fn wanted(&mut self, router: u32, of: Member) -> bool {
-        let place = self.place(router, of);
+    pub(super) fn wanted(&mut self, router: u32, engine: EngineIndex) -> bool {
+        let place = self.place(router, engine);
         let Some(watch) = self.watches.get_mut(place) else { return false };
         watch.probing = watch.ejected || watch.suspect;
         watch.probing
     }
 
     /// A probe was answered, or not; the next one is planned.
-    pub(super) fn probed(&mut self, now: Time, router: u32, of: Member, healthy: bool, agenda: &mut Agenda) {
-        let place = self.place(router, of);
+    pub(super) fn probed(
+        &mut self,
+        now: Time,
+        router: u32,
+        engine: EngineIndex,
+        healthy: bool,
+        queue: &mut EventQueue,
+    ) {
+        let place = self.place(router, engine);
         let Some(watch) = self.watches.get_mut(place) else { return };
         if healthy {
             (watch.failed, watch.suspect) = (0, false);
@@ -109,6 +118,6 @@ impl Probes {
             watch.failed += 1;
         }
         let draw = u32::try_from(self.rng.below(401)).unwrap_or(200);
-        agenda.plan(now + EVERY * (800 + draw) / 1000, Occasion::Probe { router, of });
+        queue.schedule(now + EVERY * (800 + draw) / 1000, ScheduledEvent::Probe { router, engine });
     }
 }

@@ -1,243 +1,258 @@
-//! The loop: one thing after the other, in order of time.
+//! The event loop.
 
 use std::time::Duration;
 
-use pointsman_core::{Rejection, RequestId, Time};
+use pointsman_core::{EndpointId, Event, Rejection, RequestId, Time};
+use pointsman_workload::Jobs;
 
-use super::agenda::{Agenda, Attempt, Delivery, Member, News, Next, Notice, Occasion};
+use super::active_jobs::ActiveJobs;
 use super::arrivals::Arrivals;
-use super::flights::Flights;
-use super::front::Front;
+use super::balancer::Balancer;
+use super::event_queue::{
+    Attempt, Delivery, EngineIndex, EventQueue, QueuedEvent, Reading, ResponseEvent, ResponseUpdate,
+    ScheduledEvent,
+};
 use super::life::first_change;
 use super::probes::Probes;
+use super::recorder::{Recorder, answered};
 use super::scrapes::Scrapes;
 use super::servers::{Servers, draw};
-use super::tally::{Tally, answered};
-use super::{Broken, Order};
-use crate::job::Jobs;
+use super::{Action, Broken};
 use crate::outcome::{End, Outcome};
 use crate::scenario::Scenario;
 
 const ROUTER_SALT: u64 = 0x726f_7574_6572;
 
-/// A run under way.
+/// The state of a run.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     seed: u64,
     pub(super) scenario: &'a Scenario,
     pub(super) now: Time,
     end: Time,
-    pub(super) agenda: Agenda,
+    pub(super) queue: EventQueue,
     arrivals: Arrivals<'a>,
-    pub(super) flights: Flights,
-    pub(super) front: Front,
+    pub(super) active: ActiveJobs,
+    pub(super) balancer: Balancer,
     pub(super) servers: Servers,
     pub(super) scrapes: Scrapes,
     pub(super) probes: Probes,
-    /// Engines that take nothing new.
-    pub(super) draining: Vec<Member>,
-    tally: Tally,
-    /// Reused from event to event.
-    pub(super) orders: Vec<Order>,
+    /// Engines that drain.
+    pub(super) draining: Vec<EngineIndex>,
+    recorder: Recorder,
+    /// Decisions to apply; the buffer is reused.
+    pub(super) actions: Vec<Action>,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &'a Scenario, front: Front, jobs: &'a mut dyn Jobs, seed: u64) -> Self {
+    pub(super) fn new(scenario: &'a Scenario, balancer: Balancer, jobs: &'a mut dyn Jobs, seed: u64) -> Self {
         let information = &scenario.information;
-        let network_delay = if front.is_bound() { Duration::ZERO } else { information.network_delay };
-        let mut agenda = Agenda::new(network_delay, information.scrape_delay);
-        for (member, of) in scenario.fleet.iter().zip(0..) {
-            agenda.plan(member.joins, Occasion::Join(of));
-            if let Some(at) = first_change(&member.changes) {
-                agenda.plan(at, Occasion::Change { of, number: 0 });
+        let network_delay = if balancer.is_bound() { Duration::ZERO } else { information.network_delay };
+        let mut queue = EventQueue::new(network_delay, information.scrape_delay);
+        for (spec, engine) in scenario.fleet.iter().zip(0..) {
+            queue.schedule(spec.joins, ScheduledEvent::Join(engine));
+            if let Some(at) = first_change(&spec.changes) {
+                queue.schedule(at, ScheduledEvent::Change { engine, number: 0 });
             }
         }
-        agenda.plan(Time::ZERO, Occasion::Sample);
-        let sees_progress = front.readers() > 0 && information.tokens_seen;
+        queue.schedule(Time::ZERO, ScheduledEvent::Sample);
+        let sees_progress = balancer.readers() > 0 && information.tokens_seen;
         let arrivals_end = Time::ZERO + scenario.duration;
-        let (readers, members) = (front.readers(), scenario.fleet.len());
+        let (readers, engines) = (balancer.readers(), scenario.fleet.len());
         Self {
             seed,
             scenario,
             now: Time::ZERO,
             end: arrivals_end + scenario.drain,
-            agenda,
+            queue,
             arrivals: Arrivals::new(jobs, arrivals_end),
-            flights: Flights::default(),
+            active: ActiveJobs::default(),
             servers: Servers::new(&scenario.fleet, sees_progress.then_some(information.progress_every)),
-            scrapes: Scrapes::new(information, readers, members, seed),
-            probes: Probes::new(readers, members, seed),
+            scrapes: Scrapes::new(information, readers, engines, seed),
+            probes: Probes::new(readers, engines, seed),
             draining: Vec::new(),
-            front,
-            tally: Tally::new(scenario),
-            orders: Vec::new(),
+            balancer,
+            recorder: Recorder::new(scenario),
+            actions: Vec::new(),
         }
     }
 
-    /// Goes on until every job has ended or time is up.
+    /// Runs until every job has ended or the time limit is reached.
     pub(super) fn finish(mut self) -> Result<Outcome, Broken> {
-        while self.arrivals.due().is_some() || !self.flights.is_empty() {
-            let Some((at, next)) = self.agenda.next(self.arrivals.due()) else { break };
+        while self.arrivals.due().is_some() || !self.active.is_empty() {
+            let Some((at, next)) = self.queue.next(self.arrivals.due()) else { break };
             if at > self.end {
                 break;
             }
             self.now = self.now.max(at);
             match next {
-                Next::Notice(notice) => self.notice(notice)?,
-                Next::StepEnd(of) => {
-                    self.servers.end_step(self.now, of, &mut self.agenda);
-                    self.moved(false);
+                QueuedEvent::Response(event) => self.response_event(event)?,
+                QueuedEvent::StepEnd(engine) => {
+                    self.servers.end_step(self.now, engine, &mut self.queue);
+                    self.engines_changed(false);
                 }
-                Next::Arrival => self.arrive()?,
-                Next::Delivery(delivery) => self.deliver(delivery),
-                Next::Reading(reading) => {
-                    let (router, of) = (reading.router, reading.of);
-                    self.front.read(self.now, router, of, reading.report, &mut self.orders)?;
-                    self.carry_out();
+                QueuedEvent::Arrival => self.arrive()?,
+                QueuedEvent::Delivery(delivery) => self.deliver(delivery),
+                QueuedEvent::Reading(reading) => {
+                    let Reading { router, engine, report } = reading;
+                    self.scheduler_event(router, Event::Load { endpoint: EndpointId(engine), report })?;
                 }
-                Next::Occasion(occasion) => self.occasion(occasion)?,
+                QueuedEvent::Scheduled(event) => self.scheduled_event(event)?,
             }
         }
-        Ok(self.tally.finish(self.flights.left(), self.servers.all(), self.now))
+        Ok(self.recorder.finish(self.active.iter(), self.servers.all(), self.now))
     }
 
-    /// The next job comes.
+    /// The next job arrives at a router.
     fn arrive(&mut self) -> Result<(), Broken> {
         let Some(job) = self.arrivals.take() else { return Ok(()) };
-        let routers = self.front.routers();
+        let routers = self.balancer.routers();
         let router =
             if routers > 1 { draw(self.seed, ROUTER_SALT, job.number) % u64::from(routers) } else { 0 };
-        let id = self.flights.open(job, u32::try_from(router).unwrap_or(0));
-        if let Some(flight) = self.flights.get(id) {
-            self.front.arrived(self.now, flight, self.servers.all(), &mut self.orders)?;
+        let id = self.active.open(job, u32::try_from(router).unwrap_or(0));
+        if let Some(job) = self.active.get(id) {
+            self.balancer.arrived(self.now, job, self.servers.all(), &mut self.actions)?;
         }
-        self.carry_out();
+        self.apply_actions();
         Ok(())
     }
 
-    /// Something reaches its engine.
+    /// A message reaches its engine.
     fn deliver(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Request { attempt, to } => {
-                if let Some(flight) = self.flights.on(attempt) {
-                    let fetched = self.front.fetched(&flight.job);
-                    self.servers.submit(self.now, to, flight, fetched, &mut self.agenda);
+                if let Some(job) = self.active.current(attempt) {
+                    let fetched = self.balancer.fetched(&job.spec);
+                    self.servers.submit(self.now, to, job, fetched, &mut self.queue);
                 }
-                self.moved(true);
+                self.engines_changed(true);
             }
             Delivery::Hangup { sequence, attempt, at } => self.servers.hang_up(at, sequence, attempt),
         }
     }
 
-    /// Engines have moved: requests that wait before them may be bound.
-    fn moved(&mut self, delivered: bool) {
-        self.front.moved(delivered, self.servers.all(), &mut self.orders);
-        if !self.orders.is_empty() {
-            self.carry_out();
+    /// Engines ended steps or received requests, so bounds may dispatch queued requests.
+    fn engines_changed(&mut self, delivered: bool) {
+        self.balancer.engines_changed(delivered, self.servers.all(), &mut self.actions);
+        if !self.actions.is_empty() {
+            self.apply_actions();
         }
     }
 
-    /// Something of an answer reaches the router, and the client behind it.
-    pub(super) fn notice(&mut self, Notice { attempt, news }: Notice) -> Result<(), Broken> {
-        let Some(flight) = self.flights.on(attempt) else { return Ok(()) };
-        flight.seen = self.now;
-        let (router, member) = (flight.router, flight.member);
-        if news == News::FirstToken {
-            flight.first_token = Some(self.now);
+    /// A part of a response reaches the router and, without further delay, the client.
+    pub(super) fn response_event(
+        &mut self,
+        ResponseEvent { attempt, update }: ResponseEvent,
+    ) -> Result<(), Broken> {
+        let Some(job) = self.active.current(attempt) else { return Ok(()) };
+        job.last_activity = self.now;
+        let (router, engine) = (job.router, job.engine);
+        if update == ResponseUpdate::FirstToken {
+            job.first_token = Some(self.now);
         }
-        self.front.saw(self.now, flight, news, &mut self.orders)?;
-        match news {
-            News::FirstToken | News::Progress(_) => {}
-            News::Finished { cached } => self.answered(attempt, cached),
-            News::Failed(_) => self.attempt_failed(attempt),
+        self.balancer.response_update(self.now, job, update, &mut self.actions)?;
+        match update {
+            ResponseUpdate::FirstToken | ResponseUpdate::Progress(_) => {}
+            ResponseUpdate::Finished { cached } => self.answered(attempt, cached),
+            ResponseUpdate::Failed(_) => self.attempt_failed(attempt),
         }
-        if let Some(member) = member {
-            match news {
-                News::FirstToken | News::Progress(_) => self.probes.heard(self.now, router, member),
-                News::Finished { .. } => {
-                    self.probes.heard(self.now, router, member);
-                    self.leave_if_done(router, member)?;
+        if let Some(engine) = engine {
+            match update {
+                ResponseUpdate::FirstToken | ResponseUpdate::Progress(_) => {
+                    self.probes.heard(self.now, router, engine);
                 }
-                News::Failed(_) => self.leave_if_done(router, member)?,
+                ResponseUpdate::Finished { .. } => {
+                    self.probes.heard(self.now, router, engine);
+                    self.leave_if_done(router, engine)?;
+                }
+                ResponseUpdate::Failed(_) => self.leave_if_done(router, engine)?,
             }
         }
-        self.carry_out();
+        self.apply_actions();
         Ok(())
     }
 
-    /// A request was answered in full.
+    /// A response ended completely.
     fn answered(&mut self, attempt: Attempt, cached: u32) {
-        let Some(flight) = self.flights.close(attempt.request) else { return };
-        if let Some(member) = flight.member {
-            self.scrapes.ended(flight.router, member);
+        let Some(job) = self.active.close(attempt.request) else { return };
+        if let Some(engine) = job.engine {
+            self.scrapes.ended(job.router, engine);
         }
-        self.tally.ended(self.now, &flight, answered(self.now, &flight), cached);
-        self.arrivals.answered(self.now, &flight.job);
+        self.recorder.record(self.now, &job, answered(self.now, &job), cached);
+        self.arrivals.answered(self.now, &job.spec);
     }
 
-    /// An attempt failed. Where part of the answer was seen there is no other; else the orders say what comes next.
+    /// An attempt failed. After a first token the job has failed; otherwise the balancer's actions retry or end it.
     fn attempt_failed(&mut self, attempt: Attempt) {
-        let Some(flight) = self.flights.on(attempt) else { return };
-        if let Some(member) = flight.member.take() {
-            self.scrapes.ended(flight.router, member);
+        let Some(job) = self.active.current(attempt) else { return };
+        if let Some(engine) = job.engine.take() {
+            self.scrapes.ended(job.router, engine);
         }
-        if flight.first_token.is_some() {
+        if job.first_token.is_some() {
             self.end(attempt.request, End::Failed);
         }
     }
 
     fn end(&mut self, request: RequestId, end: End) {
-        if let Some(flight) = self.flights.close(request) {
-            if let Some(member) = flight.member {
-                self.scrapes.ended(flight.router, member);
+        if let Some(job) = self.active.close(request) {
+            if let Some(engine) = job.engine {
+                self.scrapes.ended(job.router, engine);
             }
-            self.tally.ended(self.now, &flight, end, 0);
+            self.recorder.record(self.now, &job, end, 0);
         }
     }
 
-    fn occasion(&mut self, occasion: Occasion) -> Result<(), Broken> {
-        match occasion {
-            Occasion::Join(of) => self.join(of)?,
-            Occasion::Sample => self.tally.sample(self.now, self.servers.all(), &mut self.agenda),
-            Occasion::Scrape { router, of } => self.scrape(router, of),
-            Occasion::Wake { router } => {
-                self.front.wake(self.now, router, &mut self.orders)?;
-                self.carry_out();
+    fn scheduled_event(&mut self, event: ScheduledEvent) -> Result<(), Broken> {
+        match event {
+            ScheduledEvent::Join(engine) => self.join(engine)?,
+            ScheduledEvent::Sample => self.recorder.sample(self.now, self.servers.all(), &mut self.queue),
+            ScheduledEvent::Scrape { router, engine } => self.scrape(router, engine),
+            ScheduledEvent::Wake { router } => {
+                self.scheduler_event(router, Event::Timer)?;
             }
-            Occasion::Change { of, number } => self.change(of, number)?,
-            Occasion::Probe { router, of } => self.probe(router, of),
-            Occasion::Probed { router, of, healthy } => self.probed(router, of, healthy)?,
-            Occasion::Patience { router, of } => self.lose_patience(router, of)?,
-            Occasion::Readiness(of) => self.look_whether_ready(of),
+            ScheduledEvent::Change { engine, number } => self.change(engine, number)?,
+            ScheduledEvent::Probe { router, engine } => self.probe(router, engine),
+            ScheduledEvent::Probed { router, engine, healthy } => self.probed(router, engine, healthy)?,
+            ScheduledEvent::LivenessCheck { router, engine } => self.check_liveness(router, engine)?,
+            ScheduledEvent::ReadinessCheck(engine) => self.check_readiness(engine),
         }
         Ok(())
     }
 
-    /// Does what the routing wants done.
-    pub(super) fn carry_out(&mut self) {
-        let mut orders = std::mem::take(&mut self.orders);
-        for order in orders.drain(..) {
-            match order {
-                Order::Send { request, to } => self.send(request, to),
-                Order::Reject { request, rejection } => self.end(request, end_of(rejection)),
-                Order::Fail { request } => self.end(request, End::Failed),
-                Order::WakeAt { router, at } => self.agenda.plan(at.max(self.now), Occasion::Wake { router }),
-                Order::Probe { router, of, ejected } => {
-                    self.probes.set_ejected(self.now, router, of, ejected, &mut self.agenda);
+    /// Applies the balancer's decisions.
+    pub(super) fn apply_actions(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send { request, to } => self.send(request, to),
+                Action::Reject { request, rejection } => self.end(request, end_of(rejection)),
+                Action::Fail { request } => self.end(request, End::Failed),
+                Action::WakeAt { router, at } => {
+                    self.queue.schedule(at.max(self.now), ScheduledEvent::Wake { router });
+                }
+                Action::Probe { router, engine, ejected } => {
+                    self.probes.set_ejected(self.now, router, engine, ejected, &mut self.queue);
                 }
             }
         }
-        self.orders = orders;
+        self.actions = actions;
     }
 
-    fn send(&mut self, request: RequestId, to: Member) {
-        let Some(flight) = self.flights.get_mut(request) else { return };
-        flight.attempt += 1;
-        (flight.member, flight.sequence, flight.first_token) = (Some(to), None, None);
-        flight.seen = self.now;
-        let (attempt, router) = (flight.attempt(), flight.router);
-        self.scrapes.sent(self.now, router, to, &mut self.agenda);
-        self.agenda.send(self.now, Delivery::Request { attempt, to });
+    /// Passes an event to a router's scheduler and applies its decisions.
+    pub(super) fn scheduler_event(&mut self, router: u32, event: Event) -> Result<(), Broken> {
+        self.balancer.handle(self.now, router, event, &mut self.actions)?;
+        self.apply_actions();
+        Ok(())
+    }
+
+    fn send(&mut self, request: RequestId, to: EngineIndex) {
+        let Some(job) = self.active.get_mut(request) else { return };
+        job.attempt += 1;
+        (job.engine, job.sequence, job.first_token) = (Some(to), None, None);
+        job.last_activity = self.now;
+        let (attempt, router) = (job.attempt(), job.router);
+        self.scrapes.sent(self.now, router, to, &mut self.queue);
+        self.queue.send(self.now, Delivery::Request { attempt, to });
     }
 }
 

@@ -1,76 +1,75 @@
-//! A Kubernetes Service: kube-proxy picks an endpoint at random when a connection is opened, and knows nothing of the
-//! requests in it.
+//! A Kubernetes Service: kube-proxy picks a random endpoint per connection and does not see the requests in it.
 
-use super::Order;
-use super::agenda::Member;
-use super::flights::Flight;
+use super::Action;
+use super::active_jobs::ActiveJob;
+use super::event_queue::EngineIndex;
 use super::servers::draw;
 
 const SERVICE_SALT: u64 = 0x0073_7663;
 
-/// What lasts as long as a choice.
+/// Scope of one choice of endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pin {
-    /// A connection, kept alive over all requests of its client.
+pub(super) enum Affinity {
+    /// A keep-alive connection with all requests of its client.
     Connection,
-    /// A request: a connection of its own.
+    /// A single request: each opens a connection.
     Request,
 }
 
 /// The Service and its endpoints.
 #[derive(Debug)]
 pub(super) struct Service {
-    pin: Pin,
+    affinity: Affinity,
     seed: u64,
     /// In ascending order.
-    endpoints: Vec<Member>,
-    /// Where each connection leads, by its number.
-    connections: Vec<Option<Member>>,
+    endpoints: Vec<EngineIndex>,
+    /// The endpoint of each connection, by its number.
+    connections: Vec<Option<EngineIndex>>,
 }
 
 impl Service {
-    pub(super) fn new(pin: Pin, seed: u64) -> Self {
-        Self { pin, seed, endpoints: Vec::new(), connections: Vec::new() }
+    pub(super) fn new(affinity: Affinity, seed: u64) -> Self {
+        Self { affinity, seed, endpoints: Vec::new(), connections: Vec::new() }
     }
 
-    pub(super) fn joined(&mut self, of: Member) {
-        if let Err(place) = self.endpoints.binary_search(&of) {
-            self.endpoints.insert(place, of);
+    pub(super) fn joined(&mut self, engine: EngineIndex) {
+        if let Err(place) = self.endpoints.binary_search(&engine) {
+            self.endpoints.insert(place, engine);
         }
     }
 
-    /// It is taken out of the Service; connections to it are not used again.
-    pub(super) fn left(&mut self, of: Member) {
-        if let Ok(place) = self.endpoints.binary_search(&of) {
+    /// Removes an endpoint; its connections are not used again.
+    pub(super) fn left(&mut self, engine: EngineIndex) {
+        if let Ok(place) = self.endpoints.binary_search(&engine) {
             self.endpoints.remove(place);
         }
     }
 
-    pub(super) fn arrived(&mut self, flight: &Flight, orders: &mut Vec<Order>) {
-        let request = flight.id;
-        let to = match self.pin {
-            Pin::Request => self.pick(flight.job.number),
-            Pin::Connection => self.connection(flight.job.connection),
+    pub(super) fn arrived(&mut self, job: &ActiveJob, actions: &mut Vec<Action>) {
+        let request = job.id;
+        let to = match self.affinity {
+            Affinity::Request => self.pick(job.spec.number),
+            Affinity::Connection => self.connection(job.spec.connection),
         };
-        orders.push(match to {
-            Some(to) => Order::Send { request, to },
-            None => Order::Fail { request },
+        actions.push(match to {
+            Some(to) => Action::Send { request, to },
+            None => Action::Fail { request },
         });
     }
 
-    /// A connection whose endpoint left is opened anew.
-    fn connection(&mut self, number: u32) -> Option<Member> {
+    /// The endpoint of a connection, which is reopened where its endpoint left.
+    fn connection(&mut self, number: u32) -> Option<EngineIndex> {
         let place = number as usize;
         if self.connections.len() <= place {
             self.connections.resize(place + 1, None);
         }
-        let kept = self.connections[place].filter(|member| self.endpoints.binary_search(member).is_ok());
+        let kept = self.connections[place].filter(|engine| self.endpoints.binary_search(engine).is_ok());
         let to = kept.or_else(|| self.pick(u64::from(number)));
         self.connections[place] = to;
         to
     }
 
-    fn pick(&self, name: u64) -> Option<Member> {
+    fn pick(&self, name: u64) -> Option<EngineIndex> {
         let mut rng = pointsman_core::Rng::seeded(draw(self.seed, SERVICE_SALT, name));
         self.endpoints.get(rng.below(self.endpoints.len())).copied()
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use pointsman_config::SourceText;
-use pointsman_sim::Jobs;
 use pointsman_sim::experiment::load;
-use pointsman_sim::workload::traces::{TraceFormat, read_sharegpt};
+use pointsman_workload::Jobs;
+use pointsman_workload::{TraceFormat, read_sharegpt};
 use proptest::prelude::*;
 
 use super::shipped::shipped;

@@ -1,4 +1,4 @@
-//! Changing an experiment's question from outside: other policies, other seeds.
+//! Selection of other placements and seeds for an experiment.
 
 use pointsman_sim::Routing;
 use pointsman_sim::experiment::Experiment;
@@ -8,12 +8,12 @@ use super::load_text;
 fn experiment() -> Experiment {
     let text = "fleet: [{profile: llama-3-8b-h100}]\nworkload: {lengths: sharegpt}\nrates: [1]\nseeds: [5, 9]\n\
         information: {networkDelay: 1ms}\nbaseline: tree\nbounds: [pooled-cache]\n\
-        policies: [random, {name: filter-tree, label: tree, information: {scrapeEvery: 50ms}}, pointsman]";
+        placements: [random, {name: filter-tree, label: tree, information: {scrapeEvery: 50ms}}, pointsman]";
     load_text("test.yaml", text).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 fn names(experiment: &Experiment) -> Vec<&str> {
-    experiment.entrants.iter().map(|entrant| &*entrant.name).collect()
+    experiment.arms.iter().map(|arm| &*arm.name).collect()
 }
 
 #[test]
@@ -21,16 +21,16 @@ fn entrants_stand_in_order_and_know_what_the_file_says() {
     let experiment = experiment();
     assert_eq!(names(&experiment), ["random", "tree", "pointsman", "pooled-cache"]);
     assert_eq!(experiment.baseline, 1);
-    for entrant in &experiment.entrants {
-        let information = experiment.scenario(entrant).information;
+    for arm in &experiment.arms {
+        let information = experiment.scenario(arm).information;
         assert_eq!(information.network_delay.as_micros(), 1_000);
         let fast = information.scrape_every.is_some_and(|every| every.as_millis() == 50);
-        assert_eq!(fast, *entrant.name == *"tree");
+        assert_eq!(fast, *arm.name == *"tree");
     }
 }
 
 #[test]
-fn policies_are_chosen_by_label_or_added_by_name() {
+fn placements_are_selected_by_label_or_added_by_name() {
     #[track_caller]
     fn check(chosen: &[&str], expected: Result<(&[&str], usize), &str>) {
         let mut experiment = experiment();
@@ -38,7 +38,7 @@ fn policies_are_chosen_by_label_or_added_by_name() {
         match (experiment.select(&chosen), expected) {
             (Ok(()), Ok((names_left, baseline))) => {
                 assert_eq!((names(&experiment), experiment.baseline), (names_left.to_vec(), baseline));
-                assert_eq!(experiment.entrants[0].information.network_delay.as_micros(), 1_000);
+                assert_eq!(experiment.arms[0].information.network_delay.as_micros(), 1_000);
             }
             (Err(error), Err(part)) => {
                 assert!(error.to_string().contains(part), "{error}");
@@ -52,7 +52,7 @@ fn policies_are_chosen_by_label_or_added_by_name() {
     check(&["lpwl", "tree", "lpwl"], Ok((&["lpwl", "tree"], 1)));
     check(&["pooled-cache", "pointsman"], Ok((&["pooled-cache", "pointsman"], 1)));
     check(&["filter-tree"], Ok((&["filter-tree"], 0)));
-    check(&["pointsmann"], Err("there is no policy \"pointsmann\""));
+    check(&["pointsmann"], Err("there is no placement \"pointsmann\""));
     check(&["pooled-cache"], Err("only bounds"));
 }
 
@@ -66,7 +66,7 @@ fn more_seeds_are_added_behind_those_of_the_file() {
 }
 
 #[test]
-fn every_policy_and_bound_is_known_by_its_name() {
+fn every_placement_and_bound_has_a_unique_name() {
     let names: Vec<&str> = Routing::all().map(|routing| routing.name()).collect();
     for name in &names {
         assert_eq!(Routing::named(name).map(|routing| routing.name()), Some(*name));

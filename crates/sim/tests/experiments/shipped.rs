@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use pointsman_sim::{Jobs, Routing, simulate};
+use pointsman_sim::{Routing, simulate};
+use pointsman_workload::Jobs;
 
 use super::{folder, load_text};
 
@@ -31,8 +32,8 @@ fn every_shipped_experiment_loads_and_says_what_it_asks() {
         assert!(experiment.description.len() > 40 && experiment.description.contains('?'), "{name}");
         assert_ne!(experiment.title, *experiment.name, "{name}");
         assert!(experiment.seeds.len() >= 5, "{name}");
-        assert!(experiment.entrants.iter().any(|entrant| *entrant.name == *"pointsman"), "{name}");
-        assert!(!matches!(experiment.entrants[experiment.baseline].routing, Routing::Bound(_)), "{name}");
+        assert!(experiment.arms.iter().any(|arm| *arm.name == *"pointsman"), "{name}");
+        assert!(!matches!(experiment.arms[experiment.baseline].routing, Routing::Bound(_)), "{name}");
     }
 }
 
@@ -62,10 +63,9 @@ fn a_run_of_the_published_benchmark_answers_its_requests() {
     let (name, text) = shipped().into_iter().find(|(name, _)| name == "gie-blog.yaml").unwrap();
     let mut experiment = load_text(&name, &text).unwrap();
     experiment.duration = Duration::from_secs(5);
-    for entrant in &experiment.entrants {
+    for arm in &experiment.arms {
         let outcome =
-            simulate(&experiment.scenario(entrant), &entrant.routing, &mut experiment.jobs(50.0, 1), 1)
-                .unwrap();
+            simulate(&experiment.scenario(arm), &arm.routing, &mut experiment.jobs(50.0, 1), 1).unwrap();
         assert!((150..350).contains(&outcome.jobs.len()), "{}", outcome.jobs.len());
     }
 }

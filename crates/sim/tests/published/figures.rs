@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use pointsman_sim::engine::{Batch, BuiltinProfile, EngineProfile};
 
 use crate::fleet::{Run, mean, quantile, run};
-use crate::lengths::{Random, draw};
+use pointsman_workload::{Draw, Purpose};
+
+use crate::lengths::lengths;
 
 /// One published figure and the model's.
 pub(crate) struct Row {
@@ -141,10 +143,10 @@ fn saturated(profile: &EngineProfile) -> f64 {
 }
 
 pub(crate) fn closed_form() -> Table {
-    let mut random = Random::new(1);
+    let mut draw = Draw::of(1, Purpose::Lengths, 0);
     let (mut prompts, mut outputs, mut held) = (0.0, 0.0, 0.0);
     for _ in 0..200_000 {
-        let (prompt, output) = draw(&mut random);
+        let (prompt, output) = lengths(&mut draw);
         let (prompt, output) = (f64::from(prompt), f64::from(output));
         prompts += prompt;
         outputs += output;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use pointsman_core::Time;
 use pointsman_sim::engine::{Detail, Engine, EngineProfile, Request, SequenceId};
 
-use crate::lengths::{Random, draw};
+use pointsman_workload::{Draw, Purpose};
+
+use crate::lengths::lengths;
 
 /// What a run came to. Latencies of all requests, in the order of their end.
 #[derive(Default)]
@@ -34,7 +36,7 @@ struct Busy {
 
 /// Poisson arrivals for as long as they take, each at an engine drawn at random.
 pub(crate) fn run(profile: &EngineProfile, engines: usize, rate: f64, requests: usize, seed: u64) -> Run {
-    let mut random = Random::new(seed);
+    let mut draw = Draw::of(seed, Purpose::Arrivals, 0);
     let profile = Arc::new(profile.clone());
     let mut fleet: Vec<Busy> = (0..engines)
         .map(|_| Busy {
@@ -46,10 +48,10 @@ pub(crate) fn run(profile: &EngineProfile, engines: usize, rate: f64, requests: 
     let mut run = Run::default();
     let mut now = Time::ZERO;
     for _ in 0..requests {
-        let gap = -(1.0 - random.unit()).ln() / rate;
-        let (prompt, output) = draw(&mut random);
+        let gap = draw.exponential() / rate;
+        let (prompt, output) = lengths(&mut draw);
         now = now + Duration::from_secs_f64(gap);
-        let engine = usize::try_from(random.bits() % engines as u64).unwrap();
+        let engine = usize::try_from(draw.bits() % engines as u64).unwrap();
         let arrival = Arrival { at: now, prompt, output };
         advance(&mut fleet[engine], Some(now), &mut run);
         submit(&mut fleet[engine], &arrival);

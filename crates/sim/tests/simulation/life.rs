@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{Placement, Time};
-use pointsman_sim::{Change, End, Information, Outcome, Prefixes, Routing, Scenario};
+use pointsman_sim::{Change, End, Information, Outcome, PrefixKnowledge, Routing, Scenario};
 
 use crate::support::{
     Poisson, at, e2e, ends, grouped, job, mixed, pool, profile, routings, routings_and_bounds, run, scenario,
@@ -200,7 +200,7 @@ fn without_gauges_and_tokens_the_default_still_spreads_the_load() {
         Information { scrape_delay: Duration::from_secs(3), ..Information::default() },
         Information { tokens_seen: false, ..Information::default() },
         Information { tokens_seen: false, usage_seen: false, scrape_every: None, ..Information::default() },
-        Information { prefixes: Prefixes::Unknown, ..Information::default() },
+        Information { prefixes: PrefixKnowledge::Unknown, ..Information::default() },
         Information { network_delay: Duration::from_millis(20), ..Information::default() },
         Information { routers: 4, ..Information::default() },
         Information { routers: 4, shared_state: false, ..Information::default() },

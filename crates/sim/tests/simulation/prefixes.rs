@@ -1,12 +1,12 @@
 //! What routers know of prefix caches, and what it is worth.
 
 use pointsman_core::Placement;
-use pointsman_sim::{Information, Outcome, Prefixes};
+use pointsman_sim::{Information, Outcome, PrefixKnowledge};
 
 use crate::support::{Poisson, e2e, ends, grouped, pool, profile, run, scenario};
 
 /// Groups of prompts with 512 tokens in common, on engines with so many blocks.
-fn outcome(prefixes: Prefixes, blocks: u32, groups: usize, rate: f64) -> Outcome {
+fn outcome(prefixes: PrefixKnowledge, blocks: u32, groups: usize, rate: f64) -> Outcome {
     let mut profile = profile("llama-3-8b-h100");
     profile.blocks = blocks;
     let mut scenario = scenario(4, profile, 30);
@@ -29,8 +29,8 @@ fn mean(outcome: &Outcome) -> f64 {
 
 #[test]
 fn where_nothing_is_evicted_an_approximate_index_is_as_good_as_an_exact_one() {
-    let [approximate, exact] =
-        [Prefixes::Approximate, Prefixes::Exact].map(|prefixes| outcome(prefixes, 20_000, 20, 20.0));
+    let [approximate, exact] = [PrefixKnowledge::Approximate, PrefixKnowledge::Exact]
+        .map(|prefixes| outcome(prefixes, 20_000, 20, 20.0));
     let (hits, truth) = (hit_rate(&approximate), hit_rate(&exact));
     assert!((hits / truth - 1.0).abs() < 0.02, "{hits} {truth}");
     assert!((mean(&approximate) / mean(&exact) - 1.0).abs() < 0.02);
@@ -38,8 +38,8 @@ fn where_nothing_is_evicted_an_approximate_index_is_as_good_as_an_exact_one() {
 
 #[test]
 fn knowing_prefixes_finds_more_of_them_than_chance_does() {
-    let unknown = outcome(Prefixes::Unknown, 600, 60, 20.0);
-    for prefixes in [Prefixes::Approximate, Prefixes::Exact] {
+    let unknown = outcome(PrefixKnowledge::Unknown, 600, 60, 20.0);
+    for prefixes in [PrefixKnowledge::Approximate, PrefixKnowledge::Exact] {
         let known = outcome(prefixes, 600, 60, 20.0);
         assert!(hit_rate(&known) > hit_rate(&unknown) + 0.1, "{prefixes:?} {}", hit_rate(&known));
         assert!(mean(&known) < mean(&unknown), "{prefixes:?}");
@@ -49,7 +49,7 @@ fn knowing_prefixes_finds_more_of_them_than_chance_does() {
 #[test]
 fn prompts_that_nobody_shares_are_placed_the_same_whatever_is_known() {
     let [unknown, approximate, exact] =
-        [Prefixes::Unknown, Prefixes::Approximate, Prefixes::Exact].map(|prefixes| {
+        [PrefixKnowledge::Unknown, PrefixKnowledge::Approximate, PrefixKnowledge::Exact].map(|prefixes| {
             let mut scenario = scenario(4, profile("tiny"), 5);
             scenario.information = Information { prefixes, ..Information::default() };
             let mut jobs = Poisson::new(200.0, 5, |_, _| crate::support::job(100, 20));

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use pointsman_core::{BlockHash, Placement, PoolPolicy, Rng, Time};
 use pointsman_sim::engine::EngineProfile;
-use pointsman_sim::{
-    Bound, End, Information, Job, Jobs, Member, Outcome, Routing, Scenario, simulate_checked,
-};
+use pointsman_sim::{Bound, End, EngineSpec, Information, Outcome, Routing, Scenario, simulate_checked};
+use pointsman_workload::{Job, Jobs};
 
 pub(crate) fn at(seconds: f64) -> Time {
     Time::ZERO + Duration::from_secs_f64(seconds)
@@ -20,7 +19,7 @@ pub(crate) fn profile(name: &str) -> EngineProfile {
 /// Some engines of a profile, with the information that a live Pointsman has, for so many seconds of arrivals.
 pub(crate) fn scenario(engines: usize, profile: EngineProfile, seconds: u64) -> Scenario {
     let profile = Arc::new(profile);
-    let member = Member { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
+    let member = EngineSpec { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
     Scenario {
         fleet: vec![member; engines],
         information: Information::default(),
@@ -62,8 +61,7 @@ impl<F: FnMut(u64, &mut Rng) -> Job> Poisson<F> {
 
 impl<F: FnMut(u64, &mut Rng) -> Job> Jobs for Poisson<F> {
     fn next_job(&mut self) -> Option<Job> {
-        let share = (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        self.at -= (1.0 - share).ln() / self.rate;
+        self.at -= (1.0 - self.rng.unit()).ln() / self.rate;
         self.number += 1;
         let job = (self.make)(self.number, &mut self.rng);
         Some(Job { number: self.number, arrival: at(self.at), ..job })

@@ -4,15 +4,17 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use pointsman_bench::Outcome;
 use pointsman_bench::client::{Client, Connections, Target};
 use pointsman_bench::run::{LoadOptions, LoadResult, Progress, run_plan};
 use pointsman_bench::workload::{
-    Arrivals, GenerationApi, Plan, SharedPrefix, Source, WeightedModel, Workload, parse_sharegpt,
+    GenerationApi, OfferedLoad, Plan, SharedPrefix, Source, WeightedModel, Workload,
 };
+use pointsman_config::SourceText;
 use pointsman_report::sweep::{sweep_json, sweep_table};
-use pointsman_report::{Experiment, Random, Runs, SeedResult, Sweep, per_second, run_table};
+use pointsman_report::{Experiment, Rng, Runs, SeedResult, Sweep, per_second, run_table};
+use pointsman_workload::read_sharegpt;
 
 use crate::args::{BenchApi, LoadArgs};
 use crate::{progress, reports, shutdown};
@@ -70,17 +72,17 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
 
 /// Every plan is made before the first is run, so that a mistake costs no time.
 fn cells(args: &LoadArgs) -> Result<Vec<Cell>> {
-    let rates: Vec<Arrivals> = if args.rate.is_empty() {
+    let loads: Vec<OfferedLoad> = if args.rate.is_empty() {
         vec![args.arrivals]
     } else {
-        args.rate.iter().map(|&rate| Arrivals::Poisson { rate }).collect()
+        args.rate.iter().map(|&rate| OfferedLoad::poisson(rate)).collect()
     };
     let mut workload = workload(args)?;
     let mut cells = Vec::new();
     for seed in (args.seed..).take(args.seeds) {
-        for &arrivals in &rates {
-            workload.arrivals = arrivals;
-            cells.push(Cell { rate: arrivals.rate(), seed, plan: Arc::new(workload.plan(seed)?) });
+        for &offered in &loads {
+            workload.offered = offered;
+            cells.push(Cell { rate: offered.rate, seed, plan: Arc::new(workload.plan(seed)?) });
         }
     }
     Ok(cells)
@@ -114,9 +116,8 @@ fn salt(args: &LoadArgs, name: &str, cell: &Cell) -> u64 {
     if args.report.is_none() && args.rate.len() < 2 {
         return 0;
     }
-    let of_name =
-        name.bytes().fold(cell.seed, |salt, byte| Random::for_part(salt, u64::from(byte)).next_u64());
-    Random::for_part(of_name, cell.rate.to_bits()).next_u64()
+    let of_name = name.bytes().fold(cell.seed, |salt, byte| Rng::stream(salt, u64::from(byte)).next_u64());
+    Rng::stream(of_name, cell.rate.to_bits()).next_u64()
 }
 
 fn print_one(args: &LoadArgs, result: &LoadResult) -> Result<()> {
@@ -133,7 +134,7 @@ fn print_one(args: &LoadArgs, result: &LoadResult) -> Result<()> {
 fn print_all(args: &LoadArgs, runs: &[SeedResult], several: bool) -> Result<()> {
     let first = runs.first().map(|run| run.policy.clone());
     let baseline = first.filter(|first| runs.iter().any(|run| run.policy != *first));
-    let sweep = Sweep::new(experiment(args, baseline), runs, &mut Random::new(args.seed));
+    let sweep = Sweep::new(experiment(args, baseline), runs, &mut Rng::seeded(args.seed));
     if several && args.json {
         println!("{:#}", sweep_json(&sweep));
     } else if several {
@@ -202,12 +203,15 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
 fn workload(args: &LoadArgs) -> Result<Workload> {
     let source = match &args.dataset {
         Some(file) => {
-            let text = std::fs::read(file).with_context(|| file.display().to_string())?;
-            Source::Conversations(parse_sharegpt(&text).with_context(|| file.display().to_string())?)
+            let name = file.display().to_string();
+            let text = std::fs::read_to_string(file).with_context(|| name.clone())?;
+            let conversations = read_sharegpt(&SourceText::new(name, text))
+                .map_err(|problems| anyhow!(problems.iter().map(ToString::to_string).collect::<String>()))?;
+            Source::Conversations(conversations)
         }
         None => Source::Generated {
-            prompt: args.prompt_tokens.clone(),
-            output: args.output_tokens.clone(),
+            prompt: args.prompt_tokens.distribution(),
+            output: args.output_tokens.distribution(),
             shared_prefix: args
                 .prefix_groups
                 .zip(args.prefix_tokens)
@@ -215,7 +219,7 @@ fn workload(args: &LoadArgs) -> Result<Workload> {
         },
     };
     Ok(Workload {
-        arrivals: args.arrivals,
+        offered: args.arrivals,
         duration: args.duration,
         source,
         models: args.model.iter().map(|text| weighted_model(text)).collect::<Result<_>>()?,

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use pointsman_bench::workload::Lengths;
 use pointsman_core::{Time, seconds};
 use pointsman_engine::{EngineConfig, EngineServer};
-use pointsman_report::Random;
 use pointsman_sim::engine::{BuiltinProfile, Detail, Engine, EngineProfile, Request};
+use pointsman_workload::{Distribution, Draw, Purpose};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -63,12 +62,12 @@ impl Engines {
 
     /// Requests per second that all of them together can sustain, found by running the engine model at saturation in
     /// virtual time on lengths drawn like the load's.
-    pub(super) fn capacity(&self, (prompt, output): &(Lengths, Lengths)) -> f64 {
-        let mut random = Random::new(0);
+    pub(super) fn capacity(&self, (prompt, output): &(Distribution, Distribution)) -> f64 {
+        let mut draw = Draw::of(0, Purpose::Lengths, 0);
         let mut waiting: VecDeque<Request> = (0..SAMPLE)
             .map(|_| Request {
-                prompt_tokens: prompt.draw(&mut random),
-                output_tokens: output.draw(&mut random),
+                prompt_tokens: prompt.tokens(&mut draw),
+                output_tokens: output.tokens(&mut draw),
                 hashes: Arc::from([]),
                 adapter: None,
             })

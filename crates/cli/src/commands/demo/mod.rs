@@ -12,8 +12,9 @@ use anyhow::Result;
 use pointsman_bench::client::{Connections, Target};
 use pointsman_bench::run::{LoadOptions, Progress};
 use pointsman_bench::slices::{Arm, PairedResult, SliceOptions, run_slices};
-use pointsman_bench::workload::{Arrivals, GenerationApi, Lengths, Source, WeightedModel, Workload};
+use pointsman_bench::workload::{GenerationApi, OfferedLoad, Source, WeightedModel, Workload};
 use pointsman_report::{Runs, comparison_table, per_second};
+use pointsman_workload::Distribution;
 
 use self::fleet::Engines;
 use self::front::Front;
@@ -59,16 +60,17 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
 }
 
 /// Prompt and output lengths: short, so that a minute shows many requests.
-fn lengths() -> (Lengths, Lengths) {
-    let prompt = Lengths::LogNormal { median: 300.0, sigma: 1.0, max: 3_000 };
-    let output = Lengths::LogNormal { median: 40.0, sigma: 0.6, max: 100 };
+fn lengths() -> (Distribution, Distribution) {
+    // Medians of 300 and 40 tokens; standard deviations of 1 and 0.6 of the logarithms.
+    let prompt = Distribution::LogNormal { mean: 495.0, deviation: 648.0, max: 3_000.0 };
+    let output = Distribution::LogNormal { mean: 48.0, deviation: 31.5, max: 100.0 };
     (prompt, output)
 }
 
 async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
     let (prompt, output) = lengths();
     let workload = Workload {
-        arrivals: Arrivals::Poisson { rate },
+        offered: OfferedLoad::poisson(rate),
         duration: WINDOW * u32::try_from(SLICES)?,
         source: Source::Generated { prompt, output, shared_prefix: None },
         models: vec![WeightedModel { name: MODEL.into(), weight: 1.0 }],

@@ -1,15 +1,15 @@
-//! The command that was typed, and those like it that are offered.
+//! The command line of a sweep, and variants of it for messages.
 
 use super::cells::Cell;
 use crate::args::simulate::SimulateArgs;
 
-/// How to type a sweep, in words for a shell.
+/// A sweep as a shell command.
 #[derive(Clone, Debug)]
 pub(super) struct CommandLine {
     file: String,
-    /// What chooses the runs.
+    /// Options that select the runs.
     runs: Vec<String>,
-    /// What says where results go.
+    /// Options of the output.
     output: Vec<String>,
 }
 
@@ -17,8 +17,8 @@ impl CommandLine {
     pub(super) fn new(args: &SimulateArgs) -> Self {
         let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let mut runs = Vec::new();
-        for policy in &args.policy {
-            runs.extend(["--policy".to_owned(), policy.clone()]);
+        for placement in &args.placement {
+            runs.extend(["--placement".to_owned(), placement.clone()]);
         }
         for rate in &args.rate {
             runs.extend(["--rate".to_owned(), rate.to_string()]);
@@ -44,21 +44,21 @@ impl CommandLine {
         Self { file: path(&args.file).unwrap_or_default(), runs, output }
     }
 
-    /// What a report names as its source: the runs, not where they were written.
+    /// The command that a report names: the runs without output options.
     pub(super) fn of_sweep(&self) -> String {
         self.line(&self.runs)
     }
 
-    /// The same sweep, going on where it stopped.
+    /// The command that resumes the sweep.
     pub(super) fn resumed(&self) -> String {
         let resume = "--resume".to_owned();
         self.line(self.runs.iter().chain(&self.output).chain([&resume]))
     }
 
-    /// One run alone.
-    pub(super) fn of_cell(&self, policy: &str, cell: &Cell) -> String {
+    /// The command of a single run.
+    pub(super) fn of_cell(&self, placement: &str, cell: &Cell) -> String {
         let options =
-            ["--policy", policy, "--rate", &cell.rate.to_string(), "--seed", &cell.seed.to_string()];
+            ["--placement", placement, "--rate", &cell.rate.to_string(), "--seed", &cell.seed.to_string()];
         self.line(&options.map(str::to_owned))
     }
 
@@ -68,7 +68,7 @@ impl CommandLine {
     }
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
     if !word.is_empty() && word.chars().all(plain) {
@@ -82,21 +82,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_name_what_they_need_and_no_more() {
+    fn commands_contain_the_options_they_need() {
         let line = CommandLine {
             file: "my file.yaml".to_owned(),
-            runs: ["--policy", "random", "--seeds", "3"].map(str::to_owned).into(),
+            runs: ["--placement", "random", "--seeds", "3"].map(str::to_owned).into(),
             output: ["--report", "out"].map(str::to_owned).into(),
         };
-        assert_eq!(line.of_sweep(), "pointsman simulate 'my file.yaml' --policy random --seeds 3");
+        assert_eq!(line.of_sweep(), "pointsman simulate 'my file.yaml' --placement random --seeds 3");
         assert_eq!(
             line.resumed(),
-            "pointsman simulate 'my file.yaml' --policy random --seeds 3 --report out --resume"
+            "pointsman simulate 'my file.yaml' --placement random --seeds 3 --report out --resume"
         );
         let cell = Cell { arm: 0, rate: 12.5, seed: 4, requests: 0 };
         assert_eq!(
             line.of_cell("round-robin", &cell),
-            "pointsman simulate 'my file.yaml' --policy round-robin --rate 12.5 --seed 4"
+            "pointsman simulate 'my file.yaml' --placement round-robin --rate 12.5 --seed 4"
         );
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");

@@ -39,21 +39,21 @@ pub(super) fn run(args: &FitArgs) -> Result<ExitCode> {
 }
 
 fn describe(fit: &Fit) {
-    let misses = fit.misses();
-    let percent = |share: usize| misses.get(misses.len() * share / 100).map_or(0.0, |miss| miss * 100.0);
+    let errors = fit.absolute_errors();
+    let percent = |share: usize| errors.get(errors.len() * share / 100).map_or(0.0, |miss| miss * 100.0);
     eprintln!(
-        "{} times: half are met within {:.1} %, nine of ten within {:.1} %",
-        misses.len(),
+        "{} times: half are fitted within {:.1} %, nine of ten within {:.1} %",
+        errors.len(),
         percent(50),
         percent(90)
     );
     if let Some(worst) = fit.worst() {
         eprintln!(
-            "missed most: line {}, measured {:.2} ms, fitted {:.2} ms ({:+.1} %)",
+            "largest error: line {}, measured {:.2} ms, fitted {:.2} ms ({:+.1} %)",
             worst.line,
             worst.measured_ms,
             worst.fitted_ms,
-            worst.miss() * 100.0
+            worst.relative_error() * 100.0
         );
     }
 }

@@ -1,29 +1,29 @@
-//! Where each policy stops keeping up, searched for between the rates of a sweep.
+//! Search for each placement's knee: the highest rate that it keeps up with.
 
 use pointsman_report::sweep::{Knee, State};
-use pointsman_report::{Random, SeedResult, Sweep};
+use pointsman_report::{Rng, SeedResult, Sweep};
 
 use super::cells::Cell;
-use super::sweep::Setup;
+use super::setup::Setup;
 
-/// A knee is found when the rate that is too high is at most so much above the one that is not.
+/// Ratio of the lowest unstable rate to the highest stable one at which the search ends.
 const PRECISION: f64 = 1.02;
 
-/// Halves the stretch in which each policy's knee lies, all policies at once, until it is found.
+/// Bisects the interval that contains each placement's knee, all placements at once.
 pub(super) struct Search<'a> {
     setup: &'a Setup,
     knees: Vec<Knee>,
 }
 
 impl<'a> Search<'a> {
-    /// From the knees that the sweep shows. A policy that kept up with every rate, or with none, is left at that.
+    /// Starts from the sweep's knees. A placement that kept up with every rate, or with none, is not searched.
     pub(super) fn new(setup: &'a Setup, results: &[SeedResult]) -> Self {
         let sweep =
-            Sweep::new(setup.about.clone(), &setup.sorted(&setup.cells, results), &mut Random::new(0));
+            Sweep::new(setup.about.clone(), &setup.sorted(&setup.cells, results), &mut Rng::seeded(0));
         Self { setup, knees: sweep.knees }
     }
 
-    /// The runs that tell more; none when all is known.
+    /// The next runs; none when the search is complete.
     pub(super) fn cells(&self) -> Vec<Cell> {
         let setup = self.setup;
         let probes = self.knees.iter().filter_map(|knee| Some((setup.arm(&knee.policy)?, probe(knee)?)));
@@ -32,10 +32,10 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// Takes in what those runs came to.
+    /// Uses the results of those runs.
     pub(super) fn learn(&mut self, results: &[SeedResult]) {
         let runs = self.setup.sorted(&self.cells(), results);
-        let sweep = Sweep::new(self.setup.about.clone(), &runs, &mut Random::new(0));
+        let sweep = Sweep::new(self.setup.about.clone(), &runs, &mut Rng::seeded(0));
         for knee in &mut self.knees {
             let row =
                 sweep.rows.iter().find(|row| row.policy == knee.policy && Some(row.rate) == probe(knee));
@@ -53,7 +53,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The rate to try next: in the middle, to three digits.
+/// The next rate to try: the midpoint, rounded to three digits.
 fn probe(knee: &Knee) -> Option<f64> {
     let (low, high) = (knee.stable?, knee.unstable?);
     if high <= low * PRECISION {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_ends_near_the_knee() {
+    fn bisection_ends_near_the_knee() {
         #[track_caller]
         fn check(low: f64, high: f64, truth: f64) {
             let mut knee = Knee { policy: String::new(), stable: Some(low), unstable: Some(high) };

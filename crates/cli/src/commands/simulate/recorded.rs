@@ -1,4 +1,4 @@
-//! A gateway's event log as a workload.
+//! Event logs as workloads.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use pointsman_core::{ModelKey, Time};
 use pointsman_fleet::{RecordedArrival, arrivals};
-use pointsman_sim::workload::RecordedRequest;
+use pointsman_workload::RecordedRequest;
 
 /// Reads the requests of a log. A log of several pools needs one of them named: `log.jsonl#1`.
 ///
@@ -39,9 +39,9 @@ fn requests(mut arrivals: Vec<RecordedArrival>, pool: Option<u32>) -> Result<Vec
     }
     let outputs: Vec<u64> = arrivals.iter().filter_map(output_tokens).map(u64::from).collect();
     if outputs.is_empty() && !arrivals.is_empty() {
-        bail!("it does not say how long any answer was");
+        bail!("it contains no output length");
     }
-    // Nobody knows how long the answers would have been that did not come.
+    // Responses of unknown length are assumed to have the mean length.
     let mean = outputs.iter().sum::<u64>() / outputs.len().max(1) as u64;
     let mean = u32::try_from(mean).unwrap_or(u32::MAX).max(1);
     let adapters = adapters(&arrivals);
@@ -52,7 +52,7 @@ fn output_tokens(arrival: &RecordedArrival) -> Option<u32> {
     arrival.usage.output_tokens.or(arrival.output_tokens)
 }
 
-/// Numbers for targets other than the one asked for most, which is the base model.
+/// Adapter numbers of all targets except the most frequent one, which is taken as the base model.
 fn adapters(arrivals: &[RecordedArrival]) -> BTreeMap<ModelKey, u32> {
     let mut counts: BTreeMap<ModelKey, usize> = BTreeMap::new();
     for target in arrivals.iter().filter_map(|arrival| arrival.facts.target) {
@@ -109,8 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_saw_have_the_mean_length_and_the_commonest_target_is_the_base_model() -> Result<()>
-    {
+    fn unknown_outputs_have_the_mean_length_and_the_most_frequent_target_is_the_base_model() -> Result<()> {
         let log = vec![
             arrival(0, 5, Some(10)),
             arrival(0, 5, None),

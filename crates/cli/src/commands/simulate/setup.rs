@@ -1,31 +1,83 @@
-//! From an experiment's file to the runs of its sweep.
+//! The setup of a sweep, from an experiment's file and the arguments.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use pointsman_config::SourceText;
 use pointsman_report as report;
+use pointsman_report::SeedResult;
 use pointsman_report::sweep::Role;
-use pointsman_sim::experiment::{Entrant, Experiment, Files, load};
-use pointsman_sim::workload::{Lengths, RecordedRequest, Workload};
-use pointsman_sim::{Job, Jobs, Routing, simulate_checked};
+use pointsman_sim::experiment::{Arm, Experiment, Files, load};
+use pointsman_sim::{Routing, simulate_checked};
+use pointsman_workload::{Job, Jobs, Lengths, RecordedRequest, Workload};
 
 use super::cells::{Cell, Progress};
 use super::command::CommandLine;
 use super::recorded;
 use super::summary::{RunOf, summarise};
-use super::sweep::Setup;
 use crate::args::simulate::SimulateArgs;
 
-/// Events between two comparisons of the core's counts with its requests: often enough to name the seed of a fault,
-/// seldom enough to cost nothing.
+/// Events between two checks of the core's invariants: often enough to report the seed of a bug, rarely enough to cost
+/// nothing.
 const CHECK_EVERY: u64 = 100_000;
 
-/// Reads the experiment, as the arguments change it. None where it has mistakes, which are printed.
+/// Simulates a cell.
+pub(super) type RunCell = dyn Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync;
+
+/// The setup of a sweep.
+pub(super) struct Setup {
+    /// Facts about the experiment for the report.
+    pub(super) about: report::Experiment,
+    /// The experiment's text and hashes of the files that it names.
+    pub(super) identity: String,
+    /// Names and roles of the arms.
+    pub(super) arms: Arc<[(String, Role)]>,
+    pub(super) cells: Vec<Cell>,
+    /// Length of the arrival period.
+    pub(super) duration: Duration,
+    pub(super) run: Arc<RunCell>,
+}
+
+impl Setup {
+    /// Index of the arm of this name.
+    pub(super) fn arm(&self, name: &str) -> Option<usize> {
+        self.arms.iter().position(|(known, _)| known == name)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; an estimate suffices"
+    )]
+    pub(super) fn cell(&self, arm: usize, rate: f64, seed: u64) -> Cell {
+        let requests = (rate * self.duration.as_secs_f64()).round() as u64;
+        Cell { arm, rate, seed, requests }
+    }
+
+    pub(super) fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.cells.iter().map(|cell| cell.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
+    /// The results of these cells, in the order of the cells.
+    pub(super) fn sorted(&self, cells: &[Cell], results: &[SeedResult]) -> Vec<SeedResult> {
+        cells.iter().filter_map(|cell| results.iter().find(|run| self.is_of(cell, run)).cloned()).collect()
+    }
+
+    pub(super) fn is_of(&self, cell: &Cell, run: &SeedResult) -> bool {
+        let (name, role) = &self.arms[cell.arm];
+        *name == run.policy && *role == run.role && cell.rate == run.rate && cell.seed == run.seed
+    }
+}
+
+/// Reads the experiment and applies the arguments. `None` where it has mistakes, which are printed.
 pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Result<Option<Setup>> {
     let name = file.display().to_string();
     let text: Arc<str> = std::fs::read_to_string(file).with_context(|| name.clone())?.into();
@@ -45,7 +97,7 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
     let mut setup = Setup {
         about: about(&experiment, &text, command),
         identity: format!("{text}\n{}", folder.read.take()),
-        arms: experiment.entrants.iter().map(named).collect(),
+        arms: experiment.arms.iter().map(named).collect(),
         cells: Vec::new(),
         duration: experiment.duration,
         run: Arc::new(runner(Arc::clone(&experiment))),
@@ -54,14 +106,14 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
     Ok(Some(setup))
 }
 
-/// The files beside an experiment, and which state of them was read: a sweep is not gone on with on others.
+/// The experiment's folder. Records hashes of the files read: a sweep is not resumed with other files.
 struct Folder {
     path: PathBuf,
     read: RefCell<String>,
 }
 
 impl Folder {
-    fn note(&self, path: &str, parts: impl IntoIterator<Item = impl Hash>) {
+    fn record(&self, path: &str, parts: impl IntoIterator<Item = impl Hash>) {
         let mut hasher = DefaultHasher::new();
         parts.into_iter().for_each(|part| part.hash(&mut hasher));
         // Writing to a String cannot fail.
@@ -72,7 +124,7 @@ impl Folder {
 impl Files for Folder {
     fn text(&self, path: &str) -> Result<Arc<str>, String> {
         let text = std::fs::read_to_string(self.path.join(path)).map_err(|error| error.to_string())?;
-        self.note(path, [&text]);
+        self.record(path, [&text]);
         Ok(text.into())
     }
 
@@ -81,14 +133,14 @@ impl Files for Folder {
         let part = |request: &RecordedRequest| {
             (request.at, request.prompt_tokens, request.output_tokens, request.blocks.clone())
         };
-        self.note(path, requests.iter().map(part));
+        self.record(path, requests.iter().map(part));
         Ok(requests)
     }
 }
 
 fn change(experiment: &mut Experiment, args: &SimulateArgs) -> Result<()> {
-    if !args.policy.is_empty() {
-        experiment.select(&args.policy).context("--policy")?;
+    if !args.placement.is_empty() {
+        experiment.select(&args.placement).context("--placement")?;
     }
     if !args.rate.is_empty() {
         for rate in &args.rate {
@@ -109,18 +161,18 @@ fn change(experiment: &mut Experiment, args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
-fn named(entrant: &Entrant) -> (String, Role) {
-    let role = match entrant.routing {
+fn named(arm: &Arm) -> (String, Role) {
+    let role = match arm.routing {
         Routing::Bound(_) => Role::Bound,
         Routing::Pool(_) | Routing::ServicePerConnection | Routing::ServicePerRequest => Role::Policy,
     };
-    (entrant.name.to_string(), role)
+    (arm.name.to_string(), role)
 }
 
-/// Every entrant at every rate with every seed.
+/// Every arm at every rate with every seed.
 fn cells(experiment: &Experiment, setup: &Setup) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for arm in 0..experiment.entrants.len() {
+    for arm in 0..experiment.arms.len() {
         for &rate in &experiment.rates {
             cells.extend(experiment.seeds.iter().map(|&seed| setup.cell(arm, rate, seed)));
         }
@@ -128,20 +180,18 @@ fn cells(experiment: &Experiment, setup: &Setup) -> Vec<Cell> {
     cells
 }
 
-fn runner(
-    experiment: Arc<Experiment>,
-) -> impl Fn(&Cell, &Progress) -> Result<report::SeedResult> + Send + Sync {
+fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync {
     let endpoints = endpoints(&experiment);
     let shares_prefixes = shares_prefixes(&experiment.workload);
-    // A report shows the load of its first seed's runs only.
+    // Reports show the engines' load for the first seed only.
     let shown = experiment.seeds.iter().copied().min();
     move |cell, progress| {
-        let entrant = &experiment.entrants[cell.arm];
+        let arm = &experiment.arms[cell.arm];
         let mut jobs = Counted { jobs: experiment.jobs(cell.rate, cell.seed), left: cell.requests, progress };
-        let scenario = experiment.scenario(entrant);
-        let outcome = simulate_checked(&scenario, &entrant.routing, &mut jobs, cell.seed, CHECK_EVERY)?;
+        let scenario = experiment.scenario(arm);
+        let outcome = simulate_checked(&scenario, &arm.routing, &mut jobs, cell.seed, CHECK_EVERY)?;
         progress.add(jobs.left);
-        let (policy, role) = named(entrant);
+        let (policy, role) = named(arm);
         let of = RunOf {
             policy: &policy,
             role,
@@ -156,7 +206,7 @@ fn runner(
     }
 }
 
-/// Jobs that are counted as they come, up to as many as were expected.
+/// Counts jobs for the progress, up to the expected number.
 struct Counted<'a, J> {
     jobs: J,
     left: u64,
@@ -177,7 +227,7 @@ impl<J: Jobs> Jobs for Counted<'_, J> {
     }
 }
 
-/// Whether any prompt may begin like another.
+/// Whether prompts share prefixes.
 fn shares_prefixes(workload: &Workload) -> bool {
     workload.classes.iter().any(|class| {
         let recorded = match &class.lengths {
@@ -189,7 +239,7 @@ fn shares_prefixes(workload: &Workload) -> bool {
 }
 
 fn endpoints(experiment: &Experiment) -> Vec<String> {
-    let name = |(place, member): (usize, &pointsman_sim::Member)| match member.slowness {
+    let name = |(place, member): (usize, &pointsman_sim::EngineSpec)| match member.slowness {
         slowness if slowness > 1.0 => format!("engine {} ({slowness}x slower)", place + 1),
         _ => format!("engine {}", place + 1),
     };
@@ -205,19 +255,19 @@ fn about(experiment: &Experiment, text: &str, command: &CommandLine) -> report::
         }
     }
     let engines: Vec<String> = profiles.iter().map(|(name, count)| format!("{count} x {name}")).collect();
-    let seconds = |span: std::time::Duration| format!("{} s", span.as_secs_f64());
+    let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
     let fact = |name: &str, value: String| (name.to_owned(), value);
     report::Experiment {
         title: experiment.title.clone(),
         description: experiment.description.clone(),
         model: profiles.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
-        baseline: experiment.entrants.get(experiment.baseline).map(|entrant| entrant.name.to_string()),
+        baseline: experiment.arms.get(experiment.baseline).map(|arm| arm.name.to_string()),
         facts: vec![
             fact("engines", engines.join(", ")),
             fact(
                 "arrivals",
                 format!(
-                    "{}, of which {} not counted",
+                    "{}, of which {} are warm-up",
                     seconds(experiment.duration),
                     seconds(experiment.warm_up)
                 ),

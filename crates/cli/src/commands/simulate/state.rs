@@ -1,4 +1,4 @@
-//! What a sweep has so far, on disk: a line that says what it is of, then a line per finished run.
+//! The state file of a sweep: a line that identifies the sweep, then a line per finished run.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 /// The first line.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
-    /// The version that made the results: another one may give others.
+struct Identity {
+    /// The version: another one may give other results.
     pointsman: String,
-    /// The experiment's file, verbatim, and its other files: others may mean other runs.
+    /// The experiment's text and hashes of the files that it names.
     experiment: String,
 }
 
-/// The file that a sweep is kept in. Written line by line, so that it is whole whenever the process ends.
+/// The state file, written line by line, so that it is usable whenever the process ends.
 #[derive(Debug)]
 pub(super) struct State {
     path: PathBuf,
     file: Option<File>,
-    head: Head,
+    identity: Identity,
 }
 
 impl State {
-    /// A sweep of this experiment, kept there. Nothing is written yet.
+    /// The state of a sweep at this path. Nothing is written yet.
     pub(super) fn new(path: PathBuf, experiment: &str) -> Self {
-        let head = Head { pointsman: crate::VERSION.to_owned(), experiment: experiment.to_owned() };
-        Self { path, file: None, head }
+        let identity = Identity { pointsman: crate::VERSION.to_owned(), experiment: experiment.to_owned() };
+        Self { path, file: None, identity }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -45,25 +45,26 @@ impl State {
         let named = || self.path.display().to_string();
         let file = File::open(&self.path).with_context(named)?;
         let mut lines = BufReader::new(file).lines();
-        let head = lines.next().transpose().with_context(named)?.unwrap_or_default();
-        let head: Head = serde_json::from_str(&head).with_context(|| format!("{}: not a sweep", named()))?;
-        if head.pointsman != self.head.pointsman {
+        let identity = lines.next().transpose().with_context(named)?.unwrap_or_default();
+        let identity: Identity =
+            serde_json::from_str(&identity).with_context(|| format!("{}: not a sweep", named()))?;
+        if identity.pointsman != self.identity.pointsman {
             bail!(
-                "{}: made by version {}, this is {}; without --resume the sweep starts over",
+                "{}: written by version {}, this is {}; without --resume the sweep starts over",
                 named(),
-                head.pointsman,
-                self.head.pointsman
+                identity.pointsman,
+                self.identity.pointsman
             );
         }
-        if head.experiment != self.head.experiment {
+        if identity.experiment != self.identity.experiment {
             bail!("{}: of another experiment; without --resume the sweep starts over", named());
         }
-        // The last line of a process that was killed may be cut off.
+        // The last line of a killed process may be truncated.
         let results = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok());
         Ok(results.collect())
     }
 
-    /// Writes the file anew with these results, and keeps it open for more.
+    /// Writes the file with these results and keeps it open.
     ///
     /// # Errors
     /// It cannot be written.
@@ -72,7 +73,7 @@ impl State {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).with_context(named)?;
         }
-        let mut text = serde_json::to_string(&self.head)?;
+        let mut text = serde_json::to_string(&self.identity)?;
         text.push('\n');
         for result in results {
             text.push_str(&serde_json::to_string(result)?);
@@ -83,7 +84,7 @@ impl State {
         Ok(())
     }
 
-    /// Adds a result, where [`State::begin`] was called before.
+    /// Appends a result, if [`State::begin`] was called before.
     ///
     /// # Errors
     /// It cannot be written.
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_again_bit_for_bit() -> Result<()> {
+    fn results_are_read_bit_for_bit() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("report/sweep.jsonl");
         let mut state = State::new(path.clone(), "rates: [10]");
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_off_and_what_follows_is_left_out() -> Result<()> {
+    fn a_truncated_line_and_the_rest_are_ignored() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("sweep.jsonl");
         let mut state = State::new(path.clone(), "");

@@ -1,4 +1,4 @@
-//! From what happened in a run to what a sweep keeps of it.
+//! The summary of a run that a sweep saves.
 
 use std::time::Duration;
 

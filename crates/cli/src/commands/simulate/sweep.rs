@@ -1,4 +1,4 @@
-//! A sweep: all runs of an experiment, kept as they finish, and what is printed of them.
+//! A sweep: all runs of an experiment, saved as they finish, and its output.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,39 +7,23 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use pointsman_report::sweep::{Knee, Role, sweep_json, sweep_table};
-use pointsman_report::{Experiment, Random, SeedResult, Sweep};
+use pointsman_report::sweep::{Knee, sweep_json, sweep_table};
+use pointsman_report::{Rng, SeedResult, Sweep};
 use tokio_util::sync::CancellationToken;
 
-use super::cells::{self, Cell, Done, Progress, Working};
+use super::cells::{Cell, Progress};
 use super::command::CommandLine;
 use super::knee::Search;
-
+use super::setup::Setup;
 use super::state::State;
+use super::workers::{self, Done, Workers};
 use crate::args::simulate::SimulateArgs;
 use crate::{reports, shutdown};
 
-/// Fixes the resamples of the intervals: equal results print equal reports.
-const RESAMPLES: u64 = 1;
-/// What a shell calls a process that Ctrl-C ended.
+/// Seed of the intervals' bootstrap: equal results print equal reports.
+const BOOTSTRAP_SEED: u64 = 1;
+/// The exit status of a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
-
-/// Simulates one run.
-pub(super) type RunCell = dyn Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync;
-
-/// An experiment, ready to run.
-pub(super) struct Setup {
-    /// What it is about, for the report.
-    pub(super) about: Experiment,
-    /// Its file, verbatim, and which state of the files beside it was read.
-    pub(super) identity: String,
-    /// The names of policies and bounds, in the order of the file.
-    pub(super) arms: Arc<[(String, Role)]>,
-    pub(super) cells: Vec<Cell>,
-    /// For how long requests arrive.
-    pub(super) duration: Duration,
-    pub(super) run: Arc<RunCell>,
-}
 
 /// How a sweep ended.
 enum Ending {
@@ -50,65 +34,31 @@ enum Ending {
 
 pub(super) async fn run(setup: Setup, args: &SimulateArgs, command: &CommandLine) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
-    let mut keeping = Keeping::open(&setup, args)?;
+    let mut saved = SavedResults::open(&setup, args)?;
     let sweeping = Sweeping {
         setup: &setup,
         command,
         threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, usize::from),
         stop,
     };
-    let mut ending = sweeping.work(&setup.cells, &mut keeping).await?;
+    let mut ending = sweeping.simulate(&setup.cells, &mut saved).await?;
     let mut knees = Vec::new();
     if args.knee && matches!(ending, Ending::Complete) {
-        let mut search = Search::new(&setup, &keeping.results);
+        let mut search = Search::new(&setup, &saved.results);
         while matches!(ending, Ending::Complete) {
             let cells = search.cells();
             if cells.is_empty() {
                 break;
             }
-            ending = sweeping.work(&cells, &mut keeping).await?;
-            search.learn(&keeping.results);
+            ending = sweeping.simulate(&cells, &mut saved).await?;
+            search.learn(&saved.results);
         }
         knees = search.into_knees();
     }
-    finish(&setup, args, command, keeping, &ending, knees)
+    finish(&setup, args, command, saved, &ending, knees)
 }
 
-impl Setup {
-    /// The policy or bound of that name.
-    pub(super) fn arm(&self, name: &str) -> Option<usize> {
-        self.arms.iter().position(|(known, _)| known == name)
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates; about as many will do"
-    )]
-    pub(super) fn cell(&self, arm: usize, rate: f64, seed: u64) -> Cell {
-        let requests = (rate * self.duration.as_secs_f64()).round() as u64;
-        Cell { arm, rate, seed, requests }
-    }
-
-    pub(super) fn seeds(&self) -> Vec<u64> {
-        let mut seeds: Vec<u64> = self.cells.iter().map(|cell| cell.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds
-    }
-
-    /// The runs of these cells in their order, whatever order they finished in.
-    pub(super) fn sorted(&self, cells: &[Cell], results: &[SeedResult]) -> Vec<SeedResult> {
-        cells.iter().filter_map(|cell| results.iter().find(|run| self.is_of(cell, run)).cloned()).collect()
-    }
-
-    fn is_of(&self, cell: &Cell, run: &SeedResult) -> bool {
-        let (name, role) = &self.arms[cell.arm];
-        *name == run.policy && *role == run.role && cell.rate == run.rate && cell.seed == run.seed
-    }
-}
-
-/// What all parts of a sweep have in common.
+/// The context of a sweep's steps.
 struct Sweeping<'a> {
     setup: &'a Setup,
     command: &'a CommandLine,
@@ -117,49 +67,53 @@ struct Sweeping<'a> {
 }
 
 impl Sweeping<'_> {
-    /// Simulates those of the cells that are not known yet.
-    async fn work(&self, cells: &[Cell], keeping: &mut Keeping) -> Result<Ending> {
-        let is_known = |cell: &Cell| keeping.results.iter().any(|run| self.setup.is_of(cell, run));
-        let left: Vec<Cell> = cells.iter().filter(|cell| !is_known(cell)).copied().collect();
+    /// Simulates the cells without results.
+    async fn simulate(&self, cells: &[Cell], saved: &mut SavedResults) -> Result<Ending> {
+        let is_known = |cell: &Cell| saved.results.iter().any(|run| self.setup.is_of(cell, run));
+        let mut left: Vec<Cell> = cells.iter().filter(|cell| !is_known(cell)).copied().collect();
         let bar = bar(cells, &left);
-        let simulate = Arc::clone(&self.setup.run);
-        let mut working = cells::start(left, self.threads, move |cell, progress| simulate(cell, progress));
+        // The longest first, so that no thread ends with a long one alone.
+        left.sort_by_key(|cell| std::cmp::Reverse(cell.requests));
+        let finished = cells.len() - left.len();
+        let (run, progress) = (Arc::clone(&self.setup.run), Arc::new(Progress::default()));
+        let shared = Arc::clone(&progress);
+        let mut workers = workers::start(left, self.threads, move |cell| run(cell, &shared));
         let ending = tokio::select! {
-            ending = self.collect(&mut working, keeping, &bar, cells.len()) => ending?,
+            ending = self.collect(&mut workers, saved, &bar, (finished, cells.len()), &progress) => ending?,
             () = self.stop.cancelled() => Ending::Interrupted,
         };
         bar.finish_and_clear();
         Ok(ending)
     }
 
-    /// Takes in results until all are there or one failed.
+    /// Collects results until all are there or one failed.
     async fn collect(
         &self,
-        working: &mut Working,
-        keeping: &mut Keeping,
+        workers: &mut Workers<Cell, SeedResult>,
+        results: &mut SavedResults,
         bar: &ProgressBar,
-        wanted: usize,
+        (mut finished, wanted): (usize, usize),
+        progress: &Progress,
     ) -> Result<Ending> {
         let start = bar.position();
-        let mut there = wanted - working.cells;
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    bar.set_position(start + working.progress.requests());
+                    bar.set_position(start + progress.requests());
                 }
-                done = working.done.recv() => match done {
+                done = workers.done.recv() => match done {
                     None => return Ok(Ending::Complete),
                     Some(Done { result: Ok(result), .. }) => {
-                        keeping.add(result)?;
-                        there += 1;
-                        bar.set_message(format!("{there} of {wanted} runs"));
+                        results.add(result)?;
+                        finished += 1;
+                        bar.set_message(format!("{finished} of {wanted} runs"));
                     }
-                    Some(Done { cell, result: Err(error) }) => {
+                    Some(Done { item: cell, result: Err(error), .. }) => {
                         let (name, _) = &self.setup.arms[cell.arm];
                         bar.suspend(|| {
                             eprintln!("error: {}", crate::one_line(&error));
-                            eprintln!("repeat exactly this run with:\n  {}", self.command.of_cell(name, &cell));
+                            eprintln!("reproduce this run with:\n  {}", self.command.of_cell(name, &cell));
                         });
                         return Ok(Ending::Failed);
                     }
@@ -169,17 +123,17 @@ impl Sweeping<'_> {
     }
 }
 
-/// Prints what there is, and says how to go on.
+/// Prints the results and, for an incomplete sweep, how to resume it.
 fn finish(
     setup: &Setup,
     args: &SimulateArgs,
     command: &CommandLine,
-    mut keeping: Keeping,
+    mut saved: SavedResults,
     ending: &Ending,
     knees: Vec<Knee>,
 ) -> Result<ExitCode> {
-    let results = setup.sorted(&setup.cells, &keeping.results);
-    let sweep = Sweep::new(setup.about.clone(), &results, &mut Random::new(RESAMPLES)).with_knees(knees);
+    let results = setup.sorted(&setup.cells, &saved.results);
+    let sweep = Sweep::new(setup.about.clone(), &results, &mut Rng::seeded(BOOTSTRAP_SEED)).with_knees(knees);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&sweep_json(&sweep))?);
     } else if !results.is_empty() {
@@ -190,17 +144,17 @@ fn finish(
             if let Some(report) = &args.report {
                 reports::write(report, &sweep)?;
             }
-            keeping.finished();
+            saved.finished();
             Ok(ExitCode::SUCCESS)
         }
         Ending::Interrupted | Ending::Failed => {
             if !results.is_empty() {
-                keeping.keep()?;
+                saved.save()?;
                 eprintln!(
-                    "stopped after {} of {} runs, which are kept in {}; go on with:\n  {}",
+                    "stopped after {} of {} runs, which are saved in {}; resume with:\n  {}",
                     results.len(),
                     setup.cells.len(),
-                    keeping.state.path().display(),
+                    saved.state.path().display(),
                     command.resumed()
                 );
             }
@@ -212,15 +166,15 @@ fn finish(
     }
 }
 
-/// The results so far, and where they are kept.
-struct Keeping {
+/// The results so far, in memory and on disk.
+struct SavedResults {
     results: Vec<SeedResult>,
     state: State,
-    /// Whether each result is written down as it comes: where the user named a place for results.
+    /// Whether each result is written as it arrives: where the user named a place for results.
     always: bool,
 }
 
-impl Keeping {
+impl SavedResults {
     fn open(setup: &Setup, args: &SimulateArgs) -> Result<Self> {
         let file = args.file.as_deref().unwrap_or(Path::new("experiment"));
         let place = place(args.state.as_deref(), args.report.as_deref(), file);
@@ -239,12 +193,12 @@ impl Keeping {
         Ok(())
     }
 
-    /// Writes everything down.
-    fn keep(&mut self) -> Result<()> {
+    /// Writes all results.
+    fn save(&mut self) -> Result<()> {
         if self.always { Ok(()) } else { self.state.begin(&self.results) }
     }
 
-    /// A file that nobody asked for goes when it is no longer needed.
+    /// Removes a file that the user did not ask for.
     fn finished(self) {
         if !self.always {
             let _ = std::fs::remove_file(self.state.path());
@@ -252,7 +206,7 @@ impl Keeping {
     }
 }
 
-/// Where a sweep is kept: where the user says, else beside its report, else in the working directory.
+/// The path of a sweep's state: the one given, else beside the report, else in the working directory.
 fn place(given: Option<&Path>, report: Option<&Path>, file: &Path) -> PathBuf {
     match (given, report) {
         (Some(given), _) => given.to_owned(),
@@ -262,7 +216,7 @@ fn place(given: Option<&Path>, report: Option<&Path>, file: &Path) -> PathBuf {
     }
 }
 
-/// A bar over requests, since runs differ in length; hidden where standard error is no terminal.
+/// A progress bar over requests, since runs differ in length; hidden where standard error is not a terminal.
 fn bar(all: &[Cell], left: &[Cell]) -> ProgressBar {
     let requests = |cells: &[Cell]| cells.iter().map(|cell| cell.requests).sum::<u64>();
     let bar = ProgressBar::new(requests(all)).with_position(requests(all) - requests(left));

@@ -415,7 +415,7 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
-        path: "policies[]",
+        path: "placements[]",
         about: "A policy with parameters. Besides these fields it takes the policy's own, as `placement` of a PoolPolicy does (`docs/manifests.md`). Names: kubernetes-service, kubernetes-service-per-request, and every placement listed there.",
         fields: &[
             field("name", "a policy's name", "required", "Who decides."),
@@ -423,7 +423,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "label",
                 "letters, digits, - . _ / :",
                 "its name",
-                "What reports call it; wanted where a policy stands there twice.",
+                "What reports call it; wanted where a policy is listed twice.",
             ),
             field(
                 "information",

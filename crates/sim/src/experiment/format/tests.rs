@@ -1,16 +1,16 @@
-//! The table and the readers know the same fields.
+//! The reference and the readers agree.
 
 use std::sync::Arc;
 
 use pointsman_config::SourceText;
 
-use crate::scenario::{Information, Prefixes};
+use crate::scenario::{Information, PrefixKnowledge};
 
 use super::super::load;
 use super::super::values::parse_duration;
 use super::table::SECTIONS;
 
-/// Names that a reader knows at the mapping where `zzzzzzzzzzzz: 1` stands in `text`, by what it says of that name.
+/// Field names that a reader accepts in the mapping of `text` that contains the unknown field `zzzzzzzzzzzz`.
 fn known(text: &str) -> Vec<String> {
     let files = |_: &str| Err::<Arc<str>, String>("no files".to_owned());
     let problems = load(&SourceText::new("test.yaml", text), &files).unwrap_err();
@@ -22,7 +22,7 @@ fn known(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_table_names_the_fields_that_the_readers_ask_for() {
+fn the_reference_names_the_fields_that_the_readers_accept() {
     #[track_caller]
     fn check(path: &str, texts: &[&str]) {
         let section = SECTIONS.iter().find(|section| section.path == path).unwrap();
@@ -33,8 +33,7 @@ fn the_table_names_the_fields_that_the_readers_ask_for() {
         read.dedup();
         assert_eq!(read, documented, "{path}");
     }
-    const Z: &str = "zzzzzzzzzzzz: 1";
-    check("", &[Z]);
+    check("", &["placements: [random]\nzzzzzzzzzzzz: 1"]);
     check("fleet[]", &["fleet: [{zzzzzzzzzzzz: 1}]"]);
     check("fleet[].changes[]", &["fleet: [{changes: [{zzzzzzzzzzzz: 1}]}]"]);
     check("profiles.NAME", &["profiles: {mine: {zzzzzzzzzzzz: 1}}"]);
@@ -58,12 +57,12 @@ fn the_table_names_the_fields_that_the_readers_ask_for() {
     check("maxTokens", &["workload: {maxTokens: {zzzzzzzzzzzz: 1}}"]);
     check("information", &["information: {zzzzzzzzzzzz: 1}"]);
     check("information.blackouts[]", &["information: {blackouts: [{zzzzzzzzzzzz: 1}]}"]);
-    check("policies[]", &["policies: [{name: pointsman, zzzzzzzzzzzz: 1}]"]);
+    check("placements[]", &["placements: [{name: pointsman, zzzzzzzzzzzz: 1}]"]);
     assert_eq!(SECTIONS.len(), 18);
 }
 
 #[test]
-fn every_field_says_what_it_takes_and_the_tables_are_whole() {
+fn every_field_has_values_and_a_default_and_fits_a_table_cell() {
     for section in SECTIONS {
         for field in section.fields {
             assert!(!field.takes.is_empty() && !field.default.is_empty(), "{}.{}", section.path, field.name);
@@ -100,6 +99,6 @@ fn the_documented_defaults_of_information_are_those_of_the_code() {
     for (name, flag) in flags {
         assert_eq!(documented(name), flag.to_string(), "{name}");
     }
-    assert_eq!((default.prefixes, documented("prefixes")), (Prefixes::Approximate, "approximate"));
+    assert_eq!((default.prefixes, documented("prefixes")), (PrefixKnowledge::Approximate, "approximate"));
     assert!(default.blackouts.is_empty() && default.scrape_loss == 0.0);
 }

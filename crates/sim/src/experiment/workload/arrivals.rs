@@ -1,9 +1,9 @@
-//! `workload.arrivals`: when requests come.
+//! `workload.arrivals`: the arrival process.
 
 use pointsman_config::document::{Field, Fields, Shape};
 
 use crate::experiment::values::time_span;
-use crate::workload::Arrivals;
+use pointsman_workload::Arrivals;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -22,7 +22,7 @@ const ARRIVALS: [(&str, Kind); 5] = [
     ("recorded", Kind::Recorded),
 ];
 
-/// Reads when jobs come; `has_trace` says whether a trace could say it.
+/// Reads the arrival process. `has_trace` tells whether a trace can provide arrivals.
 pub(super) fn read(field: &Field<'_>, has_trace: bool) -> Option<Arrivals> {
     let arrivals = match field.shape() {
         Shape::Map => field.fields(read_kind).flatten(),
@@ -31,12 +31,12 @@ pub(super) fn read(field: &Field<'_>, has_trace: bool) -> Option<Arrivals> {
             Kind::Constant => Some(Arrivals::Constant),
             Kind::Recorded => Some(Arrivals::Recorded),
             Kind::Gamma => {
-                field.error("gamma wants cv", "write arrivals: {kind: gamma, cv: 3}");
+                field.error("gamma needs cv", "write arrivals: {kind: gamma, cv: 3}");
                 None
             }
             Kind::Bursts => {
                 let fix = "write arrivals: {kind: bursts, on: 10s, off: 30s, factor: 5}";
-                field.error("bursts want on, off and factor", fix);
+                field.error("bursts need on, off and factor", fix);
                 None
             }
         },

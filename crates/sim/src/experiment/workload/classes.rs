@@ -1,21 +1,22 @@
-//! `workload.classes[]`: kinds of requests.
+//! `workload.classes[]`: classes of requests.
 
 use pointsman_config::document::{Field, Fields, Shape};
 
 use super::{Reading, Sources};
 use crate::experiment::distributions::{self, Unit, read_choice};
 use crate::experiment::values::above_zero;
-use crate::workload::traces::read_sharegpt;
-use crate::workload::{Adapters, Choice, Class, LengthTable, Lengths, OutputBound, Prefixes, Sessions};
+use pointsman_workload::{
+    Adapters, Choice, Class, LengthTable, Lengths, OutputBound, PrefixGroups, Sessions, read_sharegpt,
+};
 
-/// Reads `classes`, and how often each comes.
+/// Reads `classes` and their shares.
 pub(super) fn read_all(
     fields: &mut Fields<'_>,
     list: &Field<'_>,
     reading: &Reading<'_, '_>,
 ) -> (Vec<Option<Class>>, Choice) {
     for name in CLASS_FIELDS {
-        fields.refuse(name, "stands beside classes, which have it each", "move it into the classes");
+        fields.refuse(name, "is set beside classes, which have their own", "move it into the classes");
     }
     let mut weights = Vec::new();
     let classes = list.list(50, |item| {
@@ -32,11 +33,12 @@ pub(super) fn read_all(
     (classes, Choice::weighted(&weights))
 }
 
-/// The fields that [`read`] asks for.
+/// The fields that [`read`] accepts.
 const CLASS_FIELDS: [&str; 7] =
     ["lengths", "prefixes", "sessions", "adapters", "criticality", "streamed", "maxTokens"];
 
-/// Reads one class. `given` are lengths that a trace gave, or failed to; a log brings what is no matter of lengths too.
+/// Reads one class. `given` are the lengths of a trace, if there is one and it could be read. An event log also provides
+/// adapters, priorities, streaming and output bounds.
 pub(super) fn read(
     fields: &mut Fields<'_>,
     reading: &Reading<'_, '_>,
@@ -46,12 +48,12 @@ pub(super) fn read(
     let has_trace = given.is_some();
     if has_trace {
         for name in ["lengths", "prefixes", "sessions"] {
-            fields.refuse(name, "has no effect beside trace, which says it", "remove it, or the trace");
+            fields.refuse(name, "has no effect beside a trace", "remove it, or the trace");
         }
     }
     if is_log {
         for name in ["adapters", "criticality", "streamed", "maxTokens"] {
-            fields.refuse(name, "has no effect beside an event log, which says it", "remove it");
+            fields.refuse(name, "has no effect beside an event log", "remove it");
         }
         return Some(Class::plain(given.flatten()?));
     }
@@ -84,10 +86,7 @@ pub(super) fn read(
     if let (Some((most, profile)), None, false) = (&reading.limit, reading.cut_at, has_trace)
         && class.longest() > u64::from(*most)
     {
-        let message = format!(
-            "requests come to {} tokens, and {profile} takes {most} at most: they fit no engine",
-            class.longest()
-        );
+        let message = format!("requests have up to {} tokens, but {profile} accepts {most}", class.longest());
         fields
             .error(message, format!("write workload.cutAt: {most}, shorter lengths, or a profile with more"));
         return None;
@@ -105,7 +104,9 @@ fn read_lengths(field: &Field<'_>, sources: &Sources<'_>) -> Option<Lengths> {
             for name in ["prompt", "output"] {
                 fields.refuse(name, "has no effect beside sharegpt", "write one of the two");
             }
-            return sources.read(&file, read_sharegpt).map(Lengths::Pairs);
+            let conversations = sources.read(&file, read_sharegpt)?;
+            let pairs = conversations.iter().map(|one| (one.prompt_tokens, one.output_tokens));
+            return Some(Lengths::Pairs(pairs.collect()));
         }
         let mut tokens =
             |name, fix| fields.required(name, fix).and_then(|f| distributions::read(&f, Unit::Count));
@@ -115,11 +116,11 @@ fn read_lengths(field: &Field<'_>, sources: &Sources<'_>) -> Option<Lengths> {
     })?
 }
 
-fn read_prefixes(fields: &mut Fields<'_>) -> Option<Prefixes> {
+fn read_prefixes(fields: &mut Fields<'_>) -> Option<PrefixGroups> {
     let groups = read_choice(fields, "groups", 1_000_000);
     let tokens =
         fields.required("tokens", "write tokens: 6000").and_then(|f| distributions::read(&f, Unit::Count));
-    Some(Prefixes { groups: groups?, tokens: tokens? })
+    Some(PrefixGroups { groups: groups?, tokens: tokens? })
 }
 
 fn read_sessions(fields: &mut Fields<'_>) -> Option<Sessions> {
@@ -127,7 +128,7 @@ fn read_sessions(fields: &mut Fields<'_>) -> Option<Sessions> {
     let turns = turns.and_then(|field| {
         let turns = distributions::read(&field, Unit::Count)?;
         if turns.most_tokens() <= 1 {
-            field.error("is 1: nothing follows upon the first turn", "write more, or remove sessions");
+            field.error("is 1: a session needs more than one turn", "write more, or remove sessions");
             return None;
         }
         Some(turns)
@@ -150,7 +151,7 @@ fn read_adapters(fields: &mut Fields<'_>) -> Option<Adapters> {
     Some(Adapters { choice: Choice::weighted(&weights.collect::<Vec<_>>()), with_base: true, first: 0 })
 }
 
-/// Adapters of different classes are different adapters.
+/// Numbers the adapters of all classes consecutively: classes share no adapters.
 pub(super) fn number_adapters(classes: &mut [Class]) {
     let mut first = 0;
     for adapters in classes.iter_mut().filter_map(|class| class.adapters.as_mut()) {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use pointsman_config::document::{Field, Fields};
 
 use super::Reading;
-use crate::workload::Trace;
-use crate::workload::traces::TraceFormat;
+use pointsman_workload::{Trace, TraceFormat};
 
-/// Formats of traces: others' publications, or a gateway's own log.
+/// Name of the format of a gateway's own event log.
 const EVENT_LOG: &str = "event-log";
 
-/// The trace, and whether it is a gateway's event log.
+/// The trace, and whether it is an event log.
 pub(super) fn read(fields: &mut Fields<'_>, reading: &Reading<'_, '_>) -> (Option<Arc<Trace>>, bool) {
     let formats = TraceFormat::ALL.map(|format| (format.name(), Some(format)));
     let formats: Vec<(&'static str, Option<TraceFormat>)> =
@@ -21,7 +20,7 @@ pub(super) fn read(fields: &mut Fields<'_>, reading: &Reading<'_, '_>) -> (Optio
     let file = fields.required("file", "write the trace's path");
     let holes = fields.get("holes");
     if let (Some(None), Some(field)) = (format, &holes) {
-        field.error("has no effect: an event log says itself where something is missing", "remove it");
+        field.error("has no effect: an event log reports its own gaps", "remove it");
     }
     let keep_holes = holes.and_then(|f| f.choice(&[("keep", true), ("refuse", false)])).unwrap_or(false);
     let is_log = format == Some(None);
@@ -46,7 +45,10 @@ fn read_rows(
                 trace?
             }
             Err(why) => {
-                file.error(format!("cannot be read: {why}"), "write a path from the experiment's folder on");
+                file.error(
+                    format!("cannot be read: {why}"),
+                    "write a path relative to the experiment's folder",
+                );
                 return None;
             }
         },
@@ -54,8 +56,7 @@ fn read_rows(
     if let (Some((most, profile)), None) = (&reading.limit, reading.cut_at) {
         let (longest, row) = trace.longest();
         if longest > u64::from(*most) {
-            let message =
-                format!("request {} has {longest} tokens, and {profile} takes {most} at most", row + 1);
+            let message = format!("request {} has {longest} tokens, but {profile} accepts {most}", row + 1);
             file.error(message, format!("write workload.cutAt: {most}, or a profile with more"));
             return None;
         }

@@ -1,4 +1,5 @@
-//! Central late binding: one queue before all engines; a request goes out when an engine has a seat and blocks for it.
+//! Central late binding: one queue in front of all engines. A request is dispatched when an engine has a free sequence slot
+//! and KV blocks for it.
 
 use std::collections::VecDeque;
 
@@ -6,89 +7,90 @@ use pointsman_core::RequestId;
 
 use super::SharedCache;
 use crate::engine::Engine;
-use crate::job::Job;
-use crate::simulate::Order;
-use crate::simulate::agenda::Member;
-use crate::simulate::flights::Flight;
+use crate::simulate::Action;
+use crate::simulate::active_jobs::ActiveJob;
+use crate::simulate::event_queue::EngineIndex;
 use crate::simulate::servers::{Server, State};
+use pointsman_workload::Job;
 
-/// Sequences grow while they run: without a block to spare for every second one, ten Llama-2-7B replicas at twice their
-/// capacity preempt one request in four; with it one in a hundred, and a twenty-fifth more is served. A block for each
-/// serves no more.
+/// Running sequences per spare block. Sequences grow while they run: without spare blocks, ten Llama-2-7B replicas at
+/// twice their capacity preempt one request in four; with one per two sequences they preempt one in a hundred and serve
+/// 4 % more. One per sequence serves no more than that.
 const SEQUENCES_PER_SPARE_BLOCK: u32 = 2;
 
-/// The queue, first come, first served.
+/// The FIFO queue.
 #[derive(Debug)]
 pub(in crate::simulate) struct Central {
     waiting: VecDeque<(RequestId, u32)>,
-    /// Engines that may be chosen.
+    /// By engine, whether it may be chosen.
     open: Vec<bool>,
-    /// Whether a request is on its way: the next one goes when the engine that it went to shows it.
-    under_way: bool,
+    /// Whether a dispatched request has not reached its engine yet. The next dispatch waits for it, since the engine's state
+    /// does not show it before.
+    dispatching: bool,
     cache: Option<SharedCache>,
 }
 
 impl Central {
     pub(in crate::simulate) fn new(members: usize, cache: Option<SharedCache>) -> Self {
-        Self { waiting: VecDeque::new(), open: vec![false; members], under_way: false, cache }
+        Self { waiting: VecDeque::new(), open: vec![false; members], dispatching: false, cache }
     }
 
-    pub(in crate::simulate) fn set_open(&mut self, of: Member, open: bool) {
-        if let Some(place) = self.open.get_mut(of as usize) {
+    pub(in crate::simulate) fn set_open(&mut self, engine: EngineIndex, open: bool) {
+        if let Some(place) = self.open.get_mut(engine as usize) {
             *place = open;
         }
     }
 
     pub(in crate::simulate) fn arrived(
         &mut self,
-        flight: &Flight,
+        job: &ActiveJob,
         servers: &[Server],
-        orders: &mut Vec<Order>,
+        actions: &mut Vec<Action>,
     ) {
-        self.waiting.push_back((flight.id, flight.job.prompt_tokens));
-        self.bind(servers, orders);
+        self.waiting.push_back((job.id, job.spec.prompt_tokens));
+        self.bind(servers, actions);
     }
 
-    /// The request that was on its way is in its engine's queue.
-    pub(in crate::simulate) fn delivered(&mut self, servers: &[Server], orders: &mut Vec<Order>) {
-        self.under_way = false;
-        self.bind(servers, orders);
+    /// The dispatched request is in its engine's queue.
+    pub(in crate::simulate) fn delivered(&mut self, servers: &[Server], actions: &mut Vec<Action>) {
+        self.dispatching = false;
+        self.bind(servers, actions);
     }
 
-    /// Sends the first request in the queue, if any engine has room for it.
-    pub(in crate::simulate) fn bind(&mut self, servers: &[Server], orders: &mut Vec<Order>) {
-        if self.under_way {
+    /// Dispatches the first request of the queue, if an engine has room for it.
+    pub(in crate::simulate) fn bind(&mut self, servers: &[Server], actions: &mut Vec<Action>) {
+        if self.dispatching {
             return;
         }
         let Some((request, prompt)) = self.waiting.front().copied() else { return };
-        let roomy = servers
+        let with_room = servers
             .iter()
             .zip(&self.open)
             .zip(0..)
             .filter(|((server, open), _)| **open && server.state() == State::Up)
             .filter(|((server, _), _)| has_room(&server.engine, prompt));
-        let emptiest = roomy.min_by_key(|((server, _), of)| (server.engine.requests(), *of));
+        let emptiest = with_room.min_by_key(|((server, _), engine)| (server.engine.requests(), *engine));
         if let Some((_, to)) = emptiest {
             self.waiting.pop_front();
-            self.under_way = true;
-            orders.push(Order::Send { request, to });
+            self.dispatching = true;
+            actions.push(Action::Send { request, to });
         }
     }
 
-    /// Prompt tokens that the shared cache spares the engine that a job goes to, where there is one.
+    /// Prompt tokens of a job in the shared cache, where there is one.
     pub(in crate::simulate) fn fetched(&mut self, job: &Job) -> u32 {
         self.cache.as_mut().map_or(0, |cache| cache.fetch(job))
     }
 
     pub(in crate::simulate) fn answered(&mut self, job: &Job) {
         if let Some(cache) = &mut self.cache {
-            cache.keep(job);
+            cache.add(job);
         }
     }
 }
 
-/// Whether a prompt would join the engine's next batch: those that wait there have the first claim. An engine that can
-/// never take it has room for it all the same when it is idle, and says so.
+/// Whether a prompt would join the engine's next batch; requests that wait there come first. An idle engine always has
+/// room: it rejects a prompt that never fits.
 fn has_room(engine: &Engine, prompt: u32) -> bool {
     let profile = engine.profile();
     if engine.requests() == 0 {

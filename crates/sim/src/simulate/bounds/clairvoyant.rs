@@ -1,5 +1,5 @@
-//! Greedy clairvoyance: true state and true output lengths; each engine is rolled forward with the request and without
-//! it, and the one where it adds the least to the sum of all ends gets it.
+//! Greedy clairvoyant placement with true state and true output lengths: each engine's future is projected with and
+//! without the request, and the engine where it adds least to the sum of all completion times gets it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -7,17 +7,16 @@ use std::collections::{BinaryHeap, VecDeque};
 use pointsman_core::seconds;
 
 use crate::engine::{Batch, Engine, EngineProfile, Outlook};
-use crate::job::Job;
-use crate::simulate::Order;
-use crate::simulate::agenda::Member;
-use crate::simulate::flights::Flight;
+use crate::simulate::Action;
+use crate::simulate::active_jobs::ActiveJob;
+use crate::simulate::event_queue::EngineIndex;
 use crate::simulate::servers::{Server, State};
+use pointsman_workload::Job;
 
-/// So many of the requests that wait in an engine are rolled forward one by one; those behind them only put off the one
-/// that would come last, by the time that their work takes in a full batch.
-const ROLLED: usize = 64;
+/// Most waiting requests that a projection includes, which bounds its cost.
+const PROJECTED_WAITING: usize = 64;
 
-/// The engines that it may choose.
+/// The engines that may be chosen.
 #[derive(Debug)]
 pub(in crate::simulate) struct Clairvoyant {
     open: Vec<bool>,
@@ -28,25 +27,30 @@ impl Clairvoyant {
         Self { open: vec![false; members] }
     }
 
-    pub(in crate::simulate) fn set_open(&mut self, of: Member, open: bool) {
-        if let Some(place) = self.open.get_mut(of as usize) {
+    pub(in crate::simulate) fn set_open(&mut self, engine: EngineIndex, open: bool) {
+        if let Some(place) = self.open.get_mut(engine as usize) {
             *place = open;
         }
     }
 
-    pub(in crate::simulate) fn arrived(&self, flight: &Flight, servers: &[Server], orders: &mut Vec<Order>) {
-        let request = flight.id;
+    pub(in crate::simulate) fn arrived(
+        &self,
+        job: &ActiveJob,
+        servers: &[Server],
+        actions: &mut Vec<Action>,
+    ) {
+        let request = job.id;
         let up = servers.iter().zip(&self.open).zip(0..);
         let up = up.filter(|((server, open), _)| **open && server.state() == State::Up);
-        let costs = up.map(|((server, _), of)| (added_delay(server, &flight.job), of));
-        orders.push(match costs.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
-            Some((_, to)) => Order::Send { request, to },
-            None => Order::Fail { request },
+        let costs = up.map(|((server, _), engine)| (added_delay(server, &job.spec), engine));
+        actions.push(match costs.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
+            Some((_, to)) => Action::Send { request, to },
+            None => Action::Fail { request },
         });
     }
 }
 
-/// Seconds by which a job would put off all ends at an engine, its own time included.
+/// Seconds that a job adds to the sum of completion times at an engine, its own included.
 fn added_delay(server: &Server, job: &Job) -> f64 {
     let own = Outlook {
         context: 0,
@@ -56,38 +60,38 @@ fn added_delay(server: &Server, job: &Job) -> f64 {
         to_generate: job.output_tokens,
     };
     let (without, with) =
-        (Roll::new(&server.engine, None).finish(), Roll::new(&server.engine, Some(own)).finish());
+        (Projection::new(&server.engine, None).finish(), Projection::new(&server.engine, Some(own)).finish());
     (with - without) * server.slowness()
 }
 
-/// An engine's future without arrivals, from one end of a sequence to the next. Sequences decode in lockstep, so a
-/// stretch without an end costs one sum however many steps it has. Prompts are taken to be prefilled at once.
-struct Roll<'a> {
+/// A projection of an engine without further arrivals, from one completion to the next. Sequences decode in lockstep, so
+/// the time between two completions is one sum however many steps it has. Prompts are assumed to prefill in one step.
+struct Projection<'a> {
     profile: &'a EngineProfile,
     waiting: VecDeque<Outlook>,
-    /// Steps done, and the seconds they took.
+    /// Steps so far, and their time in seconds.
     steps: u64,
     time: f64,
-    /// By the step at which each ends: its context if it had run from the first step on.
+    /// Running sequences by the step of their completion, with their context minus their first step.
     running: BinaryHeap<Reverse<(u64, i64)>>,
     context: u64,
-    /// The sum of the times of all ends.
-    ends: f64,
+    /// Sum of completion times.
+    completions: f64,
 }
 
-impl<'a> Roll<'a> {
+impl<'a> Projection<'a> {
     fn new(engine: &'a Engine, own: Option<Outlook>) -> Self {
-        let mut roll = Self {
+        let mut projection = Self {
             profile: engine.profile(),
-            waiting: engine.outlook_waiting().take(ROLLED).chain(own).collect(),
+            waiting: engine.outlook_waiting().take(PROJECTED_WAITING).chain(own).collect(),
             steps: 0,
             time: 0.0,
             running: BinaryHeap::new(),
             context: 0,
-            ends: 0.0,
+            completions: 0.0,
         };
-        engine.outlook_running().for_each(|sequence| roll.start(sequence));
-        roll
+        engine.outlook_running().for_each(|sequence| projection.start(sequence));
+        projection
     }
 
     fn finish(mut self) -> f64 {
@@ -98,23 +102,23 @@ impl<'a> Roll<'a> {
                 self.waiting.pop_front();
                 self.start(next);
             }
-            let Some(Reverse((end, _))) = self.running.peek().copied() else { return self.ends };
-            self.pass(end);
+            let Some(Reverse((end, _))) = self.running.peek().copied() else { return self.completions };
+            self.advance(end);
             while let Some(Reverse((due, base))) = self.running.peek().copied()
                 && due == end
             {
                 self.running.pop();
                 self.context -= u64::try_from(base + i64::try_from(end).unwrap_or(i64::MAX)).unwrap_or(0);
-                self.ends += self.time;
+                self.completions += self.time;
             }
         }
     }
 
     fn fits(&self, next: &Outlook) -> bool {
         let tokens = u64::from(self.profile.blocks) * u64::from(self.profile.block_size);
-        let seats = self.profile.max_sequences as usize;
+        let slots = self.profile.max_sequences as usize;
         let needed = self.context + u64::from(next.context) + u64::from(next.to_prefill);
-        self.running.is_empty() || (self.running.len() < seats && needed <= tokens)
+        self.running.is_empty() || (self.running.len() < slots && needed <= tokens)
     }
 
     fn batch(&self) -> Batch {
@@ -136,9 +140,9 @@ impl<'a> Roll<'a> {
         self.context += context;
     }
 
-    /// The steps up to `end`, in which the context grows by a token for each sequence and step.
+    /// Advances to step `end`; the context grows by one token per sequence and step.
     #[expect(clippy::cast_precision_loss, reason = "steps and sequences of one engine")]
-    fn pass(&mut self, end: u64) {
+    fn advance(&mut self, end: u64) {
         let count = end - self.steps;
         let batch = self.batch();
         let growth = u64::from(batch.sequences) * count;

@@ -1,5 +1,5 @@
-//! Bounds: what no router can be, to measure the rest against. None of them knows a network delay, so that what it sees
-//! of the engines is true.
+//! Bounds: idealized balancers to compare placements with. They have no network delay, so they see the engines' true
+//! state.
 
 mod central;
 mod clairvoyant;
