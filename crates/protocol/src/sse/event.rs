@@ -208,7 +208,7 @@ impl EventFields {
             }
             ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
             ([Key::MetaInfo, Key::FinishReason, Key::StatusCode], code) => {
-                self.code = error_status(code).or(self.code)
+                self.code = error_status(code).or(self.code);
             }
             ([Key::Usage | Key::MetaInfo, below @ ..], JsonEvent::Number(value)) => {
                 self.usage |= usage.store(below, value);
@@ -227,11 +227,11 @@ impl EventFields {
     ) {
         match (path, value) {
             ([Key::Type], JsonEvent::String(event_type)) => {
-                self.event_type = Some(EventType::of(grammar, event_type))
+                self.event_type = Some(EventType::of(grammar, event_type));
             }
             ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_)) => self.error = true,
             ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], code) => {
-                self.code = error_status(code).or(self.code)
+                self.code = error_status(code).or(self.code);
             }
             ([Key::Delta, Key::StopReason], JsonEvent::String(b"abort")) => self.aborted = true,
             ([Key::Response, Key::Status], JsonEvent::String(b"failed")) => self.failed = true,
