@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use crate::api::{ApiRequest, adapters, chat, completions, messages, models, pooling, responses, tokenizer};
+use crate::api::{ApiRequest, adapters, completions, messages, models, pooling, responses, tokenizer};
 use crate::app::App;
 use crate::config::VLLM_VERSION;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
@@ -158,7 +158,7 @@ async fn dispatch(
     request: ApiRequest,
 ) -> Result<Response<ResponseBody>, Failure> {
     match route {
-        Route::Chat => chat::chat(app, request).await,
+        Route::Chat => completions::chat(app, request).await,
         Route::Completions => completions::complete(app, request).await,
         Route::Responses => responses::create(app, request).await,
         Route::StoredResponse(id) => responses::get(app, id),

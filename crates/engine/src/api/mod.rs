@@ -1,13 +1,12 @@
 //! The HTTP APIs, one file each: request fields and response bodies.
 
 pub(crate) mod adapters;
-pub(crate) mod chat;
 pub(crate) mod completions;
 mod fields;
 mod generation;
 pub(crate) mod messages;
 pub(crate) mod models;
-mod openai;
+mod null_fields;
 pub(crate) mod pooling;
 mod prompt;
 mod request;
@@ -17,6 +16,3 @@ mod stream;
 pub(crate) mod tokenizer;
 
 pub(crate) use request::ApiRequest;
-
-/// A field that vLLM writes and that has no value here: `null`.
-type Null = ();

@@ -3,7 +3,7 @@
 use http::Response;
 use serde::Serialize;
 
-use super::Null;
+use super::null_fields::Null;
 use crate::app::{App, unix_seconds};
 use crate::response::{ResponseBody, json};
 

@@ -5,9 +5,9 @@ use pointsman_core::Rng;
 use pointsman_sim::engine::Request;
 use serde::Serialize;
 
-use super::Null;
 use super::fields::{Fields, invalid};
 use super::generation::{ResponseHeader, hash_prompt, requested_model, submit_error};
+use super::null_fields::Null;
 use super::prompt::{prompts, text_prompt};
 use super::request::ApiRequest;
 use crate::app::App;

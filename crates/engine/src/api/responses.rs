@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::object::{OutputItem, OutputText, ResponseObject};
-use super::Null;
 use super::fields::{Fields, invalid};
 use super::generation::{Generation, ResponseHeader, requested_model};
+use super::null_fields::Null;
 use super::prompt::{chat_prompt, text_prompt};
 use super::request::ApiRequest;
 use super::sampling::SamplingFields;

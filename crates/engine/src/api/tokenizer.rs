@@ -3,9 +3,9 @@
 use http::Response;
 use serde::Serialize;
 
-use super::Null;
 use super::fields::invalid;
 use super::generation::requested_model;
+use super::null_fields::Null;
 use super::prompt::{chat_prompt, text_prompt, token_prompt};
 use super::request::ApiRequest;
 use crate::app::App;

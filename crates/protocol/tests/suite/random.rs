@@ -171,7 +171,7 @@ proptest! {
     ) {
         let read = |chunks: &[&[u8]]| {
             let mut reader = UsageReader::new();
-            chunks.iter().for_each(|piece| reader.push(piece));
+            chunks.iter().for_each(|chunk| reader.push(chunk));
             reader.facts()
         };
         let whole = read(&[&answer]);

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::api::Null;
 use crate::api::fields::Fields;
 use crate::api::generation::{ResponseHeader, TokenCounts};
+use crate::api::null_fields::{Null, NullFields};
 use crate::error::ApiError;
 use crate::text::FinishReason;
 
@@ -39,10 +39,8 @@ pub(super) struct ResponseObject {
     user: Null,
     presence_penalty: f64,
     frequency_penalty: f64,
-    kv_transfer_params: Null,
-    ec_transfer_params: Null,
-    input_messages: Null,
-    output_messages: Null,
+    #[serde(flatten)]
+    nulls: NullFields,
 }
 
 #[derive(Serialize)]
@@ -128,10 +126,12 @@ impl ResponseObject {
             user: (),
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
-            kv_transfer_params: (),
-            ec_transfer_params: (),
-            input_messages: (),
-            output_messages: (),
+            nulls: NullFields(&[
+                "kv_transfer_params",
+                "ec_transfer_params",
+                "input_messages",
+                "output_messages",
+            ]),
         })
     }
 
