@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::PoolPolicy;
+use pointsman_core::{Liveness, PoolPolicy};
 
 use crate::models::ModelRules;
 use crate::route::RouteTable;
@@ -128,9 +128,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request written to the first byte of the body.
     pub first_byte: Duration,
-    /// The least silence of a stream that makes its endpoint suspect.
+    /// [`Liveness::idle`].
     pub idle: Duration,
-    /// The silence after which a stream is ended whatever else is known.
+    /// [`Liveness::idle_limit`].
     pub idle_limit: Duration,
     /// How long an unused connection to an engine is kept; below the engine's own limit (uvicorn's is 5 s).
     pub keep_alive: Duration,
@@ -138,13 +138,22 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
+        let Liveness { idle, idle_limit } = Liveness::default();
         Self {
             connect: Duration::from_secs(2),
             first_byte: Duration::from_mins(5),
-            idle: Duration::from_secs(30),
-            idle_limit: Duration::from_mins(5),
+            idle,
+            idle_limit,
             keep_alive: Duration::from_secs(4),
         }
+    }
+}
+
+impl Timeouts {
+    /// The timeouts of the liveness rule.
+    #[must_use]
+    pub const fn liveness(&self) -> Liveness {
+        Liveness { idle: self.idle, idle_limit: self.idle_limit }
     }
 }
 

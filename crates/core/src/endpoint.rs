@@ -1,4 +1,4 @@
-//! What the core is told about an endpoint.
+//! The facts about an endpoint that drivers report.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ModelKey, PoolSet};
 use crate::time::Time;
 
-/// The standing facts of an endpoint.
+/// The configuration of an endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSpec {
     /// The InferencePools that select it.
@@ -17,11 +17,11 @@ pub struct EndpointSpec {
 /// One reading of an engine's gauges. A field is `None` where the page lacks the series or holds no sane number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
-    /// When the reading was asked for: what happened later is not in it.
+    /// When the reading was requested: later changes are not in it.
     pub taken: Time,
     /// Requests in the running batch.
     pub running: Option<u32>,
-    /// Requests waiting for a seat, blocks or an adapter slot.
+    /// Requests waiting for a `max_num_seqs` slot, KV blocks or an adapter slot.
     pub waiting: Option<u32>,
     /// Of those, the ones that wait for an adapter slot (vLLM's reason `deferred`).
     pub deferred: Option<u32>,
@@ -31,11 +31,11 @@ pub struct LoadReport {
     pub kv_blocks: Option<u32>,
     /// Tokens per KV block.
     pub block_size: Option<u32>,
-    /// The engine's seats (most requests in a batch), where it tells.
+    /// The engine's `max_num_seqs` (most requests in a batch), where it reports it.
     pub max_running: Option<u32>,
     /// Adapter state; `None` where the engine shows none.
     pub adapters: Option<AdapterReport>,
-    /// Running sums since the engine's start, to take rates from.
+    /// Counters since the engine's start, to derive rates from.
     pub totals: EngineTotals,
 }
 
@@ -67,25 +67,25 @@ pub struct EngineTotals {
     pub preemptions: Option<f64>,
 }
 
-/// Where an endpoint stands, apart from its load.
+/// An endpoint's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// It takes requests.
     Ready,
-    /// It finishes what it has and takes nothing new.
+    /// It finishes the requests it has and takes no new ones.
     Draining,
-    /// It failed and is left alone for a while.
+    /// It failed and takes no requests for a while.
     Ejected(Ejection),
-    /// It was ejected, and one request is under way to find out whether it works again.
+    /// It was ejected, and one request is under way to find out whether it works again (half-open).
     OnTrial,
 }
 
-/// Why and for how long an endpoint takes no requests.
+/// Why and for how long an endpoint is ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ejection {
-    /// The failure that did it.
+    /// The failure that caused it.
     pub cause: crate::request::FailureCause,
-    /// Not before this time.
+    /// It stays ejected until this time at least.
     pub until: Time,
     /// The back-off in force; it doubles with each failed return.
     pub back_off: Duration,

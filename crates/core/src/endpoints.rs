@@ -1,42 +1,43 @@
-//! The endpoints of a pool and what is held about each.
+//! The endpoints of a scheduler with everything that is counted and learned about each.
 
 use crate::adapters::{Residency, Slots};
-use crate::endpoint::{EndpointSpec, Health};
+use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::gauge::{Counts, EngineLoad, Gauge, History};
 use crate::health::{Availability, HealthState};
-use crate::ids::{EndpointId, RequestId};
-use crate::prefill::PrefillLine;
+use crate::ids::{EndpointId, PoolId, RequestId};
+use crate::prefill::{PrefillLine, PrefillMeasurement};
 use crate::prefix::Cache;
 use crate::rates::Speed;
-use crate::reservation::Reservation;
+use crate::reservation::{PaceMark, Reservation};
 use crate::time::Time;
 
-/// Where an endpoint stands in its life.
+/// Whether an endpoint takes requests at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// It may be chosen.
+pub(crate) enum Lifecycle {
+    /// It takes requests.
     Up,
-    /// It takes nothing new.
+    /// It takes no new ones.
     Draining,
-    /// It left; it is kept until the last request on it ends.
-    Gone,
+    /// It disappeared. It is kept until the last request there ends.
+    Down,
 }
 
 /// One endpoint.
+///
+/// The counts change through [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change
+/// must be preceded by an entry in the history.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) spec: EndpointSpec,
-    pub(crate) life: Life,
-    pub(crate) in_flight: u32,
-    pub(crate) context: u64,
-    /// Of those, prompt tokens that were held to be cached when their requests came: most took no new blocks, being shared
-    /// with others in flight.
-    pub(crate) cached: u64,
+    lifecycle: Lifecycle,
+    in_flight: u32,
+    context: u64,
+    cached: u64,
     pub(crate) prefill: PrefillLine,
     pub(crate) speed: Speed,
     pub(crate) gauge: Option<Gauge>,
-    pub(crate) history: History,
+    history: History,
     /// The most requests in flight at which its gauges were seen below saturation.
     pub(crate) most_unsaturated: Option<u32>,
     pub(crate) adapters: Slots,
@@ -49,7 +50,7 @@ impl Endpoint {
         Self {
             id,
             spec,
-            life: Life::Up,
+            lifecycle: Lifecycle::Up,
             in_flight: 0,
             context: 0,
             cached: 0,
@@ -64,124 +65,190 @@ impl Endpoint {
         }
     }
 
-    /// Its health as the outside sees it.
+    /// Its health as drivers see it.
     pub(crate) const fn public_health(&self) -> Health {
-        match self.life {
-            Life::Up => self.health.health(),
-            Life::Draining | Life::Gone => Health::Draining,
+        match self.lifecycle {
+            Lifecycle::Up => self.health.health(),
+            Lifecycle::Draining | Lifecycle::Down => Health::Draining,
         }
     }
 
-    /// Whether it may be chosen; `None` where it takes nothing at all.
+    pub(crate) const fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle
+    }
+
+    /// Whether it may be chosen; `None` where it takes no new requests at all.
     pub(crate) fn availability(&self, now: Time) -> Option<Availability> {
-        (self.life == Life::Up).then(|| self.health.availability(now))
+        (self.lifecycle == Lifecycle::Up).then(|| self.health.availability(now))
     }
 
-    /// Whether it takes requests as a matter of course.
+    /// Whether it takes requests without restriction.
     pub(crate) fn is_ready(&self) -> bool {
-        self.life == Life::Up && matches!(self.health.health(), Health::Ready)
+        self.lifecycle == Lifecycle::Up && matches!(self.health.health(), Health::Ready)
     }
 
-    /// Tokens that took blocks of their own, as far as known: of a head that nobody else uses at the time too little.
+    /// Requests in flight there.
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Tokens of context of the requests in flight: prompts and output so far.
+    pub(crate) const fn context(&self) -> u64 {
+        self.context
+    }
+
+    /// Of those, prompt tokens that were expected to be cached at dispatch. Most took no new blocks, being shared with
+    /// other requests in flight.
+    pub(crate) const fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// Tokens that took blocks of their own, as far as known: too few where a cached prefix has no other user at the time.
     pub(crate) const fn filled(&self) -> u64 {
         self.context.saturating_sub(self.cached)
     }
 
-    /// Our own counts.
+    /// The scheduler's own counts.
     pub(crate) fn counts(&self) -> Counts {
         Counts { in_flight: self.in_flight, prefilling: self.prefill.len(), filled: self.filled() }
     }
 
-    /// The latest reading, where it still counts.
+    /// The latest reading, while it is fresh.
     pub(crate) fn fresh_gauge(&self, now: Time) -> Option<&Gauge> {
         self.gauge.as_ref().filter(|gauge| gauge.is_fresh(now))
     }
 
-    /// The engine's load at this moment by its own fresh gauge.
+    /// The engine's load at this moment by its fresh gauge.
     pub(crate) fn engine_load(&self, now: Time) -> Option<EngineLoad> {
         Some(self.fresh_gauge(now)?.corrected(self.counts()))
     }
 
+    /// Replaces the reading of its gauges and returns the one before. `report` must not be older than that.
+    pub(crate) fn read(&mut self, report: LoadReport) -> Option<Gauge> {
+        let then = self.history.at(report.taken, self.counts());
+        self.gauge.replace(Gauge::new(report, then))
+    }
+
     /// Reserves a request's load.
-    pub(crate) fn begin(&mut self, request: RequestId, placed: &Reservation) {
-        self.history.changing(placed.dispatched, self.counts());
+    pub(crate) fn begin(&mut self, request: RequestId, reservation: &Reservation) {
+        self.history.changing(reservation.dispatched, self.counts());
         self.in_flight += 1;
-        self.context += placed.context;
-        self.cached += u64::from(placed.cached);
-        let spoils = placed.residency != Residency::Resident;
-        self.prefill.push(placed.dispatched, request, placed.uncached, placed.prefilling, spoils);
-        if let Some(adapter) = placed.adapter {
+        self.context += reservation.context;
+        self.cached += u64::from(reservation.cached);
+        let Reservation { dispatched, uncached, prefilling, residency, .. } = *reservation;
+        self.prefill.push(dispatched, request, uncached, prefilling, residency != Residency::Resident);
+        if let Some(adapter) = reservation.adapter {
             self.adapters.begin(adapter);
         }
     }
 
-    /// Releases it.
-    pub(crate) fn end(&mut self, now: Time, request: RequestId, placed: &Reservation) {
+    /// A request put out `output_tokens` so far. The first output ends its prefill, which may complete a measurement.
+    pub(crate) fn output_seen(
+        &mut self,
+        now: Time,
+        request: RequestId,
+        reservation: &mut Reservation,
+        output_tokens: u32,
+    ) -> Option<PrefillMeasurement> {
+        self.history.changing(now, self.counts());
+        let first = std::mem::replace(&mut reservation.prefilling, false);
+        let measured = if first { self.prefill.first_token(now, request) } else { None };
+        let new = u64::from(output_tokens.saturating_sub(reservation.pace.output));
+        self.context += new;
+        reservation.context += new;
+        reservation.pace = PaceMark { at: now, output: output_tokens, prefilled: self.prefill.prefilled() };
+        measured
+    }
+
+    /// Releases a request's load.
+    pub(crate) fn end(&mut self, now: Time, request: RequestId, reservation: &Reservation) {
         self.history.changing(now, self.counts());
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.context = self.context.saturating_sub(placed.context);
-        self.cached = self.cached.saturating_sub(u64::from(placed.cached));
-        if placed.prefilling || self.prefill.needs_clock() {
+        self.context = self.context.saturating_sub(reservation.context);
+        self.cached = self.cached.saturating_sub(u64::from(reservation.cached));
+        if reservation.prefilling || self.prefill.needs_clock() {
             self.prefill.give_up(request);
         }
-        if let Some(adapter) = placed.adapter {
+        if let Some(adapter) = reservation.adapter {
             self.adapters.end(adapter);
         }
+    }
+
+    /// For tests that need a load without requests.
+    #[cfg(test)]
+    pub(crate) const fn set_in_flight(&mut self, in_flight: u32) {
+        self.in_flight = in_flight;
     }
 }
 
 /// The endpoints in ascending order of their ids.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Endpoints(Vec<Endpoint>);
+pub(crate) struct Endpoints {
+    all: Vec<Endpoint>,
+    /// How many of them are draining or down.
+    leaving: usize,
+}
 
 impl Endpoints {
     /// All of them.
     pub(crate) fn all(&self) -> &[Endpoint] {
-        &self.0
+        &self.all
     }
 
     /// All of them, to change.
     pub(crate) fn all_mut(&mut self) -> &mut [Endpoint] {
-        &mut self.0
+        &mut self.all
     }
 
-    /// Where an endpoint stands in [`Endpoints::all`].
+    /// The index of an endpoint in [`Endpoints::all`].
     pub(crate) fn index(&self, id: EndpointId) -> Option<usize> {
-        self.0.binary_search_by_key(&id, |endpoint| endpoint.id).ok()
+        self.all.binary_search_by_key(&id, |endpoint| endpoint.id).ok()
     }
 
     pub(crate) fn get_mut(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
         let index = self.index(id)?;
-        self.0.get_mut(index)
+        self.all.get_mut(index)
     }
 
-    /// Adds an endpoint, or changes the facts of one that is there.
-    pub(crate) fn up(&mut self, id: EndpointId, spec: EndpointSpec) -> &mut Endpoint {
-        let index = match self.0.binary_search_by_key(&id, |endpoint| endpoint.id) {
+    /// Adds an endpoint, or changes the configuration of one that is there. Returns its index.
+    pub(crate) fn insert(&mut self, id: EndpointId, spec: EndpointSpec) -> usize {
+        match self.all.binary_search_by_key(&id, |endpoint| endpoint.id) {
             Ok(index) => {
-                self.0[index].spec = spec;
+                self.all[index].spec = spec;
                 index
             }
             Err(index) => {
-                self.0.insert(index, Endpoint::new(id, spec));
+                self.all.insert(index, Endpoint::new(id, spec));
                 index
             }
-        };
-        &mut self.0[index]
-    }
-
-    /// Forgets an endpoint that has left, once nothing is in flight there.
-    pub(crate) fn forget_if_done(&mut self, id: EndpointId) {
-        if let Some(index) = self.index(id)
-            && self.0[index].life == Life::Gone
-            && self.0[index].in_flight == 0
-        {
-            self.0.remove(index);
         }
     }
 
-    /// Those that a pool selects and that may be chosen as a matter of course.
-    pub(crate) fn ready(&self, pool: crate::ids::PoolId) -> impl Iterator<Item = &Endpoint> {
-        self.0.iter().filter(move |endpoint| endpoint.spec.pools.contains(pool) && endpoint.is_ready())
+    /// Returns whether that is a change.
+    pub(crate) fn set_lifecycle(&mut self, index: usize, lifecycle: Lifecycle) -> bool {
+        let before = std::mem::replace(&mut self.all[index].lifecycle, lifecycle);
+        self.leaving += usize::from(lifecycle != Lifecycle::Up);
+        self.leaving -= usize::from(before != Lifecycle::Up);
+        before != lifecycle
+    }
+
+    /// The index of the first endpoint that takes no new requests and has none left.
+    pub(crate) fn drained(&self) -> Option<usize> {
+        if self.leaving == 0 {
+            return None;
+        }
+        self.all.iter().position(|endpoint| endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0)
+    }
+
+    /// Removes the endpoint at an index.
+    pub(crate) fn remove(&mut self, index: usize) -> EndpointId {
+        let endpoint = self.all.remove(index);
+        self.leaving -= usize::from(endpoint.lifecycle != Lifecycle::Up);
+        endpoint.id
+    }
+
+    /// Those that a pool selects and that take requests without restriction.
+    pub(crate) fn ready(&self, pool: PoolId) -> impl Iterator<Item = &Endpoint> {
+        self.all.iter().filter(move |endpoint| endpoint.spec.pools.contains(pool) && endpoint.is_ready())
     }
 }

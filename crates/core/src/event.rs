@@ -1,4 +1,4 @@
-//! The one way in and the one way out of a [`Scheduler`](crate::Scheduler): plain data.
+//! The input and output of a [`Scheduler`](crate::Scheduler) as plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,26 +12,26 @@ use crate::policy::PoolPolicy;
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::time::Time;
 
-/// Between two [`Event::Progress`] of a request. Ten times as many told the policies nothing more: in simulated fleets,
-/// equal ones and one with a slow engine, short outputs and long ones, latencies moved by less than 1 %.
+/// Interval between two [`Event::Progress`] of a request. Ten times as many do not improve placement: in simulated fleets,
+/// equal ones and one with a slow engine, with short and long outputs, latencies changed by less than 1 %.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// An endpoint appeared, or its standing facts changed.
+    /// An endpoint appeared, or its configuration changed.
     EndpointUp {
         /// The endpoint.
         endpoint: EndpointId,
-        /// Its standing facts.
+        /// Its configuration.
         spec: EndpointSpec,
     },
-    /// An endpoint takes no new requests and keeps those it has.
+    /// An endpoint takes no new requests and keeps those it has. Answered by [`Effect::EndpointGone`] when none is left.
     EndpointDraining {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// An endpoint left. Requests on it end by their own events.
+    /// An endpoint disappeared. Requests on it end by their own events; [`Effect::EndpointGone`] follows the last one.
     EndpointDown {
         /// The endpoint.
         endpoint: EndpointId,
@@ -40,7 +40,7 @@ pub enum Event {
     Load {
         /// The endpoint.
         endpoint: EndpointId,
-        /// What they said.
+        /// The reading.
         report: LoadReport,
     },
     /// An active health probe was answered, or not.
@@ -57,8 +57,8 @@ pub enum Event {
         /// Its policy.
         policy: PoolPolicy,
     },
-    /// These targets are adapters, as manifests or an engine's list of models say. Others become known as such
-    /// when an engine's gauge lists them.
+    /// These targets are adapters, by manifests or by an engine's list of models. Others become known as adapters when
+    /// an engine's gauge lists them.
     AdaptersDeclared {
         /// The adapters, in addition to those known.
         adapters: Vec<ModelKey>,
@@ -67,7 +67,7 @@ pub enum Event {
     Arrived {
         /// The request.
         request: RequestId,
-        /// What is known of it.
+        /// Its facts.
         facts: RequestFacts,
     },
     /// What endpoints' prefix caches truly hold of the prompt of a request that is about to arrive: it stands in for
@@ -84,14 +84,14 @@ pub enum Event {
         /// The request.
         request: RequestId,
     },
-    /// Output tokens so far, coalesced by the door to at most one event per request and [`PROGRESS_EVERY`].
+    /// Output tokens so far, coalesced by the driver to at most one event per request and [`PROGRESS_EVERY`].
     Progress {
         /// The request.
         request: RequestId,
         /// Output tokens seen so far.
         output_tokens: u32,
     },
-    /// An attempt failed before anything went to the client.
+    /// An attempt failed before anything went to the client. Answered by one dispatch or reject.
     AttemptFailed {
         /// The request.
         request: RequestId,
@@ -99,17 +99,17 @@ pub enum Event {
         endpoint: EndpointId,
         /// Why.
         cause: FailureCause,
-        /// Whether the request may be repeated. Answered by one dispatch or reject; else the request is over.
+        /// Whether the request may be sent again. If not, it is rejected with this cause.
         repeat: bool,
     },
-    /// The gateway in front served the request elsewhere than told (its own retry).
+    /// The gateway in front sent the request to another endpoint than the one dispatched (its own retry).
     ServedElsewhere {
         /// The request.
         request: RequestId,
         /// The endpoint that served.
         endpoint: EndpointId,
     },
-    /// A dispatched request came to its end.
+    /// A dispatched request ended.
     Finished {
         /// The request.
         request: RequestId,
@@ -118,27 +118,27 @@ pub enum Event {
         /// Its token counts.
         usage: Usage,
     },
-    /// Nobody waits for the request any more; it may be held, dispatched or already gone.
+    /// The caller gave the request up; it may be waiting, dispatched or already over.
     Aborted {
         /// The request.
         request: RequestId,
     },
-    /// A time that an effect asked for has come.
+    /// A time requested by [`Effect::WakeAt`] has come.
     Timer,
 }
 
-/// Something to do, or to know.
+/// A decision to carry out, or a change to report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Send the request to this endpoint. Its load is reserved until the request ends.
+    /// Send the request to this endpoint. Its load is reserved there until the request ends.
     Dispatch {
         /// The request.
         request: RequestId,
-        /// Where to.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Where to next, in order, for doors whose gateway repeats attempts by itself.
+        /// The next best endpoints, for gateways that retry by themselves.
         fallbacks: Fallbacks,
-        /// Why there, when decisions are asked for.
+        /// Why there, where [`SchedulerConfig::decisions`](crate::SchedulerConfig) asks for it.
         decision: Option<Arc<Decision>>,
     },
     /// Answer the request with this rejection; it is over.
@@ -148,19 +148,19 @@ pub enum Effect {
         /// Why.
         rejection: Rejection,
     },
-    /// Break off a dispatched request (reserved for flow control).
-    Evict {
-        /// The request.
-        request: RequestId,
-    },
-    /// Send [`Event::Timer`] at this time. Asking twice is the same as asking once.
+    /// Send [`Event::Timer`] at this time. Repeating it has no further effect.
     WakeAt(Time),
-    /// An endpoint's health changed: for logs and metrics, and so that the driver probes an ejected endpoint.
+    /// An endpoint's health changed: for logs and metrics, and because the driver probes ejected endpoints.
     HealthChanged {
         /// The endpoint.
         endpoint: EndpointId,
         /// Its new health.
         health: Health,
+    },
+    /// An endpoint that drained or disappeared has no request left: the scheduler knows it no more.
+    EndpointGone {
+        /// The endpoint.
+        endpoint: EndpointId,
     },
 }
 
@@ -178,10 +178,10 @@ impl Default for EndpointId {
 }
 
 impl Fallbacks {
-    /// The most fallbacks a dispatch names.
+    /// The most fallbacks of a dispatch.
     pub const CAPACITY: usize = 3;
 
-    /// Adds an endpoint behind the others; past the capacity it is left out.
+    /// Adds an endpoint at the end; past the capacity it is left out.
     pub fn push(&mut self, endpoint: EndpointId) {
         if let Some(slot) = self.endpoints.get_mut(usize::from(self.len)) {
             *slot = endpoint;

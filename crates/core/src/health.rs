@@ -1,9 +1,10 @@
-//! Passive ejection: an endpoint that fails is left alone for a while.
+//! Passive ejection (outlier detection): an endpoint that fails takes no requests for a while.
 //!
-//! One failure suffices where nothing can be served (no connection, no TLS) and after silence, which took long to
-//! establish. Other failures may be one request's own, so they eject three in a row, or when they are half of at
-//! least five outcomes in ten seconds. A failure that a probe can see (the process or its network is gone) is over
-//! when a probe says so; after others `/health` is no proof, and the endpoint returns by serving one request.
+//! One failure suffices where nothing can be served (no connection, no TLS) and after a stall, which took long to
+//! detect. Other failures may be caused by one request. They eject after three in a row, or when they are half of at
+//! least five outcomes in ten seconds. A failure that a probe can detect (the process or its network is gone) is over
+//! when a probe is answered. After others an answered `/health` is no proof, and the endpoint returns by serving one
+//! request (half-open, as a circuit breaker).
 
 use std::time::Duration;
 
@@ -16,23 +17,24 @@ use crate::window::RecentCount;
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
-/// So many failures without a success between them eject.
-const IN_A_ROW: u32 = 3;
-/// So many failures in ten seconds eject where they are at least half of the outcomes.
+/// Number of consecutive failures that eject.
+const CONSECUTIVE_FAILURES: u32 = 3;
+/// Number of failures in ten seconds that eject where they are at least half of the outcomes.
 const FAILURES: f64 = 5.0;
 
-/// While probes fail no request is risked, but an engine may have no health page: after this a request finds out.
-const UNPROBED: Duration = Duration::from_secs(60);
+/// While probes fail, no request is risked for this long after the back-off. Then one is, since an engine may have no health
+/// page.
+const TRIAL_WITHOUT_PROBE: Duration = Duration::from_secs(60);
 
-/// What is known of an endpoint's health.
+/// An endpoint's health, with the outcomes that it follows from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HealthState {
     stage: Stage,
-    /// When the stage began: outcomes of requests sent before say nothing about it.
+    /// When the stage began. Outcomes of requests sent before do not count.
     since: Time,
-    /// Zero once a request succeeded after the last return.
+    /// The back-off of the latest ejection; zero once a request succeeded after it.
     back_off: Duration,
-    failures_in_a_row: u32,
+    consecutive_failures: u32,
     failures: RecentCount,
     successes: RecentCount,
 }
@@ -41,7 +43,7 @@ pub(crate) struct HealthState {
 enum Stage {
     #[default]
     Ready,
-    /// `probe`: the latest answer to an active probe in this stage.
+    /// `probe` is the result of the latest active probe in this stage.
     Ejected {
         ejection: Ejection,
         probe: Option<bool>,
@@ -57,14 +59,14 @@ enum Stage {
 pub(crate) enum Availability {
     /// Yes.
     Ready,
-    /// Yes, and the request is its trial.
+    /// Yes, and the request becomes its trial.
     TrialDue,
-    /// Only where nothing else is left; the time at which it may return.
+    /// Only as a last resort; with the time at which it may return.
     Out(Time),
 }
 
 impl HealthState {
-    /// As the outside sees it.
+    /// As drivers see it.
     pub(crate) const fn health(&self) -> Health {
         match self.stage {
             Stage::Ready => Health::Ready,
@@ -79,9 +81,9 @@ impl HealthState {
             Stage::Ready => Availability::Ready,
             Stage::Ejected { ejection, probe } if now >= ejection.until => {
                 let due = match probe {
-                    // `timer` returns it, unless a probe does not see the cause.
-                    Some(true) => !seen_by_probe(ejection.cause),
-                    Some(false) => now.since(ejection.until) >= UNPROBED,
+                    // Where a probe detects the cause, the endpoint returns by the timer, without a trial.
+                    Some(true) => !detected_by_probe(ejection.cause),
+                    Some(false) => now.since(ejection.until) >= TRIAL_WITHOUT_PROBE,
                     None => true,
                 };
                 if due { Availability::TrialDue } else { Availability::Out(ejection.until) }
@@ -92,7 +94,7 @@ impl HealthState {
         }
     }
 
-    /// A request was sent there. Where a trial is due it becomes the trial; returns whether it did.
+    /// A request was sent there. Returns whether it became the trial.
     pub(crate) fn sent(&mut self, now: Time, request: RequestId) -> bool {
         let Stage::Ejected { ejection, .. } = self.stage else { return false };
         let trial = self.availability(now) == Availability::TrialDue;
@@ -112,22 +114,22 @@ impl HealthState {
     ) -> bool {
         let ejects = match self.stage {
             Stage::OnTrial { request: trial, .. } => trial == request,
-            // It was tried because nothing else was left.
+            // It was tried as the last resort.
             Stage::Ejected { .. } => sent >= self.since,
             Stage::Ready if sent < self.since => false,
             Stage::Ready => {
                 self.failures.add(now);
-                self.failures_in_a_row += 1;
+                self.consecutive_failures += 1;
                 let failures = self.failures.count(now);
-                at_once(cause)
+                ejects_at_once(cause)
                     || !self.back_off.is_zero()
-                    || self.failures_in_a_row >= IN_A_ROW
+                    || self.consecutive_failures >= CONSECUTIVE_FAILURES
                     || (failures >= FAILURES && failures >= self.successes.count(now))
             }
         };
         if ejects {
-            // What is tried only because nothing else is left says nothing new: it must not keep the endpoint out for
-            // a minute after a short outage of all.
+            // A failure as the last resort, before the back-off is over, does not double it: a short outage of all
+            // endpoints must not eject them for a minute.
             let early = matches!(self.stage, Stage::Ejected { ejection, .. } if now < ejection.until);
             let factor = if early { 1 } else { 2 };
             self.back_off = (self.back_off * factor).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
@@ -146,7 +148,7 @@ impl HealthState {
             Stage::Ready => self.successes.add(now),
             Stage::OnTrial { .. } | Stage::Ejected { .. } => {}
         }
-        self.failures_in_a_row = 0;
+        self.consecutive_failures = 0;
         self.back_off = Duration::ZERO;
         let changed = self.stage != Stage::Ready;
         if changed {
@@ -155,7 +157,8 @@ impl HealthState {
         changed
     }
 
-    /// A request ended there without saying whether the endpoint works. Where it was the trial, the next one is due.
+    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; the next request is
+    /// one then.
     pub(crate) fn inconclusive(&mut self, now: Time, request: RequestId) -> bool {
         match self.stage {
             Stage::OnTrial { ejection, request: trial } if trial == request => {
@@ -166,7 +169,7 @@ impl HealthState {
         }
     }
 
-    /// An active probe was answered, or not. Returns whether the health changed.
+    /// An active probe ended. Returns whether the health changed.
     pub(crate) fn probed(&mut self, now: Time, healthy: bool) -> bool {
         if let Stage::Ejected { probe, .. } = &mut self.stage {
             *probe = Some(healthy);
@@ -174,11 +177,11 @@ impl HealthState {
         self.timer(now)
     }
 
-    /// Time has passed. Returns whether the health changed.
+    /// Ends an ejection whose time has come. Returns whether the health changed.
     pub(crate) fn timer(&mut self, now: Time) -> bool {
         let returns = match self.stage {
             Stage::Ejected { ejection, probe: Some(true) } => {
-                seen_by_probe(ejection.cause) && now >= ejection.until
+                detected_by_probe(ejection.cause) && now >= ejection.until
             }
             Stage::Ejected { .. } | Stage::OnTrial { .. } | Stage::Ready => false,
         };
@@ -191,16 +194,16 @@ impl HealthState {
     fn enter(&mut self, now: Time, stage: Stage) {
         self.stage = stage;
         self.since = now;
-        self.failures_in_a_row = 0;
+        self.consecutive_failures = 0;
         self.failures = RecentCount::default();
         self.successes = RecentCount::default();
     }
 }
 
-/// Whether one failure of this kind ejects.
-const fn at_once(cause: FailureCause) -> bool {
+/// Whether a single failure with this cause ejects.
+const fn ejects_at_once(cause: FailureCause) -> bool {
     match cause {
-        FailureCause::Connect | FailureCause::Tls | FailureCause::Silent => true,
+        FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled => true,
         FailureCause::Refused
         | FailureCause::Lost
         | FailureCause::FirstByteTimeout
@@ -211,8 +214,8 @@ const fn at_once(cause: FailureCause) -> bool {
     }
 }
 
-/// Whether an active probe tells that the cause is gone.
-const fn seen_by_probe(cause: FailureCause) -> bool {
+/// Whether an answered probe shows that the cause is gone.
+const fn detected_by_probe(cause: FailureCause) -> bool {
     match cause {
         FailureCause::Connect
         | FailureCause::Tls
@@ -222,12 +225,12 @@ const fn seen_by_probe(cause: FailureCause) -> bool {
         FailureCause::FirstByteTimeout
         | FailureCause::EngineError
         | FailureCause::Truncated
-        | FailureCause::Silent
+        | FailureCause::Stalled
         | FailureCause::Garbage => false,
     }
 }
 
-/// Up to a quarter longer, so that endpoints that fell together do not return together.
+/// Up to a quarter longer, so that endpoints that failed together do not return together.
 fn jittered(back_off: Duration, rng: &mut Rng) -> Duration {
     let quarter = u32::try_from(rng.below(256)).unwrap_or(0);
     back_off + back_off * quarter / 1024

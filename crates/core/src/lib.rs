@@ -1,12 +1,14 @@
-//! The placement core: which endpoint serves a request, decided by a state machine that knows neither sockets nor
-//! clocks.
+//! The scheduler: a state machine without sockets and clocks that decides which endpoint serves a request.
 //!
-//! The only way in is [`Scheduler::handle`]: an [`Event`] with the time it happened goes in, [`Effect`]s come out. Time,
+//! Its only entry is [`Scheduler::handle`]: an [`Event`] with the time it happened goes in, [`Effect`]s come out. Time,
 //! randomness and input are arguments, so the same events give the same effects on every build, and a live run
-//! can be repeated from its event log.
+//! can be replayed from its event log.
 //!
-//! What this crate must not know: HTTP, JSON bodies, file formats, names of hosts or models (a model is a
-//! [`ModelKey`]), tokio, wall-clock time, logs.
+//! Rules that drivers apply outside of a scheduler's lock stand here too, so that live traffic and simulations share
+//! them: [`Liveness`], [`ScrapePace`], [`ProbePace`].
+//!
+//! This crate must not know HTTP, JSON bodies, file formats, names of hosts or models (a model is a [`ModelKey`]),
+//! tokio, wall-clock time or logs.
 
 mod adapters;
 mod cast;
@@ -17,6 +19,7 @@ mod event;
 mod gauge;
 mod health;
 mod ids;
+mod liveness;
 mod pace;
 mod placement;
 mod policy;
@@ -37,7 +40,8 @@ pub use decision::{CandidateCost, CostTerm, Decision, Delay};
 pub use endpoint::{AdapterReport, Ejection, EndpointSpec, EngineTotals, Health, LoadReport};
 pub use event::{Effect, Event, Fallbacks, PROGRESS_EVERY};
 pub use ids::{BlockHash, EndpointId, ModelKey, PoolId, PoolSet, RequestId};
-pub use pace::{PaceBounds, ScrapePace};
+pub use liveness::{EndpointActivity, Liveness, LivenessVerdict, ResponsePhase};
+pub use pace::{PaceBounds, ProbePace, ScrapePace};
 pub use policy::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
     Placement, PoolPolicy, PrefixScore, RetryBudget, SaturationLimits,

@@ -1,20 +1,21 @@
-//! How often an engine's gauges are read: seldom while nothing goes there, more often the more does.
+//! How often engines are asked for their state: their gauges more often the more requests go there, and their health
+//! while they are suspect or ejected.
 
 use std::time::Duration;
 
 use crate::rng::Rng;
 
-/// So many dispatches between two readings, where the bounds allow it.
+/// Number of dispatches between two readings, where the bounds allow it.
 const DISPATCHES_PER_READING: f64 = 2.0;
-/// While requests run, gauges change without dispatches too.
+/// Longest pause while requests run: gauges change without dispatches too.
 const WHILE_RUNNING: Duration = Duration::from_secs(1);
 
 /// The bounds of the interval between two readings of an engine's gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaceBounds {
-    /// When busy.
+    /// The interval of a busy engine.
     pub shortest: Duration,
-    /// When idle.
+    /// The interval of an idle engine.
     pub longest: Duration,
 }
 
@@ -26,7 +27,7 @@ impl Default for PaceBounds {
     }
 }
 
-/// The pace at which one endpoint's gauges are read. Whoever drives a pool asks it after each reading.
+/// The pace at which one endpoint's gauges are read. The driver of a scheduler asks for a pause after each reading.
 #[derive(Clone, Debug)]
 pub struct ScrapePace {
     bounds: PaceBounds,
@@ -42,7 +43,7 @@ impl ScrapePace {
     }
 
     /// The pause until the next reading. `dispatched` counts all requests ever sent there, `in_flight` those that run,
-    /// `passed` is the time since the last call. Drawn within ±10 %, so that endpoints do not fall into step.
+    /// `passed` is the time since the last call. Drawn within ±10 %, so that endpoints are not read in step.
     pub fn next_pause(&mut self, dispatched: u64, in_flight: u32, passed: Duration) -> Duration {
         let new = dispatched.saturating_sub(std::mem::replace(&mut self.dispatched, dispatched));
         let PaceBounds { shortest, longest } = self.bounds;
@@ -56,6 +57,29 @@ impl ScrapePace {
         }
         let draw = u32::try_from(self.rng.below(201)).unwrap_or(100);
         pause.clamp(shortest.min(longest), longest) * (900 + draw) / 1000
+    }
+}
+
+/// The pace of active health probes of one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbePace {
+    /// Mean pause between the end of a probe and the next one.
+    pub interval: Duration,
+    /// The time in which a probe must be answered.
+    pub timeout: Duration,
+}
+
+impl Default for ProbePace {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(1), timeout: Duration::from_secs(2) }
+    }
+}
+
+impl ProbePace {
+    /// The pause until the next probe, drawn within ±20 %, so that the endpoints of a failed node are not probed in step.
+    pub fn next_pause(&self, rng: &mut Rng) -> Duration {
+        let draw = u32::try_from(rng.below(401)).unwrap_or(200);
+        self.interval * (800 + draw) / 1000
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlockHash, EndpointId, ModelKey, PoolId};
 
-/// Everything about a request that placement depends on, worked out before the lock is taken.
+/// Everything about a request that placement depends on. Drivers work it out before they take the scheduler's lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestFacts {
     /// The InferencePool the request came through.
@@ -24,7 +24,7 @@ pub struct RequestFacts {
     pub block_tokens: u32,
     /// The most output tokens that the client asked for, over all choices.
     pub max_output_tokens: Option<u32>,
-    /// Whether the door will see output tokens as they come (a stream), so that the first one ends prefill.
+    /// Whether the caller will see output tokens as they are generated (a stream), so that the first one ends the prefill.
     pub observes_tokens: bool,
     /// Where set, only these endpoints may serve the request (a gateway's subset hint, or the one engine that
     /// holds a stored response).
@@ -32,7 +32,7 @@ pub struct RequestFacts {
 }
 
 impl RequestFacts {
-    /// A request of which nothing is known but its pool: placed by load alone.
+    /// A request of which only its pool is known: placed by load alone.
     #[must_use]
     pub fn unknown(pool: PoolId) -> Self {
         Self {
@@ -48,14 +48,14 @@ impl RequestFacts {
         }
     }
 
-    /// Whether the request gives way while the pool is saturated.
+    /// Whether the request is rejected while the pool is saturated.
     #[must_use]
     pub const fn sheddable(&self) -> bool {
         self.priority < 0
     }
 }
 
-/// Token counts of a finished request, as the engine reported or the door counted them.
+/// Token counts of a finished request, as the engine reported or the caller counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens by the engine's count.
@@ -69,41 +69,42 @@ pub struct Usage {
 /// How a request that was dispatched came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Completion {
-    /// The engine answered to the end; an engine's own 4xx is such an answer.
+    /// The engine answered to the end. An engine's own 4xx is such an answer.
     Complete,
-    /// The engine broke off after the client had got part of the answer.
+    /// The response broke off after the client had received part of it.
     Broken(FailureCause),
-    /// The client went away.
+    /// The client disconnected.
     ClientGone,
 }
 
 /// Why an attempt at an endpoint failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FailureCause {
-    /// No connection: refused, unreachable, name not found, or not in its time budget.
+    /// No connection: refused, unreachable, name not found, or not within the connect timeout.
     Connect,
     /// The TLS handshake failed.
     Tls,
     /// The engine refused the stream before reading it (HTTP/2 `REFUSED_STREAM`, GOAWAY).
     Refused,
-    /// The connection was lost after the request was written and before any of the answer came.
+    /// The connection was lost after the request was written and before any byte of the response came.
     Lost,
-    /// No byte of the answer in the first-byte budget.
+    /// No byte of the response came in the first-byte timeout.
     FirstByteTimeout,
     /// A gateway-type status, 502 or 503, from the engine or something in front of it.
     Unavailable,
-    /// The engine said that it failed: an `error` or abort before or in the answer.
+    /// The engine reported a failure: an `error` or abort before or in the response.
     EngineError,
-    /// The stream ended without its closing marks.
+    /// The stream ended without its end mark.
     Truncated,
-    /// A stream went silent and so did its endpoint; or the endpoint answered neither the request nor probes.
-    Silent,
-    /// What came back is no HTTP.
+    /// The request stalled, as [`Liveness`](crate::Liveness) says. Written "silent" in logs, labels and event logs.
+    #[serde(rename = "Silent")]
+    Stalled,
+    /// The response is not HTTP.
     Garbage,
 }
 
 impl FailureCause {
-    /// Whether the engine cannot have seen the request, so that any method may be repeated.
+    /// Whether the engine cannot have read the request, so that any method may be repeated.
     #[must_use]
     pub const fn before_written(self) -> bool {
         match self {
@@ -113,7 +114,7 @@ impl FailureCause {
             | Self::Unavailable
             | Self::EngineError
             | Self::Truncated
-            | Self::Silent
+            | Self::Stalled
             | Self::Garbage => false,
         }
     }
@@ -130,13 +131,13 @@ impl FailureCause {
             Self::Unavailable => "unavailable",
             Self::EngineError => "engine_error",
             Self::Truncated => "truncated",
-            Self::Silent => "silent",
+            Self::Stalled => "silent",
             Self::Garbage => "garbage",
         }
     }
 }
 
-/// Why a request was not served. Matched without a wildcard wherever it becomes a status or a label.
+/// Why a request was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rejection {
     /// The pool is saturated and the request is sheddable.
@@ -148,8 +149,7 @@ pub enum Rejection {
     NoReadyEndpoint,
     /// None of the endpoints that the request is limited to is ready.
     EmptySubset,
-    /// Every attempt failed, or the retry budget is spent; the last cause stands.
+    /// The last attempt failed with this cause, and no other one may be made: none can be repeated, the most attempts
+    /// were made, or the retry budget is spent.
     AttemptsFailed(FailureCause),
-    /// The pool is shutting down.
-    ShuttingDown,
 }

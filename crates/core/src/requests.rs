@@ -4,7 +4,7 @@ use crate::ids::{EndpointId, IdMap, RequestId};
 use crate::request::RequestFacts;
 use crate::reservation::Reservation;
 
-/// A request from its arrival to its end.
+/// A request from its arrival to its end; one that is over is in no table.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) facts: RequestFacts,
@@ -14,10 +14,42 @@ pub(crate) struct Request {
     pub(crate) head_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
-    /// Where it is; `None` while it is served by an endpoint that the pool does not know.
-    pub(crate) placed: Option<Reservation>,
+    pub(crate) state: RequestState,
 }
 
-/// All requests under way, each in its own place: a table of some hundred thousand doubles in little time. Never iterated
-/// where the order could show.
+/// Where a request is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RequestState {
+    /// It has no endpoint: it arrived, or its last attempt failed.
+    Waiting,
+    /// It was sent to an endpoint, where its load is reserved.
+    Dispatched(Reservation),
+    /// A gateway sent it to an endpoint that this scheduler does not know: nothing is reserved.
+    ServedElsewhere,
+}
+
+impl Request {
+    pub(crate) const fn new(facts: RequestFacts) -> Self {
+        Self { facts, attempts: 0, head_idle: None, failed: Vec::new(), state: RequestState::Waiting }
+    }
+
+    /// Its reservation, where it is dispatched.
+    pub(crate) const fn reservation(&self) -> Option<&Reservation> {
+        match &self.state {
+            RequestState::Dispatched(reservation) => Some(reservation),
+            RequestState::Waiting | RequestState::ServedElsewhere => None,
+        }
+    }
+
+    /// Its reservation, to change together with the counts of its endpoint.
+    pub(crate) const fn reservation_mut(&mut self) -> Option<&mut Reservation> {
+        match &mut self.state {
+            RequestState::Dispatched(reservation) => Some(reservation),
+            RequestState::Waiting | RequestState::ServedElsewhere => None,
+        }
+    }
+}
+
+/// All requests under way. Boxed, so that a table of some hundred thousand grows in little time. Never iterated where the
+/// order could show.
 pub(crate) type Requests = IdMap<RequestId, Box<Request>>;

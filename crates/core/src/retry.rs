@@ -1,29 +1,29 @@
-//! How many attempts may be repeated.
+//! The retry budget.
 
 use crate::policy::RetryBudget;
 use crate::time::{Time, seconds};
 use crate::window::RecentCount;
 
-/// The account of one pool's repeats over the last ten seconds.
+/// One pool's arrivals and retries over the last ten seconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Repeats {
+pub(crate) struct Retries {
     arrivals: RecentCount,
-    repeats: RecentCount,
+    retries: RecentCount,
 }
 
-impl Repeats {
+impl Retries {
     /// A request arrived.
     pub(crate) fn arrived(&mut self, now: Time) {
         self.arrivals.add(now);
     }
 
-    /// Takes one repeat from the budget, where one is left.
+    /// Takes one retry from the budget. Returns whether one was left.
     pub(crate) fn take(&mut self, now: Time, budget: &RetryBudget) -> bool {
         let always = f64::from(budget.min_per_second) * seconds(RecentCount::WINDOW);
         let allowed = always + budget.ratio.clamp(0.0, 1.0) * self.arrivals.count(now);
-        let left = self.repeats.count(now) + 1.0 <= allowed;
+        let left = self.retries.count(now) + 1.0 <= allowed;
         if left {
-            self.repeats.add(now);
+            self.retries.add(now);
         }
         left
     }
@@ -37,15 +37,15 @@ mod tests {
 
     #[track_caller]
     fn check(budget: RetryBudget, arrivals: u32, expected: u32) {
-        let mut repeats = Repeats::default();
+        let mut retries = Retries::default();
         let now = Time::ZERO + Duration::from_secs(100);
-        (0..arrivals).for_each(|_| repeats.arrived(now));
-        let taken = (0..10_000).filter(|_| repeats.take(now, &budget)).count();
+        (0..arrivals).for_each(|_| retries.arrived(now));
+        let taken = (0..10_000).filter(|_| retries.take(now, &budget)).count();
         assert_eq!(taken, expected as usize);
     }
 
     #[test]
-    fn repeats_are_a_share_of_the_arrivals_and_always_a_few() {
+    fn retries_are_a_share_of_the_arrivals_and_always_a_few() {
         let budget = RetryBudget { ratio: 0.2, min_per_second: 10, max_attempts: 3 };
         check(budget, 0, 100);
         check(budget, 1_000, 300);
@@ -55,12 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_comes_back_with_time() {
+    fn the_budget_refills_with_time() {
         let budget = RetryBudget { ratio: 0.0, min_per_second: 1, max_attempts: 3 };
-        let mut repeats = Repeats::default();
+        let mut retries = Retries::default();
         let start = Time::ZERO + Duration::from_secs(100);
-        assert_eq!((0..100).filter(|_| repeats.take(start, &budget)).count(), 10);
+        assert_eq!((0..100).filter(|_| retries.take(start, &budget)).count(), 10);
         let later = start + Duration::from_secs(15);
-        assert_eq!((0..100).filter(|_| repeats.take(later, &budget)).count(), 5);
+        assert_eq!((0..100).filter(|_| retries.take(later, &budget)).count(), 5);
     }
 }

@@ -1,4 +1,4 @@
-//! The pool's state machine: events in, effects out.
+//! The scheduler: events in, effects out.
 
 mod cache;
 mod endpoints;
@@ -25,23 +25,23 @@ use crate::placement::{Candidate, Memory};
 use crate::policy::PoolPolicy;
 use crate::rates::Rates;
 use crate::requests::Requests;
-use crate::retry::Repeats;
+use crate::retry::Retries;
 use crate::rng::Rng;
 use crate::time::Time;
 
-/// How a pool starts. With the events it was given, this is all that is needed to repeat a run.
+/// How a scheduler starts. With its events this is all that is needed to replay a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SchedulerConfig {
-    /// Where the random numbers start.
+    /// The seed of its random numbers.
     pub seed: u64,
-    /// Whether each dispatch says what was weighed.
+    /// Whether each dispatch carries a [`Decision`](crate::Decision).
     pub decisions: bool,
 }
 
 /// The state machine of one InferencePool, or of several that share endpoints.
 ///
-/// It never fails and never panics: events about requests or endpoints that it does not know are passed over.
+/// It never fails and never panics: events about unknown requests or endpoints are ignored.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
@@ -53,27 +53,27 @@ pub struct Scheduler {
     rates: Rates,
     known_adapters: KnownAdapters,
     prefixes: cache::Prefixes,
-    /// What the endpoints' caches hold of a request's prompt, where it was told.
+    /// Cached prompt tokens of a request by [`Event::CachesRead`].
     caches_read: Option<(RequestId, Vec<(EndpointId, u32)>)>,
-    /// Reused from decision to decision.
+    /// A buffer that is reused from decision to decision.
     candidates: Vec<Candidate>,
     /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
     cached: Vec<u32>,
 }
 
-/// One of the InferencePools.
+/// The state of one InferencePool.
 #[derive(Clone, Debug)]
 struct PoolState {
     id: PoolId,
     policy: PoolPolicy,
     memory: Memory,
-    repeats: Repeats,
+    retries: Retries,
     /// The share of its endpoints that prefill, in the mean over about the last fifty arrivals.
     prefill_busy: f64,
 }
 
 impl Scheduler {
-    /// A pool without endpoints.
+    /// A scheduler without endpoints.
     #[must_use]
     pub fn new(config: SchedulerConfig) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in an event that happened at `now` and appends what is to be done about it to `effects`.
+    /// Handles an event that happened at `now` and appends the effects to `effects`.
     ///
     /// `now` should not fall from one event to the next; where it does, no time passes.
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
@@ -123,33 +123,43 @@ impl Scheduler {
             Event::Aborted { request } => self.aborted(now, request, effects),
             Event::Timer => self.timer(now, effects),
         }
+        self.capacity_changed(effects);
     }
 
-    /// How it was started.
+    /// The end of every event, since nearly every event can free capacity or take it away.
+    fn capacity_changed(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(index) = self.endpoints.drained() {
+            self.forget_cache(index);
+            let endpoint = self.endpoints.remove(index);
+            effects.push(Effect::EndpointGone { endpoint });
+        }
+    }
+
+    /// Its configuration.
     #[must_use]
     pub const fn config(&self) -> SchedulerConfig {
         self.config
     }
 
-    /// How many endpoints of an InferencePool take requests as a matter of course: neither draining nor ejected.
+    /// Number of an InferencePool's endpoints that are ready: neither draining nor ejected.
     #[must_use]
     pub fn ready_endpoints(&self, pool: PoolId) -> usize {
         self.endpoints.ready(pool).count()
     }
 
-    /// The state of an InferencePool; one that was never heard of has the default policy.
+    /// The state of an InferencePool. A new one has the default policy.
     fn pool_mut(&mut self, id: PoolId) -> &mut PoolState {
         let index = self.pool_index(id);
         &mut self.pools[index]
     }
 
-    /// Where that stands.
+    /// The index of an InferencePool's state in `pools`.
     fn pool_index(&mut self, id: PoolId) -> usize {
         match self.pools.binary_search_by_key(&id, |state| state.id) {
             Ok(index) => index,
             Err(index) => {
-                let (policy, memory, repeats) = Default::default();
-                self.pools.insert(index, PoolState { id, policy, memory, repeats, prefill_busy: 0.0 });
+                let (policy, memory, retries) = Default::default();
+                self.pools.insert(index, PoolState { id, policy, memory, retries, prefill_busy: 0.0 });
                 index
             }
         }

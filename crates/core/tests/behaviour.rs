@@ -1,4 +1,4 @@
-//! Failures, retries, saturation, adapters and gauges, as sequences of events.
+//! Failures, retries, saturation, draining, adapters and gauges, as sequences of events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -28,7 +28,7 @@ fn gauge(running: u32, waiting: u32, kv_use: f64) -> LoadReport {
 }
 
 #[test]
-fn a_failed_attempt_goes_to_another_endpoint_and_then_to_none() {
+fn a_failed_attempt_is_retried_elsewhere_until_the_attempts_are_spent() {
     let mut driver = Driver::new(3, Placement::Pointsman);
     let (request, first) = driver.dispatch(stream(10));
     let second = driver.fail(request, first, FailureCause::Lost).unwrap().unwrap();
@@ -46,12 +46,13 @@ fn an_attempt_that_may_not_be_repeated_ends_the_request() {
     let (request, endpoint) = driver.dispatch(stream(10));
     let endpoint = EndpointId(endpoint);
     let failed = Event::AttemptFailed { request, endpoint, cause: FailureCause::Lost, repeat: false };
-    assert_eq!(driver.tell(failed), []);
+    driver.tell(failed);
+    assert_eq!(driver.answer(request), Some(Err(Rejection::AttemptsFailed(FailureCause::Lost))));
     assert_eq!(driver.in_flight(), [0, 0]);
 }
 
 #[test]
-fn a_spent_budget_stops_repeats() {
+fn a_spent_retry_budget_stops_retries() {
     let retry_budget = RetryBudget { ratio: 0.0, min_per_second: 1, max_attempts: 100 };
     let mut driver = Driver::with_policy(2, PoolPolicy { retry_budget, ..PoolPolicy::default() });
     let mut repeats = 0;
@@ -66,7 +67,7 @@ fn a_spent_budget_stops_repeats() {
 }
 
 #[test]
-fn the_only_endpoint_is_tried_again_rather_than_given_up() {
+fn the_only_endpoint_is_tried_again_as_the_last_resort() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     let (request, _) = driver.dispatch(stream(10));
     assert_eq!(driver.fail(request, 0, FailureCause::Connect), Some(Ok(0)));
@@ -75,7 +76,7 @@ fn the_only_endpoint_is_tried_again_rather_than_given_up() {
 }
 
 #[test]
-fn an_ejected_endpoint_gets_nothing_until_a_probe_returns_it() {
+fn an_ejected_endpoint_gets_no_requests_until_a_probe_is_answered() {
     let mut driver = Driver::new(2, Placement::RoundRobin);
     let (request, endpoint) = driver.dispatch(stream(10));
     driver.fail(request, endpoint, FailureCause::Connect);
@@ -95,14 +96,14 @@ fn an_ejected_endpoint_gets_nothing_until_a_probe_returns_it() {
 }
 
 #[test]
-fn after_silence_one_trial_request_returns_an_endpoint() {
+fn after_a_stall_one_trial_request_ends_the_ejection() {
     let mut driver = Driver::new(2, Placement::RoundRobin);
     let (request, endpoint) = driver.dispatch(stream(10));
-    driver.broken(request, FailureCause::Silent);
+    driver.broken(request, FailureCause::Stalled);
     driver.tell(Event::Probed { endpoint: EndpointId(endpoint), healthy: true });
     driver.pass(5_000);
     driver.tell(Event::Timer);
-    assert!(matches!(driver.health(endpoint), Health::Ejected(_)), "a healthy page is no proof");
+    assert!(matches!(driver.health(endpoint), Health::Ejected(_)), "an answered probe is no proof");
     let sent: Vec<_> = (0..6).map(|_| driver.dispatch(stream(10))).collect();
     let trials: Vec<_> = sent.iter().filter(|(_, there)| *there == endpoint).collect();
     assert_eq!(trials.len(), 1);
@@ -112,11 +113,11 @@ fn after_silence_one_trial_request_returns_an_endpoint() {
 }
 
 #[test]
-fn where_all_are_ejected_the_one_that_returns_soonest_is_tried() {
+fn where_all_are_ejected_the_one_with_the_earliest_return_is_tried() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     for _ in 0..2 {
         let (request, endpoint) = driver.dispatch(stream(10));
-        driver.broken(request, FailureCause::Silent);
+        driver.broken(request, FailureCause::Stalled);
         assert!(matches!(driver.health(endpoint), Health::Ejected(_)));
         driver.pass(500);
     }
@@ -129,24 +130,59 @@ fn where_all_are_ejected_the_one_that_returns_soonest_is_tried() {
 }
 
 #[test]
-fn the_last_resort_of_a_repeat_is_not_the_endpoint_that_just_failed_it() {
+fn the_last_resort_of_a_retry_is_not_the_endpoint_that_just_failed() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let sent: Vec<_> = (0..2).map(|_| driver.dispatch(stream(10))).collect();
-    driver.broken(sent[0].0, FailureCause::Silent);
+    driver.broken(sent[0].0, FailureCause::Stalled);
     let (request, endpoint) = sent[1];
     assert_eq!(driver.fail(request, endpoint, FailureCause::Connect), Some(Ok(sent[0].1)));
 }
 
+const fn gone(endpoint: u32) -> Effect {
+    Effect::EndpointGone { endpoint: EndpointId(endpoint) }
+}
+
 #[test]
-fn an_endpoint_that_drains_or_left_keeps_its_requests_until_they_end() {
+fn a_draining_endpoint_is_gone_when_its_last_request_ends() {
     let mut driver = Driver::new(2, Placement::RoundRobin);
     let (first, endpoint) = driver.dispatch(stream(10));
     driver.tell(Event::EndpointDraining { endpoint: EndpointId(endpoint) });
-    assert_ne!(driver.dispatch(stream(10)).1, endpoint);
-    driver.tell(Event::EndpointDown { endpoint: EndpointId(endpoint) });
-    assert_eq!(driver.in_flight().len(), 2, "still counted");
+    let (second, other) = driver.dispatch(stream(10));
+    assert_ne!(other, endpoint);
+    assert_eq!(driver.in_flight(), [1, 1], "still counted");
     driver.finish(first);
-    assert_eq!(driver.in_flight().len(), 1);
+    assert_eq!(driver.effects, [gone(endpoint)]);
+    assert_eq!(driver.in_flight(), [1]);
+    driver.finish(second);
+    assert_eq!(driver.tell(Event::EndpointDown { endpoint: EndpointId(endpoint) }), [], "gone already");
+    assert_eq!(driver.tell(Event::EndpointDown { endpoint: EndpointId(other) }), [gone(other)]);
+}
+
+#[test]
+fn an_endpoint_without_requests_is_gone_as_soon_as_it_drains() {
+    let mut driver = Driver::new(2, Placement::RoundRobin);
+    let draining = Effect::HealthChanged { endpoint: EndpointId(1), health: Health::Draining };
+    assert_eq!(driver.tell(Event::EndpointDraining { endpoint: EndpointId(1) }), [draining, gone(1)]);
+}
+
+#[test]
+fn an_endpoint_that_disappeared_is_gone_when_its_last_request_moves() {
+    let mut driver = Driver::new(2, Placement::RoundRobin);
+    let (request, endpoint) = driver.dispatch(stream(10));
+    assert_eq!(driver.tell(Event::EndpointDown { endpoint: EndpointId(endpoint) }), []);
+    assert_eq!(driver.fail(request, endpoint, FailureCause::Connect), Some(Ok(1 - endpoint)));
+    assert_eq!(driver.effects.last(), Some(&gone(endpoint)));
+}
+
+#[test]
+fn a_draining_endpoint_that_comes_back_stays() {
+    let mut driver = Driver::new(1, Placement::RoundRobin);
+    let (request, _) = driver.dispatch(stream(10));
+    driver.tell(Event::EndpointDraining { endpoint: EndpointId(0) });
+    driver.up(0);
+    driver.finish(request);
+    assert_eq!(driver.effects, []);
+    assert_eq!(driver.health(0), Health::Ready);
 }
 
 #[test]
@@ -177,7 +213,7 @@ fn served_elsewhere_moves_the_reservation() {
 }
 
 #[test]
-fn sheddable_requests_give_way_while_all_endpoints_are_saturated() {
+fn sheddable_requests_are_rejected_while_all_endpoints_are_saturated() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     assert!(driver.arrive(sheddable(10)).1.is_ok(), "no evidence");
     driver.load(0, gauge(8, 6, 0.5));
@@ -202,7 +238,7 @@ fn own_dispatches_since_the_reading_saturate() {
 }
 
 #[test]
-fn without_fresh_gauges_more_than_was_ever_carried_is_saturation() {
+fn without_fresh_gauges_more_than_the_most_in_flight_unsaturated_is_saturation() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     let running: Vec<_> = (0..4).map(|_| driver.dispatch(stream(10)).0).collect();
     for request in running {
@@ -211,12 +247,12 @@ fn without_fresh_gauges_more_than_was_ever_carried_is_saturation() {
     driver.pass(1_000);
     driver.load(0, gauge(4, 0, 0.2));
     driver.pass(60_000);
-    assert!(driver.arrive(sheddable(10)).1.is_ok(), "four were carried");
+    assert!(driver.arrive(sheddable(10)).1.is_ok(), "four were served unsaturated");
     assert!(matches!(driver.arrive(sheddable(10)).1, Err(Rejection::Saturated { .. })));
 }
 
 #[test]
-fn routing_goes_on_without_any_gauge() {
+fn placement_works_without_gauges() {
     let mut driver = Driver::new(4, Placement::Pointsman);
     driver.load(0, gauge(50, 50, 1.0));
     driver.pass(60_000);
@@ -227,7 +263,7 @@ fn routing_goes_on_without_any_gauge() {
 }
 
 #[test]
-fn a_full_endpoint_is_skipped_unless_all_are() {
+fn a_full_endpoint_is_skipped_unless_all_are_full() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     driver.load(0, gauge(1, 0, 0.99));
     driver.load(1, gauge(30, 0, 0.5));
@@ -241,7 +277,7 @@ fn a_full_endpoint_is_skipped_unless_all_are() {
 }
 
 #[test]
-fn seats_are_counted_where_the_engine_tells() {
+fn max_num_seqs_limits_an_endpoint_where_the_engine_reports_it() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     driver.load(0, LoadReport { max_running: Some(2), ..gauge(0, 0, 0.0) });
     driver.load(1, LoadReport { max_running: Some(100), ..gauge(0, 0, 0.0) });
@@ -252,7 +288,7 @@ fn seats_are_counted_where_the_engine_tells() {
 }
 
 #[test]
-fn requests_of_others_count_as_far_as_the_gauge_shows_them() {
+fn requests_of_other_routers_count_as_shown_by_the_gauge() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     driver.load(0, gauge(40, 0, 0.1));
     driver.load(1, gauge(0, 0, 0.1));
@@ -300,7 +336,7 @@ fn many_adapters_settle_on_endpoints_and_do_not_thrash() {
 }
 
 #[test]
-fn an_adapter_becomes_known_by_the_gauge() {
+fn an_adapter_becomes_known_when_a_gauge_lists_it() {
     let adapter = ModelKey::of("tuned");
     let mut driver = Driver::new(3, Placement::Pointsman);
     let adapters = Some(AdapterReport { max_adapters: 4, active: vec![adapter] });
@@ -312,7 +348,7 @@ fn an_adapter_becomes_known_by_the_gauge() {
 }
 
 #[test]
-fn prefill_that_cannot_be_seen_is_retired_by_the_clock() {
+fn unobserved_prefill_is_retired_by_the_clock() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let unseen = RequestFacts { observes_tokens: false, ..stream(100_000) };
     let (_, busy) = driver.dispatch(unseen);
@@ -326,7 +362,7 @@ fn prefill_that_cannot_be_seen_is_retired_by_the_clock() {
 }
 
 #[test]
-fn late_and_repeated_events_are_passed_over() {
+fn late_and_repeated_events_are_ignored() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let (request, endpoint) = driver.dispatch(stream(10));
     driver.finish(request);

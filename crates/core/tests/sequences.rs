@@ -1,5 +1,5 @@
-//! Any events in any order, nonsense included: counts stay true, answers come exactly once, and the same events give
-//! the same effects.
+//! Any events in any order, nonsense included: counts stay consistent, each request is answered exactly once, and the
+//! same events give the same effects.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -39,12 +39,12 @@ fn cause() -> impl Strategy<Value = FailureCause> {
         Just(FailureCause::Connect),
         Just(FailureCause::Lost),
         Just(FailureCause::Unavailable),
-        Just(FailureCause::Silent),
+        Just(FailureCause::Stalled),
         Just(FailureCause::EngineError),
     ]
 }
 
-/// Numbers that pages may hold, absurd ones included.
+/// Numbers on a metrics page, absurd ones included.
 fn number() -> impl Strategy<Value = Option<f64>> {
     prop_oneof![
         Just(None),
@@ -88,7 +88,7 @@ prop_compose! {
     }
 }
 
-/// Prompts that share heads, now and then one that is no chain.
+/// Prompts with shared prefixes, now and then one whose hashes form no chain.
 fn blocks() -> impl Strategy<Value = Arc<[BlockHash]>> {
     let chained = |words: Vec<u64>| -> Vec<u64> {
         let extend = |hash: &mut u64, word: u64| {
@@ -171,7 +171,7 @@ fn log() -> impl Strategy<Value = Vec<(u64, Event)>> {
 fn answers(effects: &[Effect], request: RequestId) -> usize {
     let is = |effect: &&Effect| match effect {
         Effect::Dispatch { request: id, .. } | Effect::Reject { request: id, .. } => *id == request,
-        Effect::Evict { .. } | Effect::WakeAt(_) | Effect::HealthChanged { .. } => false,
+        Effect::WakeAt(_) | Effect::HealthChanged { .. } | Effect::EndpointGone { .. } => false,
     };
     effects.iter().filter(is).count()
 }
@@ -180,12 +180,12 @@ fn all_answers(effects: &[Effect]) -> usize {
     effects.iter().filter(|effect| matches!(effect, Effect::Dispatch { .. } | Effect::Reject { .. })).count()
 }
 
-/// Keeps the requests that are under way by what the events and effects say.
+/// Keeps the set of requests under way by events and effects alone.
 fn follow(live: &mut BTreeSet<RequestId>, event: &Event, effects: &[Effect]) {
     #[allow(clippy::wildcard_enum_match_arm)]
     let expected = match event {
         Event::Arrived { request, .. } if !live.contains(request) => Some(*request),
-        Event::AttemptFailed { request, repeat, .. } if live.remove(request) => repeat.then_some(*request),
+        Event::AttemptFailed { request, .. } if live.remove(request) => Some(*request),
         Event::Finished { request, .. } | Event::Aborted { request } => {
             live.remove(request);
             None
@@ -219,7 +219,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn counts_stay_true_and_each_request_is_answered_once(log in log()) {
+    fn counts_stay_consistent_and_each_request_is_answered_once(log in log()) {
         let mut pool = Scheduler::new(CONFIG);
         let mut now = Time::ZERO;
         let mut live = BTreeSet::new();

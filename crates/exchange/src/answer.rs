@@ -149,7 +149,7 @@ impl Answer {
             Completion::Broken(
                 FailureCause::Truncated
                     | FailureCause::Lost
-                    | FailureCause::Silent
+                    | FailureCause::Stalled
                     | FailureCause::FirstByteTimeout
             )
         );

@@ -114,7 +114,7 @@ impl Outgoing {
             || self.stateless
                 && match cause {
                     FailureCause::Lost
-                    | FailureCause::Silent
+                    | FailureCause::Stalled
                     | FailureCause::Unavailable
                     | FailureCause::EngineError => true,
                     FailureCause::Connect

@@ -86,11 +86,11 @@ impl Refusal {
             Self::NoBackend => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Busy | Self::Pool(Rejection::Saturated { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Pool(Rejection::NoReadyEndpoint | Rejection::EmptySubset | Rejection::ShuttingDown) => {
+            Self::Pool(Rejection::NoReadyEndpoint | Rejection::EmptySubset) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Pool(Rejection::AttemptsFailed(cause)) => match cause {
-                FailureCause::FirstByteTimeout | FailureCause::Silent => StatusCode::GATEWAY_TIMEOUT,
+                FailureCause::FirstByteTimeout | FailureCause::Stalled => StatusCode::GATEWAY_TIMEOUT,
                 FailureCause::Connect
                 | FailureCause::Tls
                 | FailureCause::Refused
@@ -124,7 +124,6 @@ impl Refusal {
             Self::Pool(Rejection::Saturated { .. }) => "saturated",
             Self::Pool(Rejection::NoReadyEndpoint) => "no_ready_endpoint",
             Self::Pool(Rejection::EmptySubset) => "empty_subset",
-            Self::Pool(Rejection::ShuttingDown) => "shutting_down",
             Self::Pool(Rejection::AttemptsFailed(cause)) => cause.as_str(),
         }
     }
@@ -164,7 +163,6 @@ impl Refusal {
             Self::Pool(Rejection::EmptySubset) => {
                 "no endpoint that this request is limited to is ready".into()
             }
-            Self::Pool(Rejection::ShuttingDown) => "the gateway is shutting down".into(),
             Self::Pool(Rejection::AttemptsFailed(cause)) => {
                 format!("no model server could answer; the last attempt failed: {}", cause_text(*cause))
             }
@@ -224,10 +222,7 @@ impl Refusal {
             | Self::UnknownResponse
             | Self::RequestTimeout
             | Self::Pool(
-                Rejection::NoReadyEndpoint
-                | Rejection::EmptySubset
-                | Rejection::ShuttingDown
-                | Rejection::AttemptsFailed(_),
+                Rejection::NoReadyEndpoint | Rejection::EmptySubset | Rejection::AttemptsFailed(_),
             ) => None,
         }
     }
@@ -244,7 +239,7 @@ pub(crate) const fn cause_text(cause: FailureCause) -> &'static str {
         FailureCause::Unavailable => "it answered that it is unavailable",
         FailureCause::EngineError => "it reported an error of its own",
         FailureCause::Truncated => "the answer broke off",
-        FailureCause::Silent => "the answer fell silent",
+        FailureCause::Stalled => "the response stalled",
         FailureCause::Garbage => "the answer was no HTTP",
     }
 }

@@ -105,7 +105,7 @@ fn an_error_that_blames_the_request_is_an_answer() {
 #[test]
 fn transport_failures_have_the_last_word() {
     let body = events(&[ROLE, WORD]);
-    for cause in [FailureCause::Silent, FailureCause::Lost] {
+    for cause in [FailureCause::Stalled, FailureCause::Lost] {
         let watched = watch(&chat(), 200, SSE, &body, AnswerEnd::Failed(cause));
         assert_eq!(watched.verdict.completion, Completion::Broken(cause));
         assert!(watched.verdict.break_off && watched.verdict.last_event.is_some());

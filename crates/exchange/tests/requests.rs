@@ -212,7 +212,7 @@ fn control_headers_are_removed_and_the_length_follows_the_body() {
 #[test]
 fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
     use FailureCause::{
-        Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, Silent, Tls, Truncated, Unavailable,
+        Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, Stalled, Tls, Truncated, Unavailable,
     };
     let chat = read(CHAT, &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
     let stored = read("/v1/responses", &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
@@ -221,7 +221,7 @@ fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
     for cause in [Connect, Tls, Refused] {
         assert!(chat.may_repeat(cause) && stored.may_repeat(cause) && !stream.may_repeat(cause), "{cause:?}");
     }
-    for cause in [Lost, Silent, Unavailable, EngineError] {
+    for cause in [Lost, Stalled, Unavailable, EngineError] {
         assert!(
             chat.may_repeat(cause) && !stored.may_repeat(cause) && !stream.may_repeat(cause),
             "{cause:?}"

@@ -84,12 +84,12 @@ fn world(endpoints: u16) -> World {
 
 /// The cost of each chunk of a stream.
 #[divan::bench]
-fn beat(bencher: Bencher<'_, '_>) {
+fn stream_chunk(bencher: Bencher<'_, '_>) {
     let activity = Activity::default();
     let mut at = 0;
-    let mut activity_of_stream = StreamActivity::start(&activity, Time::ZERO);
+    let mut stream = StreamActivity::start(&activity, Time::ZERO);
     bencher.bench_local(|| {
         at += 20_000_000;
-        activity_of_stream.beat(black_box(&activity), Time::from_nanos(at));
+        stream.on_chunk(black_box(&activity), Time::from_nanos(at));
     });
 }

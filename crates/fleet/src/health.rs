@@ -1,13 +1,13 @@
-//! What a change of an endpoint's health means to the rest of the fleet.
+//! The consequences of a change of an endpoint's health: probing, counters and logs.
 
 use pointsman_core::Health;
 
 use crate::activity::Activity;
 use crate::endpoint::PoolEndpoint;
 
-/// Under the scheduler's lock, so that changes arrive in order: starts or ends the probing. Whether it is news that
-/// belongs in the log: a renewed ejection is not, of which a pool that is down sees one per attempt.
-pub(crate) fn note(activity: &Activity, health: Health) -> bool {
+/// Starts or ends the probing. Called under the scheduler's lock, so that changes arrive in order. Returns whether the change
+/// is to be logged: a renewed ejection is not, since a pool that is down has one per attempt.
+pub(crate) fn update_probing(activity: &Activity, health: Health) -> bool {
     match health {
         Health::Ejected(_) => activity.set_ejected(true),
         Health::Ready | Health::Draining | Health::OnTrial => {
@@ -17,13 +17,13 @@ pub(crate) fn note(activity: &Activity, health: Health) -> bool {
     }
 }
 
-/// After the lock: counts, and logs what is news.
-pub(crate) fn report(endpoint: &PoolEndpoint, health: Health, news: bool) {
+/// Counts the change, and logs it where `log` says so. Called after the scheduler's lock is released.
+pub(crate) fn report(endpoint: &PoolEndpoint, health: Health, log: bool) {
     let (pool, endpoint_name) = (endpoint.pool.name(), endpoint.authority());
     match health {
         Health::Ejected(ejection) => {
             endpoint.series.ejected(ejection.cause);
-            if !news {
+            if !log {
                 return;
             }
             tracing::warn!(

@@ -1,36 +1,34 @@
-//! The tasks that keep one endpoint's state fresh: scraping, asking for models, probing.
+//! The tasks that keep one endpoint's state fresh: scraping its metrics, listing its models, probing its health.
 
 mod probe;
-mod watch;
+mod scraper;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pointsman_core::PaceBounds;
+use pointsman_core::{PaceBounds, ProbePace};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::endpoint::PoolEndpoint;
 use crate::scheduler::SchedulerHandle;
 use crate::tasks::Tasks;
 
-/// How engines are asked for their state.
+/// Pace and limits of scrapes and probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitorSettings {
-    /// The shortest interval between two scrapes of an endpoint: when it is busy. A page costs more than a request, and in
-    /// between the core corrects the last reading by its own dispatches.
+    /// The shortest interval between two scrapes of an endpoint, for busy ones. A page costs an engine more than a request,
+    /// and in between the scheduler corrects the last reading by its own dispatches.
     pub scrape_shortest: Duration,
-    /// The longest: when it is idle.
+    /// The longest interval between two scrapes, for idle endpoints.
     pub scrape_longest: Duration,
-    /// The time in which a scrape must be done.
+    /// The time in which a scrape must be complete.
     pub scrape_budget: Duration,
     /// The longest metrics page, in bytes.
     pub page_limit: usize,
-    /// The pause between two probes of an endpoint that is out.
-    pub probe_every: Duration,
-    /// The time in which a probe must be answered.
-    pub probe_budget: Duration,
-    /// The pause between two questions for an endpoint's models.
+    /// The pace of active probes, and their timeout.
+    pub probes: ProbePace,
+    /// The interval between two requests for an endpoint's list of models.
     pub models_every: Duration,
 }
 
@@ -42,21 +40,20 @@ impl Default for MonitorSettings {
             scrape_longest: longest,
             scrape_budget: Duration::from_secs(2),
             page_limit: 2 << 20,
-            probe_every: Duration::from_secs(1),
-            probe_budget: Duration::from_secs(2),
+            probes: ProbePace::default(),
             models_every: Duration::from_secs(5),
         }
     }
 }
 
-/// The tasks of one endpoint; dropping it ends them.
+/// The tasks of one endpoint. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pool_endpoint: Arc<ArcSwap<PoolEndpoint>>,
     _stop: DropGuard,
 }
 
-/// What each of the tasks has.
+/// The context that an endpoint's tasks share.
 #[derive(Clone, Debug)]
 struct MonitorContext {
     pool_endpoint: Arc<ArcSwap<PoolEndpoint>>,
@@ -73,20 +70,20 @@ impl Monitor {
         pool_endpoint: Arc<PoolEndpoint>,
     ) -> Self {
         let pool_endpoint = Arc::new(ArcSwap::new(pool_endpoint));
-        let post = MonitorContext {
+        let context = MonitorContext {
             pool_endpoint: Arc::clone(&pool_endpoint),
             scheduler: Arc::clone(scheduler),
             settings: settings.clone(),
             tasks: tasks.clone(),
         };
         let stop: CancellationToken = tasks.token();
-        tasks.spawn(stop.clone(), probe::run(post.clone()));
-        tasks.spawn(stop.clone(), watch::run(post));
+        tasks.spawn(stop.clone(), probe::run(context.clone()));
+        tasks.spawn(stop.clone(), scraper::run(context));
         Self { pool_endpoint, _stop: stop.drop_guard() }
     }
 
-    /// The endpoint's settings changed, or another of its pools comes first.
-    pub(crate) fn turn_to(&self, pool_endpoint: Arc<PoolEndpoint>) {
+    /// The endpoint's settings changed, or it is asked by way of another of its pools.
+    pub(crate) fn update(&self, pool_endpoint: Arc<PoolEndpoint>) {
         self.pool_endpoint.store(pool_endpoint);
     }
 }

@@ -4,7 +4,7 @@ mod effects;
 mod members;
 mod timer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,6 @@ use pointsman_core::{
 };
 use tokio::sync::oneshot;
 
-use crate::activity::Activity;
 use crate::clock::Clock;
 use crate::endpoint::PoolEndpoint;
 use crate::record::{Pseudonymizer, SchedulerLog};
@@ -68,8 +67,8 @@ struct Inner {
     members: BTreeMap<PoolId, Vec<Arc<PoolEndpoint>>>,
     /// Requests that the core dispatched after their ticket was dropped. They are aborted before the lock is released.
     unclaimed: Vec<RequestId>,
-    /// Draining endpoints, which go down when their last request ends.
-    leaving: Vec<(EndpointId, Arc<Activity>)>,
+    /// Draining endpoints that still have requests.
+    draining: BTreeSet<EndpointId>,
     log: Option<SchedulerLog>,
 }
 
@@ -115,7 +114,7 @@ impl SchedulerHandle {
             pending: BTreeMap::new(),
             members: BTreeMap::new(),
             unclaimed: Vec::new(),
-            leaving: Vec::new(),
+            draining: BTreeSet::new(),
             log,
         };
         let (timer, serving) = (Arc::default(), Mutex::default());
@@ -155,7 +154,7 @@ impl SchedulerHandle {
         let event =
             Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, repeat: retry };
         let caller = Caller { asked_at: self.clock.now(), ..caller };
-        let ticket = self.ask(caller, event, Some((endpoint, (!retry).then_some(cause))));
+        let ticket = self.ask(caller, event, Some(endpoint));
         match ticket.result() {
             Some(Ok(_)) => endpoint.pool.retried(cause),
             Some(Err(Rejection::AttemptsFailed(_))) if retry => endpoint.pool.retry_denied(),
@@ -164,8 +163,7 @@ impl SchedulerHandle {
         ticket
     }
 
-    /// Counts a request in. Called under the lock, as is [`SchedulerHandle::end`], so that a draining endpoint goes down
-    /// with exactly its last request.
+    /// Counts a request in.
     pub(crate) fn begin(&self, endpoint: &PoolEndpoint) {
         endpoint.activity.begin();
         self.requests.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -177,20 +175,14 @@ impl SchedulerHandle {
     }
 
     /// Handles an event that dispatches or rejects the caller's request, now or later. `left` is the endpoint that the
-    /// request leaves, with the cause that ends the request unless the core decides otherwise.
-    fn ask(
-        self: &Arc<Self>,
-        caller: Caller,
-        event: Event,
-        left: Option<(&PoolEndpoint, Option<FailureCause>)>,
-    ) -> Ticket {
+    /// request leaves.
+    fn ask(self: &Arc<Self>, caller: Caller, event: Event, left: Option<&PoolEndpoint>) -> Ticket {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
-        if let Some((endpoint, _)) = left {
+        if let Some(endpoint) = left {
             self.end(endpoint);
         }
         let result = self.step(&mut inner, event, Some(caller), &mut deliveries);
-        let result = result.or_else(|| Some(Err(Rejection::AttemptsFailed(left?.1?))));
         let ticket = match result {
             Some(result) => Ticket::decided(result),
             None => {
@@ -199,7 +191,6 @@ impl SchedulerHandle {
                 Ticket::pending(PendingTicket::new(Arc::clone(self), caller.request, receiver))
             }
         };
-        self.sweep(&mut inner, &mut deliveries);
         drop(inner);
         Self::deliver(deliveries);
         ticket
@@ -238,7 +229,6 @@ impl SchedulerHandle {
         let mut inner = self.lock();
         self.end(endpoint);
         self.step(&mut inner, event, None, &mut deliveries);
-        self.sweep(&mut inner, &mut deliveries);
         drop(inner);
         Self::deliver(deliveries);
     }
@@ -256,7 +246,6 @@ impl SchedulerHandle {
         endpoint.activity.begin();
         from.activity.end();
         self.step(&mut inner, Event::ServedElsewhere { request, endpoint: to }, None, &mut deliveries);
-        self.sweep(&mut inner, &mut deliveries);
         drop(inner);
         Self::deliver(deliveries);
         Some(endpoint)

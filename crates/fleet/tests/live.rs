@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Version;
 use pointsman_config::{AppProtocol, World};
-use pointsman_core::{FailureCause, ModelKey, RequestFacts, Time};
+use pointsman_core::{FailureCause, ModelKey, ProbePace, RequestFacts, ResponsePhase, Time};
 use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings, PoolHandle};
 use pointsman_telemetry::{EndpointSample, Exposition};
 use support::engine::Engine;
@@ -143,20 +143,20 @@ async fn a_suspect_endpoint_is_probed_until_it_answers() {
     let activity = fleet.current().pools[0].endpoints()[0].activity.clone();
     assert_eq!(engine.state.probes.load(Relaxed), 0);
     activity.suspect();
-    until("two failed probes", || activity.failed_probes() >= 2).await;
+    until("two failed probes", || activity.evidence().failed_probes() >= 2).await;
     engine.state.healthy.store(true, Relaxed);
-    until("an answered probe", || activity.failed_probes() == 0).await;
+    until("an answered probe", || activity.evidence().failed_probes() == 0).await;
     let probes = engine.state.probes.load(Relaxed);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(engine.state.probes.load(Relaxed), probes, "a healthy endpoint is not probed");
 }
 
 #[tokio::test]
-async fn an_engine_that_hangs_under_load_is_found_out_by_probes() {
+async fn an_engine_that_hangs_under_load_is_detected_by_probes() {
     let engine = Engine::start("/metrics", PAGE).await;
     let monitor = MonitorSettings {
         scrape_budget: Duration::from_millis(50),
-        probe_budget: Duration::from_millis(50),
+        probes: ProbePace { timeout: Duration::from_millis(50), ..fast().probes },
         ..fast()
     };
     let fleet = Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics()).unwrap();
@@ -164,12 +164,13 @@ async fn an_engine_that_hangs_under_load_is_found_out_by_probes() {
     let placed = fleet.current().pools[0].place(facts()).placed().await.unwrap();
     let activity = placed.endpoint().activity.clone();
     engine.state.hangs.store(true, Relaxed);
-    until("two failed probes", || activity.failed_probes() >= 2).await;
-    // A stream there that was silent for its patience is ended now, whatever other streams do.
-    let timeouts = placed.endpoint().timeouts;
-    let now = Time::ZERO + timeouts.idle + Duration::from_secs(1);
-    activity.on_bytes(now);
-    assert!(activity.silent(now, Time::ZERO, &timeouts));
+    until("two failed probes", || activity.evidence().failed_probes() >= 2).await;
+    // A stream that was silent there for the idle timeout stalled, whatever other streams do.
+    let liveness = placed.endpoint().timeouts.liveness();
+    let now = Time::ZERO + liveness.idle + Duration::from_secs(1);
+    activity.evidence().on_bytes(now);
+    let stream = ResponsePhase::Streaming { last_byte: Time::ZERO };
+    assert_eq!(activity.check(now, stream, &liveness), None);
 }
 
 #[tokio::test]

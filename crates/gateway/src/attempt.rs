@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::response;
 use hyper::body::Incoming;
-use pointsman_core::{FailureCause, Rejection};
+use pointsman_core::{FailureCause, Rejection, ResponsePhase};
 use pointsman_exchange::{Answer, HeadVerdict, Outgoing, Refusal};
-use pointsman_fleet::{Placed, PoolEndpoint, PoolHandle};
+use pointsman_fleet::{Clock, Placed, PoolEndpoint, PoolHandle};
 use pointsman_telemetry::trace::{Attribute, Span, SpanName};
 use tokio::time::{Instant, timeout_at};
 
@@ -133,12 +133,12 @@ impl Attempts<'_> {
                 };
                 self.first_bytes(endpoint, answered).await
             });
-            let error = match within(sent, until, endpoint).await {
+            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.fleet.clock()).await {
                 Waited::Done(Ok(tried)) => return Ok(tried),
                 Waited::Done(Err(error)) => error,
                 Waited::OutOfTime if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
                 Waited::OutOfTime => return Ok(Tried::Failed(FailureCause::FirstByteTimeout)),
-                Waited::Dead => return Ok(Tried::Failed(FailureCause::Silent)),
+                Waited::Stalled => return Ok(Tried::Failed(FailureCause::Stalled)),
             };
             match error.cause {
                 SendCause::ClientBody(error) => return Err(refusal_of(error)),
@@ -196,40 +196,28 @@ impl Attempts<'_> {
 enum Waited<T> {
     Done(T),
     OutOfTime,
-    /// The endpoint answers neither requests nor probes.
-    Dead,
+    Stalled,
 }
 
-/// Awaits the first bytes of an answer. A long prefill is silent for as long as it takes, so silence alone says
-/// nothing here; but an endpoint that is silent on every stream for half its [`Timeouts::idle`] is probed, and when
-/// that fails too by the end of it, the endpoint counts as silent.
-///
-/// [`Timeouts::idle`]: pointsman_config::Timeouts::idle
-async fn within<F: Future>(
+/// Awaits the first bytes of a response until `until`, for as long as the attempt has not stalled.
+async fn first_bytes_or_stall<F: Future>(
     mut sent: Pin<&mut F>,
     until: Instant,
     endpoint: &PoolEndpoint,
+    clock: Clock,
 ) -> Waited<F::Output> {
-    const PROBES: u32 = 2;
-    let (start, idle, activity) = (Instant::now(), endpoint.timeouts.idle, &endpoint.activity);
-    let mut look = start + idle / 2;
-    let mut heard = activity.last_byte();
-    loop {
-        if let Ok(done) = timeout_at(look.min(until), sent.as_mut()).await {
+    let phase = ResponsePhase::AwaitingFirstByte { sent: clock.now() };
+    let liveness = endpoint.timeouts.liveness();
+    while let Some(check) = endpoint.activity.check(clock.now(), phase, &liveness) {
+        let wake = Instant::from_std(clock.instant(check)).min(until);
+        if let Ok(done) = timeout_at(wake, sent.as_mut()).await {
             return Waited::Done(done);
         }
-        if look >= until {
+        if wake >= until {
             return Waited::OutOfTime;
         }
-        let last = activity.last_byte();
-        if std::mem::replace(&mut heard, last) == last {
-            if start.elapsed() >= idle && activity.failed_probes() >= PROBES {
-                return Waited::Dead;
-            }
-            activity.suspect();
-        }
-        look += idle / 8;
     }
+    Waited::Stalled
 }
 
 /// No other attempt is made: the engine's own words say more than ours.

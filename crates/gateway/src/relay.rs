@@ -21,9 +21,6 @@ use crate::upstream::AnswerBody;
 
 /// How long the last event of a broken stream has to leave before the connection is cut behind it.
 const LINGER: Duration = Duration::from_millis(20);
-/// Silence is looked for at least this often, and at most every [`SHORTEST_TICK`].
-const LONGEST_TICK: Duration = Duration::from_secs(5);
-const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
 /// A frame that was read while the head was held, and what it said.
 pub(crate) type First = (Frame<Bytes>, ChunkFacts);
@@ -56,7 +53,7 @@ pub(crate) struct Relay {
     first: Option<First>,
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
-    pulse: StreamActivity,
+    activity: StreamActivity,
     placed: Option<Placed>,
     endpoint: Arc<PoolEndpoint>,
     answer: Option<Answer>,
@@ -85,13 +82,13 @@ enum State {
 impl Relay {
     /// `first` is what was read while the head was held, with what it said.
     pub(crate) fn new(of: RelayOf, body: AnswerBody, first: Option<First>, record: Record) -> Self {
-        let pulse = StreamActivity::start(&of.endpoint.activity, of.clock.now());
+        let activity = StreamActivity::start(&of.endpoint.activity, of.clock.now());
         let mut relay = Self {
             body,
             first,
             state: State::Passing,
             timer: None,
-            pulse,
+            activity,
             placed: of.placed,
             endpoint: of.endpoint,
             answer: Some(of.answer),
@@ -163,7 +160,7 @@ impl Relay {
         match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_data() {
-                    self.pulse.beat(&self.endpoint.activity, self.clock.now());
+                    self.activity.on_chunk(&self.endpoint.activity, self.clock.now());
                 }
                 Poll::Ready(Some(self.pass(frame)))
             }
@@ -202,28 +199,31 @@ impl Relay {
         }
     }
 
-    /// Ready when the stream was ended for its silence or for its request's time. The timer is set seldom, whatever
-    /// the pace of the stream.
+    /// Ready when the stream was ended because it stalled or because its request ran out of time. The timer is set
+    /// anew only when it fires, whatever the pace of the stream.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let tick = (self.endpoint.timeouts.idle / 4).clamp(SHORTEST_TICK, LONGEST_TICK);
-        let next = |deadline: Option<Instant>| {
-            let next = Instant::now() + tick;
-            deadline.map_or(next, |deadline| next.min(deadline))
-        };
-        let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next(deadline))));
-        while timer.as_mut().poll(cx).is_ready() {
+        loop {
+            if let Some(timer) = &mut self.timer {
+                ready!(timer.as_mut().poll(cx));
+            }
+            let now = self.clock.now();
+            let deadline = self.deadline;
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.out_of_time();
                 return Poll::Ready(());
             }
-            if self.pulse.silent(&self.endpoint.activity, self.clock.now(), &self.endpoint.timeouts) {
-                self.end(AnswerEnd::Failed(FailureCause::Silent));
+            let liveness = self.endpoint.timeouts.liveness();
+            let Some(check) = self.activity.check(&self.endpoint.activity, now, &liveness) else {
+                self.end(AnswerEnd::Failed(FailureCause::Stalled));
                 return Poll::Ready(());
+            };
+            let check = Instant::from_std(self.clock.instant(check));
+            let wake = deadline.map_or(check, |deadline| deadline.min(check));
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(wake),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(wake))),
             }
-            timer.as_mut().reset(next(deadline));
         }
-        Poll::Pending
     }
 
     /// The answer has ended, one way or another.

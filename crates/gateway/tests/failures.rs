@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman_core::ProbePace;
 use pointsman_fleet::MonitorSettings;
 use support::client::{Reply, Wire, ask, chat_request, post};
 use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, whole};
@@ -340,7 +341,8 @@ async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
     let mut world = world(&[frozen.local_addr().unwrap(), engine.address]);
     world.pools[0].timeouts.idle = Duration::from_millis(80);
     let soon = Duration::from_millis(20);
-    let monitor = MonitorSettings { probe_budget: soon, probe_every: soon, ..MonitorSettings::default() };
+    let monitor =
+        MonitorSettings { probes: ProbePace { interval: soon, timeout: soon }, ..MonitorSettings::default() };
     let gateway = Running::kept(world, monitor).await;
     let all = (0..10).map(|_| async { ask(gateway.address, &chat_request(false)).await });
     for reply in futures_util::future::join_all(all).await {
@@ -356,7 +358,8 @@ async fn one_request_suffices_to_eject_an_engine_that_answers_neither_it_nor_pro
     let mut world = world(&[frozen.local_addr().unwrap()]);
     world.pools[0].timeouts.idle = Duration::from_millis(80);
     let soon = Duration::from_millis(20);
-    let monitor = MonitorSettings { probe_budget: soon, probe_every: soon, ..MonitorSettings::default() };
+    let monitor =
+        MonitorSettings { probes: ProbePace { interval: soon, timeout: soon }, ..MonitorSettings::default() };
     let gateway = Running::kept(world, monitor).await;
     let reply = ask(gateway.address, &post("/v1/responses", STORED)).await;
     assert_eq!((reply.status, reply.reason()), (504, "silent"));

@@ -49,7 +49,7 @@ fn finish(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn finish_broken(bencher: Bencher<'_, '_>) {
     let (_metrics, series) = metrics();
-    let record = record(Outcome::Served(Completion::Broken(FailureCause::Silent)), 200);
+    let record = record(Outcome::Served(Completion::Broken(FailureCause::Stalled)), 200);
     bencher.bench(|| series.finish(black_box(&record)));
 }
 

@@ -169,7 +169,7 @@ mod tests {
 
     fn log_request(endpoint: Option<&str>) {
         let record = RequestRecord {
-            outcome: Outcome::Served(Completion::Broken(FailureCause::Silent)),
+            outcome: Outcome::Served(Completion::Broken(FailureCause::Stalled)),
             status: 200,
             duration: Duration::from_millis(1500),
             body_wait: Some(Duration::from_millis(3)),

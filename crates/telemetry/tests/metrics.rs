@@ -71,7 +71,7 @@ fn full() -> Metrics {
     drop(pool.stream());
     let endpoint = pool.endpoint("10.0.0.1:8000");
     endpoint.attempted();
-    endpoint.failed(FailureCause::Silent);
+    endpoint.failed(FailureCause::Stalled);
     endpoint.ejected(FailureCause::Connect);
     endpoint.scraped(false);
     metrics.refused("no_route");
@@ -221,7 +221,12 @@ fn outcomes_map_to_the_extensions_error_codes() {
     check(complete, 404, r#"outcome="complete",reason="""#, Some("BadRequest"));
     check(complete, 500, r#"outcome="complete",reason="""#, Some("ModelServerError"));
     check(Outcome::Served(Completion::ClientGone), 200, r#"outcome="client_gone",reason="""#, None);
-    check(broken(FailureCause::Silent), 200, r#"outcome="broken",reason="silent""#, Some("ModelServerError"));
+    check(
+        broken(FailureCause::Stalled),
+        200,
+        r#"outcome="broken",reason="silent""#,
+        Some("ModelServerError"),
+    );
     check(
         broken(FailureCause::Truncated),
         200,

@@ -4,7 +4,7 @@ fn at(milliseconds: u64) -> Time {
     Time::ZERO + Duration::from_millis(milliseconds)
 }
 
-/// Lets requests that are sent and fail at once do so, 10 ms apart; how many it takes to eject.
+/// Sends requests 10 ms apart that fail at once. Returns how many it takes to eject.
 fn failures_to_eject(health: &mut HealthState, from: u64, cause: FailureCause) -> u32 {
     let mut rng = Rng::seeded(1);
     for count in 1..=20 {
@@ -26,7 +26,7 @@ fn one_failure_ejects_where_nothing_can_be_served_and_three_in_a_row_elsewhere()
     for (cause, expected) in [
         (FailureCause::Connect, 1),
         (FailureCause::Tls, 1),
-        (FailureCause::Silent, 1),
+        (FailureCause::Stalled, 1),
         (FailureCause::Refused, 3),
         (FailureCause::Lost, 3),
         (FailureCause::FirstByteTimeout, 3),
@@ -67,18 +67,18 @@ fn successes_between_keep_it_until_half_of_the_outcomes_are_failures() {
 }
 
 #[test]
-fn a_probe_returns_what_a_probe_can_see_but_not_before_its_time() {
+fn an_answered_probe_ends_an_ejection_but_not_before_its_time() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     let until = ejected(&health).until;
     assert!(!health.probed(at(500), true), "too early");
     assert_eq!(health.availability(at(500)), Availability::Out(until));
-    assert!(health.timer(until), "the good answer of before counts now");
+    assert!(health.timer(until), "the earlier answer counts now");
     assert_eq!(health.health(), Health::Ready);
 }
 
 #[test]
-fn a_bad_probe_keeps_it_out() {
+fn a_failed_probe_keeps_it_ejected() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     let until = ejected(&health).until;
@@ -89,9 +89,9 @@ fn a_bad_probe_keeps_it_out() {
 }
 
 #[test]
-fn while_probes_fail_a_trial_is_put_off_but_not_for_ever() {
+fn while_probes_fail_a_trial_is_postponed_by_a_minute() {
     let mut health = HealthState::default();
-    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    failures_to_eject(&mut health, 0, FailureCause::Stalled);
     let until = ejected(&health).until;
     health.probed(at(500), false);
     assert_eq!(health.availability(until + Duration::from_secs(59)), Availability::Out(until));
@@ -99,7 +99,7 @@ fn while_probes_fail_a_trial_is_put_off_but_not_for_ever() {
 }
 
 #[test]
-fn what_fails_for_want_of_anything_else_renews_the_back_off_without_doubling_it() {
+fn failures_as_the_last_resort_renew_the_back_off_without_doubling_it() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
     failures_to_eject(&mut health, 0, FailureCause::Connect);
@@ -116,16 +116,16 @@ fn what_fails_for_want_of_anything_else_renews_the_back_off_without_doubling_it(
 }
 
 #[test]
-fn where_nobody_probes_a_request_does() {
+fn without_probes_a_trial_request_is_due_after_the_back_off() {
     let mut health = HealthState::default();
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     assert_eq!(health.availability(ejected(&health).until), Availability::TrialDue);
 }
 
 #[test]
-fn after_silence_only_a_served_request_returns_it() {
+fn after_a_stall_only_a_served_request_ends_the_ejection() {
     let mut health = HealthState::default();
-    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    failures_to_eject(&mut health, 0, FailureCause::Stalled);
     let until = ejected(&health).until;
     assert!(!health.probed(until, true));
     assert_eq!(health.availability(until), Availability::TrialDue);
@@ -141,12 +141,12 @@ fn after_silence_only_a_served_request_returns_it() {
 fn each_failed_trial_doubles_the_back_off_up_to_a_minute() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
-    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    failures_to_eject(&mut health, 0, FailureCause::Stalled);
     let mut back_offs = vec![ejected(&health).back_off.as_secs()];
     for trial in 100..108 {
         let now = ejected(&health).until;
         health.sent(now, RequestId(trial));
-        assert!(health.failed(now, (RequestId(trial), now), FailureCause::Silent, &mut rng));
+        assert!(health.failed(now, (RequestId(trial), now), FailureCause::Stalled, &mut rng));
         let ejection = ejected(&health);
         assert!(ejection.until >= now + ejection.back_off);
         assert!(ejection.until <= now + ejection.back_off * 5 / 4);
@@ -156,9 +156,9 @@ fn each_failed_trial_doubles_the_back_off_up_to_a_minute() {
 }
 
 #[test]
-fn a_trial_that_ends_without_a_verdict_is_due_again() {
+fn an_inconclusive_trial_is_due_again() {
     let mut health = HealthState::default();
-    failures_to_eject(&mut health, 0, FailureCause::Silent);
+    failures_to_eject(&mut health, 0, FailureCause::Stalled);
     let until = ejected(&health).until;
     health.sent(until, RequestId(50));
     assert!(!health.inconclusive(until, RequestId(3)));
@@ -180,10 +180,10 @@ fn one_failure_after_a_return_suffices_until_a_request_succeeded() {
 }
 
 #[test]
-fn streams_that_began_before_an_ejection_say_nothing_about_what_came_after() {
+fn outcomes_of_requests_sent_before_an_ejection_do_not_count() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
-    failures_to_eject(&mut health, 1_000, FailureCause::Silent);
+    failures_to_eject(&mut health, 1_000, FailureCause::Stalled);
     let before = ejected(&health);
     for request in 0..10 {
         assert!(!health.failed(at(1_500), (RequestId(request), at(0)), FailureCause::Truncated, &mut rng));
@@ -192,10 +192,10 @@ fn streams_that_began_before_an_ejection_say_nothing_about_what_came_after() {
 }
 
 #[test]
-fn a_served_last_resort_returns_the_endpoint_at_once() {
+fn a_request_served_as_the_last_resort_ends_the_ejection() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
     failures_to_eject(&mut health, 0, FailureCause::Connect);
     assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, &mut rng));
-    assert!(health.succeeded(at(400), (RequestId(10), at(300))), "a served one returns it at once");
+    assert!(health.succeeded(at(400), (RequestId(10), at(300))), "at once");
 }

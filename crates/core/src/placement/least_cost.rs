@@ -246,8 +246,8 @@ impl Delays {
 /// Requests and tokens of context at the endpoint if this request were there too. Requests from other routers count as
 /// far as a fresh gauge shows them, with the mean context of ours.
 fn load_with(view: &View<'_>, endpoint: &Endpoint) -> (f64, f64) {
-    let own = f64::from(endpoint.in_flight) + 1.0;
-    let context = count(endpoint.context) + f64::from(view.facts.prompt_tokens);
+    let own = f64::from(endpoint.in_flight()) + 1.0;
+    let context = count(endpoint.context()) + f64::from(view.facts.prompt_tokens);
     let foreign = endpoint.fresh_gauge(view.prices.now).map_or(0.0, |gauge| gauge.foreign);
     (own + foreign, context * (1.0 + foreign / own))
 }
@@ -261,7 +261,7 @@ fn is_full(view: &View<'_>, candidate: &Candidate) -> bool {
     let no_seat = seats.is_some_and(|seats| load.requests.is_some_and(|requests| requests >= seats));
     let no_block = gauge.kv_tokens().is_some_and(|tokens| {
         let free = tokens * (1.0 - load.kv_use.unwrap_or(0.0));
-        let per_request = count(endpoint.filled()) / f64::from(endpoint.in_flight.max(1));
+        let per_request = count(endpoint.filled()) / f64::from(endpoint.in_flight().max(1));
         // What was sent since is in the use of the cache already.
         let ahead = gauge.report.waiting.map_or(0.0, f64::from) * per_request;
         f64::from(view.uncached_tokens(candidate)) + ahead > free

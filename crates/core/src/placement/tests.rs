@@ -50,8 +50,9 @@ impl Case {
         let mut endpoints = Endpoints::default();
         for (id, at) in &self.endpoints {
             let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
-            let endpoint = endpoints.up(EndpointId(*id), spec);
-            endpoint.in_flight = at.in_flight;
+            let index = endpoints.insert(EndpointId(*id), spec);
+            let endpoint = &mut endpoints.all_mut()[index];
+            endpoint.set_in_flight(at.in_flight);
             endpoint.prefill.push(Time::ZERO, RequestId(u64::from(*id)), at.pending, true, false);
         }
         let cached: Vec<u32> = self.endpoints.iter().map(|(_, at)| at.cached).collect();

@@ -3,7 +3,7 @@
 use super::Scheduler;
 use crate::cast::whole;
 use crate::endpoint::EngineTotals;
-use crate::endpoints::Life;
+use crate::endpoints::Lifecycle;
 use crate::ids::RequestId;
 use crate::prefix::{Agreement, BUDGET, Holder, PrefixIndex, Reuse};
 use crate::request::{RequestFacts, Usage};
@@ -115,7 +115,7 @@ impl Scheduler {
         let prefixes = &mut self.prefixes;
         let expected = prefixes.found_tokens(endpoint.cache.holder, facts);
         endpoint.cache.expect(expected, facts.prompt_tokens);
-        if !has_blocks(facts) || endpoint.life == Life::Gone {
+        if !has_blocks(facts) || endpoint.lifecycle() == Lifecycle::Down {
             self.shrink_cache(at);
             return None;
         }
@@ -172,7 +172,7 @@ impl Scheduler {
         let endpoint = &self.endpoints.all()[at];
         let Some(holder) = endpoint.cache.holder else { return };
         // Of the requests in flight, what is not in the index: answers so far, and prompts without hashes.
-        let besides = endpoint.context.saturating_sub(endpoint.cache.indexed);
+        let besides = endpoint.context().saturating_sub(endpoint.cache.indexed);
         let room = endpoint.cache.capacity() - besides as f64;
         let blocks = whole(room / self.prefixes.block_tokens.max(1.0));
         self.prefixes.index.shrink(holder, blocks, GIVEN_UP);

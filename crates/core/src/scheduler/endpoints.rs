@@ -2,9 +2,8 @@
 
 use super::Scheduler;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
-use crate::endpoints::{Endpoint, Life};
+use crate::endpoints::{Endpoint, Lifecycle};
 use crate::event::Effect;
-use crate::gauge::Gauge;
 use crate::ids::{EndpointId, ModelKey};
 use crate::rates::{DecodeMeasurement, Source};
 use crate::saturation;
@@ -12,27 +11,26 @@ use crate::time::Time;
 
 impl Scheduler {
     pub(super) fn endpoint_up(&mut self, id: EndpointId, spec: EndpointSpec, effects: &mut Vec<Effect>) {
-        let endpoint = self.endpoints.up(id, spec);
-        if endpoint.life != Life::Up {
-            endpoint.life = Life::Up;
-            effects.push(Effect::HealthChanged { endpoint: id, health: endpoint.public_health() });
+        let index = self.endpoints.insert(id, spec);
+        if self.endpoints.set_lifecycle(index, Lifecycle::Up) {
+            let health = self.endpoints.all()[index].public_health();
+            effects.push(Effect::HealthChanged { endpoint: id, health });
         }
     }
 
     pub(super) fn endpoint_draining(&mut self, id: EndpointId, effects: &mut Vec<Effect>) {
-        if let Some(endpoint) = self.endpoints.get_mut(id)
-            && endpoint.life == Life::Up
+        if let Some(index) = self.endpoints.index(id)
+            && self.endpoints.all()[index].lifecycle() == Lifecycle::Up
         {
-            endpoint.life = Life::Draining;
+            self.endpoints.set_lifecycle(index, Lifecycle::Draining);
             effects.push(Effect::HealthChanged { endpoint: id, health: Health::Draining });
         }
     }
 
     pub(super) fn endpoint_down(&mut self, id: EndpointId) {
-        if let Some(at) = self.endpoints.index(id) {
-            self.forget_cache(at);
-            self.endpoints.all_mut()[at].life = Life::Gone;
-            self.endpoints.forget_if_done(id);
+        if let Some(index) = self.endpoints.index(id) {
+            self.forget_cache(index);
+            self.endpoints.set_lifecycle(index, Lifecycle::Down);
         }
     }
 
@@ -58,41 +56,39 @@ impl Scheduler {
         }
     }
 
-    /// A reading that is older than the one at hand is passed over.
+    /// A reading that is older than the latest one is ignored.
     pub(super) fn load(&mut self, now: Time, id: EndpointId, mut report: LoadReport) {
-        let Some(endpoint) = self.endpoints.get_mut(id) else { return };
+        let Some(index) = self.endpoints.index(id) else { return };
+        let endpoint = &mut self.endpoints.all_mut()[index];
         if endpoint.gauge.as_ref().is_some_and(|gauge| gauge.report.taken > report.taken) {
             return;
         }
         report.taken = report.taken.min(now);
         report.kv_use = report.kv_use.filter(|kv_use| (0.0..=1.01).contains(kv_use));
-        let then = endpoint.history.at(report.taken, endpoint.counts());
-        let gauge = Gauge::new(report, then);
-        if let Some(adapters) = &gauge.report.adapters {
-            endpoint.adapters.reported(adapters, gauge.report.deferred);
+        if let Some(adapters) = &report.adapters {
+            endpoint.adapters.reported(adapters, report.deferred);
             for adapter in &adapters.active {
                 self.known_adapters.add(*adapter);
             }
         }
-        let before = endpoint.gauge.replace(gauge);
+        let before = endpoint.read(report);
         let limits = self.pools.iter().filter(|state| endpoint.spec.pools.contains(state.id));
-        let told =
+        let has_evidence =
             endpoint.engine_load(now).is_some_and(|load| load.waiting.is_some() || load.kv_use.is_some());
         let unsaturated = limits
             .map(|state| &state.policy.saturation)
             .all(|limits| !saturation::endpoint_saturated(endpoint, limits, now));
-        if told && unsaturated {
-            endpoint.most_unsaturated = endpoint.most_unsaturated.max(Some(then.in_flight));
+        if has_evidence && unsaturated {
+            let then = endpoint.gauge.as_ref().map(|gauge| gauge.then.in_flight);
+            endpoint.most_unsaturated = endpoint.most_unsaturated.max(then);
         }
-        if let Some(at) = self.endpoints.index(id) {
-            self.read_cache_totals(at, before.as_ref().map(|before| &before.report.totals));
-        }
+        self.read_cache_totals(index, before.as_ref().map(|before| &before.report.totals));
         if let Some(before) = before {
             self.learn_from_scrapes(now, id, &before.report);
         }
     }
 
-    /// Rates from the engine's own sums, where we saw nothing ourselves since the reading before.
+    /// Learns rates from the engine's counters, unless they were measured by streams or replies since the reading before.
     fn learn_from_scrapes(&mut self, now: Time, id: EndpointId, before: &LoadReport) {
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         let Some(gauge) = &endpoint.gauge else { return };
@@ -100,25 +96,25 @@ impl Scheduler {
         let tokens = grown(old.prompt_tokens, new.prompt_tokens);
         let cached = grown(old.cached_tokens, new.cached_tokens).unwrap_or(0.0);
         let prefilled = tokens.map_or(0.0, |tokens| (tokens - cached).max(0.0));
-        let seen_here = |updated: Option<Time>| updated.is_some_and(|updated| updated >= before.taken);
+        let measured_since = |updated: Option<Time>| updated.is_some_and(|updated| updated >= before.taken);
 
         let prefill_seconds = grown(old.prefill_seconds, new.prefill_seconds);
         if let Some(seconds) = prefill_seconds
             && prefilled > 0.0
-            && !seen_here(endpoint.speed.prefill.updated())
+            && !measured_since(endpoint.speed.prefill.updated())
         {
             self.rates.scraped_prefill(now, &mut endpoint.speed, prefilled, seconds);
         }
         let gaps = grown(old.inter_token_seconds, new.inter_token_seconds)
             .zip(grown(old.inter_token_count, new.inter_token_count));
         if let Some((seconds, tokens)) = gaps
-            && !seen_here(endpoint.speed.decode.updated())
+            && !measured_since(endpoint.speed.decode.updated())
         {
             let running = |report: &LoadReport| report.running.map_or(1.0, f64::from);
             let requests = f64::midpoint(running(before), running(&gauge.report)).max(1.0);
             let kv_use = gauge.report.kv_use.zip(gauge.kv_tokens());
             let context = kv_use.map_or(0.0, |(kv_use, tokens)| kv_use * tokens);
-            // Of the prompt tokens, each of the streams met all, in `tokens / requests` steps.
+            // Every stream was in every step, so each met all prompt tokens, in `tokens / requests` steps.
             let prefilled = prefilled * requests / tokens;
             let measured = DecodeMeasurement { tokens, seconds, requests, context, prefilled };
             self.rates.decoded(now, &mut endpoint.speed, measured, Source::Scrape);
@@ -126,9 +122,9 @@ impl Scheduler {
     }
 }
 
-/// Tells of a changed health, and of the time at which to look again.
+/// Reports a changed health, and asks to be woken when an ejection may end.
 pub(super) fn announce(changed: bool, endpoint: &Endpoint, effects: &mut Vec<Effect>) {
-    if !changed || endpoint.life != Life::Up {
+    if !changed || endpoint.lifecycle() != Lifecycle::Up {
         return;
     }
     let health = endpoint.public_health();
@@ -139,7 +135,7 @@ pub(super) fn announce(changed: bool, endpoint: &Endpoint, effects: &mut Vec<Eff
     }
 }
 
-/// By how much a sum grew; `None` where it did not, which includes a restart of the engine.
+/// The growth of a counter; `None` where it did not grow, which includes a restart of the engine.
 fn grown(before: Option<f64>, after: Option<f64>) -> Option<f64> {
     let grown = after? - before?;
     (grown.is_finite() && grown > 0.0).then_some(grown)

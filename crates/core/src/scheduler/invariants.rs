@@ -1,31 +1,32 @@
-//! What must hold after every event, whatever the events were.
+//! The invariants that hold after every event, whatever the events were.
 
 use std::collections::BTreeMap;
 
 use super::Scheduler;
-use crate::endpoints::{Endpoint, Life};
+use crate::endpoints::{Endpoint, Lifecycle};
 use crate::ids::{EndpointId, RequestId};
+use crate::reservation::Reservation;
 
-/// An invariant that does not hold: a fault of this crate.
+/// An invariant that does not hold: a bug of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvariantBroken {
     /// An endpoint's count is not the sum over the requests on it.
     #[error("endpoint {0:?}: {1} is {2}, but the requests on it make {3}")]
     Count(EndpointId, &'static str, u64, u64),
-    /// A request is counted on an endpoint that the pool does not have.
+    /// A request is counted on an endpoint that the scheduler does not have.
     #[error("request {0:?} is counted on unknown endpoint {1:?}")]
     UnknownEndpoint(RequestId, EndpointId),
     /// The endpoints are not in ascending order.
     #[error("endpoint {0:?} is out of order")]
     Order(EndpointId),
-    /// An endpoint that left and has no requests was kept.
-    #[error("endpoint {0:?} left, has no requests and is still there")]
+    /// An endpoint that takes no new requests and has none left was kept.
+    #[error("endpoint {0:?} drained and is still there")]
     Kept(EndpointId),
     /// A learned figure is not finite and positive.
     #[error("endpoint {0:?}: {1} is not finite and positive")]
     Figure(EndpointId, &'static str),
-    /// A policy remembers a request at an endpoint where it is not.
-    #[error("request {0:?} is remembered at endpoint {1:?} and is not there")]
+    /// A placement rule counts a request at an endpoint where it is not.
+    #[error("a placement rule counts request {0:?} at endpoint {1:?}, where it is not")]
     Remembered(RequestId, EndpointId),
     /// The prefix index contradicts itself, or the endpoints that it is about.
     #[error("prefix index: {0}")]
@@ -44,6 +45,10 @@ struct Sums {
 }
 
 impl Scheduler {
+    fn reservation_of(&self, request: RequestId) -> Option<&Reservation> {
+        self.requests.get(&request)?.reservation()
+    }
+
     fn check_prefix_index(&self) -> Result<(), InvariantBroken> {
         let holders: Vec<_> =
             self.endpoints.all().iter().filter_map(|endpoint| endpoint.cache.holder).collect();
@@ -72,27 +77,26 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What the requests under way add up to at each endpoint.
+    /// The sums over the requests under way, per endpoint.
     fn sums(&self) -> Result<BTreeMap<EndpointId, Sums>, InvariantBroken> {
         let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
         for (id, request) in &self.requests {
-            let Some(placed) = &request.placed else { continue };
-            if self.endpoints.index(placed.endpoint).is_none() {
-                return Err(InvariantBroken::UnknownEndpoint(*id, placed.endpoint));
+            let Some(reservation) = request.reservation() else { continue };
+            if self.endpoints.index(reservation.endpoint).is_none() {
+                return Err(InvariantBroken::UnknownEndpoint(*id, reservation.endpoint));
             }
-            let sum = sums.entry(placed.endpoint).or_default();
+            let sum = sums.entry(reservation.endpoint).or_default();
             sum.requests += 1;
-            sum.context += placed.context;
-            sum.cached += u64::from(placed.cached);
-            sum.adapters += u64::from(placed.adapter.is_some());
-            sum.indexed += placed.held.map_or(0, |held| held.tokens);
+            sum.context += reservation.context;
+            sum.cached += u64::from(reservation.cached);
+            sum.adapters += u64::from(reservation.adapter.is_some());
+            sum.indexed += reservation.held.map_or(0, |held| held.tokens);
         }
         for endpoint in self.endpoints.all() {
             let sum = sums.entry(endpoint.id).or_default();
             for (request, tokens) in endpoint.prefill.requests() {
-                let here = self.requests.get(&request).and_then(|request| request.placed);
-                let here = here.filter(|placed| placed.endpoint == endpoint.id);
-                if here.is_some_and(|placed| placed.uncached == tokens) {
+                let here = self.reservation_of(request).filter(|it| it.endpoint == endpoint.id);
+                if here.is_some_and(|reservation| reservation.uncached == tokens) {
                     sum.prefilling += 1;
                     sum.prefilling_tokens += u64::from(tokens);
                 }
@@ -104,9 +108,9 @@ impl Scheduler {
     fn check_endpoint(&self, endpoint: &Endpoint, sum: &Sums) -> Result<(), InvariantBroken> {
         let id = endpoint.id;
         for (name, count, expected) in [
-            ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
-            ("tokens of context", endpoint.context, sum.context),
-            ("cached tokens", endpoint.cached, sum.cached),
+            ("requests in flight", u64::from(endpoint.in_flight()), sum.requests),
+            ("tokens of context", endpoint.context(), sum.context),
+            ("cached tokens", endpoint.cached(), sum.cached),
             ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
             ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
             ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
@@ -116,7 +120,7 @@ impl Scheduler {
                 return Err(InvariantBroken::Count(id, name, count, expected));
             }
         }
-        if endpoint.life == Life::Gone && endpoint.in_flight == 0 {
+        if endpoint.lifecycle() != Lifecycle::Up && endpoint.in_flight() == 0 {
             return Err(InvariantBroken::Kept(id));
         }
         let prices = self.rates.prices(crate::time::Time::ZERO);
@@ -131,11 +135,10 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Policies remember requests only where they are.
+    /// Placement rules count requests only where they are.
     fn check_memory(&self) -> Result<(), InvariantBroken> {
         for (request, endpoint) in self.pools.iter().flat_map(|state| state.memory.requests()) {
-            let placed = self.requests.get(&request).and_then(|request| request.placed);
-            if placed.is_none_or(|placed| placed.endpoint != endpoint) {
+            if self.reservation_of(request).is_none_or(|reservation| reservation.endpoint != endpoint) {
                 return Err(InvariantBroken::Remembered(request, endpoint));
             }
         }

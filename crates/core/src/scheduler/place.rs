@@ -15,7 +15,7 @@ use crate::placement::{self, Candidate, Ties, View};
 use crate::policy::PoolPolicy;
 use crate::rates::Prices;
 use crate::request::{Rejection, RequestFacts};
-use crate::requests::Request;
+use crate::requests::{Request, RequestState};
 use crate::reservation::{PaceMark, Reservation};
 use crate::saturation;
 use crate::time::{Time, seconds};
@@ -69,7 +69,7 @@ impl Scheduler {
         let changed = endpoint.health.sent(now, id);
         announce(changed, endpoint, effects);
         placed.held = self.hold_prefix(chosen.index, &request.facts);
-        request.placed = Some(placed);
+        request.state = RequestState::Dispatched(placed);
         self.requests.insert(id, request);
         effects.push(Effect::Dispatch {
             request: id,
@@ -99,7 +99,7 @@ impl Scheduler {
             context: u64::from(facts.prompt_tokens) + u64::from(unseen),
             prefilling: facts.observes_tokens,
             ahead: endpoint.prefill.tokens(),
-            in_flight_at_dispatch: endpoint.in_flight + 1,
+            in_flight_at_dispatch: endpoint.in_flight() + 1,
             adapter,
             residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
             held: None,
@@ -235,7 +235,7 @@ fn candidate(
         let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
         endpoint.prefill.run_clock(now, rate);
     }
-    Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight })
+    Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight() })
 }
 
 /// The one that may return soonest, of those that have not failed this request.

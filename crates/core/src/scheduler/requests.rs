@@ -4,22 +4,23 @@ use super::Scheduler;
 use super::endpoints::announce;
 use crate::adapters::Residency;
 use crate::cast::count;
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
-use crate::rates::{DecodeMeasurement, ReplyMeasurement, Source};
+use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-use crate::requests::Request;
-use crate::reservation::{PaceMark, Reservation};
+use crate::requests::{Request, RequestState, Requests};
+use crate::reservation::Reservation;
 use crate::saturation;
 use crate::time::{Time, seconds};
 
-/// Two sights of a stream closer than this measure nothing: engines and sockets bunch tokens.
+/// Seconds. Outputs of a stream closer together than this measure nothing: engines and sockets bunch tokens.
 const SHORTEST_STRETCH: f64 = 0.02;
-/// A stretch longer than this was no decoding but a stall.
+/// Seconds. A longer pause of a stream was no decoding but a stall.
 const LONGEST_STRETCH: f64 = 30.0;
 
 impl Scheduler {
-    /// A number that is in use already is passed over.
+    /// A number that is in use already is ignored.
     pub(super) fn arrived(
         &mut self,
         now: Time,
@@ -31,7 +32,7 @@ impl Scheduler {
             return;
         }
         let state = self.pool_mut(facts.pool);
-        state.repeats.arrived(now);
+        state.retries.arrived(now);
         let limits = state.policy.saturation;
         if facts.sheddable() && saturation::pool_saturated(&self.endpoints, facts.pool, &limits, now) {
             let prices = self.rates.prices(now);
@@ -39,82 +40,28 @@ impl Scheduler {
             effects.push(Effect::Reject { request: id, rejection: Rejection::Saturated { retry_after } });
             return;
         }
-        let request = Request { facts, attempts: 0, head_idle: None, failed: Vec::new(), placed: None };
-        self.place(now, id, Box::new(request), effects);
+        self.place(now, id, Box::new(Request::new(facts)), effects);
     }
 
+    /// The first output ends the prefill; a repeated event is ignored.
     pub(super) fn first_token(&mut self, now: Time, id: RequestId) {
-        self.output_seen(now, id, 1);
+        if let Some((reservation, endpoint)) = dispatched(&mut self.requests, &mut self.endpoints, id)
+            && reservation.prefilling
+        {
+            first_output(now, id, (reservation, endpoint), 1, &mut self.rates);
+        }
     }
 
-    /// The first sight of output ends the prefill; each later one measures the pace since the one before.
-    fn output_seen(&mut self, now: Time, id: RequestId, output_tokens: u32) {
-        let Some(placed) = self.requests.get_mut(&id).and_then(|request| request.placed.as_mut()) else {
-            return;
-        };
-        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
-        if !placed.prefilling {
-            return;
-        }
-        placed.prefilling = false;
-        endpoint.history.changing(now, endpoint.counts());
-        let measured = endpoint.prefill.first_token(now, id);
-        if let Some(measured) = measured {
-            self.rates.prefilled(now, &mut endpoint.speed, measured);
-        }
-        // A wait for a slot in use would say little about loading.
-        if matches!(placed.residency, Residency::Missing | Residency::MissingAndFull) {
-            let tokens = count(placed.ahead) + f64::from(placed.uncached);
-            let without = self.rates.first_token_after(now, &endpoint.speed, tokens);
-            self.rates.adapter_loaded(seconds(now.since(placed.dispatched)) - without);
-        }
-        endpoint.context += u64::from(output_tokens);
-        placed.context += u64::from(output_tokens);
-        placed.pace = PaceMark { at: now, output: output_tokens, prefilled: endpoint.prefill.prefilled() };
-    }
-
+    /// Each output after the first measures the decode pace since the one before.
     pub(super) fn progress(&mut self, now: Time, id: RequestId, output_tokens: u32) {
-        let Some(placed) = self.requests.get(&id).and_then(|request| request.placed) else { return };
-        if placed.prefilling {
-            self.output_seen(now, id, output_tokens);
+        let Some((reservation, endpoint)) = dispatched(&mut self.requests, &mut self.endpoints, id) else {
             return;
-        }
-        if !self.learn_pace(now, &placed, output_tokens) {
-            return;
-        }
-        let new = output_tokens - placed.pace.output;
-        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
-        endpoint.history.changing(now, endpoint.counts());
-        endpoint.context += u64::from(new);
-        let pace = PaceMark { at: now, output: output_tokens, prefilled: endpoint.prefill.prefilled() };
-        if let Some(placed) = self.requests.get_mut(&id).and_then(|request| request.placed.as_mut()) {
-            placed.context += u64::from(new);
-            placed.pace = pace;
-        }
-    }
-
-    /// The pace of a stream since the last sight of it; whether that was worth a measurement.
-    fn learn_pace(&mut self, now: Time, placed: &Reservation, output_tokens: u32) -> bool {
-        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return false };
-        let mark = placed.pace;
-        let new = output_tokens.saturating_sub(mark.output);
-        let stretch = seconds(now.since(mark.at));
-        // A request whose tokens were not to be seen has no mark to measure from.
-        if new == 0 || mark.output == 0 || stretch < SHORTEST_STRETCH {
-            return false;
-        }
-        let requests = endpoint.in_flight.saturating_sub(endpoint.prefill.len()).max(1);
-        let measured = DecodeMeasurement {
-            tokens: f64::from(new),
-            seconds: stretch,
-            requests: f64::from(requests),
-            context: count(endpoint.context.saturating_sub(endpoint.prefill.tokens())),
-            prefilled: count(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
         };
-        if stretch <= LONGEST_STRETCH {
-            self.rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);
+        if reservation.prefilling {
+            first_output(now, id, (reservation, endpoint), output_tokens, &mut self.rates);
+        } else if learn_pace(now, (reservation, endpoint), output_tokens, &mut self.rates) {
+            endpoint.output_seen(now, id, reservation, output_tokens);
         }
-        true
     }
 
     pub(super) fn attempt_failed(
@@ -126,27 +73,26 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(mut request) = self.requests.remove(&id) else { return };
-        let placed = request.placed.take();
-        // A gateway in front may have tried a fallback: then nothing is known of when.
-        let sent = placed.filter(|placed| placed.endpoint == failed).map_or(now, |placed| placed.dispatched);
+        let reservation = request.reservation().copied();
+        request.state = RequestState::Waiting;
+        // A gateway in front may have tried a fallback. Then it is not known when that was sent.
+        let sent = reservation.filter(|reservation| reservation.endpoint == failed);
+        let sent = sent.map_or(now, |reservation| reservation.dispatched);
         self.endpoint_failed(now, failed, (id, sent), cause, effects);
-        self.release(now, id, placed, (&request.facts, None), effects);
-        if !repeat {
-            return;
-        }
+        self.release(now, id, reservation.as_ref(), (&request.facts, None), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
         let state = self.pool_mut(request.facts.pool);
         let budget = state.policy.retry_budget;
-        if request.attempts < budget.max_attempts && state.repeats.take(now, &budget) {
+        if repeat && request.attempts < budget.max_attempts && state.retries.take(now, &budget) {
             self.place(now, id, request, effects);
         } else {
             effects.push(Effect::Reject { request: id, rejection: Rejection::AttemptsFailed(cause) });
         }
     }
 
-    /// The reservation moves; where to is not known to us, nothing is reserved.
+    /// Moves the reservation. At an endpoint that the scheduler does not know nothing is reserved.
     pub(super) fn served_elsewhere(
         &mut self,
         now: Time,
@@ -154,24 +100,27 @@ impl Scheduler {
         to: EndpointId,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        if request.placed.is_some_and(|placed| placed.endpoint == to) {
-            return;
+        let Some(mut request) = self.requests.remove(&id) else { return };
+        let from = request.reservation().copied();
+        if from.is_none_or(|from| from.endpoint != to) {
+            self.release(now, id, from.as_ref(), (&request.facts, None), effects);
+            request.state = self.reserve(now, id, to, &request.facts);
         }
-        let from = request.placed.take();
-        let facts = request.facts.clone();
-        self.release(now, id, from, (&facts, None), effects);
-        self.match_prefix(id, &facts);
-        let Some(index) = self.endpoints.index(to) else { return };
+        self.requests.insert(id, request);
+    }
+
+    /// Reserves the load of a request at the endpoint where a gateway sent it.
+    fn reserve(&mut self, now: Time, id: RequestId, to: EndpointId, facts: &RequestFacts) -> RequestState {
+        self.match_prefix(id, facts);
+        let Some(index) = self.endpoints.index(to) else { return RequestState::ServedElsewhere };
         let endpoint = &self.endpoints.all()[index];
-        let mut placed = self.reservation(now, &facts, endpoint, self.cached[index], &self.rates.prices(now));
-        self.endpoints.all_mut()[index].begin(id, &placed);
-        placed.held = self.hold_prefix(index, &facts);
+        let prices = self.rates.prices(now);
+        let mut reservation = self.reservation(now, facts, endpoint, self.cached[index], &prices);
+        self.endpoints.all_mut()[index].begin(id, &reservation);
+        reservation.held = self.hold_prefix(index, facts);
         let state = self.pool_mut(facts.pool);
-        state.memory.begin(&state.policy.placement, id, to, &facts);
-        if let Some(request) = self.requests.get_mut(&id) {
-            request.placed = Some(placed);
-        }
+        state.memory.begin(&state.policy.placement, id, to, facts);
+        RequestState::Dispatched(reservation)
     }
 
     pub(super) fn finished(
@@ -183,54 +132,62 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(request) = self.requests.remove(&id) else { return };
-        if let Some(placed) = &request.placed {
-            let sent = (id, placed.dispatched);
+        if let Some(reservation) = request.reservation() {
+            let sent = (id, reservation.dispatched);
             match completion {
                 Completion::Complete => {
-                    // Streams shorter than the time between two reports of progress tell their pace here.
-                    if let Some(output) = usage.output_tokens.filter(|_| request.facts.observes_tokens) {
-                        self.learn_pace(now, placed, output);
-                    }
-                    self.learn_from_reply(now, &request.facts, placed, usage);
-                    self.compare_cached(placed, &request.facts, &usage);
-                    self.endpoint_served(now, placed.endpoint, sent, effects);
+                    self.learn_from_response(now, &request.facts, reservation, usage);
+                    self.compare_cached(reservation, &request.facts, &usage);
+                    self.endpoint_served(now, reservation.endpoint, sent, effects);
                 }
                 Completion::Broken(cause) => {
-                    self.endpoint_failed(now, placed.endpoint, sent, cause, effects);
+                    self.endpoint_failed(now, reservation.endpoint, sent, cause, effects);
                 }
                 Completion::ClientGone => {}
             }
         }
-        self.release(now, id, request.placed, (&request.facts, usage.output_tokens), effects);
+        self.release(now, id, request.reservation(), (&request.facts, usage.output_tokens), effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.release(now, id, request.placed, (&request.facts, None), effects);
+            self.release(now, id, request.reservation(), (&request.facts, None), effects);
         }
     }
 
-    /// Output length always; speed where the reply came as a whole and so said nothing before.
-    fn learn_from_reply(&mut self, now: Time, facts: &RequestFacts, placed: &Reservation, usage: Usage) {
-        let seen = (placed.pace.output > 0).then_some(placed.pace.output);
+    /// Learns the output length of every response, and the speed from those that were not streamed and so told nothing
+    /// before.
+    fn learn_from_response(
+        &mut self,
+        now: Time,
+        facts: &RequestFacts,
+        reservation: &Reservation,
+        usage: Usage,
+    ) {
+        let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
+        // A stream that is shorter than the interval between two progress reports is measured here.
+        if let Some(output) = usage.output_tokens.filter(|_| facts.observes_tokens) {
+            learn_pace(now, (reservation, endpoint), output, &mut self.rates);
+        }
+        let seen = (reservation.pace.output > 0).then_some(reservation.pace.output);
         let output = usage.output_tokens.or(seen);
         if let Some(output) = output.filter(|output| *output > 0) {
             self.rates.ended_with(output);
         }
-        // An answer without any count is an error page, or no inference at all.
+        // A response without any count is an error page, or no inference at all.
         let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
-        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
-        if facts.observes_tokens || !counted || placed.residency != Residency::Resident {
+        if facts.observes_tokens || !counted || reservation.residency != Residency::Resident {
             return;
         }
         let cached = usage.cached_tokens.unwrap_or(0);
-        let prompt = usage.prompt_tokens.map_or(placed.uncached, |prompt| prompt.saturating_sub(cached));
+        let prompt = usage.prompt_tokens.map_or(reservation.uncached, |prompt| prompt.saturating_sub(cached));
+        let in_flight = f64::from(endpoint.in_flight());
         let measured = ReplyMeasurement {
-            seconds: seconds(now.since(placed.dispatched)),
-            prompt: count(placed.ahead) + f64::from(prompt),
+            seconds: seconds(now.since(reservation.dispatched)),
+            prompt: count(reservation.ahead) + f64::from(prompt),
             output: f64::from(output.unwrap_or(0)),
-            requests: f64::midpoint(f64::from(placed.in_flight_at_dispatch), f64::from(endpoint.in_flight)),
-            context: count(endpoint.context),
+            requests: f64::midpoint(f64::from(reservation.in_flight_at_dispatch), in_flight),
+            context: count(endpoint.context()),
         };
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
@@ -262,24 +219,81 @@ impl Scheduler {
         }
     }
 
-    /// Counts a request out of its endpoint. `output` are its output tokens, where the engine told.
+    /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count.
     fn release(
         &mut self,
         now: Time,
         id: RequestId,
-        placed: Option<Reservation>,
+        reservation: Option<&Reservation>,
         (facts, output): (&RequestFacts, Option<u32>),
         effects: &mut Vec<Effect>,
     ) {
-        let Some(placed) = placed else { return };
+        let Some(reservation) = reservation else { return };
         for state in &mut self.pools {
             state.memory.end(id);
         }
-        let Some(endpoint) = self.endpoints.get_mut(placed.endpoint) else { return };
-        endpoint.end(now, id, &placed);
+        let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
+        endpoint.end(now, id, reservation);
         let changed = endpoint.health.inconclusive(now, id);
         announce(changed, endpoint, effects);
-        self.release_prefix(&placed, facts, output);
-        self.endpoints.forget_if_done(placed.endpoint);
+        self.release_prefix(reservation, facts, output);
     }
+}
+
+/// A dispatched request's reservation and its endpoint, whose counts change together.
+fn dispatched<'a>(
+    requests: &'a mut Requests,
+    endpoints: &'a mut Endpoints,
+    id: RequestId,
+) -> Option<(&'a mut Reservation, &'a mut Endpoint)> {
+    let reservation = requests.get_mut(&id)?.reservation_mut()?;
+    let endpoint = endpoints.get_mut(reservation.endpoint)?;
+    Some((reservation, endpoint))
+}
+
+/// The first output of a request: its prefill is over, and its adapter was loaded before.
+fn first_output(
+    now: Time,
+    id: RequestId,
+    (reservation, endpoint): (&mut Reservation, &mut Endpoint),
+    output_tokens: u32,
+    rates: &mut Rates,
+) {
+    if let Some(measured) = endpoint.output_seen(now, id, reservation, output_tokens) {
+        rates.prefilled(now, &mut endpoint.speed, measured);
+    }
+    // The wait for a slot that other adapters use is no measure of the time to load one.
+    if matches!(reservation.residency, Residency::Missing | Residency::MissingAndFull) {
+        let tokens = count(reservation.ahead) + f64::from(reservation.uncached);
+        let without = rates.first_token_after(now, &endpoint.speed, tokens);
+        rates.adapter_loaded(seconds(now.since(reservation.dispatched)) - without);
+    }
+}
+
+/// Learns the decode pace of a stream since its output was last seen. Returns whether that is a measurement.
+fn learn_pace(
+    now: Time,
+    (reservation, endpoint): (&Reservation, &mut Endpoint),
+    output_tokens: u32,
+    rates: &mut Rates,
+) -> bool {
+    let mark = reservation.pace;
+    let new = output_tokens.saturating_sub(mark.output);
+    let stretch = seconds(now.since(mark.at));
+    // Without an earlier output there is nothing to measure from.
+    if new == 0 || mark.output == 0 || stretch < SHORTEST_STRETCH {
+        return false;
+    }
+    let requests = endpoint.in_flight().saturating_sub(endpoint.prefill.len()).max(1);
+    let measured = DecodeMeasurement {
+        tokens: f64::from(new),
+        seconds: stretch,
+        requests: f64::from(requests),
+        context: count(endpoint.context().saturating_sub(endpoint.prefill.tokens())),
+        prefilled: count(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
+    };
+    if stretch <= LONGEST_STRETCH {
+        rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);
+    }
+    true
 }

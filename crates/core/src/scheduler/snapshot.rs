@@ -20,8 +20,6 @@ use crate::time::{Time, seconds};
 pub struct SchedulerSnapshot {
     /// Requests under way.
     pub requests: usize,
-    /// Of those, the ones that still wait for an endpoint.
-    pub held: usize,
     /// What the endpoints share.
     pub fleet: FleetSnapshot,
     /// The InferencePools, in ascending order.
@@ -173,7 +171,6 @@ impl Scheduler {
         });
         SchedulerSnapshot {
             requests: self.requests.len(),
-            held: self.requests.values().filter(|request| request.attempts == 0).count(),
             fleet: FleetSnapshot {
                 mean_output_tokens: prices.output,
                 step_base_seconds: prices.base * prices.decode,
@@ -201,7 +198,7 @@ impl Scheduler {
         let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
             ready_endpoints: self.ready_endpoints(pool),
-            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
+            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
             average_kv_use: kv_use.value(),
             average_waiting: waiting.value(),
             saturated: saturation::pool_saturated(&self.endpoints, pool, &limits, now),
@@ -212,15 +209,15 @@ impl Scheduler {
 
 fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> EndpointSnapshot {
     let now = prices.now;
-    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight), count(endpoint.context));
+    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
     let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
         pools: endpoint.spec.pools,
         health: endpoint.public_health(),
-        in_flight: endpoint.in_flight,
+        in_flight: endpoint.in_flight(),
         pending_tokens: endpoint.prefill.tokens(),
-        context_tokens: endpoint.context,
+        context_tokens: endpoint.context(),
         prefill_rate: estimate(
             now,
             rate,

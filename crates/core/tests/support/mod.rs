@@ -1,4 +1,4 @@
-//! A pool with a clock, driven event by event.
+//! A scheduler with a clock, driven event by event.
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -22,7 +22,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// A pool with so many endpoints, numbered from 0.
+    /// A scheduler with so many endpoints, numbered from 0.
     pub(crate) fn new(endpoints: u32, placement: Placement) -> Self {
         Self::with_policy(endpoints, PoolPolicy { placement, ..PoolPolicy::default() })
     }
@@ -48,7 +48,7 @@ impl Driver {
         self.effects.clear();
         self.pool.handle(self.now, event, &mut self.effects);
         self.told += 1;
-        // All of them cost time in proportion to the requests: in long runs a part must do.
+        // A check takes time in proportion to the requests: in long runs only some events are checked.
         if self.told < 1_000 || self.told.is_multiple_of(100) {
             self.pool.check_invariants().unwrap();
         }
@@ -59,7 +59,7 @@ impl Driver {
         self.now = self.now + Duration::from_millis(milliseconds);
     }
 
-    /// Lets a request arrive; its number and where it went.
+    /// Lets a request arrive. Returns its number and the answer.
     pub(crate) fn arrive(&mut self, facts: RequestFacts) -> (RequestId, Result<u32, Rejection>) {
         let request = RequestId(self.next);
         self.next += 1;
@@ -67,16 +67,16 @@ impl Driver {
         (request, self.answer(request).expect("each arrival is answered"))
     }
 
-    /// What the last event answered to a request.
+    /// The last event's answer to a request.
     pub(crate) fn answer(&self, request: RequestId) -> Option<Result<u32, Rejection>> {
         let mut answers = self.effects.iter().filter_map(|effect| match effect {
             Effect::Dispatch { request: id, endpoint, .. } if *id == request => Some(Ok(endpoint.0)),
             Effect::Reject { request: id, rejection } if *id == request => Some(Err(*rejection)),
             Effect::Dispatch { .. }
             | Effect::Reject { .. }
-            | Effect::Evict { .. }
             | Effect::WakeAt(_)
-            | Effect::HealthChanged { .. } => None,
+            | Effect::HealthChanged { .. }
+            | Effect::EndpointGone { .. } => None,
         });
         let answer = answers.next();
         assert!(answers.next().is_none(), "one answer");

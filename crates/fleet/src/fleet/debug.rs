@@ -87,7 +87,6 @@ fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
         "name": pool.name.to_string(),
         "state_machine": pool.scheduler.number,
         "requests": state.pool.requests,
-        "held": state.pool.held,
         "policy": policy.map(|policy| &policy.policy),
         "gauges": policy.map(|policy| policy.gauges),
         "fleet": state.pool.fleet,
@@ -98,7 +97,7 @@ fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
 /// The core's facts, with ours and the names that the core does not know.
 fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time) -> Value {
     let mut facts = serde_json::to_value(core).unwrap_or_default();
-    let activity = &endpoint.activity;
+    let evidence = endpoint.activity.evidence();
     let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let models: Vec<_> = endpoint
         .served
@@ -108,9 +107,9 @@ fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time
         .collect();
     if let Value::Object(facts) = &mut facts {
         facts.insert("address".into(), endpoint.authority().into());
-        facts.insert("last_byte_age_ms".into(), milliseconds(now.since(activity.last_byte())).into());
-        facts.insert("p99_gap_ms".into(), activity.p99_gap().map(milliseconds).into());
-        facts.insert("failed_probes".into(), activity.failed_probes().into());
+        facts.insert("last_byte_age_ms".into(), milliseconds(now.since(evidence.last_byte())).into());
+        facts.insert("p99_gap_ms".into(), evidence.p99_gap().map(milliseconds).into());
+        facts.insert("failed_probes".into(), evidence.failed_probes().into());
         facts.insert("models".into(), models.into());
     }
     facts

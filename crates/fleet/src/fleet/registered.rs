@@ -96,7 +96,8 @@ impl RegisteredScheduler {
         self.pools = pools;
         for key in assignment.endpoints.keys() {
             if !self.members.contains_key(key) {
-                let draining = self.draining.remove(key).filter(|member| self.scheduler.recall(member.id));
+                let draining =
+                    self.draining.remove(key).filter(|member| self.scheduler.cancel_drain(member.id));
                 let member = draining.unwrap_or_else(|| {
                     let id = EndpointId(*created);
                     *created += 1;
@@ -160,10 +161,10 @@ impl RegisteredScheduler {
         for (key, mut member) in self.members.extract_if(.., unselected) {
             member.monitor = None;
             member.pools = PoolSet::default();
-            self.scheduler.retire(member.id, &member.activity);
+            self.scheduler.drain(member.id);
             self.draining.insert(key, member);
         }
-        self.draining.retain(|_, member| member.activity.in_flight() > 0);
+        self.draining.retain(|_, member| self.scheduler.is_draining(member.id));
     }
 
     /// Starts the monitors of new endpoints and passes the others their new settings. A monitor uses the settings of the
@@ -173,7 +174,7 @@ impl RegisteredScheduler {
             let mut own = pools.iter().filter(|pool| Arc::ptr_eq(&pool.scheduler, &self.scheduler));
             let Some(pool_endpoint) = own.find_map(|pool| pool.endpoint(member.id)) else { continue };
             match &member.monitor {
-                Some(monitor) => monitor.turn_to(Arc::clone(pool_endpoint)),
+                Some(monitor) => monitor.update(Arc::clone(pool_endpoint)),
                 None => {
                     let scheduler = &self.scheduler;
                     let settings = &shared.options.monitor;

@@ -128,11 +128,6 @@ pub enum RecordedEffect {
         /// The reason.
         rejection: Rejection,
     },
-    /// [`Effect::Evict`].
-    Evict {
-        /// The request.
-        request: RequestId,
-    },
     /// [`Effect::WakeAt`].
     WakeAt(Time),
     /// [`Effect::HealthChanged`].
@@ -141,6 +136,11 @@ pub enum RecordedEffect {
         endpoint: EndpointId,
         /// Its new health.
         health: Health,
+    },
+    /// [`Effect::EndpointGone`].
+    EndpointGone {
+        /// The endpoint.
+        endpoint: EndpointId,
     },
 }
 
@@ -156,11 +156,11 @@ impl From<&Effect> for RecordedEffect {
             Effect::Reject { request, rejection } => {
                 Self::Reject { request: *request, rejection: *rejection }
             }
-            Effect::Evict { request } => Self::Evict { request: *request },
             Effect::WakeAt(time) => Self::WakeAt(*time),
             Effect::HealthChanged { endpoint, health } => {
                 Self::HealthChanged { endpoint: *endpoint, health: *health }
             }
+            Effect::EndpointGone { endpoint } => Self::EndpointGone { endpoint: *endpoint },
         }
     }
 }

@@ -74,13 +74,16 @@ impl SchedulerHandle {
             Effect::HealthChanged { endpoint, health } => {
                 for (position, pool_endpoint) in inner.pool_endpoints(endpoint).enumerate() {
                     // Pools that share an endpoint share its activity, so the change is logged for the first one only.
-                    let logged = crate::health::note(&pool_endpoint.activity, health) && position == 0;
+                    let logged =
+                        crate::health::update_probing(&pool_endpoint.activity, health) && position == 0;
                     deliveries.health.push((pool_endpoint, health, logged));
                 }
                 None
             }
-            // Reserved for flow control, which does not exist yet: the core never asks for it.
-            Effect::Evict { .. } => None,
+            Effect::EndpointGone { endpoint } => {
+                inner.gone(endpoint);
+                None
+            }
         }
     }
 

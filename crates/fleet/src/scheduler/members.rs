@@ -1,22 +1,21 @@
-//! The endpoints of a state scheduler: who belongs to which pool, and who is leaving.
+//! The endpoints of a scheduler: those of each pool, and those that are draining.
 
 use std::sync::{Arc, PoisonError};
 
 use pointsman_core::{EndpointId, Event, PoolId};
 
 use super::{Deliveries, Inner, SchedulerHandle};
-use crate::activity::Activity;
 use crate::endpoint::PoolEndpoint;
 use crate::serving::Serving;
 
 impl SchedulerHandle {
-    /// Who serves what in the pool of this number.
+    /// The models that the endpoints of this pool serve.
     pub(crate) fn serving(&self, pool: PoolId) -> Arc<Serving> {
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(serving.entry(pool).or_default())
     }
 
-    /// The endpoint lists other models than before.
+    /// The endpoint's list of models changed.
     pub(crate) fn served_changed(&self, endpoint: EndpointId) {
         let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let pools: Vec<_> = serving.values().cloned().collect();
@@ -26,13 +25,13 @@ impl SchedulerHandle {
         }
     }
 
-    /// The pool's endpoints by these numbers, in that order; those it does not have are left out.
+    /// The pool's endpoints with these ids, in that order; unknown ones are left out.
     pub(crate) fn endpoints(&self, pool: PoolId, ids: &[EndpointId]) -> Vec<Arc<PoolEndpoint>> {
         let inner = self.lock();
         ids.iter().filter_map(|id| inner.member(pool, *id)).collect()
     }
 
-    /// Sets the endpoints of a pool. Those it loses stay known until they are down, since the core may still name them.
+    /// Sets the endpoints of a pool. Those it loses stay known until they are gone, since the core may still name them.
     pub(crate) fn set_members(&self, pool: PoolId, mut members: Vec<Arc<PoolEndpoint>>) {
         members.sort_by_key(|endpoint| endpoint.id);
         let mut inner = self.lock();
@@ -44,44 +43,44 @@ impl SchedulerHandle {
         inner.members.insert(pool, members);
     }
 
-    /// Lets an endpoint finish what it has and then go.
-    pub(crate) fn retire(self: &Arc<Self>, endpoint: EndpointId, activity: &Arc<Activity>) {
+    /// Lets an endpoint finish its requests and then go.
+    pub(crate) fn drain(self: &Arc<Self>, endpoint: EndpointId) {
         let mut deliveries = Deliveries::default();
         let mut inner = self.lock();
+        inner.draining.insert(endpoint);
         self.step(&mut inner, Event::EndpointDraining { endpoint }, None, &mut deliveries);
-        inner.leaving.push((endpoint, Arc::clone(activity)));
-        self.sweep(&mut inner, &mut deliveries);
         drop(inner);
         Self::deliver(deliveries);
     }
 
-    /// Keeps an endpoint that was leaving, where it has not gone yet; the core hears of it as of a new one.
-    pub(crate) fn recall(&self, endpoint: EndpointId) -> bool {
-        let mut inner = self.lock();
-        let position = inner.leaving.iter().position(|(id, _)| *id == endpoint);
-        position.map(|position| inner.leaving.swap_remove(position)).is_some()
+    /// Whether an endpoint drains and still has requests.
+    pub(crate) fn is_draining(&self, endpoint: EndpointId) -> bool {
+        self.lock().draining.contains(&endpoint)
     }
 
-    /// Endpoints that lost their last request while leaving go down.
-    pub(super) fn sweep(self: &Arc<Self>, inner: &mut Inner, deliveries: &mut Deliveries) {
-        while let Some(position) = inner.leaving.iter().position(|(_, activity)| activity.in_flight() == 0) {
-            let (endpoint, _) = inner.leaving.swap_remove(position);
-            self.step(inner, Event::EndpointDown { endpoint }, None, deliveries);
-            for members in inner.members.values_mut() {
-                members.retain(|member| member.id != endpoint);
-            }
-        }
+    /// Keeps an endpoint that drains, if it is not gone yet. The caller sends [`Event::EndpointUp`] next.
+    pub(crate) fn cancel_drain(&self, endpoint: EndpointId) -> bool {
+        self.lock().draining.remove(&endpoint)
     }
 }
 
 impl Inner {
+    /// The last request of an endpoint ended. One whose drain was cancelled meanwhile stays.
+    pub(super) fn gone(&mut self, endpoint: EndpointId) {
+        if self.draining.remove(&endpoint) {
+            for members in self.members.values_mut() {
+                members.retain(|member| member.id != endpoint);
+            }
+        }
+    }
+
     pub(super) fn member(&self, pool: PoolId, endpoint: EndpointId) -> Option<Arc<PoolEndpoint>> {
         let members = self.members.get(&pool)?;
         let position = members.binary_search_by_key(&endpoint, |member| member.id).ok()?;
         members.get(position).cloned()
     }
 
-    /// The endpoint as each of its pools sees it.
+    /// The endpoint in each of its pools.
     pub(super) fn pool_endpoints(&self, endpoint: EndpointId) -> impl Iterator<Item = Arc<PoolEndpoint>> {
         self.members.keys().filter_map(move |pool| self.member(*pool, endpoint))
     }

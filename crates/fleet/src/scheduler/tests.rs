@@ -108,18 +108,19 @@ fn a_wait_that_is_broken_off_is_counted_out() {
 }
 
 #[test]
-fn a_leaving_endpoint_goes_with_its_last_request() {
+fn a_draining_endpoint_goes_with_its_last_request() {
     let scheduler = scheduler();
     let Some(Ok(_)) = scheduler.place(RequestFacts::unknown(POOL), false).result() else {
         panic!("not placed")
     };
     let ticket = scheduler.place(RequestFacts::unknown(POOL), false);
-    let Some(Ok(placed)) = ticket.result() else { panic!("not placed") };
-    scheduler.retire(ENDPOINT, &placed.endpoint().activity);
+    let Some(Ok(_)) = ticket.result() else { panic!("not placed") };
+    scheduler.drain(ENDPOINT);
+    assert!(scheduler.is_draining(ENDPOINT));
     assert_eq!(scheduler.endpoints(POOL, &[ENDPOINT]).len(), 1);
     drop(ticket);
     assert!(scheduler.endpoints(POOL, &[ENDPOINT]).is_empty());
-    assert!(scheduler.lock().leaving.is_empty());
+    assert!(!scheduler.is_draining(ENDPOINT));
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
         let Poll::Ready(Ok(placed)) = poll(std::pin::pin!(scheduler.place(here, narrowed).placed())) else {
             panic!("not placed");
         };
-        scheduler.retire(ENDPOINT, &placed.endpoint().activity.clone());
+        scheduler.drain(ENDPOINT);
         let Poll::Ready(Err(found)) =
             poll(std::pin::pin!(placed.failed(FailureCause::Connect, true).placed()))
         else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess, ObjectName, PoolSpec, Timeouts, World};
-use pointsman_core::{PoolId, PoolPolicy, RequestFacts};
+use pointsman_core::{PoolId, PoolPolicy, ProbePace, RequestFacts};
 use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_telemetry::{BuildInfo, Metrics};
 
@@ -21,7 +21,7 @@ pub fn fast() -> MonitorSettings {
     MonitorSettings {
         scrape_shortest: Duration::from_millis(10),
         scrape_longest: Duration::from_millis(20),
-        probe_every: Duration::from_millis(10),
+        probes: ProbePace { interval: Duration::from_millis(10), ..ProbePace::default() },
         models_every: Duration::from_millis(10),
         ..MonitorSettings::default()
     }

@@ -151,7 +151,7 @@ impl Run<'_> {
             self.hang_up(attempt);
             self.response_event(ResponseEvent {
                 attempt,
-                update: ResponseUpdate::Failed(FailureCause::Silent),
+                update: ResponseUpdate::Failed(FailureCause::Stalled),
             })?;
         }
         Ok(())

@@ -259,9 +259,6 @@ impl<'a> Run<'a> {
 const fn end_of(rejection: Rejection) -> End {
     match rejection {
         Rejection::Saturated { .. } => End::Rejected,
-        Rejection::NoReadyEndpoint
-        | Rejection::EmptySubset
-        | Rejection::AttemptsFailed(_)
-        | Rejection::ShuttingDown => End::Failed,
+        Rejection::NoReadyEndpoint | Rejection::EmptySubset | Rejection::AttemptsFailed(_) => End::Failed,
     }
 }

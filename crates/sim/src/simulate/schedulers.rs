@@ -208,7 +208,7 @@ fn action(router: u32, effect: &Effect) -> Option<Action> {
             };
             Some(Action::Probe { router, engine: endpoint.0, ejected })
         }
-        Effect::Evict { .. } => None,
+        Effect::EndpointGone { .. } => None,
     }
 }
 

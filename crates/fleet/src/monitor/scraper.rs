@@ -1,4 +1,4 @@
-//! Scrapes an endpoint's metrics page at its pace, and asks for its models now and then.
+//! Scrapes an endpoint's metrics page at its pace, and lists its models at a fixed interval.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,39 +15,39 @@ use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
 
 const MODELS_PATH: &str = "/v1/models";
-/// A thousand models with all that vLLM says of each.
+/// Longest model list in bytes: a thousand models as vLLM describes them.
 const MODELS_LIMIT: usize = 1 << 20;
 
-pub(super) async fn run(post: MonitorContext) {
-    let activity = Arc::clone(&post.pool_endpoint.load().activity);
-    let settings = &post.settings;
+pub(super) async fn run(context: MonitorContext) {
+    let activity = Arc::clone(&context.pool_endpoint.load().activity);
+    let settings = &context.settings;
     let bounds = PaceBounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
-    let mut pace = ScrapePace::new(bounds, u64::from(post.pool_endpoint.load().id.0));
-    let mut client = Client::new(post.tasks.clone());
+    let mut pace = ScrapePace::new(bounds, u64::from(context.pool_endpoint.load().id.0));
+    let mut client = Client::new(context.tasks.clone());
     let mut scraper = Scraper::default();
     let mut last = Instant::now();
     let mut models_due = last;
     loop {
-        let endpoint = post.pool_endpoint.load_full();
-        let leave = post.tasks.leave_to_ask().await;
+        let endpoint = context.pool_endpoint.load_full();
+        let leave = context.tasks.leave_to_ask().await;
         let failing = scraper.failures > 0;
-        scraper.scrape(&post, &endpoint, &mut client).await;
-        // An engine that answers again may have been started anew, with other models.
-        let back = failing && scraper.failures == 0;
-        if back || Instant::now() >= models_due {
-            ask_models(&post, &endpoint, &mut client).await;
+        scraper.scrape(&context, &endpoint, &mut client).await;
+        // An engine that answers again may have been restarted with other models.
+        let recovered = failing && scraper.failures == 0;
+        if recovered || Instant::now() >= models_due {
+            read_models(&context, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
         drop(leave);
         let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
         last = Instant::now();
-        rest(&post, &endpoint, pause).await;
+        sleep(&context, &endpoint, pause).await;
     }
 }
 
-/// Pauses, but not longer than the shortest interval once a request is sent to an endpoint that was idle.
-async fn rest(post: &MonitorContext, endpoint: &PoolEndpoint, pause: Duration) {
-    let shortest = post.settings.scrape_shortest;
+/// Sleeps, but no longer than the shortest interval once a request is sent to an endpoint that was idle.
+async fn sleep(context: &MonitorContext, endpoint: &PoolEndpoint, pause: Duration) {
+    let shortest = context.settings.scrape_shortest;
     if pause <= shortest * 2 {
         tokio::time::sleep(pause).await;
         return;
@@ -59,20 +59,20 @@ async fn rest(post: &MonitorContext, endpoint: &PoolEndpoint, pause: Duration) {
     }
 }
 
-/// What is remembered of an endpoint's page.
+/// What is known of an endpoint's metrics page.
 #[derive(Debug, Default)]
 struct Scraper {
-    /// The engine that the page showed.
+    /// The kind of engine, by the series on the page.
     detected: Option<EngineKind>,
-    /// An engine that shows no known series at the first path may do so at the second.
+    /// Whether the second path is tried, after the first showed no known series.
     try_second: bool,
-    /// Failures in a row, so that only the first is logged.
+    /// Number of consecutive failures: only the first one is logged.
     failures: u32,
 }
 
 impl Scraper {
-    async fn scrape(&mut self, post: &MonitorContext, endpoint: &Arc<PoolEndpoint>, client: &mut Client) {
-        let result = self.read(post, endpoint, client).await;
+    async fn scrape(&mut self, context: &MonitorContext, endpoint: &Arc<PoolEndpoint>, client: &mut Client) {
+        let result = self.read(context, endpoint, client).await;
         endpoint.series.scraped(result.is_ok());
         match result {
             Ok(()) => self.failures = 0,
@@ -81,7 +81,7 @@ impl Scraper {
                 if self.failures == 1 {
                     tracing::info!(endpoint = endpoint.authority(), %error, "metrics cannot be read");
                 }
-                // An engine that answers nobody any more is found out by probes, before its streams time out.
+                // An engine that stopped answering is detected by probes before its streams time out.
                 if matches!(error, AskError::TimedOut | AskError::Connect(_))
                     && endpoint.activity.in_flight() > 0
                 {
@@ -93,7 +93,7 @@ impl Scraper {
 
     async fn read(
         &mut self,
-        post: &MonitorContext,
+        context: &MonitorContext,
         endpoint: &Arc<PoolEndpoint>,
         client: &mut Client,
     ) -> Result<(), AskError> {
@@ -103,48 +103,48 @@ impl Scraper {
             None if self.try_second => SECOND_PATH,
             None => FIRST_PATH,
         };
-        let taken = post.scheduler.clock.now();
+        let taken = context.scheduler.clock.now();
         let mut extractor = Extractor::new(engine);
         let take = |piece: &[u8]| {
             extractor.feed(piece);
             ControlFlow::Continue(())
         };
-        let settings = &post.settings;
+        let settings = &context.settings;
         let answer = client.get(endpoint, from, settings.scrape_budget, settings.page_limit, take).await;
         self.detected = extractor.engine();
         let report = extractor.finish(taken);
         match (answer, report) {
             (Ok(()), Some(report)) => {
-                post.scheduler.tell(Event::Load { endpoint: endpoint.id, report });
+                context.scheduler.tell(Event::Load { endpoint: endpoint.id, report });
                 Ok(())
             }
             (Ok(()), None) => {
-                self.look_elsewhere();
+                self.try_other_path();
                 Err(AskError::Unusable)
             }
             (Err(error), _) => {
                 if matches!(error, AskError::Status(_)) {
-                    self.look_elsewhere();
+                    self.try_other_path();
                 }
                 Err(error)
             }
         }
     }
 
-    /// The page is not where it was looked for, or the engine behind the address is another one now.
-    fn look_elsewhere(&mut self) {
+    /// The page is at the other path, or another engine listens at the address now.
+    fn try_other_path(&mut self) {
         self.detected = None;
         self.try_second = !self.try_second;
     }
 }
 
-async fn ask_models(post: &MonitorContext, endpoint: &PoolEndpoint, client: &mut Client) {
+async fn read_models(context: &MonitorContext, endpoint: &PoolEndpoint, client: &mut Client) {
     let mut body = Vec::new();
     let take = |piece: &[u8]| {
         body.extend_from_slice(piece);
         ControlFlow::Continue(())
     };
-    let answer = client.get(endpoint, MODELS_PATH, post.settings.scrape_budget, MODELS_LIMIT, take).await;
+    let answer = client.get(endpoint, MODELS_PATH, context.settings.scrape_budget, MODELS_LIMIT, take).await;
     match answer.and_then(|()| models::parse(&body).map_err(|_| AskError::Unusable)) {
         Ok(models) => {
             let adapters = models.iter().filter(|model| model.parent.is_some());
@@ -153,9 +153,9 @@ async fn ask_models(post: &MonitorContext, endpoint: &PoolEndpoint, client: &mut
             if known {
                 return;
             }
-            post.scheduler.served_changed(endpoint.id);
+            context.scheduler.served_changed(endpoint.id);
             if !adapters.is_empty() {
-                post.scheduler.tell(Event::AdaptersDeclared { adapters });
+                context.scheduler.tell(Event::AdaptersDeclared { adapters });
             }
         }
         Err(error) => tracing::debug!(endpoint = endpoint.authority(), %error, "models cannot be read"),

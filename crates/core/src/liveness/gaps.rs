@@ -1,4 +1,4 @@
-//! A histogram of the gaps within streams: 40 buckets whose bounds grow by √2, from 1 ms to 17 minutes.
+//! A histogram of the gaps between the chunks of streams: 40 buckets whose bounds grow by √2, from 1.5 ms to 17 minutes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,25 +8,25 @@ const BUCKETS: usize = 40;
 const FIRST_BIT: u32 = 20;
 /// √2 in units of 2^-16.
 const ROOT_TWO: u64 = 92_682;
-/// At so many gaps all counts are halved, so that the newest half weighs as much as all before it.
+/// Number of gaps at which all counts are halved, so that the newest half weighs as much as all before it.
 const DECAY_AT: u32 = 8_192;
-/// Fewer gaps than this say nothing about a 99th percentile.
+/// Fewest gaps that a 99th percentile is taken from.
 const ENOUGH: u32 = 100;
 
-/// Counts without a lock. Concurrent halving may lose or double a few, which does not matter to an estimate.
+/// Lock-free counts. Concurrent halving may lose or double a few, which does not matter to an estimate.
 #[derive(Debug)]
-pub(super) struct Gaps {
+pub(super) struct GapHistogram {
     counts: [AtomicU32; BUCKETS],
     total: AtomicU32,
 }
 
-impl Default for Gaps {
+impl Default for GapHistogram {
     fn default() -> Self {
         Self { counts: [const { AtomicU32::new(0) }; BUCKETS], total: AtomicU32::new(0) }
     }
 }
 
-impl Gaps {
+impl GapHistogram {
     pub(super) fn add(&self, gap: Duration) {
         let nanos = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
         if let Some(count) = self.counts.get(bucket(nanos)) {
@@ -47,7 +47,7 @@ impl Gaps {
         self.total.store(total, Ordering::Relaxed);
     }
 
-    /// The upper bound of the bucket that holds the 99th percentile.
+    /// The upper bound of the bucket that holds the 99th percentile; `None` without enough gaps.
     pub(super) fn p99(&self) -> Option<Duration> {
         let counts = self.counts.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
         let total: u64 = counts.iter().sum();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_percentile_needs_enough_gaps() {
-        let gaps = Gaps::default();
+        let gaps = GapHistogram::default();
         (0..99).for_each(|_| gaps.add(Duration::from_millis(20)));
         assert_eq!(gaps.p99(), None);
         gaps.add(Duration::from_millis(20));
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn old_gaps_fade() {
-        let gaps = Gaps::default();
+        let gaps = GapHistogram::default();
         (0..5_000).for_each(|_| gaps.add(Duration::from_secs(2)));
         assert!(gaps.p99().is_some_and(|gap| gap > Duration::from_secs(2)));
         (0..100_000).for_each(|_| gaps.add(Duration::from_millis(10)));
