@@ -17,10 +17,10 @@ use crate::time::Time;
 const FAILED_PROBES: u32 = 2;
 /// A stream may pause for this many times the endpoint's p99 gap between chunks.
 const GAP_FACTOR: u32 = 20;
-/// Before the first byte, the fraction of [`Liveness::idle`] after which a silent endpoint is probed, and the fraction
-/// for which it must have been silent on every stream.
-const PROBE_AFTER: u32 = 2;
-const ENDPOINT_SILENT: u32 = 8;
+/// Before the first byte, an endpoint is probed when the request is silent for `idle / PROBE_DIVISOR` and the endpoint is
+/// silent on every stream for `idle / ENDPOINT_DIVISOR`.
+const PROBE_DIVISOR: u32 = 2;
+const ENDPOINT_DIVISOR: u32 = 8;
 /// Bounds of the interval between two checks of a silent request.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
@@ -82,18 +82,18 @@ impl Liveness {
     /// Interval at which a silent request is checked.
     #[must_use]
     pub fn check_interval(&self) -> Duration {
-        (self.idle / ENDPOINT_SILENT).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+        (self.idle / ENDPOINT_DIVISOR).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
     }
 
     /// A long prefill is silent for as long as it takes, and an endpoint that prefills a long prompt may be silent on all
     /// its streams. So silence of both is not enough here: probes must have failed too.
     fn check_first_byte(&self, now: Time, sent: Time, endpoint: &EndpointActivity) -> LivenessVerdict {
         let silent = now.since(sent);
-        if silent < self.idle / PROBE_AFTER {
-            return LivenessVerdict::WaitUntil(sent + self.idle / PROBE_AFTER);
+        if silent < self.idle / PROBE_DIVISOR {
+            return LivenessVerdict::WaitUntil(sent + self.idle / PROBE_DIVISOR);
         }
         let again = now + self.check_interval();
-        if now.since(endpoint.last_byte()) < self.idle / ENDPOINT_SILENT {
+        if now.since(endpoint.last_byte()) < self.idle / ENDPOINT_DIVISOR {
             LivenessVerdict::WaitUntil(again)
         } else if silent >= self.idle && endpoint.failed_probes() >= FAILED_PROBES {
             LivenessVerdict::Stalled

@@ -206,9 +206,10 @@ async fn first_bytes_or_stall<F: Future>(
     endpoint: &PoolEndpoint,
     clock: Clock,
 ) -> Waited<F::Output> {
-    let phase = ResponsePhase::AwaitingFirstByte { sent: clock.now() };
+    let mut now = clock.now();
+    let phase = ResponsePhase::AwaitingFirstByte { sent: now };
     let liveness = endpoint.timeouts.liveness();
-    while let Some(check) = endpoint.activity.check(clock.now(), phase, &liveness) {
+    while let Some(check) = endpoint.activity.check(now, phase, &liveness) {
         let wake = Instant::from_std(clock.instant(check)).min(until);
         if let Ok(done) = timeout_at(wake, sent.as_mut()).await {
             return Waited::Done(done);
@@ -216,6 +217,7 @@ async fn first_bytes_or_stall<F: Future>(
         if wake >= until {
             return Waited::OutOfTime;
         }
+        now = clock.now();
     }
     Waited::Stalled
 }

@@ -36,7 +36,7 @@ impl Scheduler {
 
     pub(super) fn probed(&mut self, now: Time, id: EndpointId, healthy: bool, effects: &mut Vec<Effect>) {
         #[cfg(test)]
-        self.zero_load_where_probes_do(id);
+        self.apply_probes_zero_load(id);
         if let Some(endpoint) = self.endpoints.get_mut(id) {
             let changed = endpoint.health.probed(now, healthy);
             announce(changed, endpoint, effects);

@@ -1,5 +1,5 @@
-//! Failures that other routers had in the field, each brought back by a switch: what is asserted here holds without
-//! the failure and does not with it, so that a change which brings one back is found.
+//! Failures of other routers in the field, each reproduced by a switch. Each assertion must hold without the failure and
+//! must not hold with it, which shows that the test detects a change that brings the failure back.
 
 mod fleet;
 
@@ -17,8 +17,8 @@ use crate::rng::Rng;
 use crate::time::Time;
 
 impl Scheduler {
-    /// [`Failure::ProbesZeroLoad`].
-    pub(super) fn zero_load_where_probes_do(&mut self, id: EndpointId) {
+    /// Applies [`Failure::ProbesZeroLoad`] where it is switched on.
+    pub(super) fn apply_probes_zero_load(&mut self, id: EndpointId) {
         let failure = Some(Failure::ProbesZeroLoad);
         if self.pools.iter().any(|state| state.memory.failure == failure)
             && let Some(endpoint) = self.endpoints.get_mut(id)
@@ -28,7 +28,7 @@ impl Scheduler {
     }
 }
 
-/// A check that must hold, and must not with the failure.
+/// Asserts that a measurement holds without the failure and does not with it.
 #[track_caller]
 fn check<T: std::fmt::Debug>(
     failure: Failure,
@@ -37,26 +37,26 @@ fn check<T: std::fmt::Debug>(
 ) {
     let (without, with) = (measure(None), measure(Some(failure)));
     assert!(holds(&without), "without {failure:?}: {without:?}");
-    assert!(!holds(&with), "not found with {failure:?}: {with:?}");
+    assert!(!holds(&with), "not detected with {failure:?}: {with:?}");
 }
 
-/// A prompt of blocks that belong to `stem`, then of blocks of its own.
-fn prompt(stem: u64, shared: u32, own: u32, number: u64) -> RequestFacts {
+/// A prompt of blocks that it shares with its group, then of blocks of its own.
+fn prompt(group: u64, shared: u32, own: u32, number: u64) -> RequestFacts {
     let block = |kind: u64, number: u64, index: u32| {
         BlockHash(Rng::seeded(kind << 60 ^ number << 20 ^ u64::from(index)).next_u64())
     };
-    let stem_blocks = (0..shared).map(|index| block(1, stem, index));
+    let shared_blocks = (0..shared).map(|index| block(1, group, index));
     let own_blocks = (0..own).map(|index| block(2, number, index));
     RequestFacts {
         prompt_tokens: (shared + own) * BLOCK,
-        blocks: stem_blocks.chain(own_blocks).collect(),
+        blocks: shared_blocks.chain(own_blocks).collect(),
         block_tokens: BLOCK,
         observes_tokens: true,
         ..RequestFacts::unknown(PoolId(0))
     }
 }
 
-/// Random arrivals at a mean rate for some seconds; `request` makes each from its number and a random one.
+/// Poisson arrivals at a mean rate for some seconds; `request` makes each from its number.
 fn poisson(
     rate: f64,
     seconds: f64,
@@ -74,7 +74,7 @@ fn poisson(
 }
 
 #[test]
-fn requests_one_after_the_other_are_spread() {
+fn sequential_requests_are_spread() {
     let served = |failure| {
         let mut fleet = Fleet::new(1, &[1.0, 1.0], 10_000, failure);
         for number in 0..448 {
@@ -83,11 +83,11 @@ fn requests_one_after_the_other_are_spread() {
         fleet.served()
     };
     check(Failure::NoLoadBetweenRequests, served, |served| served.iter().all(|served| *served > 448 / 3));
-    assert_eq!(served(Some(Failure::NoLoadBetweenRequests)), [448, 0], "as it was reported");
+    assert_eq!(served(Some(Failure::NoLoadBetweenRequests)), [448, 0], "as reported");
 }
 
 #[test]
-fn a_probe_leaves_the_load_counters_alone() {
+fn a_probe_does_not_change_load_counters() {
     let invariants = |failure| -> Result<(), InvariantBroken> {
         let mut pool = Scheduler::new(SchedulerConfig::default());
         pool.pool_mut(PoolId(0)).memory.failure = failure;
@@ -107,8 +107,8 @@ fn a_probe_leaves_the_load_counters_alone() {
 }
 
 #[test]
-fn prompts_that_nobody_holds_do_not_pile_up_on_the_smallest_tree() {
-    // The first endpoint is slow and is sent little: its tree stays the smallest.
+fn prompts_that_are_cached_nowhere_do_not_pile_up_at_the_smallest_tree() {
+    // The first endpoint is slow and gets few requests: its tree stays the smallest.
     let p90 = |failure| {
         let mut fleet = Fleet::new(1, &[6.0, 1.0, 1.0, 1.0], 10_000, failure);
         fleet.run(&poisson(30.0, 20.0, |number, _| (prompt(number, 0, 40, number), 100)));
@@ -136,8 +136,8 @@ fn several_routers_do_not_herd() {
 }
 
 #[test]
-fn one_endpoint_out_of_balance_leaves_the_others_their_prefixes() {
-    // Long answers keep the first endpoint busy; each of the others has room for half of the prefixes.
+fn one_overloaded_endpoint_does_not_move_the_prefixes_of_the_others() {
+    // Long responses keep the first endpoint busy. Each of the others has room for half of the prefixes.
     let hit_rate = |failure| {
         let mut fleet = Fleet::new(1, &[1.0; 4], 4_000, failure);
         let long = (0..20).map(|number| {
@@ -156,10 +156,11 @@ fn one_endpoint_out_of_balance_leaves_the_others_their_prefixes() {
     };
     check(Failure::FleetWideGate, hit_rate, |(hit_rate, ..)| *hit_rate > 0.7);
 }
-/// Agents' turns, one after the other, with one system prompt: nothing is ever in flight at a decision, and the
-/// endpoint that holds the system prompt is always the cheaper one. Two caches hold all sessions, one does not.
+
+/// Sequential turns of agents with one system prompt: nothing is ever in flight at a decision, and the endpoint that has
+/// the system prompt cached always costs less. Two caches have room for all sessions, one has not.
 #[test]
-fn paced_sessions_with_a_common_prompt_use_every_cache() {
+fn sequential_sessions_with_a_common_prompt_use_every_cache() {
     let mut fleet = Fleet::new(1, &[1.0; 2], 6_000, None);
     for turn in 0..8 {
         for session in 0..56 {
@@ -167,6 +168,6 @@ fn paced_sessions_with_a_common_prompt_use_every_cache() {
             fleet.run(&[Arrival { at: Duration::ZERO, facts, output: 5 }]);
         }
     }
-    // One endpoint alone reaches 0.68; turns dealt to the endpoint of their session reach 0.89.
+    // One endpoint alone reaches 0.68; session affinity reaches 0.89.
     assert!(fleet.hit_rate() > 0.8, "{} {:?}", fleet.hit_rate(), fleet.served());
 }

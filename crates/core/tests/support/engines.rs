@@ -1,5 +1,5 @@
-//! A few model servers in virtual time, just good enough to learn from: continuous batching, prompts in order under a
-//! token budget, one token per request and step.
+//! A few model servers in virtual time, to learn rates from: continuous batching, prompts in order under a token budget,
+//! one token per request and step.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,12 +30,12 @@ struct Engine {
     totals: (f64, f64, f64),
 }
 
-/// How much the pool is told.
+/// How much the scheduler observes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// First tokens and progress of each stream.
     Streams,
-    /// Only the ends of whole replies.
+    /// Only the ends of non-streaming responses.
     Replies,
     /// Ends without counts, and the engines' metrics pages.
     Scrapes,
@@ -46,7 +46,7 @@ pub(crate) struct Engines {
     engines: Vec<Engine>,
     sight: Sight,
     rng: Rng,
-    /// Of requests that ended: when each arrived, where it was served, and how many seconds it took.
+    /// For each request that ended: its arrival, its endpoint, and its end-to-end seconds.
     pub(crate) done: Vec<(Time, u32, f64)>,
 }
 
@@ -72,7 +72,7 @@ impl Engines {
         self.engines[endpoint].slowness = slowness;
     }
 
-    /// Random arrivals at a mean rate for some seconds; prompts about 200, outputs about 150 tokens.
+    /// Poisson arrivals at a mean rate for some seconds; prompts of about 200, outputs of about 150 tokens.
     pub(crate) fn run(&mut self, rate: f64, for_seconds: u64) {
         let end = self.driver.now + Duration::from_secs(for_seconds);
         let mut next = self.driver.now;
@@ -209,13 +209,13 @@ impl Engines {
         }
     }
 
-    /// How much slower than the fleet the pool takes each endpoint to decode.
+    /// Learned decode slowness of each endpoint, as a factor on the fleet's.
     pub(crate) fn learned(&self) -> Vec<f64> {
         let snapshot = self.driver.pool.snapshot(self.driver.now);
         snapshot.endpoints.iter().map(|endpoint| endpoint.step_seconds.slowness).collect()
     }
 
-    /// The 90th percentile of the end-to-end seconds of requests that arrived in the last so many seconds.
+    /// The 90th percentile of the end-to-end seconds of requests that arrived in the last `last_seconds`.
     pub(crate) fn p90(&self, last_seconds: u64) -> f64 {
         let from = self.driver.now - Duration::from_secs(last_seconds);
         let mut took: Vec<f64> =
@@ -224,7 +224,7 @@ impl Engines {
         took[took.len() * 9 / 10]
     }
 
-    /// The share of the requests of the last so many seconds that an endpoint served.
+    /// The fraction of the requests of the last `last_seconds` that an endpoint served.
     pub(crate) fn share(&self, endpoint: u32, last_seconds: u64) -> f64 {
         let from = self.driver.now - Duration::from_secs(last_seconds);
         let recent = || self.done.iter().filter(|(arrived, ..)| *arrived >= from);

@@ -22,7 +22,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// A scheduler with so many endpoints, numbered from 0.
+    /// A scheduler with endpoints numbered from 0.
     pub(crate) fn new(endpoints: u32, placement: Placement) -> Self {
         Self::with_policy(endpoints, PoolPolicy { placement, ..PoolPolicy::default() })
     }
@@ -43,7 +43,7 @@ impl Driver {
         self.tell(Event::EndpointUp { endpoint: EndpointId(endpoint), spec });
     }
 
-    /// Handles the event and checks the invariants; the effects are those of this event alone.
+    /// Handles an event and checks the invariants. Returns the effects of this event alone.
     pub(crate) fn tell(&mut self, event: Event) -> &[Effect] {
         self.effects.clear();
         self.pool.handle(self.now, event, &mut self.effects);
@@ -126,7 +126,7 @@ impl Driver {
     }
 }
 
-/// A streamed request with a prompt of so many tokens.
+/// A streaming request with a prompt of this length.
 pub(crate) fn stream(prompt_tokens: u32) -> RequestFacts {
     RequestFacts { prompt_tokens, observes_tokens: true, ..RequestFacts::unknown(POOL) }
 }

@@ -1,5 +1,5 @@
-//! Model servers with prefix caches in virtual time, behind one or several routers: enough of an engine for the
-//! failures to show.
+//! Model servers with prefix caches in virtual time, behind one or several routers: the least engine model that reproduces
+//! the failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::rng::Rng;
 use crate::scheduler::SchedulerConfig;
 use crate::time::{Time, seconds};
 
-/// Prompt tokens in one step.
+/// Most prompt tokens in one step.
 const BUDGET: u32 = 2_048;
-/// Tokens of a block.
+/// Tokens per block.
 pub(super) const BLOCK: u32 = 16;
-/// How often each router reads each engine's gauges.
+/// Interval at which each router reads each engine's gauges.
 const SCRAPE: Duration = Duration::from_secs(1);
 
-/// A request that is to come.
+/// A future request.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
     pub(super) at: Duration,
@@ -54,19 +54,19 @@ struct Engine {
     slowness: f64,
     jobs: VecDeque<Job>,
     step_ends: Option<Time>,
-    /// Blocks with the time of their last use, and how many there is room for.
+    /// Cached blocks with the time of their last use, and the capacity in blocks.
     cache: BTreeMap<BlockHash, Time>,
     room: usize,
 }
 
 impl Engine {
-    /// Tokens of a prompt's head that are cached.
+    /// Tokens of a prompt's longest cached prefix.
     fn cached(&self, facts: &RequestFacts) -> u32 {
         let blocks = facts.blocks.iter().take_while(|block| self.cache.contains_key(block)).count();
         u32::try_from(blocks).unwrap() * BLOCK
     }
 
-    /// Keeps a prompt, and drops what was used the longest ago.
+    /// Caches a prompt, and evicts the least recently used blocks.
     fn keep(&mut self, now: Time, facts: &RequestFacts) {
         self.cache.extend(facts.blocks.iter().map(|block| (*block, now)));
         if self.cache.len() > self.room {
@@ -78,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Seconds of the next step: the line of the core's other engine tests.
+    /// Seconds of the next step, by the same linear model as in the other tests of the core.
     fn step(&mut self) -> f64 {
         let (mut budget, mut prompt, mut context, mut decoding) = (BUDGET, 0, 0, 0_u32);
         for job in &mut self.jobs {
@@ -108,7 +108,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// An engine for each factor on the step time, with room for so many blocks; the failure is in every router.
+    /// One engine for each factor on the step time, with a cache of `room` blocks; every router has the failure.
     pub(super) fn new(routers: usize, slowness: &[f64], room: usize, failure: Option<Failure>) -> Self {
         let now = Time::ZERO + Duration::from_secs(1_000);
         let engine = |slowness: &f64| Engine { slowness: *slowness, room, ..Engine::default() };
@@ -141,7 +141,7 @@ impl Fleet {
         self.routers[router].handle(self.now, event, &mut self.effects);
     }
 
-    /// Lets them arrive, each at one of the routers, and runs until the last one ended.
+    /// Lets the requests arrive, each at a random router, and runs until the last one has ended.
     pub(super) fn run(&mut self, arrivals: &[Arrival]) {
         let start = self.now;
         let mut arrivals = arrivals.iter().peekable();
@@ -252,20 +252,20 @@ impl Fleet {
         }
     }
 
-    /// The 90th percentile of the end-to-end seconds of what ended.
+    /// The 90th percentile of the end-to-end seconds.
     pub(super) fn p90(&self) -> f64 {
         let mut took: Vec<f64> = self.done.iter().map(|done| done.seconds).collect();
         took.sort_unstable_by(f64::total_cmp);
         took[took.len() * 9 / 10]
     }
 
-    /// How many of what ended each endpoint served.
+    /// Number of requests that each endpoint served.
     pub(super) fn served(&self) -> Vec<usize> {
         let by = |endpoint| self.done.iter().filter(|done| done.endpoint == endpoint).count();
         (0..u32::try_from(self.engines.len()).unwrap()).map(by).collect()
     }
 
-    /// The share of prompt tokens that were cached.
+    /// The fraction of prompt tokens that were cached.
     pub(super) fn hit_rate(&self) -> f64 {
         let sum =
             |tokens: fn(&Done) -> u32| self.done.iter().map(|done| f64::from(tokens(done))).sum::<f64>();
