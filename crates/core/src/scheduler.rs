@@ -21,7 +21,7 @@ use crate::adapters::KnownAdapters;
 use crate::endpoints::Endpoints;
 use crate::event::{Effect, Event};
 use crate::ids::{EndpointId, PoolId, RequestId};
-use crate::placement::{Candidate, Memory};
+use crate::placement::{Candidate, Rule};
 use crate::policy::PoolPolicy;
 use crate::rates::Rates;
 use crate::requests::Requests;
@@ -66,7 +66,7 @@ pub struct Scheduler {
 struct PoolState {
     id: PoolId,
     policy: PoolPolicy,
-    memory: Memory,
+    rule: Rule,
     retries: Retries,
     /// The share of its endpoints that prefill, in the mean over about the last fifty arrivals.
     prefill_busy: f64,
@@ -103,7 +103,7 @@ impl Scheduler {
             Event::Probed { endpoint, healthy } => self.probed(now, endpoint, healthy, effects),
             Event::PoolPolicyChanged { pool, policy } => {
                 let state = self.pool_mut(pool);
-                state.memory.policy_changed(&state.policy.placement, &policy.placement);
+                state.rule.change(&policy.placement);
                 state.policy = policy;
             }
             Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
@@ -158,8 +158,8 @@ impl Scheduler {
         match self.pools.binary_search_by_key(&id, |state| state.id) {
             Ok(index) => index,
             Err(index) => {
-                let (policy, memory, retries) = Default::default();
-                self.pools.insert(index, PoolState { id, policy, memory, retries, prefill_busy: 0.0 });
+                let (policy, rule, retries) = Default::default();
+                self.pools.insert(index, PoolState { id, policy, rule, retries, prefill_busy: 0.0 });
                 index
             }
         }

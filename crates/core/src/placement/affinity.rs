@@ -3,7 +3,7 @@
 //! Source: `pkg/epp/framework/plugins/scheduling/filter/prefixcacheaffinity/plugin.go` with `ttftSource`
 //! `prefillThroughput`, as of August 2026 (`ebab68792`).
 
-use super::{Candidate, View, count, share, to_front};
+use super::{Candidate, View, count, to_front, uniform};
 use crate::policy::Affinity;
 use crate::rng::Rng;
 use crate::time::seconds;
@@ -21,7 +21,7 @@ pub(super) fn narrow(
     if all <= 1 || affinity.threshold <= 0.0 {
         return all;
     }
-    if affinity.exploration_probability > 0.0 && share(rng) < affinity.exploration_probability {
+    if affinity.exploration_probability > 0.0 && uniform(rng) < affinity.exploration_probability {
         return all;
     }
     let sticky = to_front(candidates, |candidate| hit(view, candidate) >= affinity.threshold);

@@ -158,7 +158,7 @@ fn draw(rng: &mut Rng, candidates: &mut [Candidate]) {
     }
     for position in 0..candidates.len().min(DRAWN) {
         let left = &candidates[position..];
-        let mut at = scores(left) * super::share(rng);
+        let mut at = scores(left) * super::uniform(rng);
         let drawn = left
             .iter()
             .position(|candidate| {

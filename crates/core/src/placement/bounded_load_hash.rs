@@ -58,7 +58,7 @@ fn key(parameters: &BoundedLoad, facts: &RequestFacts) -> u64 {
 
 /// Points on a ring of 64-bit numbers, [`BoundedLoad::REPLICATION`] for each endpoint of the pool.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     points: BTreeMap<u64, EndpointId>,
     /// In ascending order.
     members: Vec<EndpointId>,

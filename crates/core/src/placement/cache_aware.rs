@@ -51,7 +51,7 @@ pub(super) fn is_out_of_balance(parameters: &CacheAware, candidates: &[Candidate
 
 /// Prompt tokens that were sent to each endpoint and were new there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trees(BTreeMap<EndpointId, u64>);
+pub(crate) struct Trees(BTreeMap<EndpointId, u64>);
 
 impl Trees {
     pub(super) fn grow(&mut self, endpoint: EndpointId, tokens: u32) {

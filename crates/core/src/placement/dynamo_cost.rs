@@ -46,7 +46,7 @@ fn complete_tokens(facts: &RequestFacts) -> u64 {
 
 /// The prompt blocks of the requests under way at each endpoint.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ActiveBlocks {
+pub(crate) struct ActiveBlocks {
     requests: IdMap<RequestId, Active>,
     /// How many requests use a block at an endpoint.
     users: BTreeMap<(BlockHash, EndpointId), u32>,

@@ -11,7 +11,7 @@ const MOST: usize = 1_024;
 
 /// The order in which endpoints last got a prompt that nobody held.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ColdOrder {
+pub(crate) struct ColdOrder {
     /// The one longest ago first.
     order: Vec<EndpointId>,
     /// Whether the request being placed is held by nobody.

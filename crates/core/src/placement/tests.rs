@@ -6,7 +6,9 @@ use super::*;
 use crate::endpoint::EndpointSpec;
 use crate::endpoints::Endpoints;
 use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
-use crate::policy::{Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, PrefixScore};
+use crate::policy::{
+    Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Placement, PrefixScore,
+};
 use crate::rates::Rates;
 use crate::time::Time;
 
@@ -24,7 +26,7 @@ struct At {
 struct Case {
     endpoints: Vec<(u32, At)>,
     facts: RequestFacts,
-    memory: Memory,
+    rule: Rule,
     rng: Rng,
     reuse: Reuse,
     prefill_busy: f64,
@@ -38,11 +40,17 @@ impl Case {
         Self {
             endpoints,
             facts,
-            memory: Memory::default(),
+            rule: Rule::default(),
             rng: Rng::seeded(7),
             reuse: Reuse::default(),
             prefill_busy: 0.0,
         }
+    }
+
+    /// The rule with its state.
+    fn rule(&mut self, placement: Placement) -> &mut Rule {
+        self.rule.change(&placement);
+        &mut self.rule
     }
 
     /// Lets the policy decide: the costs in ascending order of endpoint, and the winner.
@@ -70,11 +78,10 @@ impl Case {
         let candidate =
             |(index, (_, at)): (usize, &(u32, At))| Candidate { index, cost: 0.0, in_flight: at.in_flight };
         let mut candidates: Vec<Candidate> = self.endpoints.iter().enumerate().map(candidate).collect();
-        let Ok(weighed) = weigh(&placement, &view, &mut self.memory, &mut self.rng, &mut candidates) else {
-            panic!("dropped")
-        };
+        self.rule.change(&placement);
+        let Ok(weighed) = self.rule.weigh(&view, &mut self.rng, &mut candidates) else { panic!("dropped") };
         let weighed = &mut candidates[..weighed];
-        let winner = least(weighed, Ties::of(&placement, &prices), &mut self.rng)
+        let winner = least(weighed, self.rule.ties(&prices), &mut self.rng)
             .map(|position| view.endpoint(&weighed[position]).id);
         weighed.sort_unstable_by_key(|candidate| candidate.index);
         (weighed.iter().map(|candidate| candidate.cost).collect(), winner.map_or(u32::MAX, |id| id.0))
@@ -130,7 +137,7 @@ mod blend {
         let mut case = Case::new(1_000, &[At::default(); 3]);
         let mut send = |costs: &[f64], winner| {
             assert_eq!(case.decide(rule), (costs.to_vec(), winner));
-            case.memory.chosen(&rule, EndpointId(winner), 1_000);
+            case.rule.chosen(EndpointId(winner), 1_000);
         };
         // New ones in their order, then the one longest ago.
         send(&[-2.0, -1.0, 0.0], 0);
@@ -141,7 +148,7 @@ mod blend {
         // Where somebody holds some, all are equal, and the order stays.
         let mut held = Case::new(1_000, &[at(0, 0, 16), at(0, 0, 0)]);
         assert_eq!(held.decide(rule).0, [-1.0, -1.0]);
-        held.memory.chosen(&rule, EndpointId(0), 984);
+        held.rule.chosen(EndpointId(0), 984);
         held.endpoints[0].1.cached = 0;
         assert_eq!(held.decide(rule), (vec![-2.0, 0.0], 0));
     }
@@ -236,7 +243,7 @@ mod cache_aware {
     fn a_miss_goes_to_the_smallest_tree_whatever_its_load() {
         let mut case = Case::new(1_000, &[at(0, 0, 0), at(0, 60, 300), at(0, 0, 0)]);
         for (endpoint, tokens) in [(0, 4_000), (1, 900), (2, 3_000), (1, 100)] {
-            case.memory.chosen(&RULE, EndpointId(endpoint), tokens);
+            case.rule(RULE).chosen(EndpointId(endpoint), tokens);
         }
         assert_eq!(case.decide(RULE), (vec![4_000.0, 1_000.0, 3_000.0], 1));
         // The tree of an endpoint that left is forgotten.
@@ -249,7 +256,7 @@ mod cache_aware {
     #[test]
     fn a_prompt_of_which_nothing_is_known_is_a_miss() {
         let mut case = Case::new(0, &[At::default(); 2]);
-        case.memory.chosen(&RULE, EndpointId(0), 10);
+        case.rule(RULE).chosen(EndpointId(0), 10);
         assert_eq!(case.decide(RULE), (vec![10.0, 0.0], 1));
     }
 }
@@ -271,8 +278,8 @@ mod dynamo {
         let rule = Placement::DynamoCost(DynamoCost::DYNAMO);
         let mut case = Case::new(160, &[at(0, 1, 160), at(0, 0, 0), at(32, 1, 160)]);
         case.facts = blocks(0, 10);
-        case.memory.begin(&rule, RequestId(100), EndpointId(0), &blocks(0, 10));
-        case.memory.begin(&rule, RequestId(101), EndpointId(2), &blocks(50, 12));
+        case.rule(rule).begin(RequestId(100), EndpointId(0), &blocks(0, 10));
+        case.rule(rule).begin(RequestId(101), EndpointId(2), &blocks(50, 12));
         (case, rule)
     }
 
@@ -296,9 +303,9 @@ mod dynamo {
         case.facts = blocks(0, 20);
         // 160 of 320 tokens to prefill: 10 + 10 + 10 new; 20 + 20; 2 + 10 + 12 + 20.
         assert_eq!(case.decide(rule), (vec![30.0, 40.0, 44.0], 0));
-        case.memory.end(RequestId(100));
+        case.rule.end(RequestId(100));
         assert_eq!(case.decide(rule), (vec![30.0, 40.0, 44.0], 0));
-        case.memory.end(RequestId(101));
+        case.rule.end(RequestId(101));
         assert_eq!(case.decide(rule), (vec![30.0, 40.0, 32.0], 0));
     }
 
@@ -326,7 +333,7 @@ mod least_prefill_work {
         let mut case = Case::new(1_000, &[At::default(); 3]);
         let turns = (0..5).map(|_| {
             let winner = case.decide(Placement::Lpwl).1;
-            case.memory.chosen(&Placement::Lpwl, EndpointId(winner), 1_000);
+            case.rule(Placement::Lpwl).chosen(EndpointId(winner), 1_000);
             winner
         });
         assert_eq!(turns.collect::<Vec<_>>(), [0, 1, 2, 0, 1]);
@@ -441,50 +448,6 @@ mod bounded_load_hash {
         let winner = case.decide(RULE).1;
         case.facts.prompt_tokens = 1_000;
         assert_eq!(case.decide(RULE).1, winner);
-    }
-}
-
-mod ties {
-    use super::*;
-
-    const SECONDS: Ties = Ties { tolerance: EQUAL_SECONDS, slack: 0.1, ..Ties::FEWEST };
-
-    /// Costs and requests in flight, and the positions that may win.
-    #[track_caller]
-    fn check(ties: Ties, candidates: &[(f64, u32)], winners: &[usize]) {
-        let candidate = |(index, &(cost, in_flight))| Candidate { index, cost, in_flight };
-        let candidates: Vec<Candidate> = candidates.iter().enumerate().map(candidate).collect();
-        let mut rng = Rng::seeded(7);
-        let mut seen: Vec<usize> = (0..200).filter_map(|_| least(&candidates, ties, &mut rng)).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen, winners);
-    }
-
-    #[test]
-    fn the_least_cost_wins_and_equal_costs_go_to_the_fewest_in_flight_then_by_lot() {
-        check(Ties::FEWEST, &[(2.0, 0), (1.0, 9), (3.0, 0)], &[1]);
-        check(Ties::FEWEST, &[(1.0, 3), (1.0, 2), (1.0, 2)], &[1, 2]);
-        check(Ties::FEWEST, &[], &[]);
-    }
-
-    #[test]
-    fn other_rules_break_ties_in_their_own_way() {
-        check(Ties::LOT, &[(1.0, 3), (1.0, 2), (2.0, 0)], &[0, 1]);
-        check(Ties::LOT, &[(-7.0, 3), (-7.0, 2), (-6.9, 0)], &[0, 1]);
-        check(Ties::FIRST, &[(2.0, 0), (1.0, 3), (1.0, 2)], &[1]);
-        check(
-            Ties::of(&Placement::Lpwl, &Rates::default().prices(Time::ZERO)),
-            &[(1.0, 3), (1.0, 2), (1.0, 2)],
-            &[1],
-        );
-    }
-
-    #[test]
-    fn what_learning_cannot_tell_apart_is_equal() {
-        check(SECONDS, &[(1.0, 0), (1.08, 0), (1.2, 0)], &[0, 1]);
-        check(SECONDS, &[(1.0, 2), (1.08, 1), (1.2, 0)], &[1]);
-        check(SECONDS, &[(100.0, 2), (101.9, 1), (108.0, 0)], &[1]);
     }
 }
 

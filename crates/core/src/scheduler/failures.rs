@@ -11,7 +11,7 @@ use super::{InvariantBroken, Scheduler, SchedulerConfig};
 use crate::endpoint::EndpointSpec;
 use crate::event::Event;
 use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
-use crate::placement::Failure;
+use crate::placement::{Failure, Rule};
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -19,8 +19,8 @@ use crate::time::Time;
 impl Scheduler {
     /// Applies [`Failure::ProbesZeroLoad`] where it is switched on.
     pub(super) fn apply_probes_zero_load(&mut self, id: EndpointId) {
-        let failure = Some(Failure::ProbesZeroLoad);
-        if self.pools.iter().any(|state| state.memory.failure == failure)
+        let fails = |rule: &Rule| matches!(rule, Rule::Failing(Failure::ProbesZeroLoad, _));
+        if self.pools.iter().any(|state| fails(&state.rule))
             && let Some(endpoint) = self.endpoints.get_mut(id)
         {
             endpoint.set_in_flight(0);
@@ -90,7 +90,7 @@ fn sequential_requests_are_spread() {
 fn a_probe_does_not_change_load_counters() {
     let invariants = |failure| -> Result<(), InvariantBroken> {
         let mut pool = Scheduler::new(SchedulerConfig::default());
-        pool.pool_mut(PoolId(0)).memory.failure = failure;
+        pool.pool_mut(PoolId(0)).rule = Rule::with(failure);
         let (now, mut effects) = (Time::ZERO + Duration::from_secs(10), Vec::new());
         for endpoint in [EndpointId(0), EndpointId(1)] {
             let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };

@@ -62,7 +62,7 @@ impl Scheduler {
     ///
     /// The first invariant found broken.
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
-        self.check_memory()?;
+        self.check_rules()?;
         self.check_prefix_index()?;
         let mut sums = self.sums()?;
         let mut last = None;
@@ -136,8 +136,8 @@ impl Scheduler {
     }
 
     /// Placement rules count requests only where they are.
-    fn check_memory(&self) -> Result<(), InvariantBroken> {
-        for (request, endpoint) in self.pools.iter().flat_map(|state| state.memory.requests()) {
+    fn check_rules(&self) -> Result<(), InvariantBroken> {
+        for (request, endpoint) in self.pools.iter().flat_map(|state| state.rule.requests()) {
             if self.reservation_of(request).is_none_or(|reservation| reservation.endpoint != endpoint) {
                 return Err(InvariantBroken::Remembered(request, endpoint));
             }

@@ -62,8 +62,8 @@ impl Scheduler {
         self.rates.sent_with(placed.uncached);
         request.attempts += 1;
         let state = self.pool_mut(request.facts.pool);
-        state.memory.chosen(&state.policy.placement, endpoint_id, placed.uncached);
-        state.memory.begin(&state.policy.placement, id, endpoint_id, &request.facts);
+        state.rule.chosen(endpoint_id, placed.uncached);
+        state.rule.begin(id, endpoint_id, &request.facts);
         let endpoint = &mut self.endpoints.all_mut()[chosen.index];
         endpoint.begin(id, &placed);
         let changed = endpoint.health.sent(now, id);
@@ -131,26 +131,23 @@ impl Scheduler {
             prefill_busy: self.pools[pool].prefill_busy,
             adapter: self.adapter(facts),
         };
-        let PoolState { policy: PoolPolicy { placement, saturation, .. }, memory, .. } =
-            &mut self.pools[pool];
+        let PoolState { policy: PoolPolicy { saturation, .. }, rule, .. } = &mut self.pools[pool];
         let weighed = if among == Among::LastResort {
             Ok(weigh_last_resort(now, view.endpoints, &request.failed, &mut self.candidates))
         } else {
-            placement::weigh(placement, &view, memory, &mut self.rng, &mut self.candidates)
+            rule.weigh(&view, &mut self.rng, &mut self.candidates)
         };
         let Ok(weighed) = weighed else {
             let retry_after = saturation::retry_after(&self.endpoints, facts.pool, saturation, prices);
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, self.candidates.len());
-        let ties = if among == Among::LastResort { Ties::LAST_RESORT } else { Ties::of(placement, prices) };
+        let ties = if among == Among::LastResort { Ties::FEWEST } else { rule.ties(prices) };
         let best = placement::least(&self.candidates[..weighed], ties, &mut self.rng)
             .ok_or(Rejection::NoReadyEndpoint)?;
         let decision = self.config.decisions.then(|| {
             let terms = |candidate: &Candidate| match among {
-                Among::Fresh | Among::Ready => {
-                    placement::terms(placement, &view, &self.candidates, candidate)
-                }
+                Among::Fresh | Among::Ready => rule.terms(&view, &self.candidates, candidate),
                 Among::LastResort => Vec::new(),
             };
             Arc::new(record(&view, &self.candidates, weighed, best, terms))

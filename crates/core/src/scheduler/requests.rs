@@ -119,7 +119,7 @@ impl Scheduler {
         self.endpoints.all_mut()[index].begin(id, &reservation);
         reservation.held = self.hold_prefix(index, facts);
         let state = self.pool_mut(facts.pool);
-        state.memory.begin(&state.policy.placement, id, to, facts);
+        state.rule.begin(id, to, facts);
         RequestState::Dispatched(reservation)
     }
 
@@ -229,9 +229,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(reservation) = reservation else { return };
-        for state in &mut self.pools {
-            state.memory.end(id);
-        }
+        self.pool_mut(facts.pool).rule.end(id);
         let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
         endpoint.end(now, id, reservation);
         let changed = endpoint.health.inconclusive(now, id);

@@ -8,7 +8,7 @@ use super::super::Scheduler;
 use crate::endpoint::{EndpointSpec, LoadReport};
 use crate::event::{Effect, Event};
 use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
-use crate::placement::Failure;
+use crate::placement::{Failure, Rule};
 use crate::request::{Completion, RequestFacts, Usage};
 use crate::rng::Rng;
 use crate::scheduler::SchedulerConfig;
@@ -125,7 +125,7 @@ impl Fleet {
         for router in 0..routers {
             let mut pool =
                 Scheduler::new(SchedulerConfig { seed: u64::try_from(router).unwrap(), decisions: false });
-            pool.pool_mut(PoolId(0)).memory.failure = failure;
+            pool.pool_mut(PoolId(0)).rule = Rule::with(failure);
             fleet.routers.push(pool);
             for endpoint in 0..u32::try_from(slowness.len()).unwrap() {
                 let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
