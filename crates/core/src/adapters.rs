@@ -142,9 +142,9 @@ impl KnownAdapters {
     /// More than this are not kept apart: further ones are placed like base models.
     const MOST: usize = 16_384;
 
-    /// Whether `target` is an adapter.
-    pub(crate) fn contains(&self, target: ModelKey) -> bool {
-        self.0.binary_search(&target).is_ok()
+    /// The target, where it is an adapter.
+    pub(crate) fn adapter(&self, target: Option<ModelKey>) -> Option<ModelKey> {
+        target.filter(|target| self.0.binary_search(target).is_ok())
     }
 
     /// Adds an adapter.

@@ -70,15 +70,6 @@ pub enum Event {
         /// Its facts.
         facts: RequestFacts,
     },
-    /// What endpoints' prefix caches truly hold of the prompt of a request that is about to arrive: it stands in for
-    /// what the index holds to be there. Only who sees into the engines can tell it, such as a simulation that measures
-    /// what an exact index would be worth.
-    CachesRead {
-        /// The request.
-        request: RequestId,
-        /// Endpoints with the prompt tokens they hold; the others hold none.
-        cached: Vec<(EndpointId, u32)>,
-    },
     /// The first output token was seen.
     FirstToken {
         /// The request.

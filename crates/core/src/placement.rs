@@ -34,7 +34,7 @@ pub(crate) use ties::{Ties, least};
 use crate::cast::count;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
-use crate::prefix::Reuse;
+use crate::prefix::PrefixMatch;
 use crate::rates::Prices;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
@@ -45,10 +45,8 @@ pub(crate) struct View<'a> {
     pub(crate) endpoints: &'a [Endpoint],
     pub(crate) prices: &'a Prices,
     pub(crate) facts: &'a RequestFacts,
-    /// Prompt tokens expected in the prefix cache of each of `endpoints`.
-    pub(crate) cached: &'a [u32],
-    /// How soon cached prompts are used again.
-    pub(crate) reuse: Reuse,
+    /// The prompt in the prefix caches of `endpoints`.
+    pub(crate) matched: &'a PrefixMatch,
     /// Share of the endpoints that prefill, in the mean over recent arrivals: *b* of the default rule.
     pub(crate) prefill_busy: f64,
     /// The target model, where it is an adapter.
@@ -62,7 +60,7 @@ impl View<'_> {
 
     /// Prompt tokens expected in the endpoint's prefix cache; never more than the prompt.
     fn cached_tokens(&self, candidate: &Candidate) -> u32 {
-        self.cached[candidate.index]
+        self.matched.cached[candidate.index]
     }
 
     /// Prompt tokens that the endpoint would have to prefill: *u* of the default rule.

@@ -20,6 +20,7 @@
 mod cache;
 mod cells;
 mod check;
+mod matched;
 mod order;
 mod reuse;
 mod slab;
@@ -31,6 +32,7 @@ use std::collections::VecDeque;
 
 pub(crate) use cache::{Agreement, Cache};
 pub(crate) use cells::Tick;
+pub(crate) use matched::PrefixMatch;
 pub(crate) use reuse::Reuse;
 
 use crate::ids::BlockHash;

@@ -22,6 +22,10 @@ pub struct RequestFacts {
     pub blocks: Arc<[BlockHash]>,
     /// Prompt tokens that each of `blocks` stands for, estimated like `prompt_tokens`; 0 where there are none.
     pub block_tokens: u32,
+    /// Prompt tokens that endpoints truly have in their prefix caches, where the driver can read those, as a simulation
+    /// with an exact index can. It replaces the index's estimate; endpoints that are not listed have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact_cached: Option<Arc<[(EndpointId, u32)]>>,
     /// The most output tokens that the client asked for, over all choices.
     pub max_output_tokens: Option<u32>,
     /// Whether the caller will see output tokens as they are generated (a stream), so that the first one ends the prefill.
@@ -42,6 +46,7 @@ impl RequestFacts {
             prompt_tokens: 0,
             blocks: Arc::from([]),
             block_tokens: 0,
+            exact_cached: None,
             max_output_tokens: None,
             observes_tokens: false,
             subset: None,

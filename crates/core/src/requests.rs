@@ -10,8 +10,8 @@ pub(crate) struct Request {
     pub(crate) facts: RequestFacts,
     /// Attempts made so far, the present one included.
     pub(crate) attempts: u32,
-    /// Prompts that came, as it did, since its head was last asked for; `None` where nobody had any of it.
-    pub(crate) head_idle: Option<u32>,
+    /// Prompts since the last use of its longest cached prefix, at its arrival; `None` where none was cached.
+    pub(crate) prefix_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
     pub(crate) state: RequestState,
@@ -30,7 +30,7 @@ pub(crate) enum RequestState {
 
 impl Request {
     pub(crate) const fn new(facts: RequestFacts) -> Self {
-        Self { facts, attempts: 0, head_idle: None, failed: Vec::new(), state: RequestState::Waiting }
+        Self { facts, attempts: 0, prefix_idle: None, failed: Vec::new(), state: RequestState::Waiting }
     }
 
     /// Its reservation, where it is dispatched.

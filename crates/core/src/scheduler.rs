@@ -1,6 +1,7 @@
 //! The scheduler: events in, effects out.
 
 mod cache;
+mod choice;
 mod endpoints;
 #[cfg(test)]
 mod failures;
@@ -20,7 +21,7 @@ pub use snapshot::{
 use crate::adapters::KnownAdapters;
 use crate::endpoints::Endpoints;
 use crate::event::{Effect, Event};
-use crate::ids::{EndpointId, PoolId, RequestId};
+use crate::ids::PoolId;
 use crate::placement::{Candidate, Rule};
 use crate::policy::PoolPolicy;
 use crate::rates::Rates;
@@ -52,13 +53,9 @@ pub struct Scheduler {
     pools: Vec<PoolState>,
     rates: Rates,
     known_adapters: KnownAdapters,
-    prefixes: cache::Prefixes,
-    /// Cached prompt tokens of a request by [`Event::CachesRead`].
-    caches_read: Option<(RequestId, Vec<(EndpointId, u32)>)>,
+    prefixes: cache::PrefixCaches,
     /// A buffer that is reused from decision to decision.
     candidates: Vec<Candidate>,
-    /// For the request at hand, the prompt tokens held to be cached at each of the endpoints. Reused likewise.
-    cached: Vec<u32>,
 }
 
 /// The state of one InferencePool.
@@ -84,10 +81,8 @@ impl Scheduler {
             pools: Vec::new(),
             rates: Rates::default(),
             known_adapters: KnownAdapters::default(),
-            prefixes: cache::Prefixes::new(config.seed),
-            caches_read: None,
+            prefixes: cache::PrefixCaches::new(config.seed),
             candidates: Vec::new(),
-            cached: Vec::new(),
         }
     }
 
@@ -108,7 +103,6 @@ impl Scheduler {
             }
             Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
-            Event::CachesRead { request, cached } => self.caches_read = Some((request, cached)),
             Event::FirstToken { request } => self.first_token(now, request),
             Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
             Event::AttemptFailed { request, endpoint, cause, repeat } => {
@@ -129,7 +123,7 @@ impl Scheduler {
     /// The end of every event, since nearly every event can free capacity or take it away.
     fn capacity_changed(&mut self, effects: &mut Vec<Effect>) {
         while let Some(index) = self.endpoints.drained() {
-            self.forget_cache(index);
+            self.prefixes.forget(&mut self.endpoints.all_mut()[index]);
             let endpoint = self.endpoints.remove(index);
             effects.push(Effect::EndpointGone { endpoint });
         }

@@ -123,7 +123,7 @@ pub(super) fn terms(view: &View<'_>, candidates: &[Candidate], candidate: &Candi
 /// Weight of a second of prefill that another endpoint would save; `least` are the uncached tokens of the one with the
 /// longest match.
 fn detour(view: &View<'_>, candidates: &[Candidate], least: u32) -> f64 {
-    let Some(idle) = view.reuse.head_idle else { return 0.0 };
+    let Some(idle) = view.matched.prefix_idle else { return 0.0 };
     let nearly = 0.75 * f64::from(view.facts.prompt_tokens - least);
     let has_prefix = |candidate: &&Candidate| f64::from(view.cached_tokens(candidate)) >= nearly;
     let holders = candidates.iter().filter(has_prefix).count();
@@ -200,7 +200,7 @@ impl Delays {
             waiting: unobserved + (weights.waiting - unobserved) * observed,
             ahead: count(endpoint.prefill.tokens()) * per_prompt_token,
             stalled: weights.stalled.unwrap_or_else(|| running(endpoint, requests)),
-            eviction: EVICTION * endpoint.cache.displacement(view.reuse.now, view.reuse.after),
+            eviction: EVICTION * endpoint.cache.displacement(view.matched.now, view.matched.reuse_interval),
             uncached,
             per_prompt_token,
             detour: weights.detour,

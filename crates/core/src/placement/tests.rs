@@ -28,7 +28,7 @@ struct Case {
     facts: RequestFacts,
     rule: Rule,
     rng: Rng,
-    reuse: Reuse,
+    prefix_idle: Option<u32>,
     prefill_busy: f64,
 }
 
@@ -42,7 +42,7 @@ impl Case {
             facts,
             rule: Rule::default(),
             rng: Rng::seeded(7),
-            reuse: Reuse::default(),
+            prefix_idle: None,
             prefill_busy: 0.0,
         }
     }
@@ -63,15 +63,15 @@ impl Case {
             endpoint.set_in_flight(at.in_flight);
             endpoint.prefill.push(Time::ZERO, RequestId(u64::from(*id)), at.pending, true, false);
         }
-        let cached: Vec<u32> = self.endpoints.iter().map(|(_, at)| at.cached).collect();
+        let cached = self.endpoints.iter().map(|(_, at)| at.cached).collect();
+        let matched = PrefixMatch { cached, prefix_idle: self.prefix_idle, ..PrefixMatch::default() };
         let prices = Rates::default().prices(Time::ZERO);
         let endpoints = endpoints.all();
         let view = View {
             endpoints,
             prices: &prices,
             facts: &self.facts,
-            cached: &cached,
-            reuse: self.reuse,
+            matched: &matched,
             prefill_busy: self.prefill_busy,
             adapter: None,
         };
@@ -462,7 +462,7 @@ mod least_cost {
         endpoints[3] = at(pending, 1, 4_000);
         let mut case = Case::new(4_100, &endpoints);
         case.prefill_busy = busy;
-        case.reuse.head_idle = Some(idle);
+        case.prefix_idle = Some(idle);
         let (_, winner) = case.decide(Placement::Pointsman);
         let holds = |endpoint| endpoint == 3;
         assert_eq!(holds(winner), holds(endpoint), "{winner}: {pending} tokens wait, {busy} busy, {idle}");

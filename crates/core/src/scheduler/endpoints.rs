@@ -29,7 +29,7 @@ impl Scheduler {
 
     pub(super) fn endpoint_down(&mut self, id: EndpointId) {
         if let Some(index) = self.endpoints.index(id) {
-            self.forget_cache(index);
+            self.prefixes.forget(&mut self.endpoints.all_mut()[index]);
             self.endpoints.set_lifecycle(index, Lifecycle::Down);
         }
     }
@@ -82,7 +82,7 @@ impl Scheduler {
             let then = endpoint.gauge.as_ref().map(|gauge| gauge.then.in_flight);
             endpoint.most_unsaturated = endpoint.most_unsaturated.max(then);
         }
-        self.read_cache_totals(index, before.as_ref().map(|before| &before.report.totals));
+        self.prefixes.read_totals(endpoint, before.as_ref().map(|before| &before.report.totals));
         if let Some(before) = before {
             self.learn_from_scrapes(now, id, &before.report);
         }

@@ -111,15 +111,10 @@ impl Scheduler {
 
     /// Reserves the load of a request at the endpoint where a gateway sent it.
     fn reserve(&mut self, now: Time, id: RequestId, to: EndpointId, facts: &RequestFacts) -> RequestState {
-        self.match_prefix(id, facts);
         let Some(index) = self.endpoints.index(to) else { return RequestState::ServedElsewhere };
-        let endpoint = &self.endpoints.all()[index];
-        let prices = self.rates.prices(now);
-        let mut reservation = self.reservation(now, facts, endpoint, self.cached[index], &prices);
-        self.endpoints.all_mut()[index].begin(id, &reservation);
-        reservation.held = self.hold_prefix(index, facts);
-        let state = self.pool_mut(facts.pool);
-        state.rule.begin(id, to, facts);
+        let matched = self.prefixes.find(&self.endpoints, facts);
+        let reservation = self.reserve_at(index, id, facts, &matched, &self.rates.prices(now));
+        self.prefixes.recycle(matched);
         RequestState::Dispatched(reservation)
     }
 
@@ -137,7 +132,9 @@ impl Scheduler {
             match completion {
                 Completion::Complete => {
                     self.learn_from_response(now, &request.facts, reservation, usage);
-                    self.compare_cached(reservation, &request.facts, &usage);
+                    if let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) {
+                        self.prefixes.compare(endpoint, reservation, &request.facts, &usage);
+                    }
                     self.endpoint_served(now, reservation.endpoint, sent, effects);
                 }
                 Completion::Broken(cause) => {
@@ -234,7 +231,7 @@ impl Scheduler {
         endpoint.end(now, id, reservation);
         let changed = endpoint.health.inconclusive(now, id);
         announce(changed, endpoint, effects);
-        self.release_prefix(reservation, facts, output);
+        self.prefixes.release(endpoint, reservation, facts, output);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Scheduler;
-use super::cache::Prefixes;
+use super::cache::PrefixCaches;
 use crate::cast::count;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
@@ -207,7 +207,7 @@ impl Scheduler {
     }
 }
 
-fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> EndpointSnapshot {
+fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &PrefixCaches) -> EndpointSnapshot {
     let now = prices.now;
     let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
     let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
@@ -233,7 +233,7 @@ fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &Prefixes) -> Endpoi
     }
 }
 
-fn prefix_cache(cache: &Cache, prefixes: &Prefixes) -> PrefixCacheSnapshot {
+fn prefix_cache(cache: &Cache, prefixes: &PrefixCaches) -> PrefixCacheSnapshot {
     let means = cache.agreement.means();
     PrefixCacheSnapshot {
         blocks: cache.holder.map_or(0, |holder| prefixes.index.blocks(holder)),

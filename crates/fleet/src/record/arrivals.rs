@@ -133,7 +133,6 @@ impl Reading {
             }
             Event::Aborted { request } => self.ended(request, now, RecordedEnding::Aborted),
             Event::AttemptFailed { .. }
-            | Event::CachesRead { .. }
             | Event::ServedElsewhere { .. }
             | Event::EndpointUp { .. }
             | Event::EndpointDraining { .. }

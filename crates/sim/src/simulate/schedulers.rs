@@ -119,10 +119,9 @@ impl Schedulers {
         if let Some(adapter) = job.spec.adapter {
             self.declare(now, adapter, actions)?;
         }
-        let facts = self.visibility.facts(&job.spec);
+        let mut facts = self.visibility.facts(&job.spec);
         if self.visibility.exact && !facts.blocks.is_empty() {
-            let event = Event::CachesRead { request: job.id, cached: cached_tokens(job, servers) };
-            self.handle(now, job.router, event, actions)?;
+            facts.exact_cached = Some(cached_tokens(job, servers));
         }
         self.handle(now, job.router, Event::Arrived { request: job.id, facts }, actions)
     }
@@ -183,7 +182,7 @@ impl Schedulers {
 }
 
 /// Tokens of a prompt in the prefix cache of each engine that has any.
-fn cached_tokens(job: &ActiveJob, servers: &[Server]) -> Vec<(EndpointId, u32)> {
+fn cached_tokens(job: &ActiveJob, servers: &[Server]) -> Arc<[(EndpointId, u32)]> {
     let job = &job.spec;
     let cached = |server: &Server| server.engine.cached_tokens(&job.hashes, job.prompt_tokens);
     let all = servers.iter().map(cached).zip(0..);
@@ -253,6 +252,7 @@ impl Visibility {
             prompt_tokens: job.prompt_tokens,
             block_tokens: if blocks.is_empty() { 0 } else { self.block_tokens },
             blocks,
+            exact_cached: None,
             max_output_tokens: job.max_output_tokens,
             observes_tokens: self.observes_tokens(job),
             subset: None,
