@@ -2,7 +2,7 @@
 
 use crate::adapters::{Residency, Slots};
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
-use crate::gauge::{Counts, EngineLoad, Gauge, History};
+use crate::gauge::{Counts, Gauge, History};
 use crate::health::{Availability, HealthState};
 use crate::ids::{EndpointId, PoolId, RequestId};
 use crate::prefill::{PrefillLine, PrefillMeasurement};
@@ -116,11 +116,6 @@ impl Endpoint {
     /// The latest reading, while it is fresh.
     pub(crate) fn fresh_gauge(&self, now: Time) -> Option<&Gauge> {
         self.gauge.as_ref().filter(|gauge| gauge.is_fresh(now))
-    }
-
-    /// The engine's load at this moment by its fresh gauge.
-    pub(crate) fn engine_load(&self, now: Time) -> Option<EngineLoad> {
-        Some(self.fresh_gauge(now)?.corrected(self.counts()))
     }
 
     /// Replaces the reading of its gauges and returns the one before. `report` must not be older than that.

@@ -11,6 +11,7 @@
 //! tokio, wall-clock time or logs.
 
 mod adapters;
+mod capacity;
 mod cast;
 mod decision;
 mod endpoint;
@@ -31,7 +32,6 @@ mod requests;
 mod reservation;
 mod retry;
 mod rng;
-mod saturation;
 mod scheduler;
 mod time;
 mod window;

@@ -35,7 +35,7 @@ use crate::cast::count;
 use crate::endpoints::Endpoint;
 use crate::ids::ModelKey;
 use crate::prefix::PrefixMatch;
-use crate::rates::Prices;
+use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 
@@ -43,7 +43,7 @@ use crate::rng::Rng;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) endpoints: &'a [Endpoint],
-    pub(crate) prices: &'a Prices,
+    pub(crate) rates: &'a CurrentRates,
     pub(crate) facts: &'a RequestFacts,
     /// The prompt in the prefix caches of `endpoints`.
     pub(crate) matched: &'a PrefixMatch,

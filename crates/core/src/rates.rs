@@ -89,10 +89,10 @@ impl Default for Rates {
 
 impl Rates {
     /// The figures of this moment, for many endpoints.
-    pub(crate) fn prices(&self, now: Time) -> Prices {
+    pub(crate) fn current(&self, now: Time) -> CurrentRates {
         let [base, per_request, per_context, beside] = self.step.coefficients();
         let [_, per_prompt_token] = self.prefill.coefficients();
-        Prices {
+        CurrentRates {
             now,
             base,
             // Each request in the batch brings its prompt once in its life of so many steps.
@@ -112,7 +112,7 @@ impl Rates {
         let expected = self.prefill.predict(terms);
         speed.prefill.observe(now, measured.seconds, expected, Source::Stream);
         self.prompts.observe(now, measured.seconds, expected, Source::Stream);
-        let relative = self.prices(now).slowness_of_prefill(speed);
+        let relative = self.current(now).slowness_of_prefill(speed);
         self.prefill.observe(now, terms, measured.seconds / relative);
     }
 
@@ -123,22 +123,22 @@ impl Rates {
         speed.decode.observe(now, m.seconds, expected, source);
         self.decode.observe(now, m.seconds, expected, source);
         if m.tokens > 0.0 {
-            let relative = self.prices(now).slowness_of_decode(speed);
+            let relative = self.current(now).slowness_of_decode(speed);
             self.step.observe(now, terms, m.seconds / m.tokens / relative);
         }
     }
 
     /// A reply came as a whole. Its duration is a sum of both; what is known of the lesser part is taken off.
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
-        let prices = self.prices(now);
+        let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
-        let decode = m.output * prices.line(m.requests, m.context);
+        let decode = m.output * rates.line(m.requests, m.context);
         if decode > prefill {
-            let measured = m.seconds - prefill * speed.prefill.value(now, prices.prefill);
+            let measured = m.seconds - prefill * speed.prefill.value(now, rates.prefill);
             speed.decode.observe(now, measured, decode, Source::Reply);
             self.decode.observe(now, measured, decode, Source::Reply);
         } else {
-            let measured = m.seconds - decode * speed.decode.value(now, prices.decode);
+            let measured = m.seconds - decode * speed.decode.value(now, rates.decode);
             speed.prefill.observe(now, measured, prefill, Source::Reply);
             self.prompts.observe(now, measured, prefill, Source::Reply);
         }
@@ -174,7 +174,7 @@ impl Rates {
 
 /// The rates at one moment: what a decision over many endpoints needs, worked out once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Prices {
+pub(crate) struct CurrentRates {
     pub(crate) now: Time,
     pub(crate) base: f64,
     /// The share of prompts in each step included.
@@ -188,7 +188,7 @@ pub(crate) struct Prices {
     pub(crate) adapter_load: f64,
 }
 
-impl Prices {
+impl CurrentRates {
     /// *1/R* of an endpoint.
     pub(crate) fn seconds_per_prompt_token(&self, speed: &Speed) -> f64 {
         self.per_prompt_token * speed.prefill.value(self.now, self.prefill)

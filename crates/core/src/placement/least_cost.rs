@@ -30,6 +30,7 @@
 
 use super::{Candidate, View, count, to_front};
 use crate::adapters::Residency;
+use crate::capacity::Capacity;
 use crate::decision::{CostTerm, Delay};
 use crate::endpoints::Endpoint;
 
@@ -76,7 +77,7 @@ impl Weights {
         let weights = Self {
             waiting: WAITING,
             stalled: None,
-            output: view.prices.output.min(limit),
+            output: view.rates.output.min(limit),
             detour: detour(view, candidates, least),
             least_uncached: f64::from(least),
         };
@@ -88,7 +89,7 @@ impl Weights {
         Self {
             waiting: WAITING_WHERE_FULL,
             stalled: Some(mean_running(view, candidates)),
-            output: view.prices.output,
+            output: view.rates.output,
             ..weights
         }
     }
@@ -180,7 +181,7 @@ struct Delays {
 
 impl Delays {
     fn of(view: &View<'_>, candidate: &Candidate, weights: &Weights) -> Self {
-        let (rates, endpoint, output) = (view.prices, view.endpoint(candidate), weights.output);
+        let (rates, endpoint, output) = (view.rates, view.endpoint(candidate), weights.output);
         let uncached = f64::from(view.uncached_tokens(candidate));
         let per_prompt_token = rates.seconds_per_prompt_token(&endpoint.speed);
         let (requests, context) = load_with(view, endpoint);
@@ -248,23 +249,10 @@ impl Delays {
 fn load_with(view: &View<'_>, endpoint: &Endpoint) -> (f64, f64) {
     let own = f64::from(endpoint.in_flight()) + 1.0;
     let context = count(endpoint.context()) + f64::from(view.facts.prompt_tokens);
-    let foreign = endpoint.fresh_gauge(view.prices.now).map_or(0.0, |gauge| gauge.foreign);
+    let foreign = endpoint.fresh_gauge(view.rates.now).map_or(0.0, |gauge| gauge.foreign);
     (own + foreign, context * (1.0 + foreign / own))
 }
 
-/// Whether the engine would let the request wait for a seat or for blocks, by a fresh gauge and what was sent since.
 fn is_full(view: &View<'_>, candidate: &Candidate) -> bool {
-    let endpoint = view.endpoint(candidate);
-    let Some(gauge) = endpoint.fresh_gauge(view.prices.now) else { return false };
-    let load = gauge.corrected(endpoint.counts());
-    let seats = gauge.report.max_running.filter(|seats| *seats > 0).map(f64::from);
-    let no_seat = seats.is_some_and(|seats| load.requests.is_some_and(|requests| requests >= seats));
-    let no_block = gauge.kv_tokens().is_some_and(|tokens| {
-        let free = tokens * (1.0 - load.kv_use.unwrap_or(0.0));
-        let per_request = count(endpoint.filled()) / f64::from(endpoint.in_flight().max(1));
-        // What was sent since is in the use of the cache already.
-        let ahead = gauge.report.waiting.map_or(0.0, f64::from) * per_request;
-        f64::from(view.uncached_tokens(candidate)) + ahead > free
-    });
-    no_seat || no_block
+    Capacity::of(view.endpoint(candidate), view.rates.now).is_full_for(view.uncached_tokens(candidate))
 }

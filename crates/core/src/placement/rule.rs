@@ -14,7 +14,7 @@ use super::{
 use crate::decision::CostTerm;
 use crate::ids::{EndpointId, RequestId};
 use crate::policy::{Affinity, Blend, BoundedLoad, CacheAware, DynamoCost, Placement};
-use crate::rates::Prices;
+use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 
@@ -119,9 +119,9 @@ impl Rule {
     }
 
     /// How the rule's authors break ties.
-    pub(crate) fn ties(&self, prices: &Prices) -> Ties {
+    pub(crate) fn ties(&self, rates: &CurrentRates) -> Ties {
         match self {
-            Self::LeastCost => Ties::of_seconds(prices),
+            Self::LeastCost => Ties::of_seconds(rates),
             Self::Lmetric => Ties::FEWEST,
             Self::LeastPrefillWork(_) => Ties::FEWEST_THEN_FIRST,
             Self::CacheAware(..) => Ties::FIRST,
@@ -135,7 +135,7 @@ impl Rule {
             | Self::DynamoCost(..)
             | Self::BoundedLoadHash(..) => Ties::RANDOM,
             #[cfg(test)]
-            Self::Failing(..) => Ties::of_seconds(prices),
+            Self::Failing(..) => Ties::of_seconds(rates),
         }
     }
 

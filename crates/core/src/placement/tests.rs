@@ -65,11 +65,11 @@ impl Case {
         }
         let cached = self.endpoints.iter().map(|(_, at)| at.cached).collect();
         let matched = PrefixMatch { cached, prefix_idle: self.prefix_idle, ..PrefixMatch::default() };
-        let prices = Rates::default().prices(Time::ZERO);
+        let rates = Rates::default().current(Time::ZERO);
         let endpoints = endpoints.all();
         let view = View {
             endpoints,
-            prices: &prices,
+            rates: &rates,
             facts: &self.facts,
             matched: &matched,
             prefill_busy: self.prefill_busy,
@@ -81,7 +81,7 @@ impl Case {
         self.rule.change(&placement);
         let Ok(weighed) = self.rule.weigh(&view, &mut self.rng, &mut candidates) else { panic!("dropped") };
         let weighed = &mut candidates[..weighed];
-        let winner = least(weighed, self.rule.ties(&prices), &mut self.rng)
+        let winner = least(weighed, self.rule.ties(&rates), &mut self.rng)
             .map(|position| view.endpoint(&weighed[position]).id);
         weighed.sort_unstable_by_key(|candidate| candidate.index);
         (weighed.iter().map(|candidate| candidate.cost).collect(), winner.map_or(u32::MAX, |id| id.0))

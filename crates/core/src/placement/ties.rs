@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Candidate;
-use crate::rates::Prices;
+use crate::rates::CurrentRates;
 use crate::rng::Rng;
 
 /// Relative difference up to which costs are equal: rounding must not break a tie.
@@ -46,8 +46,8 @@ impl Ties {
     pub(super) const FEWEST_THEN_FIRST: Self = Self { then: Then::First, ..Self::FEWEST };
 
     /// For costs in learned seconds.
-    pub(super) fn of_seconds(prices: &Prices) -> Self {
-        let idle = prices.output * prices.empty_step_of_fleet();
+    pub(super) fn of_seconds(rates: &CurrentRates) -> Self {
+        let idle = rates.output * rates.empty_step_of_fleet();
         Self { tolerance: EQUAL_SECONDS, slack: EQUAL_IDLE * idle, ..Self::FEWEST }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PoolState;
+use crate::capacity;
 use crate::decision::{CandidateCost, Decision};
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::event::Fallbacks;
@@ -10,11 +11,10 @@ use crate::health::Availability;
 use crate::ids::{EndpointId, ModelKey};
 use crate::placement::{self, Candidate, Rule, Ties, View};
 use crate::prefix::PrefixMatch;
-use crate::rates::Prices;
+use crate::rates::CurrentRates;
 use crate::request::Rejection;
 use crate::requests::Request;
 use crate::rng::Rng;
-use crate::saturation;
 use crate::time::{Time, seconds};
 
 /// Weight of one arrival in the mean share of endpoints that prefill.
@@ -38,7 +38,7 @@ enum Eligible {
 pub(super) struct Choice<'a> {
     pub(super) now: Time,
     pub(super) request: &'a Request,
-    pub(super) prices: &'a Prices,
+    pub(super) rates: &'a CurrentRates,
     pub(super) matched: &'a PrefixMatch,
     /// The request's target, where it is an adapter.
     pub(super) adapter: Option<ModelKey>,
@@ -74,7 +74,7 @@ impl Choice<'_> {
         }
         let view = View {
             endpoints: all,
-            prices: self.prices,
+            rates: self.rates,
             facts,
             matched: self.matched,
             prefill_busy: pool.prefill_busy,
@@ -83,12 +83,12 @@ impl Choice<'_> {
         // Ejected endpoints are compared by the time until they may return, whatever the pool's rule.
         let rule = (eligible != Eligible::Ejected).then_some(&mut pool.rule);
         let (weighed, ties) = match rule {
-            Some(rule) => (rule.weigh(&view, rng, candidates), rule.ties(self.prices)),
+            Some(rule) => (rule.weigh(&view, rng, candidates), rule.ties(self.rates)),
             None => (Ok(self.weigh_ejected(all, candidates)), Ties::FEWEST),
         };
         let Ok(weighed) = weighed else {
             let limits = &pool.policy.saturation;
-            let retry_after = saturation::retry_after(endpoints, facts.pool, limits, self.prices);
+            let retry_after = capacity::retry_after(endpoints, facts.pool, limits, self.rates);
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, candidates.len());
@@ -147,7 +147,7 @@ impl Choice<'_> {
             return None;
         }
         if endpoint.prefill.needs_clock() {
-            let rate = 1.0 / self.prices.seconds_per_prompt_token(&endpoint.speed);
+            let rate = 1.0 / self.rates.seconds_per_prompt_token(&endpoint.speed);
             endpoint.prefill.run_clock(self.now, rate);
         }
         Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight() })

@@ -1,12 +1,12 @@
 //! Events about endpoints.
 
 use super::Scheduler;
+use crate::capacity::Capacity;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::endpoints::{Endpoint, Lifecycle};
 use crate::event::Effect;
 use crate::ids::{EndpointId, ModelKey};
 use crate::rates::{DecodeMeasurement, Source};
-use crate::saturation;
 use crate::time::Time;
 
 impl Scheduler {
@@ -73,12 +73,10 @@ impl Scheduler {
         }
         let before = endpoint.read(report);
         let limits = self.pools.iter().filter(|state| endpoint.spec.pools.contains(state.id));
-        let has_evidence =
-            endpoint.engine_load(now).is_some_and(|load| load.waiting.is_some() || load.kv_use.is_some());
-        let unsaturated = limits
-            .map(|state| &state.policy.saturation)
-            .all(|limits| !saturation::endpoint_saturated(endpoint, limits, now));
-        if has_evidence && unsaturated {
+        let capacity = Capacity::of(endpoint, now);
+        let unsaturated =
+            limits.map(|state| &state.policy.saturation).all(|limits| !capacity.is_saturated(limits));
+        if capacity.evidence().is_some() && unsaturated {
             let then = endpoint.gauge.as_ref().map(|gauge| gauge.then.in_flight);
             endpoint.most_unsaturated = endpoint.most_unsaturated.max(then);
         }

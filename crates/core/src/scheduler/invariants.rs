@@ -123,10 +123,10 @@ impl Scheduler {
         if endpoint.lifecycle() != Lifecycle::Up && endpoint.in_flight() == 0 {
             return Err(InvariantBroken::Kept(id));
         }
-        let prices = self.rates.prices(crate::time::Time::ZERO);
+        let rates = self.rates.current(crate::time::Time::ZERO);
         for (name, figure) in [
-            ("seconds per prompt token", prices.seconds_per_prompt_token(&endpoint.speed)),
-            ("seconds per output token", prices.step(&endpoint.speed, 1.0, 0.0)),
+            ("seconds per prompt token", rates.seconds_per_prompt_token(&endpoint.speed)),
+            ("seconds per output token", rates.step(&endpoint.speed, 1.0, 0.0)),
         ] {
             if !(figure.is_finite() && figure > 0.0) {
                 return Err(InvariantBroken::Figure(id, name));

@@ -9,7 +9,7 @@ use crate::endpoints::Endpoint;
 use crate::event::Effect;
 use crate::ids::{ModelKey, RequestId};
 use crate::prefix::PrefixMatch;
-use crate::rates::Prices;
+use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
 use crate::requests::{Request, RequestState};
 use crate::reservation::{PaceMark, Reservation};
@@ -24,13 +24,13 @@ impl Scheduler {
         mut request: Box<Request>,
         effects: &mut Vec<Effect>,
     ) {
-        let prices = self.rates.prices(now);
+        let rates = self.rates.current(now);
         let matched = self.prefixes.find_to_place(&self.endpoints, &mut request);
         let pool = self.pool_index(request.facts.pool);
         let choice = Choice {
             now,
             request: &request,
-            prices: &prices,
+            rates: &rates,
             matched: &matched,
             adapter: self.known_adapters.adapter(request.facts.target),
             record: self.config.decisions,
@@ -39,7 +39,7 @@ impl Scheduler {
             choice.make(&mut self.endpoints, &mut self.pools[pool], &mut self.candidates, &mut self.rng);
         match chosen {
             Ok(Chosen { index, fallbacks, decision }) => {
-                let reservation = self.reserve_at(index, id, &request.facts, &matched, &prices);
+                let reservation = self.reserve_at(index, id, &request.facts, &matched, &rates);
                 let (endpoint, uncached) = (reservation.endpoint, reservation.uncached);
                 self.rates.sent_with(uncached);
                 self.pools[pool].rule.chosen(endpoint, uncached);
@@ -63,11 +63,11 @@ impl Scheduler {
         id: RequestId,
         facts: &RequestFacts,
         matched: &PrefixMatch,
-        prices: &Prices,
+        rates: &CurrentRates,
     ) -> Reservation {
         let adapter = self.known_adapters.adapter(facts.target);
         let endpoint = &mut self.endpoints.all_mut()[index];
-        let mut reservation = reservation(facts, endpoint, matched.cached[index], adapter, prices);
+        let mut reservation = reservation(facts, endpoint, matched.cached[index], adapter, rates);
         endpoint.begin(id, &reservation);
         reservation.held = self.prefixes.hold(endpoint, facts, matched);
         self.pool_mut(facts.pool).rule.begin(id, reservation.endpoint, facts);
@@ -82,13 +82,13 @@ fn reservation(
     endpoint: &Endpoint,
     cached: u32,
     adapter: Option<ModelKey>,
-    prices: &Prices,
+    rates: &CurrentRates,
 ) -> Reservation {
     // Where output is not observed, half of the expected output is its mean over the request's life.
-    let unobserved = if facts.observes_tokens { 0 } else { whole(prices.output / 2.0) };
+    let unobserved = if facts.observes_tokens { 0 } else { whole(rates.output / 2.0) };
     Reservation {
         endpoint: endpoint.id,
-        dispatched: prices.now,
+        dispatched: rates.now,
         uncached: facts.prompt_tokens - cached,
         cached,
         context: u64::from(facts.prompt_tokens) + u64::from(unobserved),

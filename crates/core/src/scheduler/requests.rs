@@ -3,6 +3,7 @@
 use super::Scheduler;
 use super::endpoints::announce;
 use crate::adapters::Residency;
+use crate::capacity;
 use crate::cast::count;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::event::Effect;
@@ -11,7 +12,6 @@ use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::requests::{Request, RequestState, Requests};
 use crate::reservation::Reservation;
-use crate::saturation;
 use crate::time::{Time, seconds};
 
 /// Seconds. Outputs of a stream closer together than this measure nothing: engines and sockets bunch tokens.
@@ -34,9 +34,9 @@ impl Scheduler {
         let state = self.pool_mut(facts.pool);
         state.retries.arrived(now);
         let limits = state.policy.saturation;
-        if facts.sheddable() && saturation::pool_saturated(&self.endpoints, facts.pool, &limits, now) {
-            let prices = self.rates.prices(now);
-            let retry_after = saturation::retry_after(&self.endpoints, facts.pool, &limits, &prices);
+        if facts.sheddable() && capacity::pool_saturated(&self.endpoints, facts.pool, &limits, now) {
+            let rates = self.rates.current(now);
+            let retry_after = capacity::retry_after(&self.endpoints, facts.pool, &limits, &rates);
             effects.push(Effect::Reject { request: id, rejection: Rejection::Saturated { retry_after } });
             return;
         }
@@ -113,7 +113,7 @@ impl Scheduler {
     fn reserve(&mut self, now: Time, id: RequestId, to: EndpointId, facts: &RequestFacts) -> RequestState {
         let Some(index) = self.endpoints.index(to) else { return RequestState::ServedElsewhere };
         let matched = self.prefixes.find(&self.endpoints, facts);
-        let reservation = self.reserve_at(index, id, facts, &matched, &self.rates.prices(now));
+        let reservation = self.reserve_at(index, id, facts, &matched, &self.rates.current(now));
         self.prefixes.recycle(matched);
         RequestState::Dispatched(reservation)
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scheduler;
 use super::cache::PrefixCaches;
+use crate::capacity;
 use crate::cast::count;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
@@ -11,8 +12,7 @@ use crate::gauge::Gauge;
 use crate::ids::{EndpointId, ModelKey, PoolId, PoolSet};
 use crate::policy::PoolPolicy;
 use crate::prefix::Cache;
-use crate::rates::{Factor, Prices, Source};
-use crate::saturation;
+use crate::rates::{CurrentRates, Factor, Source};
 use crate::time::{Time, seconds};
 
 /// Everything the core holds, with ages in seconds.
@@ -161,9 +161,9 @@ impl Scheduler {
     /// Everything the core holds at this moment.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
-        let prices = self.rates.prices(now);
+        let rates = self.rates.current(now);
         let endpoints =
-            self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &prices, &self.prefixes));
+            self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
         let pools = self.pools.iter().map(|state| PoolSnapshot {
             id: state.id,
             policy: state.policy.clone(),
@@ -172,12 +172,12 @@ impl Scheduler {
         SchedulerSnapshot {
             requests: self.requests.len(),
             fleet: FleetSnapshot {
-                mean_output_tokens: prices.output,
-                step_base_seconds: prices.base * prices.decode,
-                step_seconds_per_request: prices.per_request * prices.decode,
-                step_seconds_per_context_token: prices.per_context * prices.decode,
-                seconds_per_prompt_token: prices.per_prompt_token * prices.prefill,
-                adapter_load_seconds: prices.adapter_load,
+                mean_output_tokens: rates.output,
+                step_base_seconds: rates.base * rates.decode,
+                step_seconds_per_request: rates.per_request * rates.decode,
+                step_seconds_per_context_token: rates.per_context * rates.decode,
+                seconds_per_prompt_token: rates.per_prompt_token * rates.prefill,
+                adapter_load_seconds: rates.adapter_load,
             },
             pools: pools.collect(),
             endpoints: endpoints.collect(),
@@ -201,16 +201,16 @@ impl Scheduler {
             in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
             average_kv_use: kv_use.value(),
             average_waiting: waiting.value(),
-            saturated: saturation::pool_saturated(&self.endpoints, pool, &limits, now),
+            saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
             prefix_index_bytes: self.prefixes.index.bytes(),
         }
     }
 }
 
-fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &PrefixCaches) -> EndpointSnapshot {
-    let now = prices.now;
-    let step = prices.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
-    let rate = 1.0 / prices.seconds_per_prompt_token(&endpoint.speed);
+fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
+    let now = rates.now;
+    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
+    let rate = 1.0 / rates.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
         pools: endpoint.spec.pools,
@@ -222,9 +222,9 @@ fn snapshot(endpoint: &Endpoint, prices: &Prices, prefixes: &PrefixCaches) -> En
             now,
             rate,
             &endpoint.speed.prefill,
-            prices.slowness_of_prefill(&endpoint.speed),
+            rates.slowness_of_prefill(&endpoint.speed),
         ),
-        step_seconds: estimate(now, step, &endpoint.speed.decode, prices.slowness_of_decode(&endpoint.speed)),
+        step_seconds: estimate(now, step, &endpoint.speed.decode, rates.slowness_of_decode(&endpoint.speed)),
         prefix_cache: prefix_cache(&endpoint.cache, prefixes),
         reading: endpoint.gauge.as_ref().map(|gauge| reading(now, gauge)),
         most_in_flight_unsaturated: endpoint.most_unsaturated,
