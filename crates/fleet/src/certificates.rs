@@ -1,4 +1,4 @@
-//! Certificates of a front door's own ports: PEM files, read again when they change.
+//! Certificates of a front door's own ports: PEM files, reloaded when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,28 +13,28 @@ use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
-/// Why a port cannot be secured.
+/// An error in the TLS setup of a port.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds no PEM.
+    /// A file cannot be read, or is not PEM.
     #[error("{path}: {reason}")]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// Certificate and key do not belong together, or cannot be used.
+    /// Certificate and key do not match, or cannot be used.
     #[error("{certificate} with {key}: {source}")]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
-    /// The TLS library refused its own defaults, or a certificate that was made for it.
+    /// The TLS library rejected its defaults or a generated certificate.
     #[error("TLS: {0}")]
     Library(#[from] rustls::Error),
 }
@@ -42,7 +42,7 @@ pub enum TlsError {
 /// Reads a certificate chain and its key.
 ///
 /// # Errors
-/// A file cannot be read or holds no PEM, or the two do not belong together.
+/// A file cannot be read or is not PEM, or the two do not match.
 pub fn certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unusable(&files.key, &error))?;
@@ -55,10 +55,10 @@ pub fn certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     Ok(Arc::new(key))
 }
 
-/// Reads the authorities of which one must have signed a client's certificate.
+/// Reads the authorities that client certificates are verified against.
 ///
 /// # Errors
-/// The file cannot be read or holds no authorities.
+/// The file cannot be read or has no certificate.
 pub fn client_authorities(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -69,11 +69,11 @@ pub fn client_authorities(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Tl
     verifier.map_err(|error| unusable(path, &error))
 }
 
-/// The TLS side of a port: TLS 1.2 and 1.3, with these protocols by ALPN, best first. Without `clients` anybody may
-/// connect.
+/// The TLS configuration of a port: TLS 1.2 and 1.3, with these ALPN protocols in order of preference. Without `clients`,
+/// client certificates are not requested.
 ///
 /// # Errors
-/// The TLS library refuses its own defaults.
+/// The TLS library rejects its defaults.
 pub fn server_config(
     keys: Arc<dyn ResolvesServerCert>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
@@ -90,7 +90,7 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-/// What was read from files, replaced as they change.
+/// A value that is read from files and reloaded when they change.
 #[derive(Debug)]
 pub struct Reloaded<T> {
     paths: Vec<PathBuf>,
@@ -98,28 +98,27 @@ pub struct Reloaded<T> {
     value: ArcSwap<T>,
 }
 
-/// What tells that a file was replaced.
+/// A file's modification time and length, by which a change is noticed.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl<T> Reloaded<T> {
-    /// Reads for the first time. `paths` are the files that `read` looks at.
+    /// Reads the value for the first time. `paths` are the files that `read` uses.
     ///
     /// # Errors
     /// Those of `read`.
     pub fn open(paths: Vec<PathBuf>, read: impl FnOnce() -> Result<T, TlsError>) -> Result<Self, TlsError> {
-        // Looked at before they are read: what changes in between is read again.
+        // Taken before the files are read, so that a change in between leads to a reload.
         let stamps = Mutex::new(paths.iter().map(|path| stamp(path)).collect());
         Ok(Self { stamps, value: ArcSwap::from_pointee(read()?), paths })
     }
 
-    /// What was last read without an error.
+    /// The value that was last read without an error.
     #[must_use]
     pub fn load(&self) -> Arc<T> {
         self.value.load_full()
     }
 
-    /// Reads again where a file changed. `None` where none did; after an error the old value stays until a file changes
-    /// once more.
+    /// Reloads the value if a file changed; `None` if none did. After an error the old value stays until the next change.
     pub fn reload_if_changed(
         &self,
         read: impl FnOnce(&T) -> Result<T, TlsError>,
@@ -139,7 +138,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let certificates: Vec<_> = read.map_err(|error| unusable(path, &error))?;
     if certificates.is_empty() {
-        return Err(unusable(path, &"the file holds no certificate"));
+        return Err(unusable(path, &"the file has no certificate"));
     }
     Ok(certificates)
 }
@@ -174,23 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn errors_name_the_file() {
         let (_folder, files) = made();
         assert!(certified_key(&files).is_ok());
         assert!(client_authorities(&files.certificate).is_ok());
         let missing = TlsFiles { certificate: "/none/tls.crt".into(), ..files.clone() };
         check(certified_key(&missing).map(drop), "/none/tls.crt: ");
         let swapped = TlsFiles { certificate: files.key.clone(), key: files.certificate.clone() };
-        check(certified_key(&swapped).map(drop), "tls.key: the file holds no certificate");
+        check(certified_key(&swapped).map(drop), "tls.key: the file has no certificate");
         let (_other_folder, other) = made();
         let mixed = TlsFiles { key: other.key, ..files.clone() };
         check(certified_key(&mixed).map(drop), "tls.crt with ");
-        check(client_authorities(&files.key).map(drop), "tls.key: the file holds no certificate");
+        check(client_authorities(&files.key).map(drop), "tls.key: the file has no certificate");
         check(client_authorities(Path::new("/none/ca.pem")).map(drop), "/none/ca.pem: ");
     }
 
     #[test]
-    fn a_value_is_replaced_only_by_one_that_can_be_read() {
+    fn a_value_is_replaced_only_by_a_valid_one() {
         let (_folder, files) = made();
         let paths = vec![files.certificate.clone(), files.key.clone()];
         let held = Reloaded::open(paths, || certified_key(&files)).unwrap();
@@ -198,8 +197,8 @@ mod tests {
         let again = || held.reload_if_changed(|_| certified_key(&files));
         assert!(again().is_none(), "nothing changed");
         std::fs::write(&files.certificate, "no certificate").unwrap();
-        check(again().unwrap(), "tls.crt: the file holds no certificate");
-        assert!(again().is_none(), "it was told once");
+        check(again().unwrap(), "tls.crt: the file has no certificate");
+        assert!(again().is_none(), "an error is returned once");
         assert!(Arc::ptr_eq(&held.load(), &first));
         let (_other_folder, other) = made();
         std::fs::copy(&other.certificate, &files.certificate).unwrap();

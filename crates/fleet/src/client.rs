@@ -1,88 +1,124 @@
-//! Small questions to an engine: one GET at a time on a connection that is kept between them.
+//! GET requests to an engine's own pages, by hyper-util's pooled client over the [`Connector`] of its pool.
 
+use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use pointsman_config::AppProtocol;
-use tokio::time::Instant;
+use hyper_util::client::legacy::{Client as PooledClient, Error as ClientError};
+use hyper_util::rt::TokioIo;
+use pointsman_config::{AppProtocol, EndpointAddress};
 
-use crate::connect::{Connection, HttpVersion};
+use crate::connect::{ConnectError, Connector, EngineStream};
 use crate::endpoint::PoolEndpoint;
 use crate::tasks::Tasks;
 
-/// Response heads longer than this are refused.
+/// The longest response head in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Why a question has no answer.
+/// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
+    #[error("{}", root_cause(.0))]
+    Connect(ClientError),
+    #[error("{}", root_cause(.0))]
+    Exchange(ClientError),
     #[error("{0}")]
-    Connect(#[from] crate::connect::ConnectError),
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
+    Body(#[from] hyper::Error),
     #[error("{0}")]
     Request(#[from] http::Error),
     #[error("status {0}")]
     Status(StatusCode),
-    #[error("no answer in time")]
+    #[error("no response in time")]
     TimedOut,
     #[error("more than {0} bytes")]
     TooLong(usize),
-    #[error("not what was asked for")]
+    #[error("an unexpected response body")]
     Unusable,
 }
 
-#[derive(Debug)]
-enum Sender {
-    Http1(http1::SendRequest<Empty<Bytes>>),
-    Http2(http2::SendRequest<Empty<Bytes>>),
+impl From<ClientError> for AskError {
+    fn from(error: ClientError) -> Self {
+        if error.is_connect() { Self::Connect(error) } else { Self::Exchange(error) }
+    }
 }
 
-/// A client for the questions of one task to one endpoint.
+/// The innermost error: the outer ones say only at which step it happened.
+fn root_cause(error: &ClientError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A client for the requests of one task to one endpoint, one at a time. It keeps one idle connection, and follows no
+/// redirects.
 #[derive(Debug)]
 pub(crate) struct Client {
     tasks: Tasks,
-    kept: Option<(Sender, Instant)>,
+    pooled: Option<(Settings, PooledClient<EngineConnector, Empty<Bytes>>)>,
+}
+
+/// The settings that a pooled client is made with.
+#[derive(Clone, Debug)]
+struct Settings {
+    connector: EngineConnector,
+    keep_alive: Duration,
+}
+
+impl Settings {
+    fn of(endpoint: &PoolEndpoint) -> Self {
+        let connector = EngineConnector {
+            connector: Arc::clone(endpoint.connector()),
+            address: endpoint.address.clone(),
+            budget: endpoint.timeouts.connect,
+        };
+        Self { connector, keep_alive: endpoint.timeouts.keep_alive }
+    }
+
+    fn are_of(&self, endpoint: &PoolEndpoint) -> bool {
+        Arc::ptr_eq(&self.connector.connector, endpoint.connector())
+            && self.connector.address == endpoint.address
+            && self.connector.budget == endpoint.timeouts.connect
+            && self.keep_alive == endpoint.timeouts.keep_alive
+    }
 }
 
 impl Client {
     pub(crate) const fn new(tasks: Tasks) -> Self {
-        Self { tasks, kept: None }
+        Self { tasks, pooled: None }
     }
 
-    /// Asks for `path` and hands the pieces of a 200's body to `piece` until it breaks off, `limit` bytes are exceeded
-    /// or the body ends, all within `budget`. The connection is kept only after a whole body.
+    /// Requests `path` and hands the chunks of a 200 response's body to `on_chunk` until it breaks, the body exceeds
+    /// `limit` bytes or ends, all within `budget`. The connection is kept only after a whole body.
     pub(crate) async fn get(
         &mut self,
         endpoint: &PoolEndpoint,
         path: &'static str,
         budget: Duration,
         limit: usize,
-        piece: impl FnMut(&[u8]) -> ControlFlow<()>,
+        on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
-        let kept = self.kept.take();
-        let answer = tokio::time::timeout(budget, self.ask(kept, endpoint, path, limit, piece));
-        let sender = answer.await.map_err(|_| AskError::TimedOut)??;
-        self.kept = sender.map(|sender| (sender, Instant::now()));
-        Ok(())
+        let exchange = self.exchange(endpoint, path, limit, on_chunk);
+        tokio::time::timeout(budget, exchange).await.map_err(|_| AskError::TimedOut)?
     }
 
-    async fn ask(
-        &self,
-        kept: Option<(Sender, Instant)>,
+    async fn exchange(
+        &mut self,
         endpoint: &PoolEndpoint,
         path: &'static str,
         limit: usize,
-        mut piece: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<Option<Sender>, AskError> {
-        let (mut sender, response) = self.send(kept, endpoint, path).await?;
+        mut on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), AskError> {
+        let response = self.send(endpoint, path).await?;
         if response.status() != StatusCode::OK {
             return Err(AskError::Status(response.status()));
         }
@@ -94,72 +130,67 @@ impl Client {
             if total > limit {
                 return Err(AskError::TooLong(limit));
             }
-            if piece(&data).is_break() {
-                return Ok(None);
+            if on_chunk(&data).is_break() {
+                return Ok(());
             }
         }
-        Ok(sender.ready().await.is_ok().then_some(sender))
+        // The connection returns to the pool in a task of its own. Without its turn, the caller's next request would
+        // open another one.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
-    /// Sends on the kept connection if it is young enough, and anew where that one turns out to be closed.
+    /// Sends the request, a second time where the first may have met a connection that the engine was closing.
     async fn send(
-        &self,
-        kept: Option<(Sender, Instant)>,
+        &mut self,
         endpoint: &PoolEndpoint,
         path: &'static str,
-    ) -> Result<(Sender, Response<Incoming>), AskError> {
-        if let Some((mut sender, since)) = kept
-            && since.elapsed() < endpoint.timeouts.keep_alive
-            && let Ok(response) = sender.send(request(endpoint, path)?).await
-        {
-            return Ok((sender, response));
+    ) -> Result<Response<Incoming>, AskError> {
+        let client = self.client(endpoint);
+        match client.request(request(endpoint, path)?).await {
+            Ok(response) => Ok(response),
+            Err(error) if error.is_connect() => Err(error.into()),
+            Err(_) => Ok(client.request(request(endpoint, path)?).await?),
         }
-        let connection = endpoint.connector().connect(&endpoint.address, endpoint.timeouts.connect).await?;
-        let mut sender = self.open(connection).await?;
-        let response = sender.send(request(endpoint, path)?).await?;
-        Ok((sender, response))
     }
 
-    async fn open(&self, connection: Connection) -> Result<Sender, AskError> {
-        let io = TokioIo::new(connection.io);
-        match connection.version {
-            HttpVersion::Http1 => {
-                let (sender, driver) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(io).await?;
-                self.tasks.spawn(self.tasks.token(), async { drop(driver.await) });
-                Ok(Sender::Http1(sender))
-            }
-            HttpVersion::Http2 => {
-                let (sender, driver) = http2::Builder::new(TokioExecutor::new()).handshake(io).await?;
-                self.tasks.spawn(self.tasks.token(), async { drop(driver.await) });
-                Ok(Sender::Http2(sender))
-            }
-        }
+    /// The pooled client for the endpoint's present settings.
+    fn client(&mut self, endpoint: &PoolEndpoint) -> &PooledClient<EngineConnector, Empty<Bytes>> {
+        let kept = self.pooled.take().filter(|(settings, _)| settings.are_of(endpoint));
+        let (_, client) = self.pooled.insert(kept.unwrap_or_else(|| {
+            let settings = Settings::of(endpoint);
+            let client = PooledClient::builder(self.tasks.clone())
+                .pool_idle_timeout(settings.keep_alive)
+                .pool_max_idle_per_host(1)
+                .http1_max_buf_size(MAX_HEAD)
+                .http2_only(endpoint.address.protocol == AppProtocol::H2c)
+                .build(settings.connector.clone());
+            (settings, client)
+        }));
+        client
     }
 }
 
-impl Sender {
-    async fn ready(&mut self) -> Result<(), hyper::Error> {
-        match self {
-            Self::Http1(sender) => sender.ready().await,
-            Self::Http2(sender) => sender.ready().await,
-        }
+/// Opens the connections of one endpoint, whatever the URI.
+#[derive(Clone, Debug)]
+struct EngineConnector {
+    connector: Arc<Connector>,
+    address: EndpointAddress,
+    budget: Duration,
+}
+
+impl tower_service::Service<Uri> for EngineConnector {
+    type Response = TokioIo<EngineStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn send(&mut self, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
-        match self {
-            Self::Http1(sender) => {
-                let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-                let host = authority.and_then(|authority| HeaderValue::try_from(authority).ok());
-                request.headers_mut().extend(host.map(|host| (HOST, host)));
-                let path = request.uri().path_and_query().cloned();
-                *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
-                sender.send_request(request).await
-            }
-            Self::Http2(sender) => {
-                *request.version_mut() = Version::HTTP_2;
-                sender.send_request(request).await
-            }
-        }
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let Self { connector, address, budget } = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(connector.connect(&address, budget).await?.io)) })
     }
 }
 

@@ -1,10 +1,10 @@
-//! The one clock of a fleet.
+//! The clock of a fleet.
 
 use std::time::Instant;
 
 use pointsman_core::Time;
 
-/// Turns the scheduler's monotonic clock into the core's [`Time`]: nanoseconds since the fleet started.
+/// The system's monotonic clock as the core's [`Time`]: nanoseconds since the fleet started.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,

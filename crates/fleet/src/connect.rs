@@ -1,4 +1,4 @@
-//! Connections to engines: TCP or TLS within a time budget, with the pool's authorities and key.
+//! Connections to engines: TCP or TLS within a timeout, with the pool's certificate authorities and API key.
 
 mod stream;
 mod tls;
@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 
 pub use stream::EngineStream;
 
-/// The longest key file that is read.
+/// The longest API key file, in bytes.
 const MAX_KEY_BYTES: u64 = 16 << 10;
 
-/// Why the files of an [`EngineAccess`] cannot be used.
+/// An error in the files of an [`EngineAccess`].
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// A file cannot be read.
@@ -28,50 +28,50 @@ pub enum AccessError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file holds no certificate that could be used.
+    /// The file has no usable certificate.
     #[error("{path}: no usable certificate authority: {reason}")]
     Authorities {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
     /// The file's text cannot be a header value.
-    #[error("{path}: not a key: it must be one line of visible characters")]
+    #[error("{path}: not an API key: it must be one line of visible ASCII characters")]
     Key {
         /// The file.
         path: PathBuf,
     },
 }
 
-/// Why there is no connection.
+/// A connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .cause.as_str())]
 pub struct ConnectError {
     /// The cause by which the core counts it: [`FailureCause::Connect`] or [`FailureCause::Tls`].
     pub cause: FailureCause,
-    /// The words for logs.
+    /// The error in words, for logs.
     pub reason: String,
 }
 
-/// The HTTP version that both sides of a connection will speak.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2: by ALPN, or with prior knowledge in clear text.
+    /// HTTP/2, by ALPN or with prior knowledge in clear text.
     Http2,
 }
 
 /// An open connection to an engine.
 #[derive(Debug)]
 pub struct Connection {
-    /// The byte stream, no delay set.
+    /// The byte stream, with `TCP_NODELAY`.
     pub io: EngineStream,
-    /// What to speak on it.
+    /// The HTTP version to use.
     pub version: HttpVersion,
 }
 
@@ -79,10 +79,10 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Connector {
     access: EngineAccess,
-    /// Made at the first TLS connection where the system's authorities are used: reading them takes a while.
+    /// Made at the first TLS connection where the system's authorities are used, which take milliseconds to read.
     tls: ArcSwapOption<ClientConfig>,
     authorization: ArcSwapOption<HeaderValue>,
-    stamps: Mutex<[Option<SystemTime>; 2]>,
+    modified: Mutex<[Option<SystemTime>; 2]>,
 }
 
 impl Connector {
@@ -95,7 +95,7 @@ impl Connector {
             access: access.clone(),
             tls: ArcSwapOption::empty(),
             authorization: ArcSwapOption::empty(),
-            stamps: Mutex::new(stamps(access)),
+            modified: Mutex::new(modification_times(access)),
         };
         connector.load()?;
         Ok(connector)
@@ -109,14 +109,13 @@ impl Connector {
         Ok(())
     }
 
-    /// Reads the files again if they changed. `None` where they did not, else whether the new ones are in force; with
-    /// an error the old ones stay.
+    /// Reloads the files if they changed. Returns whether they did; after an error the old ones stay in use.
     ///
     /// # Errors
-    /// When a changed file cannot be read or used; told once for each change.
+    /// When a changed file cannot be read or used; returned once for each change.
     pub fn reload_if_changed(&self) -> Result<bool, AccessError> {
-        let now = stamps(&self.access);
-        let mut known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = modification_times(&self.access);
+        let mut known = self.modified.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *known, now) == now {
             return Ok(false);
         }
@@ -128,24 +127,24 @@ impl Connector {
         self.access.ca.is_some() || self.access.api_key.is_some()
     }
 
-    /// The `authorization` header that engines want in place of the client's; marked sensitive.
+    /// The `authorization` header for engines, which replaces the client's; marked sensitive.
     #[must_use]
     pub fn authorization(&self) -> Option<HeaderValue> {
         self.authorization.load().as_deref().cloned()
     }
 
-    /// Opens a connection, with name resolution and TLS within `budget`.
+    /// Opens a connection, including name resolution and TLS, within `timeout`.
     ///
     /// # Errors
-    /// When nobody answers in time, nobody is there, or TLS fails.
+    /// When the name cannot be resolved, the connection is refused or times out, or TLS fails.
     pub async fn connect(
         &self,
         address: &EndpointAddress,
-        budget: Duration,
+        timeout: Duration,
     ) -> Result<Connection, ConnectError> {
-        match tokio::time::timeout(budget, self.open(address)).await {
+        match tokio::time::timeout(timeout, self.open(address)).await {
             Ok(result) => result,
-            Err(_) => Err(failed(format!("no connection within {} ms", budget.as_millis()))),
+            Err(_) => Err(failed(format!("no connection within {} ms", timeout.as_millis()))),
         }
     }
 
@@ -189,7 +188,7 @@ async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
             Err(error) => reason = Some(error.to_string()),
         }
     }
-    Err(failed(reason.unwrap_or_else(|| "the name has no address".into())))
+    Err(failed(reason.unwrap_or_else(|| "the host name has no address".into())))
 }
 
 async fn tcp_to(address: SocketAddr) -> std::io::Result<TcpStream> {
@@ -198,24 +197,24 @@ async fn tcp_to(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn stamps(access: &EngineAccess) -> [Option<SystemTime>; 2] {
+fn modification_times(access: &EngineAccess) -> [Option<SystemTime>; 2] {
     [&access.ca, &access.api_key]
         .map(|path| std::fs::metadata(path.as_ref()?).and_then(|metadata| metadata.modified()).ok())
 }
 
 fn read_key(path: &std::path::Path) -> Result<HeaderValue, AccessError> {
     let text = read_bounded(path, MAX_KEY_BYTES)?;
-    let wrong = || AccessError::Key { path: path.to_owned() };
-    let key = std::str::from_utf8(&text).map_err(|_| wrong())?.trim();
+    let invalid = || AccessError::Key { path: path.to_owned() };
+    let key = std::str::from_utf8(&text).map_err(|_| invalid())?.trim();
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong());
+        return Err(invalid());
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| wrong())?;
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| invalid())?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The first `limit` bytes of a file, or an error where it has more.
+/// Reads a file of at most `limit` bytes.
 fn read_bounded(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, AccessError> {
     use std::io::Read as _;
     let fail = |source| AccessError::Read { path: path.to_owned(), source };

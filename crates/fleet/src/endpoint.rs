@@ -1,4 +1,4 @@
-//! An endpoint as the front doors see it.
+//! An endpoint of a pool, as front doors use it.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::activity::Activity;
 use crate::connect::Connector;
 use crate::models::ServedModels;
 
-/// One endpoint of one pool: where it is and how that pool speaks to it. Two pools that select the same endpoint have
-/// a value each, with the same id and the same [`Activity`].
+/// An endpoint with the settings of one pool. Two pools that select the same endpoint have a value each, with the same ID
+/// and the same [`Activity`].
 #[derive(Debug)]
 pub struct PoolEndpoint {
-    /// Its number, unique within the fleet for the life of the process.
+    /// Its number, unique within the fleet for the lifetime of the process.
     pub id: EndpointId,
-    /// Where it listens.
+    /// Its address and protocol.
     pub address: EndpointAddress,
-    /// The pool's time budgets.
+    /// The pool's timeouts.
     pub timeouts: Timeouts,
-    /// Its signs of life.
+    /// The state of its streams and probes.
     pub activity: Arc<Activity>,
     pub(crate) authority: Arc<str>,
     pub(crate) connector: Arc<Connector>,
@@ -36,13 +36,13 @@ impl PoolEndpoint {
         &self.authority
     }
 
-    /// How to connect to it, with the pool's certificate authorities and key.
+    /// The connector with the pool's certificate authorities and API key.
     #[must_use]
     pub fn connector(&self) -> &Arc<Connector> {
         &self.connector
     }
 
-    /// What its `/v1/models` listed last.
+    /// The models that its `/v1/models` listed last.
     #[must_use]
     pub fn served(&self) -> &ServedModels {
         &self.served

@@ -1,4 +1,4 @@
-//! The fleet: all pools of the process, and the tasks that keep them informed.
+//! The fleet: all pools of the process, and the tasks that scrape and probe their endpoints.
 
 mod access;
 mod apply;
@@ -7,6 +7,7 @@ mod follow;
 mod groups;
 mod registered;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::connect::AccessError;
+use crate::decisions::DecisionLog;
 use crate::generation::Generation;
 use crate::monitor::MonitorSettings;
 use crate::record::{RecordError, Recorder};
@@ -27,20 +29,21 @@ use crate::tasks::Tasks;
 
 use apply::Registry;
 
-/// How a fleet is run.
+/// Options of a fleet.
 #[derive(Clone, Debug, Default)]
 pub struct FleetOptions {
-    /// Where the pools' random numbers start; the same seed and events give the same decisions.
+    /// The seed of the schedulers' random numbers. The same seed and events give the same decisions.
     pub seed: u64,
-    /// Whether each placement carries the record of what was weighed.
-    pub decisions: bool,
+    /// The number of requests whose latest placement decisions are kept for [`Fleet::debug_decisions`]. With 0 none are
+    /// kept, and decisions are not recorded at all. A placement among 100 endpoints takes about 20 kB.
+    pub decisions: usize,
     /// The file to write the event log to.
     pub record: Option<PathBuf>,
-    /// How engines are asked for their state.
+    /// How engines are scraped and probed.
     pub monitor: MonitorSettings,
 }
 
-/// Why a fleet does not start, or a configuration is not taken.
+/// Why a fleet cannot start, or a configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The event log cannot be written.
@@ -51,7 +54,7 @@ pub enum FleetError {
     Access {
         /// The pool.
         pool: String,
-        /// Why.
+        /// The cause.
         source: AccessError,
     },
     /// [`Fleet::start`] is called outside of a tokio runtime.
@@ -74,6 +77,7 @@ struct Shared {
     registry: Mutex<Registry>,
     requests: Arc<RequestCounts>,
     recorder: Option<Recorder>,
+    decisions: Option<Arc<DecisionLog>>,
     tasks: Tasks,
 }
 
@@ -105,6 +109,8 @@ impl Fleet {
             current: ArcSwap::from_pointee(empty),
             requests: Arc::default(),
             recorder,
+            decisions: NonZeroUsize::new(options.decisions)
+                .map(|capacity| Arc::new(DecisionLog::new(capacity))),
             tasks: Tasks::new(runtime),
             options,
             metrics,
@@ -114,12 +120,11 @@ impl Fleet {
         Ok(Self { shared })
     }
 
-    /// Puts a configuration in force. Endpoints that stay keep their id and all that is known of them; those that are
-    /// gone finish what they have. No request is dropped. Reads the files of [`pointsman_config::EngineAccess`], so
-    /// it may block for a moment.
+    /// Puts a configuration in force. Endpoints that stay keep their ID and their state; those that are removed drain. No
+    /// request is dropped. Reads the files of [`pointsman_config::EngineAccess`], so it may block for a moment.
     ///
     /// # Errors
-    /// When a pool's certificate authorities or key cannot be used; the configuration before stays in force.
+    /// When a pool's certificate authorities or key cannot be used. The previous configuration stays in force.
     pub fn apply(&self, world: World, problems: usize) -> Result<Arc<Generation>, FleetError> {
         let mut registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.apply(&self.shared, world, problems)
@@ -131,8 +136,7 @@ impl Fleet {
         self.shared.current.load_full()
     }
 
-    /// The configuration in force, without touching its reference count: for a request's head. Not to be held across
-    /// an await.
+    /// The configuration in force, without a change of its reference count. Must not be held across an await.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Generation>> {
         self.shared.current.load()
@@ -156,25 +160,25 @@ impl Fleet {
         &self.shared.metrics
     }
 
-    /// Requests placed and not ended, over all pools, those included that are gone from the configuration.
+    /// The number of requests in flight, over all pools, including pools that were removed from the configuration.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.shared.requests.in_flight()
     }
 
-    /// Waits until no request is in flight, at most for `patience`; whether it came to that.
-    pub async fn drain(&self, patience: Duration) -> bool {
-        const LOOK_EVERY: Duration = Duration::from_millis(20);
+    /// Waits until no request is in flight, at most for `timeout`. Returns whether none is.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let idle = async {
             while self.in_flight() > 0 {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        tokio::time::timeout(patience, idle).await.is_ok()
+        tokio::time::timeout(timeout, idle).await.is_ok()
     }
 
-    /// Ends all tasks of the fleet, waits for them, and closes the event log. Placing goes on working until the last
-    /// handle is dropped, but nothing is scraped or probed any more.
+    /// Ends all tasks of the fleet, waits for them, and closes the event log. Placement still works until the last handle
+    /// is dropped, but nothing is scraped or probed.
     pub async fn stop(&self) {
         self.shared.tasks.stop().await;
         if let Some(recorder) = &self.shared.recorder {
@@ -185,7 +189,7 @@ impl Fleet {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Without a stop nobody waits for the tasks, but they must not go on for a fleet that is gone.
+        // Without `stop` nobody waits for the tasks, but they must not outlive the fleet.
         self.tasks.cancel();
     }
 }

@@ -1,4 +1,4 @@
-//! One generation of the configuration, in force until the next.
+//! A generation of the configuration, in force until the next one.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::merge_models;
 use pointsman_telemetry::PoolSeries;
 
+use crate::decisions::RequestDecisions;
 use crate::endpoint::PoolEndpoint;
+use crate::model_index::ModelIndex;
 use crate::scheduler::SchedulerHandle;
-use crate::serving::Serving;
 use crate::ticket::Ticket;
 
-/// A configuration with the pools that carry it out. Requests that began under one generation end under it.
+/// A configuration with the handles of its pools. A request uses the generation that it arrived under to its end.
 #[derive(Debug)]
 pub struct Generation {
     /// Counts up from 1 with each configuration applied; 0 is the empty one before the first.
@@ -22,7 +23,7 @@ pub struct Generation {
     pub world: World,
     /// The pools, in the order of [`World::pools`].
     pub pools: Vec<Arc<PoolHandle>>,
-    /// How many objects were left out or kept from before because they have mistakes.
+    /// The number of objects that have errors and so were left out, or kept in their last valid version.
     pub problems: usize,
 }
 
@@ -41,30 +42,43 @@ pub struct PoolHandle {
     pub(crate) pool_id: PoolId,
     pub(crate) scheduler: Arc<SchedulerHandle>,
     /// In ascending order of id.
-    pub(crate) endpoints: Vec<Arc<PoolEndpoint>>,
+    pub(crate) endpoints: Arc<[Arc<PoolEndpoint>]>,
     pub(crate) series: Arc<PoolSeries>,
-    pub(crate) serving: Arc<Serving>,
+    pub(crate) models: Arc<ModelIndex>,
 }
 
 impl PoolHandle {
     /// Asks for an endpoint. `facts.pool` is set here.
     ///
-    /// Where some engines of the pool list the target model and others do not, the request goes only to those that do
-    /// and to those whose list is not known yet, unless the caller limits it already. Where all of them are ejected,
-    /// the one that may return soonest is tried, as in a pool that has no others; where all of them are leaving, the
-    /// rejection is [`Rejection::NoReadyEndpoint`](pointsman_core::Rejection::NoReadyEndpoint). A model that nobody
-    /// lists goes to any: its engine knows best what to answer. Lists are as old as the last time they could be read.
-    pub fn place(&self, mut facts: RequestFacts) -> Ticket {
+    /// Where some but not all engines of the pool list the target model, the request goes only to those that do and to
+    /// those whose list is not known yet, unless `facts.subset` limits it already. If all of these are ejected, the one
+    /// that may return soonest is tried, as in a pool without others; if all of them drain, the rejection is
+    /// [`Rejection::NoReadyEndpoint`](pointsman_core::Rejection::NoReadyEndpoint). A request for a model that no engine
+    /// lists may go to any of them, whose error response is the most precise one.
+    pub fn place(&self, facts: RequestFacts) -> Ticket {
+        self.place_with_id(facts, || None)
+    }
+
+    /// Asks for an endpoint, as [`PoolHandle::place`] does, and calls `client_id` for the request's ID by its client
+    /// (`x-request-id`) if the fleet keeps decisions ([`FleetOptions::decisions`](crate::FleetOptions::decisions)).
+    pub fn place_with_id<'a>(
+        &self,
+        mut facts: RequestFacts,
+        client_id: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Ticket {
         facts.pool = self.pool_id;
         let wide = facts.subset.is_none();
         if wide && let Some(target) = facts.target {
-            facts.subset = self.serving.narrowed(target);
+            facts.subset = self.models.endpoints_for(target);
         }
         let narrowed = wide && facts.subset.is_some();
-        self.scheduler.place(facts, narrowed)
+        self.scheduler.place(facts, narrowed, |request, now| {
+            let (pool, endpoints) = (Arc::clone(&self.series), Arc::clone(&self.endpoints));
+            RequestDecisions::new(request, client_id(), pool, endpoints, now)
+        })
     }
 
-    /// The pool's number in its state scheduler.
+    /// The pool's number in its scheduler.
     #[must_use]
     pub const fn pool_id(&self) -> PoolId {
         self.pool_id
@@ -88,14 +102,14 @@ impl PoolHandle {
         &self.endpoints
     }
 
-    /// One of its endpoints; `None` where this generation has it no more.
+    /// One of its endpoints; `None` where this generation does not have it.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<PoolEndpoint>> {
         let position = self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).ok()?;
         self.endpoints.get(position)
     }
 
-    /// What its engines say they serve, each name once, in order; of contexts the shortest.
+    /// The models that its engines list, each name once, in order, with the shortest context of any engine.
     #[must_use]
     pub fn served_models(&self) -> Vec<ServedModel> {
         merge_models(self.endpoints.iter().flat_map(|endpoint| endpoint.served.list().as_ref().clone()))

@@ -2,10 +2,13 @@
 //! log.
 //!
 //! A [`Fleet`] holds the configuration in force as a [`Generation`]. A front door takes a [`PoolHandle`] from it, asks
-//! for an endpoint with [`PoolHandle::place`], awaits the [`Ticket`] and holds the [`Placed`] guard for as long as the
-//! request runs. Whatever happens to the request, the guard counts it out.
+//! for an endpoint with [`PoolHandle::place`], takes the result from the [`Ticket`] and holds the [`Placed`] guard for as
+//! long as the request runs. The guard counts the request out, however it ends.
 //!
-//! What this crate must not know: what requests say, how they are forwarded, listeners, admin pages.
+//! A door needs no tokio runtime of its own: [`Fleet::start_on`] takes the runtime for the fleet's tasks, and
+//! [`Ticket::try_placed`] returns without waiting.
+//!
+//! Must not know: the content of requests, how they are forwarded, listeners, admin pages.
 
 mod activity;
 mod budget;
@@ -13,17 +16,18 @@ pub mod certificates;
 mod client;
 mod clock;
 pub mod connect;
+mod decisions;
 mod endpoint;
 mod fleet;
 mod generation;
 mod health;
 pub mod manifests;
+mod model_index;
 mod models;
 mod monitor;
 mod record;
 mod scheduler;
 pub mod scrape;
-mod serving;
 mod tasks;
 mod ticket;
 

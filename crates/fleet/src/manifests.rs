@@ -1,4 +1,4 @@
-//! Manifests in files: reading them as a whole, and noticing when they change.
+//! Manifests in files: reading them as a consistent whole, and watching them for changes.
 
 mod reading;
 mod watch;

@@ -1,4 +1,4 @@
-//! What engines say they serve: `GET /v1/models`, asked now and then.
+//! The models that an engine lists at `GET /v1/models`.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use pointsman_core::ModelKey;
 use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::{ModelListError, parse_models};
 
-/// The most models of one engine that are kept.
+/// The largest number of models kept of one engine.
 const MAX_MODELS: usize = 1_024;
-/// The longest model name that is kept, in bytes.
+/// The longest model name kept, in bytes.
 const MAX_NAME: usize = 512;
 
-/// The newest list of one engine; empty until it first answered.
+/// The latest list of one engine; empty until its first response.
 #[derive(Debug, Default)]
 pub struct ServedModels(ArcSwap<List>);
 
@@ -29,29 +29,32 @@ impl ServedModels {
         Arc::clone(&self.0.load().models)
     }
 
-    /// The keys of the list's names, each once, in order.
+    /// The keys of the models' names, each once, in order.
     pub(crate) fn keys(&self) -> Arc<[ModelKey]> {
         Arc::clone(&self.0.load().keys)
     }
 
-    /// Takes a new list; whether it is the one that was there already.
+    /// Replaces the list. Returns whether the new one is equal to the old one.
     pub(crate) fn replace(&self, models: Vec<ServedModel>) -> bool {
-        let known = *self.0.load().models == models;
-        if !known {
+        let unchanged = *self.0.load().models == models;
+        if !unchanged {
             let mut keys: Vec<_> = models.iter().map(|model| ModelKey::of(&model.id)).collect();
             keys.sort_unstable();
             keys.dedup();
             self.0.store(Arc::new(List { models: Arc::new(models), keys: keys.into() }));
         }
-        known
+        unchanged
     }
 }
 
-/// The models of an answer, within bounds, without where their weights lie: that is nobody's business but the engine's.
+/// The models of a response, within the limits above. `root`, the path of the weights, is removed because clients must not
+/// see it.
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
-    let sane = |name: &String| !name.is_empty() && name.len() <= MAX_NAME;
-    let models = parse_models(body)?.into_iter().filter(|model| sane(&model.id)).take(MAX_MODELS);
-    Ok(models.map(|model| ServedModel { root: None, parent: model.parent.filter(sane), ..model }).collect())
+    let is_valid = |name: &String| !name.is_empty() && name.len() <= MAX_NAME;
+    let models = parse_models(body)?.into_iter().filter(|model| is_valid(&model.id)).take(MAX_MODELS);
+    Ok(models
+        .map(|model| ServedModel { root: None, parent: model.parent.filter(is_valid), ..model })
+        .collect())
 }
 
 #[cfg(test)]
@@ -71,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_models_and_adapters_with_their_base() {
+    fn a_list_has_models_and_adapters_with_their_base() {
         let body = r#"{"object":"list","data":[
             {"id":"tiny","object":"model","parent":null,"max_model_len":4096},
             {"id":"tiny-lora-a","root":"tiny-lora-a","parent":"tiny","permission":[]},
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_none() {
+    fn a_response_of_another_shape_has_no_list() {
         check("", None);
         check("{}", None);
         check(r#"{"data":[{"id":7}]}"#, None);
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_lists_are_bounded() {
+    fn lists_beyond_the_limits_are_cut() {
         let entry = format!(r#"{{"id":"{}"}}"#, "x".repeat(MAX_NAME + 1));
         check(&format!(r#"{{"data":[{entry},{{"id":""}},{{"id":"ok"}}]}}"#), Some(&[("ok", None)]));
         let many = vec![r#"{"id":"m"}"#; MAX_MODELS + 5].join(",");

@@ -15,9 +15,10 @@ use pointsman_core::{
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::decisions::{DecisionLog, RequestDecisions};
 use crate::endpoint::PoolEndpoint;
+use crate::model_index::ModelIndex;
 use crate::record::{Pseudonymizer, SchedulerLog};
-use crate::serving::Serving;
 use crate::ticket::{PendingTicket, PlacementResult, Ticket};
 
 pub(crate) use timer::Timer;
@@ -32,9 +33,10 @@ pub(crate) struct SchedulerHandle {
     timer: Arc<Timer>,
     /// Replaces block hashes before the core sees them, while an event log is recorded.
     pseudonymizer: Option<Arc<Pseudonymizer>>,
+    decisions: Option<Arc<DecisionLog>>,
     inner: Mutex<Inner>,
     /// Which endpoints list which model, by pool. Never locked together with `inner`.
-    serving: Mutex<BTreeMap<PoolId, Arc<Serving>>>,
+    models: Mutex<BTreeMap<PoolId, Arc<ModelIndex>>>,
 }
 
 /// Request counts over all schedulers of a fleet.
@@ -106,6 +108,7 @@ impl SchedulerHandle {
         clock: Clock,
         requests: Arc<RequestCounts>,
         log: Option<SchedulerLog>,
+        decisions: Option<Arc<DecisionLog>>,
     ) -> Arc<Self> {
         let pseudonymizer = log.as_ref().map(|log| Arc::clone(log.pseudonymizer()));
         let inner = Inner {
@@ -117,8 +120,9 @@ impl SchedulerHandle {
             draining: BTreeSet::new(),
             log,
         };
-        let (timer, serving) = (Arc::default(), Mutex::default());
-        Arc::new(Self { number, clock, requests, timer, pseudonymizer, inner: Mutex::new(inner), serving })
+        let (timer, models) = (Arc::default(), Mutex::default());
+        let inner = Mutex::new(inner);
+        Arc::new(Self { number, clock, requests, timer, pseudonymizer, decisions, inner, models })
     }
 
     pub(crate) fn timer(&self) -> &Arc<Timer> {
@@ -132,13 +136,22 @@ impl SchedulerHandle {
     }
 
     /// Asks for an endpoint; `narrowed` as in [`Caller`].
-    pub(crate) fn place(self: &Arc<Self>, facts: RequestFacts, narrowed: bool) -> Ticket {
+    /// `describe` makes the request's entry in the decision log, where there is one.
+    pub(crate) fn place(
+        self: &Arc<Self>,
+        facts: RequestFacts,
+        narrowed: bool,
+        describe: impl FnOnce(RequestId, Time) -> RequestDecisions,
+    ) -> Ticket {
         let facts = match &self.pseudonymizer {
             Some(pseudonymizer) => pseudonymizer.pseudonymize(facts),
             None => facts,
         };
         let (request, pool) = (self.requests.next(), facts.pool);
         let caller = Caller { request, pool, narrowed, asked_at: self.clock.now() };
+        if let Some(decisions) = &self.decisions {
+            decisions.begin(describe(request, caller.asked_at));
+        }
         self.ask(caller, Event::Arrived { request, facts }, None)
     }
 

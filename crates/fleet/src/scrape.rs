@@ -1,4 +1,4 @@
-//! Reading the gauges of engines: which series, out of a page.
+//! Reads an engine's load from its Prometheus metrics page.
 
 mod extract;
 mod labels;

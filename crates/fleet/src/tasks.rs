@@ -1,4 +1,4 @@
-//! The one owner of all tasks of a fleet.
+//! The owner of all tasks of a fleet.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// So many engines are asked for their metrics or models at one time.
+/// The number of engines that are scraped or asked for their models at one time.
 const MAX_QUESTIONS: usize = 64;
 
 /// Spawns tasks that end when the fleet stops, and waits for them then.
@@ -30,7 +30,7 @@ impl Tasks {
         }
     }
 
-    /// A token that is cancelled with all others when the fleet stops, or by itself.
+    /// A token that is cancelled when the fleet stops, if not earlier.
     pub(crate) fn token(&self) -> CancellationToken {
         self.stop.child_token()
     }
@@ -43,7 +43,8 @@ impl Tasks {
         drop(self.tracker.spawn_on(task, &self.runtime));
     }
 
-    /// Leave to ask an engine for something that can wait; probes do not need it.
+    /// A permit to scrape an engine or ask for its models, which bounds how many of these run at one time. Probes need
+    /// none, because they must not wait.
     pub(crate) async fn leave_to_ask(&self) -> Option<SemaphorePermit<'_>> {
         self.questions.acquire().await.ok()
     }
@@ -56,5 +57,12 @@ impl Tasks {
         self.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// Runs the connections of HTTP clients.
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, connection: F) {
+        self.spawn(self.token(), connection);
     }
 }

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use pointsman_core::{
-    Completion, Decision, EndpointId, Event, FailureCause, Fallbacks, PROGRESS_EVERY, Rejection, RequestId,
-    Time, Usage,
+    Completion, EndpointId, Event, FailureCause, Fallbacks, PROGRESS_EVERY, Rejection, RequestId, Time, Usage,
 };
 use tokio::sync::oneshot;
 
@@ -127,7 +126,6 @@ pub struct Placed {
     caller: Caller,
     endpoint: Arc<PoolEndpoint>,
     fallbacks: Fallbacks,
-    decision: Option<Arc<Decision>>,
     first_token_seen: bool,
     /// The time of the last progress event.
     reported: Time,
@@ -142,21 +140,11 @@ impl Placed {
         caller: Caller,
         endpoint: Arc<PoolEndpoint>,
         fallbacks: Fallbacks,
-        decision: Option<Arc<Decision>>,
     ) -> Self {
         scheduler.begin(&endpoint);
         endpoint.series.attempted();
         let reported = Time::ZERO;
-        Self {
-            scheduler,
-            caller,
-            endpoint,
-            fallbacks,
-            decision,
-            first_token_seen: false,
-            reported,
-            counted: true,
-        }
+        Self { scheduler, caller, endpoint, fallbacks, first_token_seen: false, reported, counted: true }
     }
 
     /// The endpoint to send the request to.
@@ -177,12 +165,6 @@ impl Placed {
     #[must_use]
     pub const fn request(&self) -> RequestId {
         self.caller.request
-    }
-
-    /// The candidates and their costs, where the fleet records decisions.
-    #[must_use]
-    pub const fn decision(&self) -> Option<&Arc<Decision>> {
-        self.decision.as_ref()
     }
 
     /// Reports the first output token, which ends the request's prefill. Further calls change nothing.

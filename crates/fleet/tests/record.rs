@@ -60,7 +60,7 @@ async fn record(placement: Placement, path: &Path) {
         world.pools.iter_mut().for_each(|pool| pool.policy.placement = placement);
         world
     };
-    let options = FleetOptions { seed: 99, decisions: true, record: Some(path.to_owned()), monitor: fast() };
+    let options = FleetOptions { seed: 99, decisions: 1, record: Some(path.to_owned()), monitor: fast() };
     let fleet = Fleet::start(options, metrics()).unwrap();
     fleet.apply(world(&[("a", &[1, 2, engine.port, base.port]), ("b", &[3])]), 0).unwrap();
     let listed =

@@ -4,17 +4,36 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// The two kinds of stream that engines are reached by.
+use super::tls::HTTP2;
+
+/// A byte stream to an engine.
 #[derive(Debug)]
 pub enum EngineStream {
     /// Clear text.
     Plain(TcpStream),
     /// TLS.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl EngineStream {
+    /// Whether the peers agreed on HTTP/2 by ALPN.
+    pub(super) fn negotiated_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP2),
+        }
+    }
+}
+
+impl Connection for EngineStream {
+    fn connected(&self) -> Connected {
+        if self.negotiated_http2() { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
 }
 
 impl AsyncRead for EngineStream {

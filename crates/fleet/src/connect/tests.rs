@@ -35,7 +35,7 @@ async fn tls_server(alpn: &[&[u8]]) -> (u16, String) {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             if let Ok(mut stream) = acceptor.accept(stream).await {
-                // A client that hangs up at once is no concern of the server's.
+                // The client may close the connection first.
                 let _ = stream.write_all(b"hi").await;
                 let _ = stream.flush().await;
             }
@@ -70,7 +70,7 @@ async fn tls_is_verified_against_the_file_and_the_version_is_agreed() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_until_the_file_names_it() {
+async fn a_server_is_refused_until_its_authority_is_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     let ((_, other), (port, right)) = (tls_server(&[]).await, tls_server(&[]).await);
@@ -96,7 +96,7 @@ fn replace(path: &Path, text: &str, tick: u64) {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_connect_failure() {
+async fn a_refused_connection_is_a_connect_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -108,7 +108,7 @@ async fn nobody_there_is_a_connect_failure() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_not_answered_ends_with_the_budget() {
+async fn a_handshake_without_a_response_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let connector = Connector::new(&EngineAccess::default()).unwrap();
@@ -117,7 +117,7 @@ async fn a_handshake_that_is_not_answered_ends_with_the_budget() {
 }
 
 #[tokio::test]
-async fn clear_text_speaks_what_the_manifest_says() {
+async fn clear_text_uses_the_protocol_of_the_manifest() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let connector = Connector::new(&EngineAccess::default()).unwrap();

@@ -1,4 +1,4 @@
-//! TLS towards engines.
+//! TLS to engines.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio_rustls::TlsConnector;
 
 use super::{AccessError, ConnectError, Connection, EngineStream, HttpVersion};
 
-/// The longest file of certificate authorities that is read.
+/// The longest file of certificate authorities, in bytes.
 const MAX_AUTHORITIES_BYTES: u64 = 4 << 20;
-const HTTP2: &[u8] = b"h2";
+pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
 pub(super) fn failed(reason: &dyn std::fmt::Display) -> ConnectError {
@@ -34,7 +34,7 @@ pub(super) fn with_authorities(path: &Path) -> Result<Arc<ClientConfig>, AccessE
         roots.add(certificate).map_err(|error| unusable(&error))?;
     }
     if roots.is_empty() {
-        return Err(unusable(&"the file has none"));
+        return Err(unusable(&"the file has no certificate"));
     }
     client_config(roots).map_err(|error| unusable(&error))
 }
@@ -67,9 +67,7 @@ pub(super) async fn handshake(
 ) -> Result<Connection, ConnectError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
     let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| failed(&error))?;
-    let version = match stream.get_ref().1.alpn_protocol() {
-        Some(HTTP2) => HttpVersion::Http2,
-        Some(_) | None => HttpVersion::Http1,
-    };
-    Ok(Connection { io: EngineStream::Tls(Box::new(stream)), version })
+    let io = EngineStream::Tls(Box::new(stream));
+    let version = if io.negotiated_http2() { HttpVersion::Http2 } else { HttpVersion::Http1 };
+    Ok(Connection { io, version })
 }

@@ -1,4 +1,4 @@
-//! Momentary state for people and for gauges.
+//! Snapshots of the state for debug pages and gauges.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::endpoint::PoolEndpoint;
 use crate::generation::{Generation, PoolHandle};
 use crate::scheduler::SchedulerHandle;
 
-/// Gauges are asked for at each scrape of our own page.
+/// Registers the gauges, which are read at each scrape of the process's own metrics.
 pub(super) fn register(shared: &Arc<Shared>) {
-    // The metrics outlive the fleet, and must not keep it.
+    // The metrics outlive the fleet and must not keep it alive.
     let fleet = Arc::downgrade(shared);
     let collect = move || fleet.upgrade().map(|shared| samples(&shared.current.load())).unwrap_or_default();
     shared.metrics.register_collector(Box::new(collect));
 }
 
 impl Fleet {
-    /// All pools with every fact that the core holds about their endpoints, and its age; for people.
+    /// All pools and endpoints with every fact that the core holds about them, and its age.
     #[must_use]
     pub fn debug_pools(&self) -> Value {
         let generation = self.shared.current.load();
@@ -35,19 +35,28 @@ impl Fleet {
         json!({ "generation": generation.number, "problems": generation.problems, "pools": pools })
     }
 
-    /// The momentary state of all endpoints, those of several pools once for each.
+    /// The latest placement decisions, with the candidates of each, their costs and the terms of the costs; of one request
+    /// only, by its number or its client's ID, where `request` names it. `null` where none are kept
+    /// ([`FleetOptions::decisions`](crate::FleetOptions::decisions)).
+    #[must_use]
+    pub fn debug_decisions(&self, request: Option<&str>) -> Value {
+        let decisions = self.shared.decisions.as_ref();
+        decisions.map_or(Value::Null, |decisions| decisions.to_json(request, self.shared.clock.now()))
+    }
+
+    /// The state of all endpoints. An endpoint of several pools is listed once for each.
     #[must_use]
     pub fn endpoint_samples(&self) -> Vec<EndpointSample> {
         samples(&self.shared.current.load()).into_iter().flat_map(|pool| pool.endpoints).collect()
     }
 }
 
-/// What the state schedulers know, each asked once.
+/// A snapshot of each scheduler.
 struct States(BTreeMap<u32, State>);
 
 struct State {
     now: Time,
-    pool: SchedulerSnapshot,
+    scheduler: SchedulerSnapshot,
 }
 
 impl States {
@@ -66,18 +75,19 @@ impl States {
 
 impl State {
     fn of(scheduler: &SchedulerHandle) -> Self {
-        let (now, pool) = scheduler.snapshot();
-        Self { now, pool }
+        let (now, scheduler) = scheduler.snapshot();
+        Self { now, scheduler }
     }
 
     fn endpoint(&self, id: EndpointId) -> Option<&EndpointSnapshot> {
-        let position = self.pool.endpoints.binary_search_by_key(&id, |endpoint| endpoint.endpoint).ok()?;
-        self.pool.endpoints.get(position)
+        let position =
+            self.scheduler.endpoints.binary_search_by_key(&id, |endpoint| endpoint.endpoint).ok()?;
+        self.scheduler.endpoints.get(position)
     }
 }
 
 fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
-    let policy = state.pool.pools.iter().find(|policy| policy.id == pool.pool_id);
+    let policy = state.scheduler.pools.iter().find(|policy| policy.id == pool.pool_id);
     let endpoints: Vec<_> = pool
         .endpoints
         .iter()
@@ -85,16 +95,16 @@ fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
         .collect();
     json!({
         "name": pool.name.to_string(),
-        "state_machine": pool.scheduler.number,
-        "requests": state.pool.requests,
+        "scheduler": pool.scheduler.number,
+        "requests": state.scheduler.requests,
         "policy": policy.map(|policy| &policy.policy),
         "gauges": policy.map(|policy| policy.gauges),
-        "fleet": state.pool.fleet,
+        "fleet": state.scheduler.fleet,
         "endpoints": endpoints,
     })
 }
 
-/// The core's facts, with ours and the names that the core does not know.
+/// The core's facts, with the fleet's own and the names that the core does not know.
 fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time) -> Value {
     let mut facts = serde_json::to_value(core).unwrap_or_default();
     let evidence = endpoint.activity.evidence();
@@ -122,7 +132,7 @@ fn samples(generation: &Generation) -> Vec<PoolSample> {
 }
 
 fn sample_pool(pool: &PoolHandle, state: &State) -> PoolSample {
-    let policy = state.pool.pools.iter().find(|policy| policy.id == pool.pool_id);
+    let policy = state.scheduler.pools.iter().find(|policy| policy.id == pool.pool_id);
     let endpoints = pool
         .endpoints
         .iter()

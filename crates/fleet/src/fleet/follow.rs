@@ -1,4 +1,4 @@
-//! Configuration that follows the files it came from.
+//! Applies changes of the manifests' files.
 
 use pointsman_config::{Inventory, Options, Problem, Severity, load_with_previous};
 
@@ -6,17 +6,17 @@ use super::Fleet;
 use crate::manifests::{Reload, Watch};
 
 impl Fleet {
-    /// Puts every change of the manifests in force, until the fleet stops. `objects` are those of the configuration in
-    /// force: what has a mistake now keeps its version from there. `options` are those it was read with. `told` gets, for each change, what is wrong with it,
-    /// a line each and none where all is well.
+    /// Applies every change of the manifests, until the fleet stops. `objects` are those of the configuration in force, which
+    /// was read with `options`: an object that has an error after a change keeps its version from there. `report` is called
+    /// after each change with its problems, a line each.
     pub fn follow(
         &self,
         watch: Watch,
         objects: Inventory,
         options: Options,
-        told: impl Fn(Vec<String>) + Send + 'static,
+        report: impl Fn(Vec<String>) + Send + 'static,
     ) {
-        // The task must not keep the fleet that it belongs to.
+        // The task must not keep its fleet alive.
         let fleet = std::sync::Arc::downgrade(&self.shared);
         let tasks = self.shared.tasks.clone();
         let follow = async move {
@@ -25,14 +25,14 @@ impl Fleet {
                 let reload = watch.next().await;
                 let Some(shared) = fleet.upgrade() else { return };
                 let before = objects.clone();
-                // Parsing takes a while, and files of certificates may be read.
+                // Parsing takes milliseconds, and files of certificates may be read.
                 let work = move || Self { shared }.reload(reload, before, &options);
                 match tokio::task::spawn_blocking(work).await {
                     Ok((problems, inventory)) => {
                         objects = inventory;
-                        told(problems);
+                        report(problems);
                     }
-                    Err(error) => tracing::error!(%error, "the manifests could not be worked through"),
+                    Err(error) => tracing::error!(%error, "the changed manifests could not be applied"),
                 }
             }
         };
@@ -51,7 +51,7 @@ impl Fleet {
         match self.apply(loaded.world, errors) {
             Ok(generation) => {
                 let took_ms = u64::try_from(reload.noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(generation = generation.number, errors, took_ms, "manifests read again");
+                tracing::info!(generation = generation.number, errors, took_ms, "manifests reloaded");
                 (problems, loaded.objects)
             }
             Err(error) => {
@@ -61,11 +61,11 @@ impl Fleet {
         }
     }
 
-    /// Nothing of the change is taken.
+    /// Reports a change that is not applied.
     fn refused(&self, error: &str) -> String {
         let generation = self.shared.current.load().number;
         self.shared.metrics.configuration(generation, 1);
-        tracing::warn!(generation, error, "the changed manifests are not taken");
+        tracing::warn!(generation, error, "the changed manifests are not applied");
         error.to_owned()
     }
 }

@@ -1,11 +1,15 @@
-//! Which pools share endpoints and thus a state scheduler.
+//! Groups pools that share endpoints, because those share a scheduler: with a scheduler each, every pool would take the
+//! load of the others for idle capacity.
+//!
+//! Kubernetes has such pools: the extension's zero-downtime migration from `v1alpha2` to `v1` runs two InferencePools side
+//! by side over one set of pods (<https://gateway-api-inference-extension.sigs.k8s.io/guides/ga-migration/>).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pointsman_config::{AppProtocol, EndpointAddress, PoolSpec};
 
-/// What makes an endpoint the same endpoint. The engine behind it does not count: it is a fact about it.
+/// The identity of an endpoint. Its engine kind is an attribute, not a part of the identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EndpointKey {
     host: Arc<str>,
@@ -19,8 +23,8 @@ impl EndpointKey {
     }
 }
 
-/// The pools' positions, grouped so that pools with an endpoint in common are in one group. Groups and their members
-/// are in ascending order.
+/// Groups the positions of pools so that pools with a common endpoint are in one group. Groups and their members are in
+/// ascending order.
 pub(super) fn group(pools: &[PoolSpec]) -> Vec<Vec<usize>> {
     let mut parents: Vec<usize> = (0..pools.len()).collect();
     let mut owners: BTreeMap<EndpointKey, usize> = BTreeMap::new();
@@ -28,7 +32,7 @@ pub(super) fn group(pools: &[PoolSpec]) -> Vec<Vec<usize>> {
         for address in &spec.endpoints {
             let owner = *owners.entry(EndpointKey::of(address)).or_insert(pool);
             let (a, b) = (root(&mut parents, owner), root(&mut parents, pool));
-            // The smaller root wins, so that a group is named by its first pool.
+            // The smaller root wins, so that a group's root is its first pool.
             if let Some(parent) = parents.get_mut(a.max(b)) {
                 *parent = a.min(b);
             }
@@ -86,18 +90,18 @@ mod tests {
     }
 
     #[test]
-    fn pools_without_common_endpoints_stand_alone() {
+    fn pools_without_common_endpoints_are_groups_of_one() {
         check(&[], &[]);
         check(&[&[1], &[2], &[]], &[&[0], &[1], &[2]]);
     }
 
     #[test]
-    fn pools_with_a_common_endpoint_stand_together() {
+    fn pools_with_a_common_endpoint_are_one_group() {
         check(&[&[1, 2], &[3], &[2, 4]], &[&[0, 2], &[1]]);
     }
 
     #[test]
-    fn common_endpoints_chain() {
+    fn groups_are_transitive() {
         check(&[&[1], &[2], &[3], &[2, 3], &[1, 3], &[9]], &[&[0, 1, 2, 3, 4], &[5]]);
     }
 }

@@ -50,9 +50,16 @@ pub(super) struct Assignment {
 impl RegisteredScheduler {
     pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
         let seed = Rng::seeded(shared.options.seed.wrapping_add(u64::from(number))).next_u64();
-        let config = SchedulerConfig { seed, decisions: shared.options.decisions };
+        let config = SchedulerConfig { seed, decisions: shared.decisions.is_some() };
         let log = shared.recorder.as_ref().map(|recorder| recorder.log_of(number, &config));
-        let scheduler = SchedulerHandle::new(number, config, shared.clock, Arc::clone(&shared.requests), log);
+        let scheduler = SchedulerHandle::new(
+            number,
+            config,
+            shared.clock,
+            Arc::clone(&shared.requests),
+            log,
+            shared.decisions.clone(),
+        );
         let timer = Arc::clone(scheduler.timer()).run(Arc::downgrade(&scheduler), shared.clock);
         shared.tasks.spawn(shared.tasks.token(), timer);
         Self { scheduler, pools: BTreeMap::new(), members: BTreeMap::new(), draining: BTreeMap::new() }
@@ -125,9 +132,10 @@ impl RegisteredScheduler {
             .collect();
         endpoints.sort_by_key(|endpoint| endpoint.id);
         endpoints.dedup_by_key(|endpoint| endpoint.id);
+        let endpoints = endpoints.into();
         let scheduler = Arc::clone(&self.scheduler);
-        let serving = scheduler.serving(pool);
-        PoolHandle { name: spec.name.clone(), pool_id: pool, scheduler, endpoints, series, serving }
+        let models = scheduler.model_index(pool);
+        PoolHandle { name: spec.name.clone(), pool_id: pool, scheduler, endpoints, series, models }
     }
 
     /// Tells the core of new endpoints and pool memberships. The handles come first, because the core may dispatch to a
@@ -140,8 +148,8 @@ impl RegisteredScheduler {
     ) {
         for &(pool, index) in &assignment.pools {
             if let (Some(Some(handle)), Some(spec)) = (handles.get(index), world.pools.get(index)) {
-                self.scheduler.set_members(pool, handle.endpoints.clone());
-                handle.serving.turn_to(&handle.endpoints, &handle.series, &spec.models);
+                self.scheduler.set_members(pool, handle.endpoints.to_vec());
+                handle.models.set_pool(&handle.endpoints, &handle.series, &spec.models);
             }
         }
         for (key, pools) in &assignment.endpoints {

@@ -1,4 +1,4 @@
-//! Reading manifests: each path a file, or a folder whose YAML and JSON files are read.
+//! Reads manifests from files, and from the YAML and JSON files of folders.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -8,13 +8,13 @@ use std::time::SystemTime;
 
 use pointsman_config::SourceText;
 
-/// The longest file that is read.
+/// The longest file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// The most files.
+/// The largest number of files.
 const MAX_FILES: usize = 10_000;
-/// The most bytes in all.
+/// The largest total length, in bytes.
 const MAX_TOTAL_BYTES: u64 = 256 << 20;
-/// Files that change while they are read are read again, so often at most.
+/// The number of attempts to read the files without a change in between.
 const ATTEMPTS: u32 = 5;
 
 /// Why manifests cannot be read.
@@ -23,50 +23,49 @@ pub enum ManifestError {
     /// A folder or file cannot be read.
     #[error("{path}: {source}")]
     Read {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A file is too long.
     #[error("{path}: longer than {MAX_FILE_BYTES} bytes")]
     TooLong {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
     },
-    /// A file is not text.
+    /// A file is not UTF-8.
     #[error("{path}: not UTF-8")]
     NotText {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
     },
     /// There are too many files, or too many bytes in them.
     #[error("{path}: more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes of manifests")]
     TooMany {
-        /// Where it became too much.
+        /// The path at which a limit was exceeded.
         path: PathBuf,
     },
-    /// The files changed again and again while they were read.
+    /// The files changed during each attempt to read them.
     #[error("the manifests keep changing while they are read")]
-    Unsteady,
+    Changing,
 }
 
-/// What is looked at to notice that something changed: each file with its time, length and identity.
+/// The files' metadata, by which a change is noticed: modification time, length and inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot(Vec<(PathBuf, Option<SystemTime>, u64, u64)>);
 
-/// Reads all manifests under `paths`: files by themselves, and of folders (not of those inside them) the files
-/// `*.yaml`, `*.yml` and `*.json` in order of name, but none whose name begins with a dot. They are read as a whole: a
-/// change meanwhile starts it anew.
+/// Reads all manifests under `paths`: files, and the files `*.yaml`, `*.yml` and `*.json` of folders (not of their
+/// subfolders) in order of name, except those whose name begins with a dot. If a file changes meanwhile, all are read again.
 ///
 /// # Errors
-/// When one of them cannot be read, or is more than is read.
+/// When one of them cannot be read or exceeds a limit.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceText>, ManifestError> {
-    read_steadily(paths).map(|(sources, _)| sources)
+    read_consistently(paths).map(|(sources, _)| sources)
 }
 
-/// The texts, and what their files looked like.
-pub(super) fn read_steadily(paths: &[PathBuf]) -> Result<(Vec<SourceText>, Snapshot), ManifestError> {
+/// The texts and the snapshot of their files.
+pub(super) fn read_consistently(paths: &[PathBuf]) -> Result<(Vec<SourceText>, Snapshot), ManifestError> {
     let mut before = snapshot(paths)?;
     for _ in 0..ATTEMPTS {
         let sources = before.0.iter().map(|(path, ..)| read_file(path)).collect::<Result<Vec<_>, _>>();
@@ -76,10 +75,10 @@ pub(super) fn read_steadily(paths: &[PathBuf]) -> Result<(Vec<SourceText>, Snaps
         }
         before = after;
     }
-    Err(ManifestError::Unsteady)
+    Err(ManifestError::Changing)
 }
 
-/// What the files look like now, without reading them.
+/// The present metadata of the files.
 pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
     let mut files = Vec::new();
     let mut total = 0;
@@ -117,7 +116,7 @@ pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
     Ok(Snapshot(seen))
 }
 
-/// Through symbolic links, as ConfigMap volumes use them.
+/// Follows symbolic links, which ConfigMap volumes use.
 fn metadata(path: &Path) -> Result<Metadata, ManifestError> {
     std::fs::metadata(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
 }
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_gives_its_manifests_in_order_and_nothing_else() {
+    fn a_folder_is_read_in_order_of_name_without_other_files() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b.yml", "a.yaml", "c.json", ".hidden.yaml", "README.md", "no-extension"] {
             std::fs::write(folder.path().join(name), name).unwrap();
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn an_unreadable_path_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
         assert!(

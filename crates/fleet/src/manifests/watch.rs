@@ -1,4 +1,4 @@
-//! Noticing changes: the file system tells, and once a second the files are looked at in case it did not.
+//! Watches manifests by file system notifications, and by polling where those do not come.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,66 +9,68 @@ use tokio::sync::Notify;
 
 use pointsman_config::SourceText;
 
-use super::reading::{ManifestError, Snapshot, read_steadily, snapshot};
+use super::reading::{ManifestError, Snapshot, read_consistently, snapshot};
 
-/// Changes come in bursts; so long must it be quiet before they are read.
+/// Changes come in bursts: they are read after this long without another one.
 const QUIET: Duration = Duration::from_millis(100);
-/// But a change is read after so long even when it is never quiet.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Symbolic links may lead where no watch is, and some file systems tell nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(700);
+/// The longest delay of a change by later ones.
+const MAX_DELAY: Duration = Duration::from_millis(500);
+/// Interval of polling: symbolic links may lead outside of the watched folders, and some file systems send no
+/// notifications.
+const POLL_INTERVAL: Duration = Duration::from_millis(700);
 
-/// What was found when the files were read again.
+/// The result of reading the files again.
 #[derive(Debug)]
 pub struct Reload {
-    /// The manifests, or why they cannot be read.
+    /// The manifests, or the reason why they cannot be read.
     pub sources: Result<Vec<SourceText>, ManifestError>,
     /// When the change was noticed.
     pub noticed: Instant,
 }
 
-/// Follows the manifests under some paths.
+/// A watch on the manifests under some paths.
 #[derive(Debug)]
 pub struct Watch {
     paths: Vec<PathBuf>,
-    /// `None` while what is there cannot be read: whatever can be read then is a change.
+    /// The snapshot of the last state read; `None` while the files cannot be read, so that the next readable state counts as
+    /// a change.
     seen: Option<Snapshot>,
     unreadable: bool,
-    told: Arc<Notify>,
+    notified: Arc<Notify>,
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
-    /// Reads `paths` as [`super::read`] does, and follows them from there.
+    /// Reads `paths` as [`super::read`] does and starts to watch them.
     ///
     /// # Errors
-    /// When they cannot be read now; later that is no error but told by [`Watch::next`].
+    /// When they cannot be read. Later errors are returned by [`Watch::next`].
     pub fn start(paths: Vec<PathBuf>) -> Result<(Vec<SourceText>, Self), ManifestError> {
-        // Watched first, so that no change falls between.
+        // The watch starts before the files are read, so that no change is missed.
         let mut watch = Self::new(paths);
-        let (sources, seen) = read_steadily(&watch.paths)?;
+        let (sources, seen) = read_consistently(&watch.paths)?;
         watch.seen = Some(seen);
         Ok((sources, watch))
     }
 
     fn new(paths: Vec<PathBuf>) -> Self {
-        let told = Arc::new(Notify::new());
-        let watcher = watch(&paths, &told)
-            .inspect_err(|error| tracing::info!(%error, "files cannot be watched and are looked at instead"));
-        Self { paths, seen: None, unreadable: false, told, _watcher: watcher.ok() }
+        let notified = Arc::new(Notify::new());
+        let watcher = watch(&paths, &notified)
+            .inspect_err(|error| tracing::info!(%error, "files cannot be watched and are polled instead"));
+        Self { paths, seen: None, unreadable: false, notified, _watcher: watcher.ok() }
     }
 
-    /// Waits for the next change and reads the manifests anew. A state that cannot be read is told once.
+    /// Waits for the next change and reads the manifests again. An unreadable state is returned once.
     pub async fn next(&mut self) -> Reload {
         loop {
-            let heard = tokio::time::timeout(LOOK_EVERY, self.told.notified()).await.is_ok();
+            let was_notified = tokio::time::timeout(POLL_INTERVAL, self.notified.notified()).await.is_ok();
             let noticed = Instant::now();
-            // A file is emptied before it is written: what was just touched is left alone for a moment.
-            if !heard && self.look(differs).await != Some(true) {
+            // Editors truncate a file before they write it, so a change is read a moment later.
+            if !was_notified && self.inspect(differs).await != Some(true) {
                 continue;
             }
             self.settle().await;
-            let Some(found) = self.look(changed).await else { continue };
+            let Some(found) = self.inspect(changed).await else { continue };
             match found {
                 Ok(None) => self.unreadable = false,
                 Ok(Some((sources, seen))) => {
@@ -86,42 +88,42 @@ impl Watch {
         }
     }
 
-    /// Looks at the files where blocking is allowed; `None` where the runtime is about to end.
-    async fn look<T: Send + 'static>(&self, how: fn(&[PathBuf], Option<&Snapshot>) -> T) -> Option<T> {
+    /// Runs `how` on a thread for blocking work; `None` while the runtime shuts down.
+    async fn inspect<T: Send + 'static>(&self, how: fn(&[PathBuf], Option<&Snapshot>) -> T) -> Option<T> {
         let (paths, seen) = (self.paths.clone(), self.seen.clone());
         tokio::task::spawn_blocking(move || how(&paths, seen.as_ref())).await.ok()
     }
 
     async fn settle(&self) {
-        let quiet = async { while tokio::time::timeout(QUIET, self.told.notified()).await.is_ok() {} };
-        // Never quiet: what is there now is read, and the rest later.
-        let _ = tokio::time::timeout(PATIENCE, quiet).await;
+        let quiet = async { while tokio::time::timeout(QUIET, self.notified.notified()).await.is_ok() {} };
+        // After a timeout the present state is read, and later changes after it.
+        let _ = tokio::time::timeout(MAX_DELAY, quiet).await;
     }
 }
 
-/// Whether the files are not as they were seen. What cannot be looked at differs.
+/// Whether the files differ from the snapshot, or cannot be inspected.
 fn differs(paths: &[PathBuf], seen: Option<&Snapshot>) -> bool {
     snapshot(paths).map_or(true, |found| Some(&found) != seen)
 }
 
-/// The manifests, where they are not as they were seen.
+/// The manifests, if their files differ from the snapshot.
 fn changed(
     paths: &[PathBuf],
     seen: Option<&Snapshot>,
 ) -> Result<Option<(Vec<SourceText>, Snapshot)>, ManifestError> {
-    if Some(&snapshot(paths)?) == seen { Ok(None) } else { read_steadily(paths).map(Some) }
+    if Some(&snapshot(paths)?) == seen { Ok(None) } else { read_consistently(paths).map(Some) }
 }
 
-fn watch(paths: &[PathBuf], told: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let told = Arc::clone(told);
+fn watch(paths: &[PathBuf], notified: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let notified = Arc::clone(notified);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the files is no change to them.
+        // Read accesses are not changes.
         if event.is_ok_and(|event| !event.kind.is_access()) {
-            told.notify_one();
+            notified.notify_one();
         }
     })?;
     for path in paths {
-        // A file is often replaced as a whole, which only its folder hears of.
+        // A file is often replaced by a rename, of which only a watch on its folder is notified.
         let folder = match path.parent() {
             Some(parent) if !path.is_dir() => {
                 if parent == Path::new("") {

@@ -106,14 +106,21 @@ impl SchedulerHandle {
                 }
             },
         };
+        let (verdict, record) = match verdict {
+            Ok((endpoint, fallbacks, decision)) => (Ok((endpoint, fallbacks)), decision.map(Ok)),
+            Err(rejection) => (Err(rejection), Some(Err(rejection))),
+        };
+        if let (Some(decisions), Some(record)) = (&self.decisions, record) {
+            decisions.placed(request, self.clock.now(), record);
+        }
         let result = match verdict {
             // The client asked for no subset, so a rejection must not name one.
             Err(Rejection::EmptySubset) if caller.narrowed => Err(Rejection::NoReadyEndpoint),
             Err(rejection) => Err(rejection),
-            Ok((endpoint, fallbacks, decision)) => match inner.member(caller.pool, endpoint) {
+            Ok((endpoint, fallbacks)) => match inner.member(caller.pool, endpoint) {
                 Some(endpoint) => {
                     endpoint.pool.decided(self.clock.now().since(caller.asked_at));
-                    Ok(Placed::new(Arc::clone(self), caller, endpoint, fallbacks, decision))
+                    Ok(Placed::new(Arc::clone(self), caller, endpoint, fallbacks))
                 }
                 None => {
                     inner.unclaimed.push(request);

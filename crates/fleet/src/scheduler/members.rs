@@ -6,22 +6,22 @@ use pointsman_core::{EndpointId, Event, PoolId};
 
 use super::{Deliveries, Inner, SchedulerHandle};
 use crate::endpoint::PoolEndpoint;
-use crate::serving::Serving;
+use crate::model_index::ModelIndex;
 
 impl SchedulerHandle {
-    /// The models that the endpoints of this pool serve.
-    pub(crate) fn serving(&self, pool: PoolId) -> Arc<Serving> {
-        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(serving.entry(pool).or_default())
+    /// The model index of the pool of this number.
+    pub(crate) fn model_index(&self, pool: PoolId) -> Arc<ModelIndex> {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(models.entry(pool).or_default())
     }
 
     /// The endpoint's list of models changed.
     pub(crate) fn served_changed(&self, endpoint: EndpointId) {
-        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        let pools: Vec<_> = serving.values().cloned().collect();
-        drop(serving);
+        let models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools: Vec<_> = models.values().cloned().collect();
+        drop(models);
         for pool in pools {
-            pool.changed(endpoint);
+            pool.list_changed(endpoint);
         }
     }
 

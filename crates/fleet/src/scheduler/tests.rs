@@ -33,12 +33,16 @@ fn endpoint() -> Arc<PoolEndpoint> {
 
 fn scheduler() -> Arc<SchedulerHandle> {
     let config = SchedulerConfig { seed: 1, decisions: false };
-    let scheduler = SchedulerHandle::new(0, config, Clock::start(), Arc::default(), None);
+    let scheduler = SchedulerHandle::new(0, config, Clock::start(), Arc::default(), None, None);
     scheduler.tell(Event::PoolPolicyChanged { pool: POOL, policy: PoolPolicy::default() });
     scheduler.set_members(POOL, vec![endpoint()]);
     let spec = EndpointSpec { pools: PoolSet::of(POOL) };
     scheduler.tell(Event::EndpointUp { endpoint: ENDPOINT, spec });
     scheduler
+}
+
+fn place(scheduler: &Arc<SchedulerHandle>, facts: RequestFacts, narrowed: bool) -> Ticket {
+    scheduler.place(facts, narrowed, |_, _| unreachable!("there is no decision log"))
 }
 
 /// A ticket that waits, as the core's holding a request leaves it.
@@ -110,10 +114,10 @@ fn a_wait_that_is_broken_off_is_counted_out() {
 #[test]
 fn a_draining_endpoint_goes_with_its_last_request() {
     let scheduler = scheduler();
-    let Some(Ok(_)) = scheduler.place(RequestFacts::unknown(POOL), false).result() else {
+    let Some(Ok(_)) = place(&scheduler, RequestFacts::unknown(POOL), false).result() else {
         panic!("not placed")
     };
-    let ticket = scheduler.place(RequestFacts::unknown(POOL), false);
+    let ticket = place(&scheduler, RequestFacts::unknown(POOL), false);
     let Some(Ok(_)) = ticket.result() else { panic!("not placed") };
     scheduler.drain(ENDPOINT);
     assert!(scheduler.is_draining(ENDPOINT));
@@ -130,8 +134,7 @@ fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
         let scheduler = scheduler();
         let subset = |id| Some([id].into());
         let gone = RequestFacts { subset: subset(EndpointId(9)), ..RequestFacts::unknown(POOL) };
-        let Some(Err(found)) = scheduler
-            .place(gone, narrowed)
+        let Some(Err(found)) = place(&scheduler, gone, narrowed)
             .result()
             .map(|result| result.as_ref().map(|_| ()).map_err(|it| *it))
         else {
@@ -139,7 +142,7 @@ fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
         };
         assert_eq!(found, expected);
         let here = RequestFacts { subset: subset(ENDPOINT), ..RequestFacts::unknown(POOL) };
-        let Poll::Ready(Ok(placed)) = poll(std::pin::pin!(scheduler.place(here, narrowed).placed())) else {
+        let Poll::Ready(Ok(placed)) = poll(std::pin::pin!(place(&scheduler, here, narrowed).placed())) else {
             panic!("not placed");
         };
         scheduler.drain(ENDPOINT);

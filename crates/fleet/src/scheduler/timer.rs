@@ -1,4 +1,4 @@
-//! The timer of a state scheduler: the times it asked for, and the task that waits for them.
+//! The timer of a scheduler: the times that it asked to be woken at, and the task that waits for them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::SchedulerHandle;
 use crate::clock::Clock;
 
-/// The times at which a state scheduler wants to be woken. Asking twice is the same as asking once.
+/// The times at which a scheduler asked to be woken. Asking twice is the same as asking once.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     due: Mutex<BTreeSet<Time>>,
@@ -31,14 +31,14 @@ impl Timer {
         self.due.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
     }
 
-    /// Takes out the times that have come; whether there were any.
+    /// Removes the times that are due. Returns whether there were any.
     fn take(&self, now: Time) -> bool {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let later = due.split_off(&Time::from_nanos(now.as_nanos().saturating_add(1)));
         !std::mem::replace(&mut *due, later).is_empty()
     }
 
-    /// Wakes the scheduler when it asked to be, for as long as it exists.
+    /// Wakes the scheduler at these times, until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, scheduler: Weak<SchedulerHandle>, clock: Clock) {
         while scheduler.strong_count() > 0 {
             match self.next() {

@@ -1,4 +1,7 @@
-//! A metrics page, fed in pieces, down to the few series that are wanted.
+//! An incremental parser of a metrics page for the few series that are needed.
+//!
+//! By hand, because a page of vLLM has up to 2 MB and thousands of lines and 20 of them matter: `benches/extractor.rs`
+//! measures what a page costs.
 
 use memchr::{memchr, memchr2};
 use pointsman_config::EngineKind;
@@ -8,29 +11,29 @@ use super::labels::Sample;
 use super::profile::{ENGINES, Name, names, prefix};
 use super::reading::Reading;
 
-/// Longer lines are passed over. vLLM's longest has 1.1 kB; one that lists a thousand adapters stays below.
+/// The longest line in bytes; longer ones are skipped. vLLM's longest has 1.1 kB, and a list of a thousand adapters fits.
 const MAX_LINE: usize = 64 << 10;
 
-/// Reads a page in the Prometheus text format as its bytes arrive, however they are split. Lines of other series are
-/// passed over without being parsed; only a line that is split between two pieces is copied.
+/// Reads a page in the Prometheus text format from chunks of any length. Lines of other series are skipped without being
+/// parsed, and only a line that is split between two chunks is copied.
 #[derive(Clone, Debug)]
 pub struct Extractor {
     engine: Option<EngineKind>,
-    /// The start of a line whose end has not come yet.
+    /// The start of a line whose end has not arrived.
     partial: Vec<u8>,
-    /// Whether the rest of the present line is passed over, because it is too long.
+    /// Whether the rest of the current line is skipped because it is too long.
     skipping: bool,
     reading: Reading,
 }
 
 impl Extractor {
-    /// For the page of this engine, or of the one that the page's own names show.
+    /// An extractor for the page of this engine, or of the engine that the metric names show.
     #[must_use]
     pub fn new(engine: Option<EngineKind>) -> Self {
         Self { engine, partial: Vec::new(), skipping: false, reading: Reading::default() }
     }
 
-    /// Takes in the next piece of the page.
+    /// Reads the next chunk of the page.
     pub fn feed(&mut self, mut piece: &[u8]) {
         if self.skipping || !self.partial.is_empty() {
             let Some(end) = memchr(b'\n', piece) else {
@@ -52,13 +55,13 @@ impl Extractor {
         self.hold(piece);
     }
 
-    /// The engine whose names were found, or which was given.
+    /// The engine that was given, or else detected.
     #[must_use]
     pub const fn engine(&self) -> Option<EngineKind> {
         self.engine
     }
 
-    /// The report of the page; `None` where it had none of the wanted series. `taken` is when the page was asked for.
+    /// The report of the page; `None` where it had none of the series. `taken` is the time of the request for the page.
     #[must_use]
     pub fn finish(mut self, taken: Time) -> Option<LoadReport> {
         self.end_line();
@@ -105,7 +108,8 @@ impl Extractor {
     }
 }
 
-/// The wanted series that a line is of, and what follows its name. `own` is the line behind the engine's prefix.
+/// The series of a line and the rest behind its name; `None` for other series. `own` is the line behind the engine's
+/// prefix.
 fn find<'a>(names: &'static [Name], prefix: usize, own: &'a [u8]) -> Option<(&'static Name, &'a [u8])> {
     let (found, rest) = own.split_at_checked(memchr2(b'{', b' ', own)?)?;
     let name = names.iter().find(|name| name.name.as_bytes().get(prefix..) == Some(found))?;

@@ -1,8 +1,8 @@
-//! The label set and the value of one line of a metrics page.
+//! The labels and the value of one sample line of a metrics page.
 
 use std::borrow::Cow;
 
-/// A line's labels, as they stand between the braces, and its value.
+/// The text between the braces of a sample line, and its value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample<'a> {
     labels: &'a [u8],
@@ -10,7 +10,7 @@ pub(super) struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// Splits what follows the series' name; `None` where it is not the rest of a sample line.
+    /// Splits the rest of a line behind the metric name; `None` where it is malformed.
     pub(super) fn split(rest: &'a [u8]) -> Option<Self> {
         let (labels, value) = match rest.strip_prefix(b"{") {
             None => (&[][..], rest),
@@ -20,12 +20,12 @@ impl<'a> Sample<'a> {
             }
         };
         let value = value.trim_ascii();
-        // A time stamp may follow the value.
+        // A timestamp may follow the value.
         let value = value.split(|byte| byte.is_ascii_whitespace()).next()?;
         Some(Self { labels, value })
     }
 
-    /// The value as it stands: NaN and the infinities included.
+    /// The value, which may be NaN or infinite.
     pub(super) fn value(self) -> Option<f64> {
         std::str::from_utf8(self.value).ok()?.parse().ok()
     }
@@ -48,7 +48,7 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// The position of the closing brace, which may also stand in values.
+/// The position of the closing brace. Values may contain braces, too.
 fn end_of_labels(inside: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -60,7 +60,7 @@ fn end_of_labels(inside: &[u8]) -> Option<usize> {
     }
 }
 
-/// The position of the quote that closes a value.
+/// The position of the quote that ends a value.
 fn end_of_value(quoted: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_values_are_found_in_the_forms_the_text_format_allows() {
+    fn labels_and_values_are_found_in_all_forms_of_the_text_format() {
         check(" 8", "a", None, Some(8.0));
         check(" 1e3 1395066363000", "a", None, Some(1000.0));
         check(r#"{a="x"} 1"#, "a", Some("x"), Some(1.0));
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn quotes_braces_and_commas_may_stand_in_values() {
+    fn values_may_contain_quotes_braces_and_commas() {
         check(r#"{b="}\"\\,a=",a="x\ny"} 1"#, "a", Some("x\ny"), Some(1.0));
         check(r#"{b="}\"\\,a=",a="x"} 1"#, "b", Some("}\"\\,a="), Some(1.0));
     }
 
     #[test]
-    fn broken_lines_have_no_label_and_no_value() {
+    fn malformed_lines_have_no_label_and_no_value() {
         check(r#"{a="x" 1"#, "a", None, None);
         check(r#"{a="x\"} 1"#, "a", None, None);
         check(r#"{a=x} 1"#, "a", None, Some(1.0));

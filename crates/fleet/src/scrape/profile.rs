@@ -1,25 +1,25 @@
-//! The series by which each kind of engine shows its load, under old and new names.
+//! The metrics by which each kind of engine reports its load.
 //!
-//! Names: the extension's model server protocol (proposal 003) and the engines' own pages, vLLM 0.6 to 0.32.
+//! Sources: the extension's model server protocol (proposal 003) and the engines' own pages, vLLM 0.6 to 0.32.
 
 use pointsman_config::EngineKind;
 
-/// What a series tells. Where it stands for several, a label says which.
+/// The meaning of a series. A label distinguishes the facts of a series that has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Series {
     /// One number of the reading.
     Number(Number),
     /// vLLM: waiting requests by the label `reason`.
     WaitingByReason,
-    /// vLLM: facts about the cache as labels.
+    /// vLLM: cache configuration in labels.
     VllmCacheConfig,
-    /// SGLang: facts about the cache as labels.
+    /// SGLang: cache configuration in labels.
     SglangCacheConfig,
-    /// vLLM: adapters as labels, the time as value.
+    /// vLLM: adapters in labels, the time as the value.
     LoraInfo,
     /// Triton: requests by the label `request_type`.
     TritonRequests,
-    /// Triton: facts about the cache by the label `kv_cache_block_type`.
+    /// Triton: cache figures by the label `kv_cache_block_type`.
     TritonBlocks,
 }
 
@@ -46,12 +46,12 @@ impl Number {
     pub(super) const COUNT: usize = Self::Preemptions as usize + 1;
 }
 
-/// A series by its full name. Of several names for one fact the one listed first counts where a page has both.
+/// A series by its full metric name.
 #[derive(Debug)]
 pub(super) struct Name {
     pub(super) name: &'static str,
     pub(super) series: Series,
-    /// 0 for the preferred name.
+    /// The precedence of names for the same number on one page: 0 is the preferred name.
     pub(super) rank: u8,
 }
 
@@ -59,8 +59,8 @@ const fn number(name: &'static str, number: Number) -> Name {
     Name { name, series: Series::Number(number), rank: 0 }
 }
 
-/// A name that gives way to the preferred one.
-const fn older(name: &'static str, number: Number) -> Name {
+/// A former name, which is ignored where the page has the preferred one.
+const fn former(name: &'static str, number: Number) -> Name {
     Name { name, series: Series::Number(number), rank: 1 }
 }
 
@@ -73,18 +73,18 @@ const VLLM: &[Name] = &[
     number("vllm:num_requests_waiting", Number::Waiting),
     labelled("vllm:num_requests_waiting_by_reason", Series::WaitingByReason),
     number("vllm:kv_cache_usage_perc", Number::KvUse),
-    older("vllm:gpu_cache_usage_perc", Number::KvUse),
+    former("vllm:gpu_cache_usage_perc", Number::KvUse),
     labelled("vllm:cache_config_info", Series::VllmCacheConfig),
     labelled("vllm:lora_requests_info", Series::LoraInfo),
     number("vllm:prompt_tokens_total", Number::PromptTokens),
     number("vllm:prompt_tokens_cached_total", Number::CachedTokens),
-    older("vllm:prefix_cache_hits_total", Number::CachedTokens),
-    older("vllm:gpu_prefix_cache_hits_total", Number::CachedTokens),
+    former("vllm:prefix_cache_hits_total", Number::CachedTokens),
+    former("vllm:gpu_prefix_cache_hits_total", Number::CachedTokens),
     number("vllm:request_prefill_time_seconds_sum", Number::PrefillSeconds),
     number("vllm:inter_token_latency_seconds_sum", Number::InterTokenSeconds),
-    older("vllm:time_per_output_token_seconds_sum", Number::InterTokenSeconds),
+    former("vllm:time_per_output_token_seconds_sum", Number::InterTokenSeconds),
     number("vllm:inter_token_latency_seconds_count", Number::InterTokenCount),
-    older("vllm:time_per_output_token_seconds_count", Number::InterTokenCount),
+    former("vllm:time_per_output_token_seconds_count", Number::InterTokenCount),
     number("vllm:generation_tokens_total", Number::OutputTokens),
     number("vllm:num_preemptions_total", Number::Preemptions),
 ];
@@ -97,9 +97,9 @@ const SGLANG: &[Name] = &[
     number("sglang:prompt_tokens_total", Number::PromptTokens),
     number("sglang:cached_tokens_total", Number::CachedTokens),
     number("sglang:inter_token_latency_seconds_sum", Number::InterTokenSeconds),
-    older("sglang:time_per_output_token_seconds_sum", Number::InterTokenSeconds),
+    former("sglang:time_per_output_token_seconds_sum", Number::InterTokenSeconds),
     number("sglang:inter_token_latency_seconds_count", Number::InterTokenCount),
-    older("sglang:time_per_output_token_seconds_count", Number::InterTokenCount),
+    former("sglang:time_per_output_token_seconds_count", Number::InterTokenCount),
     number("sglang:generation_tokens_total", Number::OutputTokens),
 ];
 
@@ -126,7 +126,7 @@ pub(super) const fn names(engine: EngineKind) -> &'static [Name] {
     }
 }
 
-/// What the engine's names begin with; no engine's own page has names of another.
+/// The prefix of the engine's metric names. No engine's page has names of another engine.
 pub(super) const fn prefix(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Vllm => "vllm:",
@@ -140,12 +140,12 @@ pub(super) const fn prefix(engine: EngineKind) -> &'static str {
 pub(super) const ENGINES: [EngineKind; 4] =
     [EngineKind::Vllm, EngineKind::Sglang, EngineKind::TrtllmServe, EngineKind::Triton];
 
-/// Where nearly all engines have their page, and where an unknown engine is asked first.
+/// The path of the metrics page at most engines, and the first one tried at an unknown engine.
 pub(crate) const FIRST_PATH: &str = "/metrics";
-/// Where `trtllm-serve` has it: its `/metrics` is something else.
+/// The path at `trtllm-serve`, whose `/metrics` is another page.
 pub(crate) const SECOND_PATH: &str = "/prometheus/metrics";
 
-/// Where an engine's page is.
+/// The path of an engine's metrics page.
 pub(crate) const fn path(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Vllm | EngineKind::Sglang | EngineKind::Triton => FIRST_PATH,

@@ -1,20 +1,20 @@
-//! From the numbers on a page to a report that the core believes.
+//! Validates and combines the samples of a page into a load report.
 
 use pointsman_core::{AdapterReport, EngineTotals, LoadReport, ModelKey, Time};
 
 use super::labels::Sample;
 use super::profile::{Name, Number, Series};
 
-/// No engine has more requests, blocks or seats than this.
+/// The largest plausible count of requests, blocks or max_num_seqs slots.
 const MAX_COUNT: f64 = 1e9;
-/// No engine has made more tokens, or run for more seconds, than this.
+/// The largest plausible total of tokens or seconds.
 const MAX_TOTAL: f64 = 1e18;
-/// Engines round: a full cache may read a little more than 1.
+/// The largest plausible cache use. Engines round, so a full cache may read a little more than 1.
 const MAX_KV_USE: f64 = 1.01;
-/// More adapters than this are not listed by any engine.
+/// The largest number of adapters that is read from a list.
 const MAX_ADAPTERS: usize = 4_096;
 
-/// A number on its way: several series of one name (one per data-parallel rank) are put together.
+/// A number while the page is read. Several series of one name (one per data-parallel rank) are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Slot {
     #[default]
@@ -23,13 +23,13 @@ enum Slot {
         rank: u8,
         value: f64,
     },
-    /// One of the series held no sane number, so that neither would their sum.
-    Absurd {
+    /// One of the series had an implausible value, so their combination would be wrong.
+    Invalid {
         rank: u8,
     },
 }
 
-/// What was read of a page so far.
+/// The samples of a page read so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Reading {
     numbers: [Slot; Number::COUNT],
@@ -37,7 +37,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Takes in one line.
+    /// Adds one sample.
     pub(super) fn take(&mut self, name: &Name, sample: Sample<'_>) {
         let value = sample.value();
         let label = |label| sample.label(label);
@@ -73,7 +73,7 @@ impl Reading {
         }
     }
 
-    /// Labels may say `None` where the engine has no number.
+    /// Adds the number in a label, which is `None` where the engine does not know it.
     fn add_known(&mut self, number: Number, value: Option<f64>) {
         if value.is_some() {
             self.add(number, 0, value);
@@ -86,7 +86,7 @@ impl Reading {
         let known = match *slot {
             Slot::Unseen => None,
             Slot::Seen { rank: other, value } => Some((other, Some(value))),
-            Slot::Absurd { rank: other } => Some((other, None)),
+            Slot::Invalid { rank: other } => Some((other, None)),
         };
         *slot = match (known, value) {
             (Some((other, _)), _) if other < rank => return,
@@ -95,11 +95,11 @@ impl Reading {
                 Slot::Seen { rank, value: join(number, before, value) }
             }
             (_, Some(value)) => Slot::Seen { rank, value },
-            (_, None) => Slot::Absurd { rank },
+            (_, None) => Slot::Invalid { rank },
         };
     }
 
-    /// The newest series counts: the ones before it never go away. Its value is the time it was written.
+    /// Uses the series with the latest time, which is its value. vLLM never removes earlier ones.
     fn adapters(&mut self, written: Option<f64>, sample: Sample<'_>) {
         let Some(written) = written.filter(|time| time.is_finite()) else { return };
         if self.adapters.as_ref().is_some_and(|(newest, _)| *newest >= written) {
@@ -121,7 +121,7 @@ impl Reading {
         self.adapters = Some((written, AdapterReport { max_adapters, active }));
     }
 
-    /// Whether any line was taken in.
+    /// Whether no sample was added.
     pub(super) fn is_empty(&self) -> bool {
         self.adapters.is_none() && self.numbers.iter().all(|slot| *slot == Slot::Unseen)
     }
@@ -135,7 +135,7 @@ impl Reading {
             kv_use: self.get(Number::KvUse).map(|share| share.min(1.0)),
             kv_blocks: self.count(Number::KvBlocks).filter(|blocks| *blocks > 0),
             block_size: self.count(Number::BlockSize).filter(|tokens| *tokens > 0),
-            max_running: self.count(Number::MaxRunning).filter(|seats| *seats > 0),
+            max_running: self.count(Number::MaxRunning).filter(|slots| *slots > 0),
             totals: EngineTotals {
                 prompt_tokens: self.get(Number::PromptTokens),
                 cached_tokens: self.get(Number::CachedTokens),
@@ -152,21 +152,21 @@ impl Reading {
     fn get(&self, number: Number) -> Option<f64> {
         match self.numbers.get(number as usize)? {
             Slot::Seen { value, .. } => Some(*value),
-            Slot::Unseen | Slot::Absurd { .. } => None,
+            Slot::Unseen | Slot::Invalid { .. } => None,
         }
     }
 
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "between 0 and 1e9, checked at entry"
+        reason = "between 0 and 1e9, checked when it was added"
     )]
     fn count(&self, number: Number) -> Option<u32> {
         self.get(number).map(|value| value as u32)
     }
 }
 
-/// The largest value that is not absurd.
+/// The largest plausible value.
 const fn most(number: Number) -> f64 {
     match number {
         Number::KvUse => MAX_KV_USE,
@@ -186,7 +186,7 @@ const fn most(number: Number) -> f64 {
     }
 }
 
-/// Two series of one page: ranks add up, except that the fullest cache stands for all and blocks are of one size.
+/// Combines two series of one page: the sum over ranks, but the maximum of cache use and block size.
 fn join(number: Number, a: f64, b: f64) -> f64 {
     match number {
         Number::KvUse | Number::BlockSize => a.max(b),

@@ -1,4 +1,4 @@
-//! Which endpoints of a pool serve which model, worked out when a list or the endpoints change.
+//! Index from models to the endpoints of a pool that list them, updated when a list or the endpoints change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,68 +11,67 @@ use pointsman_telemetry::PoolSeries;
 use crate::endpoint::PoolEndpoint;
 use crate::models::ServedModels;
 
-/// The most models of a pool whose requests are narrowed; requests for others go to all endpoints.
-const MAX_NARROWED: usize = 4_096;
+/// The largest number of models in a pool's index. Requests for other models may go to all endpoints.
+const MAX_MODELS: usize = 4_096;
 
-/// Models that some engines of the pool list and others do not, with the endpoints that requests for them may go to.
-/// Models that all list, or none, are not in it.
-type Narrowed = HashMap<ModelKey, Arc<[EndpointId]>>;
+/// The models that some but not all engines of the pool list, with the endpoints that requests for them may go to.
+type EndpointsByModel = HashMap<ModelKey, Arc<[EndpointId]>>;
 
-/// What is known of who serves what in one pool, kept over configurations.
+/// The index of one pool. It outlives a configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Serving {
-    scope: Mutex<Scope>,
-    narrowed: ArcSwap<Narrowed>,
+pub(crate) struct ModelIndex {
+    sources: Mutex<Sources>,
+    endpoints_by_model: ArcSwap<EndpointsByModel>,
 }
 
-/// What the answer is worked out from.
+/// The inputs of the index.
 #[derive(Debug, Default)]
-struct Scope {
+struct Sources {
     members: Vec<(EndpointId, Arc<ServedModels>)>,
     labels: Option<(Arc<PoolSeries>, Arc<ModelRules>)>,
 }
 
-impl Serving {
-    /// The endpoints that requests for this model are to be limited to: those that list it, and those whose list is
-    /// not known yet; `None` where they may go to any.
-    pub(crate) fn narrowed(&self, target: ModelKey) -> Option<Arc<[EndpointId]>> {
-        self.narrowed.load().get(&target).cloned()
+impl ModelIndex {
+    /// The endpoints that list this model or whose list is not known yet; `None` where a request for it may go to any
+    /// endpoint.
+    pub(crate) fn endpoints_for(&self, target: ModelKey) -> Option<Arc<[EndpointId]>> {
+        self.endpoints_by_model.load().get(&target).cloned()
     }
 
-    /// The pool has these endpoints now, and these rules.
-    pub(crate) fn turn_to(
+    /// Sets the pool's endpoints and model rules.
+    pub(crate) fn set_pool(
         &self,
         endpoints: &[Arc<PoolEndpoint>],
         series: &Arc<PoolSeries>,
         rules: &Arc<ModelRules>,
     ) {
-        let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
-        scope.members =
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.members =
             endpoints.iter().map(|endpoint| (endpoint.id, Arc::clone(&endpoint.served))).collect();
-        scope.labels = Some((Arc::clone(series), Arc::clone(rules)));
-        self.work_out(&scope);
+        sources.labels = Some((Arc::clone(series), Arc::clone(rules)));
+        self.update(&sources);
     }
 
-    /// The list of this endpoint changed, which may be of another pool.
-    pub(crate) fn changed(&self, endpoint: EndpointId) {
-        let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
-        if scope.members.iter().any(|(id, _)| *id == endpoint) {
-            self.work_out(&scope);
+    /// Updates the index after the endpoint's list changed, if the endpoint is one of the pool.
+    pub(crate) fn list_changed(&self, endpoint: EndpointId) {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.members.iter().any(|(id, _)| *id == endpoint) {
+            self.update(&sources);
         }
     }
 
-    /// Under the lock, so that the last one to work it out has seen everything.
-    fn work_out(&self, scope: &Scope) {
-        let lists: Vec<_> = scope.members.iter().map(|(id, served)| (*id, served.keys())).collect();
-        self.narrowed.store(Arc::new(narrow(&lists)));
-        if let Some((series, rules)) = &scope.labels {
-            declare(series, rules, &scope.members);
+    /// Called under the lock of `sources`, so that the index in force is of the latest ones.
+    fn update(&self, sources: &Sources) {
+        let lists: Vec<_> = sources.members.iter().map(|(id, served)| (*id, served.keys())).collect();
+        self.endpoints_by_model.store(Arc::new(index(&lists)));
+        if let Some((series, rules)) = &sources.labels {
+            declare(series, rules, &sources.members);
         }
     }
 }
 
-/// Engines of a pool nearly always list the same, so that they are compared as groups.
-fn narrow(lists: &[(EndpointId, Arc<[ModelKey]>)]) -> Narrowed {
+/// The engines of a pool nearly always have equal lists, so endpoints are compared in groups of equal lists.
+fn index(lists: &[(EndpointId, Arc<[ModelKey]>)]) -> EndpointsByModel {
     let mut groups: BTreeMap<&[ModelKey], Vec<EndpointId>> = BTreeMap::new();
     for (id, keys) in lists {
         groups.entry(&**keys).or_default().push(*id);
@@ -86,22 +85,23 @@ fn narrow(lists: &[(EndpointId, Arc<[ModelKey]>)]) -> Narrowed {
             }
         }
     }
-    let partly = listing.into_iter().filter(|(_, by)| by.len() < groups.len()).take(MAX_NARROWED);
-    let narrowed = partly.map(|(key, by)| {
+    let partly = listing.into_iter().filter(|(_, by)| by.len() < groups.len()).take(MAX_MODELS);
+    let entries = partly.map(|(key, by)| {
         let mut endpoints: Vec<_> = by.into_iter().flatten().chain(&unknown).copied().collect();
         endpoints.sort_unstable();
         (key, endpoints.into())
     });
-    narrowed.collect()
+    entries.collect()
 }
 
-/// Names the models that may be labels: what declared models come to by the rules, then what the engines list.
+/// Declares the models that may be metric labels: the public models of the rules with their targets, then the models that
+/// engines list.
 fn declare(series: &PoolSeries, rules: &ModelRules, members: &[(EndpointId, Arc<ServedModels>)]) {
     let mut lists: Vec<_> = members.iter().map(|(_, served)| served.list()).collect();
     lists.sort_by(|a, b| a.iter().map(|model| &model.id).cmp(b.iter().map(|model| &model.id)));
     lists.dedup_by(|a, b| a == b);
     let served = || lists.iter().flat_map(|list| list.iter()).map(|model| &*model.id);
-    // A rewrite of all names that no rule declares holds for these too.
+    // A rewrite rule for all other names applies to these, too.
     let mapped = served().flat_map(|model| rules.targets_of(model).map(move |target| (model, &**target)));
     let declared = rules.pairs().map(|(public, target)| (&**public, &**target));
     series.declare(declared.chain(mapped).chain(served().map(|model| (model, model))));
@@ -111,7 +111,7 @@ fn declare(series: &PoolSeries, rules: &ModelRules, members: &[(EndpointId, Arc<
 mod tests {
     use super::*;
 
-    /// Lists of the endpoints 0, 1, …; where requests for each of the models may go.
+    /// Lists of the endpoints 0, 1, …; the endpoints that requests for each model may go to.
     #[track_caller]
     fn check(lists: &[&[&str]], expected: &[(&str, Option<&[u32]>)]) {
         let keys = |list: &&[&str]| -> Arc<[ModelKey]> {
@@ -120,22 +120,22 @@ mod tests {
             keys.into()
         };
         let lists: Vec<_> = (0..).map(EndpointId).zip(lists.iter().map(keys)).collect();
-        let narrowed = narrow(&lists);
+        let index = index(&lists);
         for (model, endpoints) in expected {
-            let found = narrowed.get(&ModelKey::of(model)).map(|ids| ids.iter().map(|id| id.0).collect());
+            let found = index.get(&ModelKey::of(model)).map(|ids| ids.iter().map(|id| id.0).collect());
             assert_eq!(found, endpoints.map(<[u32]>::to_vec), "{model}");
         }
     }
 
     #[test]
-    fn a_model_that_only_some_list_is_narrowed_to_them_and_to_the_unknown() {
+    fn a_model_that_only_some_list_is_limited_to_them_and_to_endpoints_without_a_list() {
         check(&[&["m", "a"], &["m"], &["m", "a"]], &[("a", Some(&[0, 2])), ("m", None), ("b", None)]);
         check(&[&["m", "a"], &["m"], &[]], &[("a", Some(&[0, 2])), ("m", None)]);
         check(&[&["x"], &["y"]], &[("x", Some(&[0])), ("y", Some(&[1])), ("z", None)]);
     }
 
     #[test]
-    fn a_model_that_all_with_a_known_list_have_goes_anywhere() {
+    fn a_model_in_all_known_lists_may_go_to_any_endpoint() {
         check(&[&["m"], &["m"]], &[("m", None)]);
         check(&[&["m"], &[]], &[("m", None)]);
         check(&[&[], &[]], &[("m", None)]);
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_models_than_the_bound_are_narrowed() {
+    fn the_index_has_no_more_models_than_its_limit() {
         let key = |number: usize| ModelKey(u64::try_from(number).unwrap());
         let lists = [
-            (EndpointId(0), (0..MAX_NARROWED).map(key).collect()),
-            (EndpointId(1), (MAX_NARROWED..MAX_NARROWED * 2).map(key).collect()),
+            (EndpointId(0), (0..MAX_MODELS).map(key).collect()),
+            (EndpointId(1), (MAX_MODELS..MAX_MODELS * 2).map(key).collect()),
         ];
-        assert_eq!(narrow(&lists).len(), MAX_NARROWED);
+        assert_eq!(index(&lists).len(), MAX_MODELS);
     }
 }
