@@ -15,7 +15,7 @@ SMALL = """\
 fleet:
   - {profile: llama-2-7b-h100, count: 3}
 workload: {lengths: sharegpt}
-policies: [kubernetes-service, pointsman]
+placements: [kubernetes-service, pointsman]
 rates: [20, 40]
 seeds: 3
 duration: 20s
@@ -48,7 +48,7 @@ def test_rows_have_the_documented_fields(small):
             assert 0 < quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
         assert isinstance(row["interval95"], dict)
     # Confidence intervals are over seeds; they need six of them.
-    low, high = rows(small, "--seeds", "8", "--rate", "20", "--policy", "pointsman")[0]["interval95"]["e2e_ms.p90"]
+    low, high = rows(small, "--seeds", "8", "--rate", "20", "--placement", "pointsman")[0]["interval95"]["e2e_ms.p90"]
     assert 0 < low <= high
 
 
@@ -58,17 +58,17 @@ def test_output_does_not_depend_on_the_number_of_threads(small):
     assert "pointsman" in one and "kubernetes-service" in one
 
 
-def test_policies_rates_and_seeds_are_chosen_on_the_command_line(small):
-    chosen = rows(small, "--policy", "random,least-request", "--rate", "30", "--seeds", "2")
+def test_placements_rates_and_seeds_are_chosen_on_the_command_line(small):
+    chosen = rows(small, "--placement", "random,least-request", "--rate", "30", "--seeds", "2")
     assert [(row["policy"], row["rate"], row["seeds"]) for row in chosen] == [
         ("random", 30, 2), ("least-request", 30, 2),
     ]
-    one = rows(small, "--policy", "pointsman", "--rate", "20", "--seed", "2")
+    one = rows(small, "--placement", "pointsman", "--rate", "20", "--seed", "2")
     assert [row["seeds"] for row in one] == [1]
 
 
 def test_the_knee_is_searched_between_the_rates(small):
-    done = run("simulate", small, "--rate", "20,200", "--seeds", "1", "--policy", "pointsman", "--knee", "--json")
+    done = run("simulate", small, "--rate", "20,200", "--seeds", "1", "--placement", "pointsman", "--knee", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [row["rate"] for row in result["rows"]] == [20, 200], "rates of the search are no rows"
@@ -76,8 +76,8 @@ def test_the_knee_is_searched_between_the_rates(small):
     assert 20 < knee["stable"] < knee["unstable"] <= 1.02 * knee["stable"] < 200
 
 
-def test_the_error_for_an_unknown_policy_lists_the_known_ones(small):
-    done = run("simulate", small, "--policy", "best")
+def test_the_error_for_an_unknown_placement_lists_the_known_ones(small):
+    done = run("simulate", small, "--placement", "best")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     for name in ("best", "pointsman", "kubernetes-service", "filter-tree", "llm-d-blend", "two-choices"):
         assert name in done.stderr
@@ -107,7 +107,7 @@ def test_a_missing_file_is_an_error_of_one_line(tmp_path):
 
 def test_explain_format_names_every_field():
     text = run("simulate", "--explain-format").stdout
-    for field in ("fleet", "workload", "information", "policies", "rates", "seeds", "warmUp"):
+    for field in ("fleet", "workload", "information", "placements", "rates", "seeds", "warmUp"):
         assert f"`{field}`" in text
 
 
@@ -197,7 +197,7 @@ def test_the_event_log_of_a_gateway_is_a_workload(start, engine, tmp_path):
     (tmp_path / "again.yaml").write_text(
         "fleet: [{profile: tiny, count: 2}]\n"
         "workload: {trace: {format: event-log, file: events.jsonl}}\n"
-        "policies: [round-robin, pointsman]\nseeds: 2\nduration: 60s\nwarmUp: 0s\n"
+        "placements: [round-robin, pointsman]\nseeds: 2\nduration: 60s\nwarmUp: 0s\n"
     )
     found = rows(str(tmp_path / "again.yaml"))
     assert [row["policy"] for row in found] == ["round-robin", "pointsman"]
@@ -210,5 +210,5 @@ def test_every_shipped_experiment_runs():
     assert files
     for file in files:
         if os.stat(file).st_size:
-            done = run("simulate", str(file), "--policy", "pointsman", "--seeds", "1", "--rate", "5", "--json")
+            done = run("simulate", str(file), "--placement", "pointsman", "--seeds", "1", "--rate", "5", "--json")
             assert done.returncode == 0, f"{file}: {done.stderr}"

@@ -129,7 +129,7 @@ fn ratios(extent: Extent, missed: &mut Vec<MissedTarget>) -> Result<Vec<Line>> {
 
 fn bounds(extent: Extent) -> Result<Vec<Line>> {
     let file = root().join("experiments/gie-blog.yaml");
-    let arguments = ["--policy", "pointsman", "--policy", "central-late-binding", "--rate", "200"];
+    let arguments = ["--placement", "pointsman", "--placement", "central-late-binding", "--rate", "200"];
     let sweep = simulate(&file, extent.seeds(), &arguments)?;
     let (ours, bound) = (p90(&sweep["rows"], "pointsman")?, p90(&sweep["bounds"], "central-late-binding")?);
     Ok(vec![line(
@@ -142,7 +142,7 @@ fn bounds(extent: Extent) -> Result<Vec<Line>> {
 fn prefixes(extent: Extent) -> Result<Vec<Line>> {
     let file = root().join("experiments/shared-prefix-400.yaml");
     let arms = ["round-robin", "pointsman", "pointsman-exact"];
-    let mut arguments: Vec<&str> = arms.iter().flat_map(|arm| ["--policy", arm]).collect();
+    let mut arguments: Vec<&str> = arms.iter().flat_map(|arm| ["--placement", arm]).collect();
     arguments.extend(["--rate", "60"]);
     let sweep = simulate(&file, extent.seeds(), &arguments)?;
     let [baseline, ours, exact] = arms.map(|arm| p90(&sweep["rows"], arm));
@@ -163,7 +163,7 @@ fn prefixes(extent: Extent) -> Result<Vec<Line>> {
 
 fn slow_replica(extent: Extent) -> Result<Vec<Line>> {
     let file = root().join("experiments/slow-replica.yaml");
-    let arguments = ["--policy", "kubernetes-service", "--policy", "pointsman", "--rate", "250"];
+    let arguments = ["--placement", "kubernetes-service", "--placement", "pointsman", "--rate", "250"];
     let sweep = simulate(&file, extent.seeds(), &arguments)?;
     let (service, ours) = (p90(&sweep["rows"], "kubernetes-service")?, p90(&sweep["rows"], "pointsman")?);
     Ok(vec![line(
@@ -200,7 +200,7 @@ fn searches(extent: Extent) -> Result<Vec<Line>> {
 
 fn speed(extent: Extent) -> Result<Vec<Line>> {
     let file = root().join("experiments/gie-blog.yaml");
-    let one = ["--policy", "pointsman", "--rate", "250", "--threads", "1"];
+    let one = ["--placement", "pointsman", "--rate", "250", "--threads", "1"];
     let (seconds, memory) = timed(&file, 1, &one)?;
     let requests = 250.0 * 120.0;
     let mut lines = vec![line(
@@ -215,7 +215,7 @@ fn speed(extent: Extent) -> Result<Vec<Line>> {
             "≤ 60 s",
             format!("{seconds:.0} s"),
         ));
-        let (_, memory) = timed(&file, 10, &["--policy", "pointsman", "--rate", "1000", "--threads", "1"])?;
+        let (_, memory) = timed(&file, 10, &["--placement", "pointsman", "--rate", "1000", "--threads", "1"])?;
         lines.push(line(
             "Memory of 1.2 million requests in one process",
             "≤ 500 MiB",

@@ -1,5 +1,5 @@
-//! The floor: a proxy on the gateway's own HTTP stack that does nothing but pass requests on, in turn.
-//! What a gateway costs beyond it is the price of its choices, not of the stack.
+//! The baseline of the gateway's overhead: a proxy on the same HTTP stack that forwards requests round-robin. The gateway's
+//! cost beyond it is the cost of its features, not of the stack.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,14 +18,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::client::Endpoint;
+use crate::client::ServerAddress;
 
-/// Serves until it is dropped or the listener fails. To be the floor that budgets speak of, it runs on
-/// a runtime of two worker threads, in a process whose allocator is the gateway's.
+/// Serves until dropped or until the listener fails. The budgets assume a runtime of two worker threads in a process with the
+/// gateway's allocator.
 ///
 /// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, endpoints: Vec<Endpoint>) -> io::Result<()> {
+/// The listener failed.
+pub async fn serve(listener: TcpListener, endpoints: Vec<ServerAddress>) -> io::Result<()> {
     let endpoints = endpoints.iter().map(|endpoint| endpoint.authority().parse()).collect::<Result<_, _>>();
     let endpoints = endpoints.map_err(io::Error::other)?;
     let mut connector = HttpConnector::new();
@@ -44,7 +44,7 @@ struct BareProxy {
     next: AtomicUsize,
 }
 
-type Answer = Response<Either<Incoming, Empty<Bytes>>>;
+type ResponseReader = Response<Either<Incoming, Empty<Bytes>>>;
 
 impl BareProxy {
     async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
@@ -55,14 +55,14 @@ impl BareProxy {
             let proxy = Arc::clone(&self);
             async move { Ok::<_, Infallible>(proxy.forward(request).await) }
         });
-        // A peer that hangs up is the end of its connection and nothing else.
+        // A closed connection is not an error.
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), service)
             .await;
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Answer {
+    async fn forward(&self, mut request: Request<Incoming>) -> ResponseReader {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(authority) = self.endpoints.get(turn % self.endpoints.len().max(1)) else {
             return bad_gateway();
@@ -81,7 +81,7 @@ impl BareProxy {
     }
 }
 
-fn bad_gateway() -> Answer {
+fn bad_gateway() -> ResponseReader {
     let mut response = Response::new(Either::Right(Empty::new()));
     *response.status_mut() = StatusCode::BAD_GATEWAY;
     response

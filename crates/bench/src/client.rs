@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client that costs little and says which connection a request takes.
+//! A cheap HTTP/1.1 client with explicit choice of connections.
 
 mod idle;
 
@@ -18,45 +18,43 @@ use idle::{Idle, Slot};
 
 pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
-/// Which connection a request takes.
+/// The choice of a connection for each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
-    /// What an ordinary client does with one gateway: keep connections alive and use the one that was
-    /// returned last; open another when none is free. Several endpoints are taken in turn.
+    /// A connection pool, as usual for clients of one gateway: the connection returned last is reused, and another is opened
+    /// when none is idle. Several endpoints are used round-robin.
     Pool,
-    /// What clients behind a Kubernetes Service get: kube-proxy chooses an endpoint at random when a
-    /// connection opens, and never again.
+    /// Clients behind a Kubernetes Service: kube-proxy chooses a random endpoint when a connection opens, and never again.
     ///
-    /// `count` keep-alive connections, each bound to a random endpoint for life. A request takes a
-    /// random free one, as if it came from any of the clients that own them. When all are busy it
-    /// opens one more, to a random endpoint, and closes it after the answer: common client libraries
-    /// do that rather than wait (Go's `net/http` has no limit by default, the `openai` client's is
-    /// 1,000). A connection that broke is opened again to a new random endpoint.
+    /// There are `count` keep-alive connections, each to a fixed random endpoint. A request uses a random idle one, as if
+    /// it came from any of the clients that own them. When all are busy, it opens one more to a random endpoint and closes
+    /// it after the response: common client libraries do that rather than wait (Go's `net/http` has no limit by default,
+    /// the `openai` client's is 1,000). A broken connection is reopened to a new random endpoint.
     Pinned {
-        /// How many connections are kept.
+        /// Number of keep-alive connections.
         count: usize,
-        /// Draws the endpoints and the connection for each request.
+        /// Seed of the choice of endpoints and connections.
         seed: u64,
     },
 }
 
-/// An HTTP server: its host and port.
+/// Host and port of an HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct ServerAddress {
     authority: String,
     host: HeaderValue,
 }
 
-/// A URL that the load generator cannot use.
+/// An unsupported URL.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not of the form http://HOST:PORT")]
-pub struct EndpointError(String);
+pub struct ServerAddressError(String);
 
-impl FromStr for Endpoint {
-    type Err = EndpointError;
+impl FromStr for ServerAddress {
+    type Err = ServerAddressError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let error = || EndpointError(url.to_owned());
+        let error = || ServerAddressError(url.to_owned());
         let uri: http::Uri = url.parse().map_err(|_| error())?;
         let authority = uri.authority().ok_or_else(error)?;
         let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
@@ -69,7 +67,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl Endpoint {
+impl ServerAddress {
     /// Host and port.
     #[must_use]
     pub fn authority(&self) -> &str {
@@ -77,7 +75,7 @@ impl Endpoint {
     }
 }
 
-impl From<std::net::SocketAddr> for Endpoint {
+impl From<std::net::SocketAddr> for ServerAddress {
     fn from(address: std::net::SocketAddr) -> Self {
         let authority = address.to_string();
         let host = HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static("localhost"));
@@ -85,16 +83,16 @@ impl From<std::net::SocketAddr> for Endpoint {
     }
 }
 
-/// Where load goes and over which connections.
+/// The destination of load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The servers; at least one.
-    pub endpoints: Vec<Endpoint>,
-    /// How connections are chosen.
+    pub endpoints: Vec<ServerAddress>,
+    /// The choice of connections.
     pub connections: Connections,
 }
 
-/// A request that got no answer head.
+/// Why a request got no response head.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The target has no endpoint.
@@ -104,33 +102,37 @@ pub enum SendError {
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
     /// The connection broke, or the peer does not speak HTTP.
-    #[error("no answer: {0}")]
+    #[error("no response: {0}")]
     Exchange(#[source] hyper::Error),
 }
 
-/// A client with connections of its own. Dropping it closes them.
+/// A client with its own connections, which it closes when dropped.
 #[derive(Debug)]
 pub struct Client {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<ServerAddress>,
     idle: Mutex<Idle>,
 }
 
 impl Client {
-    /// A client without open connections: they are opened as requests need them.
+    /// A client without open connections: requests open them on demand.
     #[must_use]
     pub fn new(target: &Target) -> Arc<Self> {
         let idle = Idle::new(target.connections, target.endpoints.len());
         Arc::new(Self { endpoints: target.endpoints.clone(), idle: Mutex::new(idle) })
     }
 
-    /// Posts a JSON body and waits for the answer's head.
+    /// Posts a JSON body and waits for the response head.
     ///
-    /// A kept connection that the server closed meanwhile is replaced once, if nothing of the request
-    /// was written to it, as every client library does.
+    /// As in other client libraries, an idle connection that the server closed is replaced once, if nothing of the request
+    /// was written to it.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn post(self: &Arc<Self>, path: &'static str, body: Bytes) -> Result<Answer, SendError> {
+    pub async fn post(
+        self: &Arc<Self>,
+        path: &'static str,
+        body: Bytes,
+    ) -> Result<ResponseReader, SendError> {
         let slot = self.lock().take();
         let mut lease = Lease { client: Arc::clone(self), slot: Some(slot), sender: None };
         let endpoint = self.endpoints.get(lease.endpoint()).ok_or(SendError::NoEndpoint)?;
@@ -139,11 +141,11 @@ impl Client {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(Full::new(body))
             .unwrap_or_default();
-        if let Some(mut sender) = lease.take_kept()
+        if let Some(mut sender) = lease.take_idle()
             && sender.ready().await.is_ok()
         {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(lease.answer(response, sender)),
+                Ok(response) => return Ok(lease.respond(response, sender)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(SendError::Exchange(error.into_error())),
@@ -152,7 +154,7 @@ impl Client {
         }
         let mut sender = connect(&endpoint.authority).await?;
         let response = sender.send_request(request).await.map_err(SendError::Exchange)?;
-        Ok(lease.answer(response, sender))
+        Ok(lease.respond(response, sender))
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -164,13 +166,13 @@ async fn connect(authority: &str) -> Result<Sender, SendError> {
     let stream = TcpStream::connect(authority).await.map_err(SendError::Connect)?;
     stream.set_nodelay(true).map_err(SendError::Connect)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(SendError::Exchange)?;
-    // It ends with its sender or its peer; the exchange that it serves reports any error.
+    // The task ends with its sender or its peer; the exchange reports any error.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-/// A connection in use. Dropped before the answer's end, it closes the connection: that is how a
-/// client of HTTP/1.1 cancels.
+/// A connection in use. Dropped before the end of the response, it closes the connection, which is how HTTP/1.1 clients
+/// cancel.
 #[derive(Debug)]
 struct Lease {
     client: Arc<Client>,
@@ -183,20 +185,26 @@ impl Lease {
         self.slot.as_ref().map_or(usize::MAX, |slot| slot.endpoint)
     }
 
-    fn take_kept(&mut self) -> Option<Sender> {
+    fn take_idle(&mut self) -> Option<Sender> {
         self.slot.as_mut().and_then(|slot| slot.sender.take())
     }
 
-    fn answer(mut self, response: http::Response<Incoming>, sender: Sender) -> Answer {
+    fn respond(mut self, response: http::Response<Incoming>, sender: Sender) -> ResponseReader {
         self.sender = Some(sender);
         let (head, body) = response.into_parts();
-        Answer { status: head.status, headers: head.headers, endpoint: self.endpoint(), body, lease: self }
+        ResponseReader {
+            status: head.status,
+            headers: head.headers,
+            endpoint: self.endpoint(),
+            body,
+            lease: self,
+        }
     }
 
     fn keep(mut self) {
         if let (Some(mut slot), Some(sender)) = (self.slot.take(), self.sender.take()) {
             slot.sender = Some(sender);
-            self.client.lock().put_back(slot);
+            self.client.lock().give_back(slot);
         }
     }
 }
@@ -204,26 +212,26 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.client.lock().put_back_broken(&slot);
+            self.client.lock().give_back_broken(&slot);
         }
     }
 }
 
-/// An answer whose body is still to be read.
+/// A response whose body is still to be read.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ResponseReader {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// Which of the target's endpoints the connection goes to.
+    /// Index of the connection's endpoint in the target.
     pub endpoint: usize,
     body: Incoming,
     lease: Lease,
 }
 
-impl Answer {
-    /// The next piece of the body; `None` at its end. Trailers are skipped.
+impl ResponseReader {
+    /// The next chunk of the body; `None` at its end. Trailers are skipped.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             match self.body.frame().await? {
@@ -237,7 +245,7 @@ impl Answer {
         }
     }
 
-    /// Gives the connection back for the next request. To be called after the body's end.
+    /// Returns the connection for the next request. Call it after the end of the body.
     pub fn finish(self) {
         self.lease.keep();
     }
@@ -249,7 +257,7 @@ mod tests {
 
     #[test]
     fn endpoints_are_plain_http_servers() {
-        let authority = |url: &str| url.parse::<Endpoint>().ok().map(|endpoint| endpoint.authority);
+        let authority = |url: &str| url.parse::<ServerAddress>().ok().map(|endpoint| endpoint.authority);
         assert_eq!(authority("http://127.0.0.1:8000").as_deref(), Some("127.0.0.1:8000"));
         assert_eq!(authority("http://localhost/").as_deref(), Some("localhost:80"));
         assert_eq!(authority("http://[::1]:81").as_deref(), Some("[::1]:81"));

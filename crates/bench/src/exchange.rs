@@ -1,4 +1,4 @@
-//! One request from its send to its outcome.
+//! One request from sending to its outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,48 +9,48 @@ use hyper::header::CONTENT_TYPE;
 use pointsman_protocol::{Api, SseScanner, StreamEnd, Usage, UsageReader};
 use pointsman_report::Timing;
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, ResponseReader};
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// The whole answer came, and it was one.
+    /// Complete and successful response.
     Ok,
-    /// 429: the pool shed it.
+    /// Status 429.
     Rejected,
-    /// Another status than 2xx.
+    /// Any other status than 2xx.
     HttpError(u16),
-    /// The stream or body broke off, had no end, or said that the generation failed.
-    BrokenAnswer,
-    /// No answer in time.
+    /// The response broke off, had no end mark, or reported a failure.
+    BrokenResponse,
+    /// Timeout.
     Timeout,
-    /// No connection, or no answer head.
+    /// No connection, or no response head.
     ConnectionFailed,
-    /// Not sent, because as many requests as allowed were in flight: the generator, not the server,
-    /// was the limit, and the run is not an open loop.
+    /// Not sent, because the limit of requests in flight was reached. Then the generator, not the server, was the limit, and
+    /// the run is not an open loop.
     NotSent,
 }
 
-/// What was seen of one request. Times count from the start of the run.
+/// The record of one request. Times count from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRecord {
-    /// When the plan wanted it sent.
+    /// Planned send time.
     pub intended: Duration,
-    /// When it was handed to the connection.
+    /// Actual send time.
     pub sent: Duration,
-    /// When the first token came; `None` for whole answers.
+    /// Time of the first token; `None` for non-streaming responses.
     pub first_token: Option<Duration>,
-    /// When its outcome was known.
+    /// Time of the outcome.
     pub end: Duration,
-    /// Generated tokens as the answer's usage says, else the events that carried text.
+    /// Output tokens by the response's `usage`, else the number of events with text.
     pub output_tokens: u32,
-    /// Prompt tokens as the answer's usage says; 0 when it does not.
+    /// Prompt tokens by the response's `usage`; 0 without one.
     pub prompt_tokens: u64,
-    /// Those of them that a prefix cache held; `None` when the answer does not say.
+    /// Prompt tokens found in a prefix cache; `None` where the response does not report them.
     pub cached_tokens: Option<u64>,
-    /// Gaps between tokens, if they were asked for.
+    /// Gaps between tokens, if recorded.
     pub gaps: Vec<Duration>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
@@ -69,7 +69,7 @@ impl RequestRecord {
         }
     }
 
-    /// The times as reports take them: from the intended send time, failures infinite.
+    /// The timing for reports: latencies from the planned send time, infinite for failures.
     #[must_use]
     pub fn timing(&self) -> Timing {
         match self.outcome {
@@ -80,7 +80,7 @@ impl RequestRecord {
             },
             Outcome::Rejected
             | Outcome::HttpError(_)
-            | Outcome::BrokenAnswer
+            | Outcome::BrokenResponse
             | Outcome::Timeout
             | Outcome::ConnectionFailed
             | Outcome::NotSent => Timing::Failed,
@@ -88,19 +88,19 @@ impl RequestRecord {
     }
 }
 
-/// What to send.
+/// A request to send.
 pub(crate) struct Call {
     pub(crate) api: Api,
     pub(crate) path: &'static str,
     pub(crate) body: Bytes,
-    /// The run's start.
+    /// Start of the run.
     pub(crate) start: Instant,
     pub(crate) intended: Duration,
     pub(crate) timeout: Duration,
     pub(crate) record_gaps: bool,
 }
 
-/// Sends one request and reads its answer to the end.
+/// Sends one request and reads its response to the end.
 pub(crate) async fn perform(client: Arc<Client>, call: Call) -> RequestRecord {
     let (start, intended) = (call.start, call.intended);
     let sent = start.elapsed();
@@ -132,8 +132,8 @@ struct Read {
 }
 
 impl Read {
-    /// What the answer itself says counts more than what was counted.
-    fn believe(&mut self, usage: Option<Usage>) {
+    /// Replaces counted tokens by the usage that the response reports.
+    fn apply_usage(&mut self, usage: Option<Usage>) {
         if let Some(usage) = usage {
             self.output_tokens = u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX);
             self.prompt_tokens = usage.prompt_tokens;
@@ -158,14 +158,14 @@ async fn exchange(client: &Arc<Client>, call: Call) -> Result<Read, Outcome> {
     let read = if content_type.starts_with(b"text/event-stream") {
         read_stream(&mut answer, api, start, record_gaps).await?
     } else {
-        read_whole(&mut answer).await?
+        read_response(&mut answer).await?
     };
     answer.finish();
     Ok(read)
 }
 
 async fn read_stream(
-    answer: &mut Answer,
+    answer: &mut ResponseReader,
     api: Api,
     start: Instant,
     record_gaps: bool,
@@ -174,7 +174,7 @@ async fn read_stream(
     let mut read = Read::default();
     let mut last_token = None;
     while let Some(piece) = answer.chunk().await {
-        let facts = scanner.push(&piece.map_err(|_| Outcome::BrokenAnswer)?);
+        let facts = scanner.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
         if facts.token_events == 0 {
             continue;
         }
@@ -183,7 +183,7 @@ async fn read_stream(
         read.output_tokens = read.output_tokens.saturating_add(facts.token_events);
         if record_gaps {
             read.gaps.extend(last_token.map(|last| now.saturating_sub(last)));
-            // Events that came in one piece have no gap between them.
+            // Events in one chunk have no gap between them.
             let together = usize::try_from(facts.token_events - 1).unwrap_or(0);
             read.gaps.resize(read.gaps.len() + together, Duration::ZERO);
         }
@@ -191,22 +191,22 @@ async fn read_stream(
     }
     let (_, end) = scanner.finish();
     if end != StreamEnd::Complete {
-        return Err(Outcome::BrokenAnswer);
+        return Err(Outcome::BrokenResponse);
     }
-    read.believe(scanner.usage());
+    read.apply_usage(scanner.usage());
     Ok(read)
 }
 
-async fn read_whole(answer: &mut Answer) -> Result<Read, Outcome> {
+async fn read_response(answer: &mut ResponseReader) -> Result<Read, Outcome> {
     let mut reader = UsageReader::new();
     while let Some(piece) = answer.chunk().await {
-        reader.push(&piece.map_err(|_| Outcome::BrokenAnswer)?);
+        reader.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
     }
     let facts = reader.facts();
     if facts.failure.is_some() || !facts.complete {
-        return Err(Outcome::BrokenAnswer);
+        return Err(Outcome::BrokenResponse);
     }
     let mut read = Read::default();
-    read.believe(facts.usage);
+    read.apply_usage(facts.usage);
     Ok(read)
 }

@@ -1,9 +1,9 @@
-//! What a gateway costs: the same load direct, through a bare proxy on the same HTTP stack, and through
-//! the gateway, in alternating slices of one run.
+//! Overhead of the gateway: the same load directly, through a bare proxy on the same HTTP stack, and through the gateway, in
+//! alternating slices of one run.
 //!
-//! Stubs, bare proxy and gateway are processes of their own, so that each one's CPU time and memory can
-//! be told apart; the load runs in this process, on one thread. All of them share the machine's cores,
-//! so absolute latencies contain the others' work: compare columns of one run, not runs of two machines.
+//! Stubs, bare proxy and gateway are separate processes, so that their CPU time and memory can be told apart; the load runs in
+//! this process on one thread. All share the machine's cores, so absolute latencies include the others' work: compare columns
+//! of one run, not runs of different machines.
 
 mod arms;
 mod collected;
@@ -19,32 +19,32 @@ use arms::Arms;
 pub use figure::{Budget, Figure, Spread};
 pub use report::{FigureRow, OverheadReport};
 
-/// How to start each server; the runner adds the addresses.
+/// Commands that start the servers; the runner appends addresses.
 #[derive(Debug, Clone)]
 pub struct OverheadCommands {
-    /// Instant engines: gets `--listen ADDR --count N` and serves [`crate::stub::Stubs`].
+    /// Instant engines: receives `--listen ADDR --count N` and serves [`crate::stub::Stubs`].
     pub stub: Vec<OsString>,
-    /// The bare proxy: gets `--listen ADDR` and `--endpoint URL` per engine and serves
+    /// The bare proxy: receives `--listen ADDR` and `--endpoint URL` per engine and serves
     /// [`crate::bare_proxy`].
     pub bare_proxy: Vec<OsString>,
-    /// The gateway: gets `--listen ADDR --admin ADDR` and `--endpoint URL` per engine.
+    /// The gateway: receives `--listen ADDR --admin ADDR` and `--endpoint URL` per engine.
     pub gateway: Vec<OsString>,
 }
 
-/// How long and how often to measure.
+/// Durations and repetitions of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverheadOptions {
     /// Instant engines behind each proxy.
     pub engines: u16,
-    /// Slices per arm and phase; a figure is the median over them.
+    /// Slices per arm and phase; figures are medians over them.
     pub slices: usize,
-    /// The length of a slice at 1,000 requests per second.
+    /// Duration of a slice at 1,000 requests per second.
     pub paced_slice: Duration,
-    /// The length of a slice of the closed loop.
+    /// Duration of a slice of the closed loop.
     pub saturated_slice: Duration,
-    /// The length of a slice of large prompts.
+    /// Duration of a slice of large prompts.
     pub large_slice: Duration,
-    /// Events of each stream, 10 ms apart.
+    /// Events per stream, 10 ms apart.
     pub stream_events: u32,
 }
 
@@ -75,7 +75,7 @@ impl OverheadOptions {
     }
 }
 
-/// What is being measured.
+/// A phase of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// 1,000 small requests per second, Poisson.
@@ -91,11 +91,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// All phases, in the order in which they run.
+    /// All phases in the order of execution.
     pub const ALL: [Self; 5] =
         [Self::Paced, Self::Saturated, Self::Prompts400Kb, Self::Prompts1Mb, Self::Streams];
 
-    /// What a progress bar says.
+    /// The label in progress output.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -108,22 +108,22 @@ impl Phase {
     }
 }
 
-/// A step of the run, told as it starts.
+/// The start of a step, for progress output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// What is measured.
+    /// The phase.
     pub phase: Phase,
-    /// Steps done so far.
+    /// Finished steps.
     pub done: usize,
-    /// Steps in all.
+    /// Total steps.
     pub total: usize,
 }
 
-/// Starts the servers, measures all phases and stops the servers. Blocks; it brings its own runtime of
-/// one thread, and may be called from within another.
+/// Starts the servers, measures all phases and stops the servers. Blocks; it runs its own runtime on a new thread, so it may be
+/// called from within another runtime.
 ///
 /// # Errors
-/// See [`MeasurementError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Started servers are stopped in any case.
 pub fn run(
     commands: &OverheadCommands,
     options: OverheadOptions,

@@ -1,9 +1,9 @@
-//! What an endpoint picker costs: the same load through Envoy alone, through Envoy with a bare picker, and through Envoy
-//! with the picker, with and without response bodies, in alternating slices of one run.
+//! Overhead of the endpoint picker: the same load through Envoy alone, through Envoy with a bare picker, and through Envoy with
+//! the picker, with and without response bodies, in alternating slices of one run.
 //!
-//! Engine stubs, Envoys and pickers are processes of their own, the Envoys with one worker each, so that each one's CPU
-//! time can be told apart; the load runs in this process, on one thread. All share the machine's cores: compare columns
-//! of one run, not runs of two machines.
+//! Engine stubs, Envoys and pickers are separate processes, the Envoys with one worker each, so that their CPU time can be told
+//! apart; the load runs in this process on one thread. All share the machine's cores: compare columns of one run, not runs of
+//! different machines.
 
 mod arms;
 mod collected;
@@ -24,39 +24,39 @@ pub use report::{PickerReport, PickerRow};
 
 use arms::Arms;
 
-/// How to start each server; the runner adds the addresses.
+/// Commands that start the servers; the runner appends addresses.
 #[derive(Debug, Clone)]
 pub struct PickerCommands {
-    /// Instant engines: gets `--listen ADDR --count N`.
+    /// Instant engines: receives `--listen ADDR --count N`.
     pub stub: Vec<OsString>,
-    /// The bare picker: gets `--listen ADDR` and `--endpoint ADDR` per engine.
+    /// The bare picker: receives `--listen ADDR` and `--endpoint ADDR` per engine.
     pub bare_picker: Vec<OsString>,
-    /// The picker: gets ports, `--endpoint URL` per engine and, to print Envoy's bootstrap, `--print-envoy-config`.
+    /// The picker: receives ports, `--endpoint URL` per engine and, to print Envoy's bootstrap, `--print-envoy-config`.
     pub picker: Vec<OsString>,
     /// Envoy's binary.
     pub envoy: PathBuf,
-    /// An empty folder for Envoys' bootstraps.
+    /// An empty folder for Envoy bootstrap files.
     pub folder: PathBuf,
 }
 
-/// How long and how often to measure.
+/// Durations and repetitions of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PickerOptions {
     /// Instant engines behind each Envoy.
     pub engines: u16,
-    /// Instant engines of the picker that idles.
+    /// Instant engines behind the idle picker.
     pub idle_engines: u16,
-    /// Slices per arm and phase; a figure is the median over them.
+    /// Slices per arm and phase; figures are medians over them.
     pub slices: usize,
-    /// The length of a slice of small requests.
+    /// Duration of a slice of small requests.
     pub paced_slice: Duration,
-    /// The length of a slice of the closed loop.
+    /// Duration of a slice of the closed loop.
     pub saturated_slice: Duration,
-    /// The length of a slice of large prompts.
+    /// Duration of a slice of large prompts.
     pub large_slice: Duration,
-    /// Events of each stream, 10 ms apart.
+    /// Events per stream, 10 ms apart.
     pub stream_events: u32,
-    /// How long the idle picker is watched.
+    /// Duration of the idle measurement.
     pub idle: Duration,
 }
 
@@ -91,7 +91,7 @@ impl PickerOptions {
     }
 }
 
-/// What is being measured.
+/// A phase of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PickerPhase {
@@ -116,7 +116,7 @@ pub enum PickerPhase {
 }
 
 impl PickerPhase {
-    /// All phases, in the order in which they run.
+    /// All phases in the order of execution.
     pub const ALL: [Self; 9] = [
         Self::Paced100,
         Self::Paced300,
@@ -129,7 +129,7 @@ impl PickerPhase {
         Self::Streams,
     ];
 
-    /// What a progress bar and the table say.
+    /// The label in progress output and tables.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -146,21 +146,22 @@ impl PickerPhase {
     }
 }
 
-/// A step of the run, told as it starts.
+/// The start of a step, for progress output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PickerStep {
-    /// What is measured; nothing is sent while it is `None`.
+    /// The phase; `None` while nothing is sent.
     pub phase: Option<PickerPhase>,
-    /// Steps done so far.
+    /// Finished steps.
     pub done: usize,
-    /// Steps in all.
+    /// Total steps.
     pub total: usize,
 }
 
-/// Starts the servers, measures these phases and stops the servers; idling is measured with all phases only. Blocks; it brings its own runtime of one thread.
+/// Starts the servers, measures these phases and stops the servers. Idle CPU use is measured only together with all phases.
+/// Blocks; it runs its own single-threaded runtime.
 ///
 /// # Errors
-/// See [`MeasurementError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Started servers are stopped in any case.
 pub fn run_picker(
     commands: &PickerCommands,
     options: PickerOptions,
@@ -179,8 +180,8 @@ async fn measure(
 ) -> Result<PickerReport, MeasurementError> {
     let total = phases.len() * options.slices + 1;
     on_step(PickerStep { phase: None, done: 0, total });
-    let whole = PickerPhase::ALL.iter().all(|phase| phases.contains(phase));
-    let idle = if whole { Some(arms::idle_cores(commands, options).await?) } else { None };
+    let all = PickerPhase::ALL.iter().all(|phase| phases.contains(phase));
+    let idle = if all { Some(arms::idle_cores(commands, options).await?) } else { None };
     let mut arms = Arms::start(commands, options.engines).await?;
     arms.wait_until_ready().await?;
     for (position, phase) in phases.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The open loop: every request leaves when its plan says, whatever became of the ones before.
+//! The open loop: every request is sent at its planned time, whatever the outcome of earlier ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::client::Client;
 use crate::exchange::{Call, Outcome, RequestRecord, perform};
 use crate::workload::Plan;
 
-/// How a plan is run.
+/// Options of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Requests in flight beyond this number are not sent and count as errors.
+    /// Limit of requests in flight; further ones are not sent and count as errors.
     pub max_in_flight: usize,
-    /// From the intended send time to the last byte.
+    /// Timeout from the planned send time to the last byte.
     pub timeout: Duration,
-    /// Record the gap before every token but the first.
+    /// Whether to record the gaps between tokens.
     pub record_gaps: bool,
-    /// Parts this replay's prompts from those of others: see [`Plan::body`].
+    /// Makes this replay's prompts different from those of others: see [`Plan::body`].
     pub salt: u64,
 }
 
@@ -33,7 +33,7 @@ impl Default for LoadOptions {
     }
 }
 
-/// How far a run has come. Counted by the run, read by whoever draws it, at no cost to either.
+/// Progress counters of a run.
 #[derive(Debug, Default)]
 pub struct Progress {
     planned: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Requests that all plans started so far hold.
+    /// Requests of all plans started so far.
     #[must_use]
     pub fn planned(&self) -> u64 {
         self.planned.load(Ordering::Relaxed)
@@ -55,13 +55,13 @@ impl Progress {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Requests whose outcome is known.
+    /// Requests with an outcome.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Those of them that were not answered whole.
+    /// Requests without a complete response.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
@@ -72,19 +72,19 @@ impl Progress {
     }
 }
 
-/// Everything that one run of a plan saw.
+/// Results of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadResult {
-    /// A record per request, in the order in which they ended.
+    /// A record per request, in the order of their ends.
     pub records: Vec<RequestRecord>,
-    /// From the start to the last outcome.
+    /// Time from the start to the last outcome.
     pub elapsed: Duration,
 }
 
 impl LoadResult {
-    /// How many requests ended in each way.
+    /// Number of requests by outcome.
     #[must_use]
-    pub fn tally(&self) -> BTreeMap<Outcome, u64> {
+    pub fn outcome_counts(&self) -> BTreeMap<Outcome, u64> {
         let mut tally = BTreeMap::new();
         for record in &self.records {
             *tally.entry(record.outcome).or_default() += 1;
@@ -92,14 +92,14 @@ impl LoadResult {
         tally
     }
 
-    /// How late requests left, in milliseconds: the generator's own lag, part of every latency.
+    /// The generator's send lag in milliseconds, which is part of every latency.
     #[must_use]
     pub fn send_lag(&self) -> Samples {
         let lag = |record: &RequestRecord| record.sent.saturating_sub(record.intended).as_secs_f64() * 1e3;
         Samples::new(self.records.iter().map(lag).collect())
     }
 
-    /// The run as statistics take it.
+    /// The run as a slice for statistics.
     #[must_use]
     pub fn slice(&self) -> Slice {
         let count = |wanted: fn(Outcome) -> bool| {
@@ -116,7 +116,7 @@ impl LoadResult {
         }
     }
 
-    /// The run as scripts read it, with the intervals of its own quantiles.
+    /// The run's report with the intervals of its quantiles.
     #[must_use]
     pub fn report(&self, name: &str) -> RunReport {
         let slice = self.slice();
@@ -124,16 +124,15 @@ impl LoadResult {
     }
 }
 
-/// A run that could not start.
+/// Why a run could not start.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the pacing thread: {0}")]
 pub struct RunError(#[from] std::io::Error);
 
 /// Runs a plan to its last outcome.
 ///
-/// Requests are paced by a thread of their own, because the runtime's timer is only good to a
-/// millisecond; it also writes each body before the request is due. Dropping the future cancels
-/// every request in flight.
+/// A dedicated thread paces requests, because the runtime's timer has a resolution of a millisecond; it also writes each body
+/// before the request is due. Dropping the future cancels all requests in flight.
 ///
 /// # Errors
 /// When the pacing thread cannot start.
@@ -144,7 +143,7 @@ pub async fn run_plan(
     progress: &Arc<Progress>,
 ) -> Result<LoadResult, RunError> {
     Progress::add(&progress.planned, plan.requests.len() as u64);
-    // A moment for the pacing thread to start, so that the first request is not late.
+    // Time for the pacing thread to start, so that the first request is not late.
     let start = Instant::now() + Duration::from_millis(5);
     let (due_sender, mut due) = mpsc::unbounded_channel();
     let paced = Arc::clone(plan);
@@ -163,7 +162,7 @@ pub async fn run_plan(
                     let now = start.elapsed();
                     let record = RequestRecord::failed(intended, now, now, Outcome::NotSent);
                     Progress::add(&progress.sent, 1);
-                    note(&mut result, progress, record);
+                    record(&mut result, progress, record);
                 }
                 Some(Due { intended, body }) => {
                     let call = Call {
@@ -180,9 +179,9 @@ pub async fn run_plan(
                 }
             },
             Some(ended) = in_flight.join_next() => {
-                // A task ends by its record alone: nothing in it panics, and none is aborted.
+                // Tasks neither panic nor are aborted.
                 if let Ok(record) = ended {
-                    note(&mut result, progress, record);
+                    record(&mut result, progress, record);
                 }
             }
         }
@@ -191,7 +190,7 @@ pub async fn run_plan(
     Ok(result)
 }
 
-fn note(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
+fn record(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
     Progress::add(&progress.finished, 1);
     if record.outcome != Outcome::Ok {
         Progress::add(&progress.failed, 1);
@@ -204,7 +203,7 @@ struct Due {
     body: Bytes,
 }
 
-/// Hands out each request when it is due; stops when nobody listens any more.
+/// Sends each request to the loop when it is due; stops once the loop has ended.
 fn pace(plan: &Plan, start: Instant, salt: u64, due: &mpsc::UnboundedSender<Due>) {
     for request in &plan.requests {
         let body = plan.body(request, salt);

@@ -1,4 +1,4 @@
-//! A run as a sweep takes it.
+//! Results of a run for a sweep.
 
 use pointsman_report::sweep::{LatencySummary, Role, completed_rate, latency_growth};
 use pointsman_report::{SeedResult, Slice};
@@ -8,10 +8,10 @@ use crate::run::LoadResult;
 use crate::workload::Plan;
 
 impl LoadResult {
-    /// The run of one arm, at one nominal rate, with one seed.
+    /// The result of one arm at a nominal rate and seed.
     ///
-    /// Prefix hits count only where some answer said how many cached tokens it had; vLLM does with
-    /// `--enable-prompt-tokens-details`. What each endpoint held is not known here.
+    /// Prefix hits are present only where a response reported cached tokens, as vLLM does with
+    /// `--enable-prompt-tokens-details`. The engines' load is unknown here.
     #[must_use]
     pub fn seed_result(&self, name: &str, rate: f64, seed: u64, plan: &Plan) -> SeedResult {
         let Slice { latencies, completed, errors, rejected, seconds } = self.slice();

@@ -1,4 +1,4 @@
-//! Two arms, the same arrivals, in alternating slices.
+//! Comparison of two arms with the same arrivals in alternating slices.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,41 +9,41 @@ use crate::client::{Client, Connections, Target};
 use crate::run::{LoadOptions, Progress, RunError, run_plan};
 use crate::workload::Plan;
 
-/// One of the two ways that load takes.
+/// One of the two compared targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arm {
     /// The run's name in reports, for example `kubernetes-service`.
     pub name: String,
-    /// Where its load goes.
+    /// The destination of its load.
     pub target: Target,
 }
 
-/// How a plan is cut and run.
+/// Options of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceOptions {
-    /// How many windows the plan is cut into; each arm runs each window once. Below
-    /// [`pointsman_report::MIN_UNITS`] there are no intervals.
+    /// Number of windows of the plan; each arm runs each window once. Below [`pointsman_report::MIN_UNITS`] there are no
+    /// intervals.
     pub slices: usize,
-    /// Run the first window in both arms once more, before everything else and without counting it.
+    /// Whether to run the first window in both arms before, without counting it.
     pub warm_up: bool,
-    /// A pause after each slice, once its last answer has come.
+    /// Pause after the last response of each slice.
     pub settle: Duration,
-    /// How each slice is run. Its `salt` is the base from which each slice gets its own.
+    /// Options of each slice's run. Each slice derives its own `salt` from this one.
     pub load: LoadOptions,
 }
 
-/// Where a comparison stands.
+/// The start of a slice, for progress output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceStart<'a> {
-    /// The arm that starts now.
+    /// The arm's name.
     pub arm: &'a str,
-    /// Which of the arm's slices, counted from zero; `None` for the warm-up.
+    /// Index of the slice, from 0; `None` for the warm-up.
     pub slice: Option<usize>,
-    /// How many slices each arm runs.
+    /// Number of slices per arm.
     pub slices: usize,
 }
 
-/// What two arms did with the same arrivals.
+/// Results of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairedResult {
     /// The arms' names, baseline first.
@@ -53,28 +53,26 @@ pub struct PairedResult {
 }
 
 impl PairedResult {
-    /// Both runs as scripts read them; the second holds the paired intervals. `seed` draws the
-    /// bootstrap's resamples.
+    /// Reports of both runs; the second has the paired intervals. `seed` seeds the bootstrap.
     #[must_use]
     pub fn runs(&self, seed: u64) -> [RunReport; 2] {
         let [baseline, candidate] = &self.names;
         self.pairs.runs([baseline, candidate], &mut Rng::seeded(seed))
     }
 
-    /// What the second arm changes in each latency row.
+    /// The change of each latency row by the second arm.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         self.pairs.changes()
     }
 }
 
-/// Runs a plan's windows through two arms, baseline first, in the order AB BA AB …, so that neither
-/// arm always follows the other and a drift of the machine falls on both.
+/// Runs a plan's windows through two arms, baseline first, in the order AB BA AB …, so that neither arm always follows the
+/// other and drift of the machine affects both.
 ///
-/// Within a pair both arms get the same arrivals, models and lengths; the words of the prompts
-/// differ, so that an engine's prefix cache, filled by one arm, cannot serve the other. Each slice
-/// opens connections of its own, drawn anew where they are pinned: one draw's luck is not an arm's
-/// merit. A slice ends when its last answer has come.
+/// Both arms of a pair get the same arrivals, models and lengths, but different words, so that an engine's prefix cache filled
+/// by one arm does not serve the other. Each slice opens its own connections; pinned ones are drawn anew, so that a single
+/// draw does not decide the comparison. A slice ends with its last response.
 ///
 /// # Errors
 /// When a slice cannot start.

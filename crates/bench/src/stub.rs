@@ -1,5 +1,5 @@
-//! Instant engines to measure against: they answer at once, so whatever time and work is seen beyond
-//! theirs belongs to what stands in front of them.
+//! Instant engines for overhead measurements: they respond at once, so further latency and CPU time belong to the proxy in
+//! front of them.
 
 mod stream;
 
@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use stream::EventBody;
 
-/// A whole answer as vLLM writes one, 336 bytes long.
+/// A non-streaming response in vLLM's format, 336 bytes.
 const ANSWER: &str = concat!(
     r#"{"id":"chatcmpl-5f0c6a52d1f94e0bb7a3","object":"chat.completion","created":1763715600,"#,
     r#""model":"stub","choices":[{"index":0,"message":{"role":"assistant","content":"It takes the "#,
@@ -30,18 +30,17 @@ const ANSWER: &str = concat!(
     r#""stop"}],"usage":{"prompt_tokens":230,"total_tokens":242,"completion_tokens":12}}"#,
 );
 
-/// A metrics page of a real vLLM 0.32.0, so that a gateway which scrapes pays for it here too.
+/// A metrics page of vLLM 0.32.0, so that the measurement includes the cost of scrapes.
 const METRICS_PAGE: &str = include_str!("stub/metrics.txt");
 
 /// The models that the stub serves.
 const MODELS: &str = r#"{"object":"list","data":[{"id":"stub","object":"model","owned_by":"pointsman"}]}"#;
 
-/// How much of a body's end is kept to find `stream` and `max_tokens` in: the load generator writes
-/// them behind the prompt.
+/// Bytes kept of a body's end, to find `stream` and `max_tokens`: the load generator writes them after the prompt.
 const TAIL: usize = 256;
 
-/// Instant engines on consecutive ports, all served by the caller's runtime: one thread is enough and
-/// leaves the other cores to what is measured.
+/// Instant engines on consecutive ports. They share the caller's runtime: one thread suffices and leaves the other cores to the
+/// measured server.
 #[derive(Debug)]
 pub struct Stubs {
     listeners: Vec<TcpListener>,
@@ -49,10 +48,10 @@ pub struct Stubs {
 }
 
 impl Stubs {
-    /// Binds `count` ports from `listen` upwards; any free ports when its port is 0.
+    /// Binds `count` ports from `listen` upwards, or any free ports where its port is 0.
     ///
     /// # Errors
-    /// When a port is taken or out of range.
+    /// A port is in use or out of range.
     pub async fn bind(listen: SocketAddr, count: u16, event_interval: Duration) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for offset in 0..count {
@@ -68,15 +67,15 @@ impl Stubs {
     /// The bound addresses.
     ///
     /// # Errors
-    /// When the operating system does not tell.
+    /// The operating system does not report an address.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.listeners.iter().map(TcpListener::local_addr).collect()
     }
 
-    /// Serves until it is dropped or a listener fails.
+    /// Serves until dropped or until a listener fails.
     ///
     /// # Errors
-    /// When a listener fails.
+    /// A listener failed.
     pub async fn serve(self) -> io::Result<()> {
         let mut accepting = tokio::task::JoinSet::new();
         let event_interval = self.event_interval;
@@ -102,14 +101,14 @@ async fn serve_connection(stream: TcpStream, event_interval: Duration) {
     }
     let service =
         service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, event_interval).await) });
-    // A peer that hangs up is the end of its connection and nothing else.
+    // A closed connection is not an error.
     let _ =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+type ResponseReader = Response<BoxBody<Bytes, Infallible>>;
 
-async fn answer(request: Request<Incoming>, event_interval: Duration) -> Answer {
+async fn answer(request: Request<Incoming>, event_interval: Duration) -> ResponseReader {
     let path = request.uri().path();
     match (request.method(), path) {
         (&Method::GET, "/metrics") => whole("text/plain; version=0.0.4; charset=utf-8", METRICS_PAGE),
@@ -151,16 +150,16 @@ fn max_tokens(tail: &[u8]) -> u32 {
     digits.get(..end).and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
-fn whole(content_type: &'static str, body: &'static str) -> Answer {
+fn whole(content_type: &'static str, body: &'static str) -> ResponseReader {
     typed(Response::new(Full::new(Bytes::from_static(body.as_bytes())).boxed()), content_type)
 }
 
-fn typed(mut response: Answer, content_type: &'static str) -> Answer {
+fn typed(mut response: ResponseReader, content_type: &'static str) -> ResponseReader {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-fn status(status: StatusCode) -> Answer {
+fn status(status: StatusCode) -> ResponseReader {
     let mut response = whole("text/plain", "");
     *response.status_mut() = status;
     response

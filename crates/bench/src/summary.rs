@@ -1,4 +1,4 @@
-//! What a run says beside its latencies: how requests ended, and what makes its figures doubtful.
+//! Outcome counts of a run, and warnings about its validity.
 
 use pointsman_report::{Align, Level, Table, count, millis, per_second};
 
@@ -6,22 +6,21 @@ use crate::Outcome;
 use crate::run::LoadResult;
 use crate::workload::Plan;
 
-/// The generator's own p99 lag from which latencies are no longer the server's alone, milliseconds.
+/// Send lag p99 in milliseconds above which the generator distorts latencies.
 const LAG_LIMIT: f64 = 5.0;
 
-/// Below this share of the offered rate the server did not keep up, and its latencies depend on how
-/// long the run was.
+/// Share of the offered rate below which the server did not keep up, so that latencies depend on the length of the run.
 const KEPT_UP: f64 = 0.95;
 
 impl Outcome {
-    /// What tables print.
+    /// The label in tables.
     #[must_use]
     pub fn label(self) -> String {
         match self {
             Self::Ok => "answered".to_owned(),
             Self::Rejected => "rejected (429)".to_owned(),
             Self::HttpError(status) => format!("HTTP {status}"),
-            Self::BrokenAnswer => "broken answer".to_owned(),
+            Self::BrokenResponse => "broken answer".to_owned(),
             Self::Timeout => "timed out".to_owned(),
             Self::ConnectionFailed => "connection failed".to_owned(),
             Self::NotSent => "not sent: too many in flight".to_owned(),
@@ -30,22 +29,22 @@ impl Outcome {
 }
 
 impl LoadResult {
-    /// How many requests ended in each way.
+    /// A table of outcome counts.
     #[must_use]
     pub fn outcome_table(&self) -> Table {
         let mut table = Table::new([("outcome", Align::Left), ("requests", Align::Right)]);
-        for (outcome, requests) in self.tally() {
+        for (outcome, requests) in self.outcome_counts() {
             table.row([outcome.label(), count(requests)]);
         }
         table
     }
 
-    /// Sentences that must stand beside the figures of this run, worst first; none for a sound run.
+    /// Warnings about the validity of the results, the most severe first.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
     pub fn warnings(&self, plan: &Plan) -> Vec<String> {
         let mut warnings = Vec::new();
-        let tally = self.tally();
+        let tally = self.outcome_counts();
         if let Some(&not_sent) = tally.get(&Outcome::NotSent) {
             warnings.push(format!(
                 "{} requests were not sent because too many were in flight: this is no open loop; raise the \

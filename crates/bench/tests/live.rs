@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_bench::client::{Client, Connections, Endpoint, Target};
+use pointsman_bench::client::{Client, Connections, ServerAddress, Target};
 use pointsman_bench::run::{LoadOptions, LoadResult, Progress, run_plan};
 use pointsman_bench::slices::{Arm, SliceOptions, run_slices};
 use pointsman_bench::stub::Stubs;
@@ -46,7 +46,7 @@ async fn stubs(count: u16) -> Vec<SocketAddr> {
 }
 
 fn target(addresses: &[SocketAddr], connections: Connections) -> Target {
-    Target { endpoints: addresses.iter().copied().map(Endpoint::from).collect(), connections }
+    Target { endpoints: addresses.iter().copied().map(ServerAddress::from).collect(), connections }
 }
 
 async fn run(plan: Plan, addresses: &[SocketAddr], options: LoadOptions) -> LoadResult {
@@ -59,7 +59,7 @@ async fn check_outcome(script: Scripted, stream: bool, expect: Outcome) {
     let (address, _seen) = script.serve().await;
     let options = LoadOptions { timeout: Duration::from_millis(300), ..LoadOptions::default() };
     let result = run(plan(10, stream), &[address], options).await;
-    let tally: Vec<(Outcome, u64)> = result.tally().into_iter().collect();
+    let tally: Vec<(Outcome, u64)> = result.outcome_counts().into_iter().collect();
     assert_eq!(tally, [(expect, 10)], "{script:?}");
 }
 
@@ -67,7 +67,7 @@ async fn check_outcome(script: Scripted, stream: bool, expect: Outcome) {
 async fn streams_are_read_to_their_end() {
     let options = LoadOptions { record_gaps: true, ..LoadOptions::default() };
     let result = run(plan(30, true), &stubs(2).await, options).await;
-    assert_eq!(result.tally().into_iter().collect::<Vec<_>>(), [(Outcome::Ok, 30)]);
+    assert_eq!(result.outcome_counts().into_iter().collect::<Vec<_>>(), [(Outcome::Ok, 30)]);
     for record in &result.records {
         let first_token = record.first_token.unwrap();
         assert!(record.intended <= record.sent && record.sent <= first_token && first_token <= record.end);
@@ -96,10 +96,10 @@ async fn the_bare_proxy_passes_everything_on_in_turn() {
     let (second, second_seen) = Scripted::Stream.serve().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
-    let endpoints = [first, second].map(Endpoint::from);
+    let endpoints = [first, second].map(ServerAddress::from);
     tokio::spawn(bare_proxy::serve(listener, endpoints.to_vec()));
     let result = run(plan(20, true), &[proxy], LoadOptions::default()).await;
-    assert_eq!(result.tally().into_iter().collect::<Vec<_>>(), [(Outcome::Ok, 20)]);
+    assert_eq!(result.outcome_counts().into_iter().collect::<Vec<_>>(), [(Outcome::Ok, 20)]);
     assert_eq!((first_seen.requests(), second_seen.requests()), (10, 10));
 }
 
@@ -108,10 +108,10 @@ async fn every_failure_has_its_outcome() {
     check_outcome(Scripted::Stream, true, Outcome::Ok).await;
     check_outcome(Scripted::Status(429), true, Outcome::Rejected).await;
     check_outcome(Scripted::Status(503), false, Outcome::HttpError(503)).await;
-    check_outcome(Scripted::StreamWithoutEnd, true, Outcome::BrokenAnswer).await;
-    check_outcome(Scripted::StreamWithError, true, Outcome::BrokenAnswer).await;
-    check_outcome(Scripted::StreamCutOff, true, Outcome::BrokenAnswer).await;
-    check_outcome(Scripted::HalfAnswer, false, Outcome::BrokenAnswer).await;
+    check_outcome(Scripted::StreamWithoutEnd, true, Outcome::BrokenResponse).await;
+    check_outcome(Scripted::StreamWithError, true, Outcome::BrokenResponse).await;
+    check_outcome(Scripted::StreamCutOff, true, Outcome::BrokenResponse).await;
+    check_outcome(Scripted::HalfAnswer, false, Outcome::BrokenResponse).await;
     check_outcome(Scripted::Silence, true, Outcome::Timeout).await;
     check_outcome(Scripted::HangUp, true, Outcome::ConnectionFailed).await;
 }
@@ -122,7 +122,7 @@ async fn nobody_listening_is_a_failed_connection() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let result = run(plan(5, true), &[address], LoadOptions::default()).await;
-    assert_eq!(result.tally()[&Outcome::ConnectionFailed], 5);
+    assert_eq!(result.outcome_counts()[&Outcome::ConnectionFailed], 5);
     assert_eq!(result.slice().errors, 5);
 }
 
@@ -133,7 +133,7 @@ async fn requests_over_the_limit_are_errors_and_are_not_waited_for() {
         LoadOptions { max_in_flight: 3, timeout: Duration::from_millis(500), ..LoadOptions::default() };
     let result = run(plan(10, true), &[address], options).await;
     assert_eq!(
-        result.tally().into_iter().collect::<Vec<_>>(),
+        result.outcome_counts().into_iter().collect::<Vec<_>>(),
         [(Outcome::Timeout, 3), (Outcome::NotSent, 7)]
     );
     assert_eq!((result.slice().errors, seen.requests()), (10, 3));

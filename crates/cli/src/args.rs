@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pointsman_bench::client::Endpoint;
+use pointsman_bench::client::ServerAddress;
 use pointsman_bench::workload::{OfferedLoad, TokenLengths};
 use pointsman_engine::FaultInjection;
 
@@ -233,7 +233,7 @@ pub(crate) struct BenchArgs {
 pub(crate) struct LoadArgs {
     /// The gateway or model server; several are taken in turn, or see --pinned
     #[arg(long, value_name = "URL", required = true)]
-    pub(crate) target: Vec<Endpoint>,
+    pub(crate) target: Vec<ServerAddress>,
     /// A model to ask for, as NAME or NAME=WEIGHT; may be repeated
     #[arg(long, value_name = "NAME[=WEIGHT]", required = true)]
     pub(crate) model: Vec<String>,

@@ -2,14 +2,14 @@ use pointsman_report::Rng;
 
 use super::{Connections, Sender};
 
-/// A place for one connection.
+/// A slot for a connection.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The endpoint that it is bound to.
+    /// Index of its endpoint.
     pub(super) endpoint: usize,
-    /// The open connection, if there is one.
+    /// The open connection, if any.
     pub(super) sender: Option<Sender>,
-    /// Opened because all others were busy: not kept.
+    /// Opened because all others were busy, and closed after its response.
     extra: bool,
 }
 
@@ -19,11 +19,11 @@ impl Slot {
     }
 }
 
-/// The connections that no request uses.
+/// Idle connections.
 #[derive(Debug)]
 pub(super) enum Idle {
     Pool { by_endpoint: Vec<Vec<Slot>>, next: usize },
-    Pinned { free: Vec<Slot>, endpoints: usize, random: Rng },
+    Pinned { free: Vec<Slot>, endpoints: usize, rng: Rng },
 }
 
 impl Idle {
@@ -33,14 +33,14 @@ impl Idle {
                 Self::Pool { by_endpoint: (0..endpoints).map(|_| Vec::new()).collect(), next: 0 }
             }
             Connections::Pinned { count, seed } => {
-                let mut random = Rng::seeded(seed);
-                let free = (0..count).map(|_| Slot::new(random.below(endpoints))).collect();
-                Self::Pinned { free, endpoints, random }
+                let mut rng = Rng::seeded(seed);
+                let free = (0..count).map(|_| Slot::new(rng.below(endpoints))).collect();
+                Self::Pinned { free, endpoints, rng }
             }
         }
     }
 
-    /// The place for the next request.
+    /// Takes a slot for the next request.
     pub(super) fn take(&mut self) -> Slot {
         match self {
             Self::Pool { by_endpoint, next } => {
@@ -48,18 +48,18 @@ impl Idle {
                 *next = (endpoint + 1) % by_endpoint.len().max(1);
                 by_endpoint.get_mut(endpoint).and_then(Vec::pop).unwrap_or_else(|| Slot::new(endpoint))
             }
-            Self::Pinned { free, endpoints, random } => {
+            Self::Pinned { free, endpoints, rng } => {
                 if free.is_empty() {
-                    Slot { extra: true, ..Slot::new(random.below(*endpoints)) }
+                    Slot { extra: true, ..Slot::new(rng.below(*endpoints)) }
                 } else {
-                    free.swap_remove(random.below(free.len()))
+                    free.swap_remove(rng.below(free.len()))
                 }
             }
         }
     }
 
-    /// Takes a place back whose connection can serve the next request.
-    pub(super) fn put_back(&mut self, slot: Slot) {
+    /// Returns a slot with a reusable connection.
+    pub(super) fn give_back(&mut self, slot: Slot) {
         match self {
             Self::Pool { by_endpoint, .. } => {
                 if let Some(idle) = by_endpoint.get_mut(slot.endpoint) {
@@ -71,12 +71,12 @@ impl Idle {
         }
     }
 
-    /// Takes a place back whose connection is gone.
-    pub(super) fn put_back_broken(&mut self, slot: &Slot) {
+    /// Returns a slot whose connection is closed.
+    pub(super) fn give_back_broken(&mut self, slot: &Slot) {
         match self {
             Self::Pool { .. } => {}
-            Self::Pinned { free, endpoints, random } if !slot.extra => {
-                free.push(Slot::new(random.below(*endpoints)));
+            Self::Pinned { free, endpoints, rng } if !slot.extra => {
+                free.push(Slot::new(rng.below(*endpoints)));
             }
             Self::Pinned { .. } => {}
         }
@@ -95,14 +95,14 @@ mod tests {
         let taken: Vec<Slot> = (0..count).map(|_| idle.take()).collect();
         let mut endpoints: Vec<usize> = taken.iter().map(|slot| slot.endpoint).collect();
         for slot in taken {
-            idle.put_back(slot);
+            idle.give_back(slot);
         }
         endpoints.sort_unstable();
         endpoints
     }
 
     #[test]
-    fn pinned_places_keep_their_endpoint() {
+    fn pinned_slots_keep_their_endpoint() {
         let mut idle = pinned(64);
         let first = endpoints(&mut idle, 64);
         assert_eq!(endpoints(&mut idle, 64), first);
@@ -120,18 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_leaves_its_place() {
+    fn a_broken_connection_frees_its_slot() {
         let mut idle = pinned(2);
         for _ in 0..10 {
             let slot = idle.take();
-            idle.put_back_broken(&slot);
+            idle.give_back_broken(&slot);
         }
         let Idle::Pinned { free, .. } = &idle else { panic!("pinned") };
         assert_eq!(free.len(), 2);
     }
 
     #[test]
-    fn a_pool_takes_endpoints_in_turn() {
+    fn a_pool_uses_endpoints_round_robin() {
         let mut idle = Idle::new(Connections::Pool, 3);
         let taken: Vec<usize> = (0..6).map(|_| idle.take().endpoint).collect();
         assert_eq!(taken, [0, 1, 2, 0, 1, 2]);

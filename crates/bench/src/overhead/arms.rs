@@ -5,23 +5,23 @@ use super::collected::{Collected, Column};
 use super::plan::plan;
 use super::report::OverheadReport;
 use super::{OverheadCommands, OverheadOptions, Phase};
-use crate::client::{Client, Connections, Endpoint, Target};
+use crate::client::{Client, Connections, ServerAddress, Target};
 use crate::measurement::MeasurementError;
 use crate::measurement::load::{Observed, closed_loop, open_loop, wait_until_answered};
 use crate::measurement::server::{Server, argument, endpoint_urls, free_ports, offset_port, start_stubs};
 
-/// One way to the engines.
+/// One path to the engines.
 struct Arm {
     column: Column,
     client: Arc<Client>,
-    /// The process that is charged; none for the direct way.
+    /// The measured process; none for the direct path.
     server: Option<Server>,
 }
 
-/// The three ways, and what was seen on them.
+/// The three paths and their measurements.
 pub(super) struct Arms {
     arms: [Arm; 3],
-    /// Keeps the engines alive.
+    /// Keeps the engines running.
     _stubs: Server,
     collected: Collected,
 }
@@ -42,7 +42,7 @@ impl Arms {
         let gateway = Server::start("the gateway", &commands.gateway, arguments, gateway_listen).await?;
 
         let arm = |column, addresses: &[SocketAddr], server| {
-            let endpoints = addresses.iter().copied().map(Endpoint::from).collect();
+            let endpoints = addresses.iter().copied().map(ServerAddress::from).collect();
             let client = Client::new(&Target { endpoints, connections: Connections::Pool });
             Arm { column, client, server }
         };
@@ -71,7 +71,7 @@ impl Arms {
         Ok(())
     }
 
-    /// Runs one slice of a phase on every arm, each time with another arm first.
+    /// Runs one slice of a phase on every arm; the first arm rotates.
     pub(super) async fn run_slice(
         &mut self,
         phase: Phase,
@@ -81,7 +81,7 @@ impl Arms {
         let plan = plan(phase, slice, options)?.map(Arc::new);
         for turn in 0..self.arms.len() {
             let Some(arm) = self.arms.get((slice + turn) % self.arms.len()) else { continue };
-            // Only latency is compared with the direct way; elsewhere there is no process to charge.
+            // The direct path is a baseline of latency only: it has no process to measure.
             if arm.server.is_none() && phase != Phase::Paced {
                 continue;
             }
@@ -107,7 +107,7 @@ impl Arms {
     }
 }
 
-/// What CPU time is divided by: requests, or the token events of streams.
+/// The divisor of CPU time: requests, or token events of streams.
 fn events(phase: Phase, observed: &Observed, options: OverheadOptions) -> u64 {
     match phase {
         Phase::Paced | Phase::Saturated | Phase::Prompts400Kb | Phase::Prompts1Mb => observed.completed,

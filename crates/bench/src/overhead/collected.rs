@@ -8,7 +8,7 @@ use super::figure::{Budget, Figure, MIB, Spread};
 use super::report::{FigureRow, OverheadReport};
 use crate::measurement::load::Observed;
 
-/// A way to the engines: a column of the report.
+/// A path to the engines: a column of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Column {
     Direct,
@@ -26,7 +26,7 @@ impl Column {
     }
 }
 
-/// What the slices gave so far, by figure and column.
+/// Measurements by figure and column.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     values: BTreeMap<(Figure, Column), Vec<f64>>,
@@ -37,7 +37,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Takes in one slice. `used` is the CPU time that the column's process used for `events`.
+    /// Records a slice. `used` is the CPU time of the column's process for `events`.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub(super) fn note(
         &mut self,
@@ -83,7 +83,7 @@ impl Collected {
         OverheadReport { cores, slices, direct_ms, figures }
     }
 
-    /// Each slice's quantiles minus those of the same slice on the direct way.
+    /// Quantiles of each slice minus those of the same slice on the direct path.
     fn add_latencies(&mut self) {
         let direct = self.quantiles.get(&Column::Direct).cloned().unwrap_or_default();
         for column in [Column::BareProxy, Column::Gateway] {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_never_within_budget() {
+    fn failures_exceed_the_budget() {
         let mut collected = collected();
         collected.note(Phase::Saturated, Column::Gateway, &observed(10, 1, 1.0), None, 0);
         let report = collected.report(3);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_what_passed() {
+    fn the_table_contains_verdicts() {
         let text = collected().report(3).table().render(200);
         let line = |label: &str| text.lines().find(|line| line.starts_with(label)).unwrap().to_owned();
         assert!(line("added p50").ends_with("PASS"), "{text}");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn json_names_figures_with_their_units() {
+    fn json_names_contain_units() {
         let json = serde_json::to_value(collected().report(3)).unwrap();
         let names: Vec<&str> =
             json["figures"].as_array().unwrap().iter().map(|row| row["figure"].as_str().unwrap()).collect();

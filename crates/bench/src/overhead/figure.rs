@@ -1,13 +1,13 @@
 use pointsman_report::{count, mebibytes, median, micros, millis, per_second};
 use serde::Serialize;
 
-/// What is measured.
+/// A measured figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// p50 over that of the direct way at 1,000 requests per second, milliseconds.
+    /// p50 minus that of the direct path at 1,000 requests per second, milliseconds.
     AddedP50Ms,
-    /// p99 over that of the direct way at 1,000 requests per second, milliseconds.
+    /// p99 minus that of the direct path at 1,000 requests per second, milliseconds.
     AddedP99Ms,
     /// CPU time per small request at 1,000 requests per second, milliseconds.
     CpuMsPerRequest,
@@ -27,21 +27,21 @@ pub enum Figure {
     ResidentIdleMib,
     /// Resident memory after the load, MiB.
     ResidentLoadedMib,
-    /// Requests that were not answered whole.
+    /// Requests without a complete response.
     Failed,
 }
 
-/// What a figure of the gateway may be.
+/// The budget of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
-    /// No more than this, in the figure's unit.
+    /// At most this, in the figure's unit.
     AtMost(f64),
     /// At least this share of the bare proxy's figure.
     AtLeastTimesBareProxy(f64),
-    /// No more than this multiple of the bare proxy's figure.
+    /// At most this multiple of the bare proxy's figure.
     AtMostTimesBareProxy(f64),
-    /// For information: no budget speaks of it.
+    /// None: for information.
     None,
 }
 

@@ -3,20 +3,20 @@ use serde::Serialize;
 
 use super::figure::{Budget, Figure, Spread};
 
-/// One figure, with what it is measured against.
+/// A figure with its baseline and budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct FigureRow {
-    /// What was measured.
+    /// The figure.
     pub figure: Figure,
-    /// The bare proxy's.
+    /// The bare proxy's value.
     pub bare_proxy: Option<Spread>,
-    /// The gateway's.
+    /// The gateway's value.
     pub gateway: Option<Spread>,
     /// The gateway's median over the bare proxy's.
     pub times_bare_proxy: Option<f64>,
-    /// What the gateway's may be.
+    /// The gateway's budget.
     pub budget: Budget,
-    /// Whether it is; `null` without budget or measurement.
+    /// Whether it is within budget; `null` without budget or measurement.
     pub within: Option<bool>,
 }
 
@@ -27,7 +27,7 @@ pub struct OverheadReport {
     pub cores: usize,
     /// Slices per arm and phase.
     pub slices: usize,
-    /// The direct way's p50 and p99 at 1,000 requests per second, milliseconds.
+    /// p50 and p99 of the direct path at 1,000 requests per second, milliseconds.
     pub direct_ms: [Option<f64>; 2],
     /// The figures.
     pub figures: Vec<FigureRow>,
@@ -40,7 +40,7 @@ impl OverheadReport {
         self.figures.iter().all(|row| row.budget == Budget::None || row.within == Some(true))
     }
 
-    /// An added latency says what it is added to.
+    /// The label; added latencies include the direct path's latency.
     fn label(&self, figure: Figure) -> String {
         let [p50, p99] = self.direct_ms;
         match figure {

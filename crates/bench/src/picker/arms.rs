@@ -7,24 +7,24 @@ use super::collected::{Collected, Column, Used};
 use super::plan::plan;
 use super::report::PickerReport;
 use super::{PickerCommands, PickerOptions, PickerPhase};
-use crate::client::{Client, Connections, Endpoint, Target};
+use crate::client::{Client, Connections, ServerAddress, Target};
 use crate::measurement::MeasurementError;
 use crate::measurement::load::{closed_loop, open_loop, wait_until_answered};
 use crate::measurement::server::{Server, argument, endpoint_urls, free_ports, offset_port, start_stubs};
 
-/// One way to the engines.
+/// One path to the engines.
 struct Arm {
     column: Column,
     client: Arc<Client>,
     envoy: Server,
 }
 
-/// The four ways, and what was seen on them.
+/// The four paths and their measurements.
 pub(super) struct Arms {
     arms: Vec<Arm>,
     bare: Server,
     picker: Server,
-    /// Keeps the engines alive.
+    /// Keeps the engines running.
     _stubs: Server,
     collected: Collected,
 }
@@ -91,7 +91,7 @@ impl Arms {
         Ok(())
     }
 
-    /// Runs one slice of a phase on every arm, each time with another arm first.
+    /// Runs one slice of a phase on every arm; the first arm rotates.
     pub(super) async fn run_slice(
         &mut self,
         phase: PickerPhase,
@@ -140,14 +140,14 @@ impl Arms {
     }
 }
 
-/// The cores that a picker of many endpoints uses while nothing is asked.
+/// CPU cores used by a picker with many endpoints and no requests.
 pub(super) async fn idle_cores(
     commands: &PickerCommands,
     options: PickerOptions,
 ) -> Result<f64, MeasurementError> {
     let (_stubs, addresses) = start_stubs(&commands.stub, options.idle_engines, None).await?;
     let (picker, _) = picker(commands, &addresses).await?;
-    // What starting takes is not idling.
+    // Start-up does not count as idle.
     tokio::time::sleep(options.idle / 4).await;
     let before = picker.cpu()?;
     tokio::time::sleep(options.idle).await;
@@ -158,12 +158,12 @@ pub(super) async fn idle_cores(
 pub(super) struct PickerStack {
     pub(super) client: Arc<Client>,
     pub(super) picker: Server,
-    /// Keeps Envoy and the engines alive.
+    /// Keeps Envoy and the engines running.
     _others: [Server; 2],
 }
 
 impl PickerStack {
-    /// Starts all of it, and waits until it answers. `interval` is the time between two events of a stream.
+    /// Starts all processes and waits until they respond. `interval` is the time between two events of a stream.
     pub(super) async fn start(
         commands: &PickerCommands,
         engines: u16,
@@ -179,7 +179,7 @@ impl PickerStack {
     }
 }
 
-/// Starts an Envoy of one worker, and a client of it.
+/// Starts an Envoy with one worker, and a client for it.
 async fn envoy(
     commands: &PickerCommands,
     bootstrap: &str,
@@ -191,7 +191,7 @@ async fn envoy(
     let more = ["error".into(), "--use-dynamic-base-id".into()];
     let command = [commands.envoy.clone().into_os_string()];
     let envoy = Server::start("Envoy", &command, arguments.into_iter().chain(more), listen).await?;
-    let endpoints = vec![Endpoint::from(listen)];
+    let endpoints = vec![ServerAddress::from(listen)];
     Ok((envoy, Client::new(&Target { endpoints, connections: Connections::Pool })))
 }
 
@@ -230,7 +230,7 @@ async fn printed(
     String::from_utf8(output.stdout).map_err(|error| failed(error.to_string()))
 }
 
-/// Envoy alone: the engines in turn.
+/// The bootstrap of Envoy alone, round-robin over the engines.
 fn round_robin(listen: SocketAddr, admin: SocketAddr, addresses: &[SocketAddr]) -> String {
     let place = |address: &SocketAddr| {
         format!("{{socket_address: {{address: \"{}\", port_value: {}}}}}", address.ip(), address.port())

@@ -10,17 +10,17 @@ use super::report::{PickerReport, PickerRow};
 use crate::measurement::load::Observed;
 use crate::overhead::Spread;
 
-/// A way to the engines: a column of the report.
+/// A path to the engines: a column of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Column {
-    /// Envoy alone, the engines in turn.
+    /// Envoy alone, round-robin.
     Envoy,
     /// Envoy with the bare picker.
     Bare,
-    /// Envoy with the picker, which sees all bodies.
+    /// Envoy with the picker, which receives all bodies.
     Picker,
-    /// Envoy with the picker, which sees no response bodies.
+    /// Envoy with the picker, which receives no response bodies.
     WithoutBodies,
 }
 
@@ -37,7 +37,7 @@ impl Column {
     }
 }
 
-/// CPU time of one slice, and the requests or chunks that it was used for.
+/// CPU time of one slice, and its number of requests or chunks.
 #[derive(Clone, Copy)]
 pub(super) struct Used {
     pub(super) envoy: Duration,
@@ -45,7 +45,7 @@ pub(super) struct Used {
     pub(super) events: u64,
 }
 
-/// What the slices gave so far, by figure and column.
+/// Measurements by figure and column.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     values: BTreeMap<(PickerFigure, Column), Vec<f64>>,
@@ -56,10 +56,10 @@ impl Collected {
         self.values.entry((figure, column)).or_default().push(value);
     }
 
-    /// Takes in one slice.
+    /// Records a slice.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub(super) fn note(&mut self, phase: PickerPhase, column: Column, observed: &Observed, used: Used) {
-        // Failures add up over the slices, so that their figure is one value.
+        // Failures are summed over the slices.
         let failed = self.values.entry((PickerFigure::Failed, column)).or_insert_with(|| vec![0.0]);
         failed.iter_mut().for_each(|sum| *sum += observed.failed as f64);
         if phase == PickerPhase::Saturated {
@@ -101,8 +101,8 @@ impl Collected {
         PickerReport { cores, slices, rows }
     }
 
-    /// The median of what each slice gives beside the bare picker's of the same turn, which had the same neighbours on
-    /// the machine.
+    /// The median over the slices of a comparison with the bare picker's slice of the same turn, which ran under the same
+    /// conditions.
     fn against_bare(&self, figure: PickerFigure, compare: impl Fn(f64, f64) -> f64) -> Option<f64> {
         let of = |column| self.values.get(&(figure, column));
         let (bare, picker) = of(Column::Bare).zip(of(Column::Picker))?;
@@ -143,7 +143,7 @@ mod tests {
         Observed { completed: 100, failed, elapsed: Duration::from_secs(1), e2e }
     }
 
-    /// Slices in which the picker costs `times` what the bare one does.
+    /// Slices in which the picker costs `times` as much as the bare picker.
     fn report(times: f64) -> PickerReport {
         let mut collected = Collected::default();
         for slice in [1.0, 1.1, 1.2] {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_all_slices_add_up() {
+    fn failures_are_summed_over_the_slices() {
         let mut collected = Collected::default();
         for _ in 0..3 {
             let used = Used { envoy: Duration::ZERO, picker: None, events: 0 };

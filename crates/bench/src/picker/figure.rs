@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::PickerPhase;
 
-/// What is measured.
+/// A measured figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "of", content = "phase")]
 pub enum PickerFigure {
@@ -19,15 +19,15 @@ pub enum PickerFigure {
     PickerCpu(PickerPhase),
     /// CPU time of Envoy, the same.
     EnvoyCpu(PickerPhase),
-    /// Cores that a picker of many endpoints uses while nothing is asked.
+    /// CPU cores used by a picker with many endpoints and no requests.
     IdleCores,
     /// Resident memory of the picker after all phases, in MiB.
     ResidentMib,
-    /// Requests that were not answered whole.
+    /// Requests without a complete response.
     Failed,
 }
 
-/// What a figure of the picker may be.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {

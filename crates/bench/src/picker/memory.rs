@@ -1,4 +1,4 @@
-//! What happens to the picker's memory under loads that last: it has to stay flat.
+//! The picker's memory under sustained load: it must not grow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,57 +18,57 @@ use crate::workload::{OfferedLoad, Plan};
 
 /// Engines behind Envoy.
 const ENGINES: u16 = 10;
-/// Slow streams start within this time.
+/// Period in which the slow streams start.
 const START: Duration = Duration::from_secs(10);
-/// Events of a slow stream, and the time between two of them.
+/// Events of a slow stream, and the interval between them.
 const SLOW_EVENTS: u32 = 40;
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// The pace of 1 MB prompts, which are about this many tokens long.
+/// Rate of 1 MB prompts, and their length in tokens.
 const PROMPTS_PER_SECOND: f64 = 5.0;
 const LONG: u32 = 250_000;
-/// How often memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long after a load its remains may go.
+/// Sampling interval of the memory.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between the end of a load and the last sample.
 const SETTLE: Duration = Duration::from_secs(3);
-/// The picker's own, in bytes: 40 MiB.
-const OWN: u64 = 40 << 20;
-/// What the prefix index of a pool may take besides.
+/// Limit of the picker's memory without the prefix index: 40 MiB.
+const BASE: u64 = 40 << 20;
+/// Limit of a pool's prefix index.
 const INDEX: u64 = 64 << 20;
-/// Memory that came in the last half of a load and is still noise.
+/// Growth in the second half of a load that counts as noise.
 const NOISE: u64 = 2 << 20;
 
-/// A load that lasts.
+/// A sustained load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryLoad {
-    /// So many streams at once, each with a token a second.
+    /// Number of concurrent streams with one token per second.
     SlowStreams(u32),
-    /// 1 MB prompts, five a second, for so long.
+    /// 1 MB prompts, five per second, for this time.
     LongPrompts(Duration),
-    /// So many small requests with prompts of their own, 64 at a time.
+    /// Number of small requests with different prompts, 64 in flight.
     SmallRequests(u64),
 }
 
-/// What one load did to the picker's memory, in bytes of resident memory.
+/// Resident memory of the picker under one load, in bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MemoryRow {
     /// The load.
     pub load: MemoryLoad,
-    /// Requests that were answered whole.
+    /// Requests with a complete response.
     pub completed: u64,
-    /// Requests that were not.
+    /// All other requests.
     pub failed: u64,
-    /// Before it.
+    /// Before the load.
     pub before: u64,
-    /// In the third quarter of its time, median.
+    /// Median of the third quarter.
     pub third_quarter: u64,
-    /// In the last quarter, median.
+    /// Median of the last quarter.
     pub last_quarter: u64,
-    /// The most.
+    /// Maximum.
     pub highest: u64,
-    /// Some seconds after it.
+    /// Some seconds after the load.
     pub after: u64,
-    /// What the most may be: the picker's own and, where prompts differ, the prefix index.
+    /// Limit of the maximum: the base and, where prompts differ, the prefix index.
     pub limit: u64,
 }
 
@@ -79,11 +79,11 @@ pub struct MemoryReport {
     pub rows: Vec<MemoryRow>,
 }
 
-/// Runs these loads one after the other, each through an Envoy and a picker of its own that sees all bodies. Blocks;
-/// it brings its own runtime of one thread. `on_step` hears which load runs, and how many of its requests are done.
+/// Runs these loads one after the other, each through a new Envoy and a new picker that receives all bodies. Blocks; it runs its
+/// own single-threaded runtime. `on_step` receives the load and its number of finished requests.
 ///
 /// # Errors
-/// See [`MeasurementError`]. Servers that were started are stopped in any case.
+/// See [`MeasurementError`]. Started servers are stopped in any case.
 pub fn run_memory(
     commands: &PickerCommands,
     loads: &[MemoryLoad],
@@ -109,7 +109,7 @@ async fn measure(
     let before = stack.picker.resident()?;
     let progress = Arc::<Counts>::default();
     let mut running = std::pin::pin!(run(load, Arc::clone(&stack.client), Arc::clone(&progress)));
-    let (mut seen, mut looks) = (Vec::new(), tokio::time::interval(LOOK_EVERY));
+    let (mut seen, mut looks) = (Vec::new(), tokio::time::interval(SAMPLE_INTERVAL));
     loop {
         tokio::select! {
             ended = running.as_mut() => break ended?,
@@ -174,7 +174,7 @@ async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Resu
     Ok(())
 }
 
-/// Sends the plan's first request so many times, each time with another prompt.
+/// Sends the plan's first request `requests` times, each time with another prompt.
 async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, counts: &Arc<Counts>) {
     let mut workers = JoinSet::new();
     for _ in 0..IN_FLIGHT {
@@ -190,7 +190,7 @@ async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, count
                     counts.answered.fetch_add(1, Ordering::Relaxed);
                 } else {
                     counts.unanswered.fetch_add(1, Ordering::Relaxed);
-                    // A server that refuses at once must not become a busy loop.
+                    // Without the pause, a server that refuses at once would make this a busy loop.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -214,7 +214,7 @@ fn quarters(seen: &[u64]) -> (u64, u64) {
 }
 
 impl MemoryLoad {
-    /// What the table says.
+    /// The label in tables.
     #[must_use]
     pub fn label(self) -> String {
         match self {
@@ -224,7 +224,7 @@ impl MemoryLoad {
         }
     }
 
-    /// How many requests it sends.
+    /// Number of requests.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
     pub fn requests(self) -> u64 {
@@ -237,19 +237,19 @@ impl MemoryLoad {
 
     const fn limit(self) -> u64 {
         match self {
-            Self::SlowStreams(_) => OWN,
-            Self::LongPrompts(_) | Self::SmallRequests(_) => OWN + INDEX,
+            Self::SlowStreams(_) => BASE,
+            Self::LongPrompts(_) | Self::SmallRequests(_) => BASE + INDEX,
         }
     }
 }
 
-/// What a row shows.
+/// The verdict on a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryVerdict {
-    /// Memory stayed within its limit and no longer grew in the last half.
+    /// Memory stayed within its limit and did not grow in the second half.
     Flat,
-    /// It no longer grew, but was over its limit.
+    /// It did not grow in the second half, but exceeded its limit.
     OverLimit,
     /// It still grew in the last half.
     Grows,

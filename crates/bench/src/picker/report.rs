@@ -4,10 +4,10 @@ use serde::Serialize;
 use super::figure::{PickerFigure, Target};
 use crate::overhead::Spread;
 
-/// One figure, on each way to the engines.
+/// One figure on each path to the engines.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PickerRow {
-    /// What was measured.
+    /// The figure.
     pub figure: PickerFigure,
     /// Envoy alone.
     pub envoy: Option<Spread>,
@@ -15,13 +15,13 @@ pub struct PickerRow {
     pub bare_picker: Option<Spread>,
     /// Envoy with the picker.
     pub picker: Option<Spread>,
-    /// Envoy with the picker, which sees no response bodies.
+    /// Envoy with the picker, which receives no response bodies.
     pub without_bodies: Option<Spread>,
-    /// The picker's over the bare picker's of the same turn, median over the turns.
+    /// The picker's value over the bare picker's of the same turn, median over the turns.
     pub times_bare: Option<f64>,
-    /// What the picker's may be.
+    /// The picker's target.
     pub target: Target,
-    /// Whether it is; `null` without target or measurement.
+    /// Whether the target is met; `null` without target or measurement.
     pub met: Option<bool>,
 }
 
@@ -37,7 +37,7 @@ pub struct PickerReport {
 }
 
 impl PickerReport {
-    /// Whether every figure that has a target and was to be measured meets it.
+    /// Whether every figure with a target meets it.
     #[must_use]
     pub fn meets_all_targets(&self) -> bool {
         self.rows.iter().all(|row| row.target == Target::None || row.met == Some(true))

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// One token as vLLM streams it: one event, one HTTP chunk.
+/// A token in vLLM's format: one event in one HTTP chunk.
 const TOKEN: &str = concat!(
     r#"data: {"id":"chatcmpl-5f0c6a52d1f94e0bb7a3","object":"chat.completion.chunk","#,
     r#""created":1763715600,"model":"stub","choices":[{"index":0,"delta":{"content":" on"},"#,
@@ -15,7 +15,7 @@ const TOKEN: &str = concat!(
     "\n\n",
 );
 
-/// The end: the finish reason and the mark.
+/// The end of a stream: finish reason and `[DONE]`.
 const END: &str = concat!(
     r#"data: {"id":"chatcmpl-5f0c6a52d1f94e0bb7a3","object":"chat.completion.chunk","#,
     r#""created":1763715600,"model":"stub","choices":[{"index":0,"delta":{},"#,
@@ -23,7 +23,7 @@ const END: &str = concat!(
     "\n\ndata: [DONE]\n\n",
 );
 
-/// A stream of token events at a steady pace, then its end.
+/// A stream of token events at a constant interval, then its end.
 #[derive(Debug)]
 pub(super) struct EventBody {
     left: Option<u32>,
@@ -32,7 +32,7 @@ pub(super) struct EventBody {
 
 impl EventBody {
     pub(super) fn new(tokens: u32, interval: Duration) -> Self {
-        // An interval of zero is not allowed; a nanosecond paces nothing.
+        // Tokio does not allow an interval of zero.
         let mut pace = tokio::time::interval(interval.max(Duration::from_nanos(1)));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { left: Some(tokens), pace }

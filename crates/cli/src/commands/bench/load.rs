@@ -49,7 +49,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
                 () = stop.cancelled() => break,
             },
         };
-        answered |= result.tally().contains_key(&Outcome::Ok);
+        answered |= result.outcome_counts().contains_key(&Outcome::Ok);
         if !several {
             print_one(&args, &result)?;
         }

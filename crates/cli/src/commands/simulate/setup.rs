@@ -19,7 +19,7 @@ use pointsman_workload::{Job, Jobs, Lengths, RecordedRequest, Workload};
 use super::cells::{Cell, Progress};
 use super::command::CommandLine;
 use super::recorded;
-use super::summary::{RunOf, summarise};
+use super::summary::{RunParameters, summarize};
 use crate::args::simulate::SimulateArgs;
 
 /// Events between two checks of the core's invariants: often enough to report the seed of a bug, rarely enough to cost
@@ -192,7 +192,7 @@ fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<Se
         let outcome = simulate_checked(&scenario, &arm.routing, &mut jobs, cell.seed, CHECK_EVERY)?;
         progress.add(jobs.left);
         let (policy, role) = named(arm);
-        let of = RunOf {
+        let of = RunParameters {
             policy: &policy,
             role,
             rate: cell.rate,
@@ -202,7 +202,7 @@ fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<Se
             shares_prefixes,
             endpoints: if Some(cell.seed) == shown { &endpoints } else { &[] },
         };
-        Ok(summarise(&of, &outcome))
+        Ok(summarize(&of, &outcome))
     }
 }
 

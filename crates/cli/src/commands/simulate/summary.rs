@@ -9,25 +9,25 @@ use pointsman_report::sweep::{
 use pointsman_report::{Latencies, SeedResult, Timing};
 use pointsman_sim::{End, LoadPoint, Outcome};
 
-/// What a run was of.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RunOf<'a> {
+pub(super) struct RunParameters<'a> {
     pub(super) policy: &'a str,
     pub(super) role: Role,
     pub(super) rate: f64,
     pub(super) seed: u64,
-    /// Jobs before this time are not counted.
+    /// Jobs that arrive before this time are not counted.
     pub(super) warm_up: Duration,
-    /// For how long jobs came.
+    /// Length of the arrival period.
     pub(super) duration: Duration,
-    /// Whether prompts have anything in common.
+    /// Whether prompts share prefixes.
     pub(super) shares_prefixes: bool,
-    /// The names of the engines; empty where their load over time is not wanted.
+    /// Names of the engines; empty to omit their load over time.
     pub(super) endpoints: &'a [String],
 }
 
-/// Sums up a run. Requests that were not answered are infinitely late.
-pub(super) fn summarise(of: &RunOf<'_>, outcome: &Outcome) -> SeedResult {
+/// Summarizes a run. Unanswered requests have infinite latency.
+pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult {
     let count =
         |counted: fn(&End) -> bool| outcome.jobs.iter().filter(|(_, end)| counted(end)).count() as u64;
     let warm_up = Time::ZERO + of.warm_up;
@@ -58,7 +58,7 @@ pub(super) fn summarise(of: &RunOf<'_>, outcome: &Outcome) -> SeedResult {
     }
 }
 
-/// Seconds from the end of the warm-up to the arrival, and from there to the end.
+/// Arrival in seconds since the end of the warm-up, and end-to-end latency in seconds.
 fn answer(warm_up: Time, arrival: Time, end: &End) -> Option<(f64, f64)> {
     match end {
         End::Answered { e2e_ms, .. } => {
@@ -88,7 +88,7 @@ fn milliseconds(value: f32) -> Duration {
     Duration::from_secs_f64(f64::from(value).max(0.0) / 1e3)
 }
 
-fn series(of: &RunOf<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
+fn series(of: &RunParameters<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
     let point = |point: &LoadPoint| EndpointPoint {
         seconds: thousandths(point.at),
         in_flight: f64::from(point.requests),
@@ -103,7 +103,7 @@ fn series(of: &RunOf<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSeries> {
         .collect()
 }
 
-/// Digits enough for a plot, and few enough for a file of many points.
+/// Rounds to a precision that suffices for plots and keeps files small.
 fn thousandths(value: f32) -> f64 {
     (f64::from(value) * 1e3).round() / 1e3
 }
@@ -114,7 +114,7 @@ mod tests {
     use pointsman_report::{Level, Measure};
 
     #[test]
-    fn each_end_is_counted_once_and_what_was_not_answered_is_infinitely_late() {
+    fn each_end_is_counted_once_and_unanswered_requests_have_infinite_latency() {
         let second = |second: u64| Time::ZERO + Duration::from_secs(second);
         let answered = |e2e_ms| End::Answered { ttft_ms: 10.0, e2e_ms, output_tokens: 11 };
         let outcome = Outcome {
@@ -130,7 +130,7 @@ mod tests {
             cached_tokens: 40,
             ..Outcome::default()
         };
-        let of = RunOf {
+        let of = RunParameters {
             policy: "random",
             role: Role::Policy,
             rate: 1.0,
@@ -140,7 +140,7 @@ mod tests {
             shares_prefixes: true,
             endpoints: &[],
         };
-        let result = summarise(&of, &outcome);
+        let result = summarize(&of, &outcome);
         assert_eq!((result.offered, result.completed, result.rejected), (5, 2, 1));
         assert_eq!((result.failed, result.unfinished, result.output_tokens), (1, 1, 22));
         assert!((result.arrival_seconds - 10.0).abs() < 1e-9);
@@ -150,6 +150,6 @@ mod tests {
         assert_eq!(e2e.answered, 2);
         let tpot = result.latencies.of(Measure::Tpot);
         assert!((tpot.min - 10.0).abs() < 1e-4, "{tpot:?}");
-        assert_eq!(summarise(&RunOf { shares_prefixes: false, ..of }, &outcome).hit_tokens, None);
+        assert_eq!(summarize(&RunParameters { shares_prefixes: false, ..of }, &outcome).hit_tokens, None);
     }
 }
