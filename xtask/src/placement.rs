@@ -215,7 +215,8 @@ fn speed(extent: Extent) -> Result<Vec<Line>> {
             "≤ 60 s",
             format!("{seconds:.0} s"),
         ));
-        let (_, memory) = timed(&file, 10, &["--placement", "pointsman", "--rate", "1000", "--threads", "1"])?;
+        let (_, memory) =
+            timed(&file, 10, &["--placement", "pointsman", "--rate", "1000", "--threads", "1"])?;
         lines.push(line(
             "Memory of 1.2 million requests in one process",
             "≤ 500 MiB",
