@@ -162,7 +162,7 @@ pub async fn run_plan(
                     let now = start.elapsed();
                     let record = RequestRecord::failed(intended, now, now, Outcome::NotSent);
                     Progress::add(&progress.sent, 1);
-                    record(&mut result, progress, record);
+                    finish_record(&mut result, progress, record);
                 }
                 Some(Due { intended, body }) => {
                     let call = Call {
@@ -181,7 +181,7 @@ pub async fn run_plan(
             Some(ended) = in_flight.join_next() => {
                 // Tasks neither panic nor are aborted.
                 if let Ok(record) = ended {
-                    record(&mut result, progress, record);
+                    finish_record(&mut result, progress, record);
                 }
             }
         }
@@ -190,7 +190,7 @@ pub async fn run_plan(
     Ok(result)
 }
 
-fn record(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
+fn finish_record(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
     Progress::add(&progress.finished, 1);
     if record.outcome != Outcome::Ok {
         Progress::add(&progress.failed, 1);

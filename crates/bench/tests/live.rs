@@ -1,5 +1,4 @@
-//! The load generator against servers in the same process: counts, order of events, outcomes. No test
-//! looks at how long anything took.
+//! The load generator against servers in the same process: counts, order of events, outcomes. No test depends on durations.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -54,7 +53,7 @@ async fn run(plan: Plan, addresses: &[SocketAddr], options: LoadOptions) -> Load
     run_plan(&Arc::new(plan), &client, options, &Arc::default()).await.unwrap()
 }
 
-/// Runs ten requests against a scripted server and expects them all to end in one way.
+/// Runs ten requests against a scripted server and expects the same outcome of all.
 async fn check_outcome(script: Scripted, stream: bool, expect: Outcome) {
     let (address, _seen) = script.serve().await;
     let options = LoadOptions { timeout: Duration::from_millis(300), ..LoadOptions::default() };

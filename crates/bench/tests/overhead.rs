@@ -1,5 +1,5 @@
-//! The overhead runner with real processes. This program is its own stub and proxies, so the "gateway"
-//! here is the bare proxy once more: a run in which both proxies must cost about the same.
+//! The overhead runner with real processes. This program is also the stub and both proxies, so the "gateway" is the bare proxy
+//! again, and both must cost about the same.
 //!
 //! `cargo test --release -p pointsman-bench --test overhead -- --full` prints the table of a full run.
 

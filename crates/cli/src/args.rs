@@ -212,10 +212,10 @@ pub(crate) struct ReplayArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
-Lengths: constant:N, uniform:LOW:HIGH, exponential:MEAN:MAX, lognormal:MEDIAN:SIGMA:MAX,
+Lengths in tokens: constant:N, uniform:LOW:HIGH, exponential:MEAN:MAX, lognormal:MEDIAN:SIGMA:MAX,
 quantiles:0=4,0.5=109,1=1024, sharegpt-prompt, sharegpt-output.
 
-Requests leave when the plan says, whatever became of the ones before; latencies count from then.
+The load is an open loop: requests are sent at their planned times, and latencies count from then.
 
 Examples:
   pointsman bench --target http://127.0.0.1:8080 --model llama --arrivals poisson:20 --duration 30s
@@ -231,20 +231,20 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The gateway or model server; several are taken in turn, or see --pinned
+    /// The gateway or model server; several are used round-robin, or see --pinned
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) target: Vec<ServerAddress>,
-    /// A model to ask for, as NAME or NAME=WEIGHT; may be repeated
+    /// A model to request, as NAME or NAME=WEIGHT; may be repeated
     #[arg(long, value_name = "NAME[=WEIGHT]", required = true)]
     pub(crate) model: Vec<String>,
-    /// When requests arrive: poisson:RATE or constant:RATE, in requests per second
+    /// Arrival process: poisson:RATE or constant:RATE, in requests per second
     #[arg(long, value_name = "ARRIVALS", default_value = "poisson:10", conflicts_with = "rate")]
     pub(crate) arrivals: OfferedLoad,
-    /// Short for --arrivals poisson:RATE; with several, as 5,10,20, each is run after the other
+    /// Short for --arrivals poisson:RATE; several, as 5,10,20, are run one after the other
     #[arg(long, value_name = "RATE", value_delimiter = ',')]
     pub(crate) rate: Vec<f64>,
-    /// For how long requests arrive
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// Length of the arrival period
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
     /// Prompt lengths in tokens
     #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-prompt", conflicts_with = "dataset")]
@@ -252,55 +252,55 @@ pub(crate) struct LoadArgs {
     /// Output lengths in tokens
     #[arg(long, value_name = "LENGTHS", default_value = "sharegpt-output", conflicts_with = "dataset")]
     pub(crate) output_tokens: TokenLengths,
-    /// Groups of prompts with a common beginning
+    /// Number of groups of prompts with a shared prefix
     #[arg(long, value_name = "N", requires = "prefix_tokens", conflicts_with = "dataset")]
     pub(crate) prefix_groups: Option<u32>,
-    /// The length of that beginning in tokens
+    /// Tokens of the shared prefixes
     #[arg(long, value_name = "N", requires = "prefix_groups")]
     pub(crate) prefix_tokens: Option<u32>,
     /// Conversations in ShareGPT's format, instead of generated prompts
     #[arg(long, value_name = "FILE")]
     pub(crate) dataset: Option<PathBuf>,
-    /// The share of requests that ask for a stream
+    /// Share of requests with a streamed response
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub(crate) stream_share: f64,
-    /// The API to speak
+    /// The inference API
     #[arg(long, value_enum, value_name = "API", default_value_t = BenchApi::Chat)]
     pub(crate) api: BenchApi,
-    /// Let answers end by themselves; else `ignore_eos`, which vLLM and SGLang know, fixes their lengths
+    /// Do not send `ignore_eos`, the extension of vLLM and SGLang that fixes output lengths
     #[arg(long)]
     pub(crate) natural_lengths: bool,
-    /// Keep N connections, each bound to a random target for life, as clients of a Kubernetes Service do
+    /// Keep N connections, each to a fixed random target, as clients of a Kubernetes Service do
     #[arg(long, value_name = "N")]
     pub(crate) pinned: Option<usize>,
-    /// Fixes arrivals, lengths and prompts
+    /// Seed of arrivals, lengths and prompts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Runs of each rate, with seeds from --seed upwards; five or more give intervals over runs
+    /// Runs per rate, with seeds from --seed upwards; five or more give intervals over runs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = seeds)]
     pub(crate) seeds: usize,
-    /// Write a report: a page if it ends in .html, else a folder with page, plots and figures; runs of
-    /// other names that the folder holds stay in it, so several targets can meet in one report
+    /// Write a report: a page if it ends in .html, else a folder with page, plots and figures. The folder
+    /// keeps runs of other names, so that several targets can be compared
     #[arg(long, value_name = "PATH")]
     pub(crate) report: Option<PathBuf>,
-    /// What the report calls this target, such as kubernetes-service [default: the first target]
+    /// Name of this target in the report, such as kubernetes-service [default: the first target]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The report's headline
+    /// Title of the report
     #[arg(long, value_name = "TEXT", requires = "report")]
     pub(crate) title: Option<String>,
     /// Requests in flight beyond this number are not sent and count as errors
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_in_flight: usize,
-    /// From a request's intended send time to its last byte
-    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    /// Timeout from a request's planned send time to its last byte
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
     /// Print the result as JSON: {"runs": …} of one run, {"rows": …} of several
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// More runs than these would take weeks.
+/// Limits the number of runs.
 fn seeds(text: &str) -> Result<usize, String> {
     let found = text.parse().ok().filter(|seeds| (1..=1_000).contains(seeds));
     found.ok_or_else(|| "expected a number from 1 to 1000".to_owned())
@@ -314,7 +314,7 @@ pub(crate) enum BenchApi {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// What the gateway costs: direct, through a bare proxy and through the gateway, in turns
+    /// Measure the gateway's overhead: directly, through a bare proxy and through the gateway
     Overhead {
         /// About 15 seconds instead of 90
         #[arg(long)]
@@ -323,9 +323,9 @@ pub(crate) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
-    /// What the endpoint picker costs behind Envoy, beside Envoy alone and a bare picker, in turns
+    /// Measure the endpoint picker's overhead behind Envoy, against Envoy alone and a bare picker
     Epp(picker_bench::PickerBenchArgs),
-    /// A picker without any logic, for `epp`
+    /// A picker without routing logic, for `epp`
     #[command(hide = true)]
     BarePicker {
         #[arg(long)]
@@ -343,7 +343,7 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 10)]
         interval_ms: u64,
     },
-    /// A proxy without any logic, for `overhead`
+    /// A proxy without routing logic, for `overhead`
     #[command(hide = true)]
     BareProxy {
         #[arg(long)]

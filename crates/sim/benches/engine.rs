@@ -1,5 +1,5 @@
-//! What the engine model costs: a decode step of a full batch, and a request from submission to its end. The
-//! simulator wants 100,000 requests a second on a core, ten engines and the placement included.
+//! Cost of the engine model: a decode step of a full batch, and a request from submission to its end. The target of the
+//! simulator is 100,000 requests per second and core, with ten engines and placement included.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
 
@@ -18,7 +18,7 @@ fn engine(detail: Detail) -> Engine {
     Engine::new(Arc::new(EngineProfile::named("llama-2-7b-h100").expect("a built-in profile")), detail)
 }
 
-/// A request of about ShareGPT's size; prompts do not repeat.
+/// A request of ShareGPT's mean lengths with a unique prompt.
 fn request(number: u64) -> Request {
     let prompt_tokens = 30 + u32::try_from(number * 7919 % 440).unwrap();
     let output_tokens = 4 + u32::try_from(number * 104_729 % 440).unwrap();
@@ -43,7 +43,7 @@ fn decode_step(bencher: Bencher<'_, '_>, detail: Detail) {
     });
 }
 
-/// A thousand requests at once through one engine.
+/// A thousand simultaneous requests on one engine.
 #[divan::bench]
 fn thousand_requests(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1000_u32)).with_inputs(|| engine(Detail::Milestones)).bench_local_values(

@@ -1,5 +1,5 @@
-//! Simulated requests per second of processor time: ten replicas of Llama-2-7B, lengths like ShareGPT's, below the knee
-//! and beyond it. Prints a table; arguments are rates in requests per second.
+//! Simulated requests per second of CPU time: ten replicas of Llama-2-7B, ShareGPT lengths, below and above the knee.
+//! Prints a table; arguments are rates in requests per second.
 
 #![allow(
     clippy::unwrap_used,
@@ -86,7 +86,7 @@ fn scenario() -> Scenario {
 
 fn main() {
     let numbers: Vec<f64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    // `cargo bench` says that it measures; a test run only shows that it would.
+    // `cargo bench` passes --bench; a test run executes one short case only.
     let measured = std::env::args().any(|argument| argument == "--bench");
     let rates = match (numbers.is_empty(), measured) {
         (true, true) => vec![100.0, 250.0, 500.0, 1_000.0],
@@ -131,7 +131,7 @@ fn measure(routing: &Routing, rate: f64) {
     );
 }
 
-/// Processor seconds of this process, so that a busy machine tells the same; Linux only.
+/// CPU seconds of this process, which are independent of other load; Linux only.
 fn processor_time() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit(')').next()?.split_whitespace();

@@ -1,4 +1,4 @@
-//! What making jobs costs: a simulation of 100,000 requests a second and core must not wait for its workload.
+//! Cost of generating jobs, which must be small against the simulator's target of 100,000 requests per second and core.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
 

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use pointsman_config::{Problem, SourceText};
 use pointsman_core::Time;
+use pointsman_workload::{Generator, RecordedRequest, Workload};
 
 pub use format::explain_format;
 
 use crate::scenario::{EngineSpec, Information, Routing, Scenario};
-use pointsman_workload::{Generator, RecordedRequest, Workload};
 
 /// A fleet, a workload, and the arms to compare at some rates and seeds.
 #[derive(Clone, Debug)]

@@ -97,7 +97,7 @@ pub enum FitError {
         /// The undetermined part and the measurements that determine it.
         missing: &'static str,
     },
-    /// What was fitted makes no engine.
+    /// The fitted profile is invalid.
     #[error("the fit is not a valid engine: {0}")]
     Profile(#[from] ProfileError),
 }

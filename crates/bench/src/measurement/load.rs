@@ -33,7 +33,7 @@ pub(crate) struct Observed {
     pub(crate) e2e: Samples,
 }
 
-/// A workload of fixed lengths for the engine stubs: whole responses of 12 tokens.
+/// A workload of fixed lengths for the engine stubs: non-streaming responses of 12 tokens.
 pub(crate) fn stub_workload(offered: OfferedLoad, duration: Duration, prompt_tokens: u32) -> Workload {
     Workload {
         offered,

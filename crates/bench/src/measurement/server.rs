@@ -164,7 +164,7 @@ pub(crate) fn endpoint_urls(addresses: &[SocketAddr]) -> impl Iterator<Item = Os
     addresses.iter().flat_map(|address| argument("--endpoint", &format!("http://{address}")))
 }
 
-/// The address with a port so many higher.
+/// The address with its port increased by `offset`.
 pub(crate) const fn offset_port(address: SocketAddr, offset: u16) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port().saturating_add(offset))
 }

@@ -54,7 +54,7 @@ impl Arms {
         Ok(Self { arms, _stubs: stubs, collected: Collected::default() })
     }
 
-    /// Waits until every arm answers.
+    /// Waits until every arm responds.
     pub(super) async fn wait_until_ready(&self) -> Result<(), MeasurementError> {
         for arm in &self.arms {
             wait_until_answered(&arm.client, arm.column.label()).await?;

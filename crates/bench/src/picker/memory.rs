@@ -269,7 +269,7 @@ impl MemoryVerdict {
 }
 
 impl MemoryRow {
-    /// What this row shows.
+    /// The verdict on this row.
     #[must_use]
     pub const fn verdict(&self) -> MemoryVerdict {
         if self.failed > 0 {

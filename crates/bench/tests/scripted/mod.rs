@@ -1,4 +1,4 @@
-//! A server that answers each request by a script, byte for byte, and remembers what it saw.
+//! A server with scripted responses that records its requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,30 +7,30 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server does with a request.
+/// The scripted behaviour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scripted {
-    /// Two tokens and a proper end.
+    /// Two tokens and a complete end.
     Stream,
-    /// The same, then closes the connection without having said so.
+    /// The same, then closes the connection without announcing it.
     StreamThenClose,
-    /// A clean end of the body without finish reason and `[DONE]`.
+    /// The body ends without finish reason and `[DONE]`.
     StreamWithoutEnd,
     /// An `error` event, then `[DONE]`, as vLLM does when its engine dies.
     StreamWithError,
     /// The connection breaks in the middle of the stream.
     StreamCutOff,
-    /// A JSON answer that stops in the middle, with a length to match.
+    /// A truncated JSON response with a matching length.
     HalfAnswer,
     /// A status with a short JSON body.
     Status(u16),
-    /// No answer at all.
+    /// No response.
     Silence,
-    /// The connection closes instead of an answer.
+    /// The connection closes without a response.
     HangUp,
 }
 
-/// What the server saw.
+/// Requests and connections of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     connections: AtomicUsize,

@@ -1,4 +1,4 @@
-//! The arguments of `pointsman bench epp`.
+//! Arguments of `pointsman bench epp`.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ pub(crate) struct PickerBenchArgs {
     /// Measure this load only; may be repeated
     #[arg(long, value_enum)]
     pub(crate) phase: Vec<Phase>,
-    /// Slices of each load on each way: seven, or three with --quick, unless said
+    /// Slices per load and path [default: 7, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) slices: Option<u16>,
-    /// Instead of costs, watch the picker's memory under a load that lasts; may be repeated: slow-streams[=2000],
+    /// Measure the picker's memory under a sustained load instead; may be repeated: slow-streams[=2000],
     /// long-prompts[=10m] or small-requests[=1000000]
     #[arg(long, value_name = "LOAD[=SIZE]", value_parser = memory_load, conflicts_with_all = ["quick", "phase", "slices"])]
     pub(crate) memory: Vec<MemoryLoad>,
@@ -40,7 +40,7 @@ pub(crate) enum Phase {
     /// 1 KB prompts, 1,000 per second
     #[value(name = "1000")]
     Paced1000,
-    /// 1 KB prompts, 64 always in flight
+    /// 1 KB prompts, 64 in flight
     Saturated,
     /// 10 KB prompts, 20 per second
     #[value(name = "10kb")]

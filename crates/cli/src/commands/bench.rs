@@ -1,4 +1,4 @@
-//! `pointsman bench`: load, and what the gateway costs.
+//! `pointsman bench`: load generator and overhead measurements.
 
 mod load;
 

@@ -1,4 +1,4 @@
-//! `pointsman bench overhead`: what the gateway costs beside a bare proxy, each in a process of its own.
+//! `pointsman bench overhead`: overhead of the gateway, with each server in a separate process.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `pointsman bench epp`: what the endpoint picker costs behind Envoy, each server in a process of its own.
+//! `pointsman bench epp`: overhead of the endpoint picker behind Envoy, with each server in a separate process.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &PickerBenchArgs) -> Result<ExitCode> {
         folder: folder.clone(),
     };
     let status = if args.memory.is_empty() { costs(args, &commands) } else { memory(args, &commands) };
-    // Bootstraps that stay behind do no harm.
+    // Leftover bootstrap files are harmless.
     let _ = std::fs::remove_dir_all(&folder);
     Ok(if status? { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
@@ -41,7 +41,7 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
-/// Whether all targets are met.
+/// Runs the overhead measurement; returns whether all targets are met.
 fn costs(args: &PickerBenchArgs, commands: &PickerCommands) -> Result<bool> {
     let mut options = if args.quick { PickerOptions::quick() } else { PickerOptions::full() };
     options.slices = args.slices.map_or(options.slices, usize::from);
@@ -59,7 +59,7 @@ fn costs(args: &PickerBenchArgs, commands: &PickerCommands) -> Result<bool> {
     Ok(report.meets_all_targets())
 }
 
-/// Whether memory stays flat.
+/// Runs the memory measurement; returns whether memory stays flat.
 fn memory(args: &PickerBenchArgs, commands: &PickerCommands) -> Result<bool> {
     let bar = progress_bar();
     let report = run_memory(commands, &args.memory, |load, done| {

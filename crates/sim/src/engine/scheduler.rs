@@ -142,7 +142,7 @@ impl Engine {
         true
     }
 
-    /// Composes a batch and starts its step at `now`. None while a step is under way, and when there is nothing to do.
+    /// Composes a batch and starts its step at `now`. `None` during a step, and when there is nothing to do.
     pub fn start_step(&mut self, now: Time) -> Option<Step> {
         if self.in_step {
             return None;

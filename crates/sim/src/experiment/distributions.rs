@@ -1,9 +1,9 @@
 //! Distributions of tokens, turns and seconds.
 
 use pointsman_config::document::{Field, Fields, Shape};
+use pointsman_workload::{Choice, Distribution};
 
 use super::values::{above_zero, parse_duration};
-use pointsman_workload::{Choice, Distribution};
 
 /// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

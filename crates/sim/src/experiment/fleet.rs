@@ -59,17 +59,9 @@ fn read_members(
         fields.required("profile", "write profile: llama-3-8b-h100").and_then(|f| profiles.find(&f));
     let count = fields.get("count").map_or(Some(1), |f| f.integer(1..=2_000));
     let slowness = fields.get("slowness").map_or(Some(1.0), |f| above_zero(&f, 1e3));
-    let joins = fields.get("joins").and_then(|field| {
-        let joins = duration(&field)?;
-        if end.is_some_and(|end| joins >= end) {
-            field.error(
-                "is not before the end of the experiment",
-                "let it join earlier, or write a longer duration",
-            );
-            return None;
-        }
-        Some(joins)
-    });
+    let joins = fields
+        .get("joins")
+        .and_then(|field| before_end(&field, end, "let it join earlier, or write a longer duration"));
     let joins = Time::ZERO + joins.unwrap_or_default();
     let changes = fields.get("changes").map(|field| read_changes(&field, joins, end)).unwrap_or_default();
     let member = EngineSpec { profile: profile?, slowness: slowness?, joins, changes };
@@ -129,17 +121,9 @@ fn read_changes(field: &Field<'_>, joins: Time, end: Option<Duration>) -> Vec<(T
 }
 
 fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, Change)> {
-    let at = fields.required("at", "write when, such as at: 60s").and_then(|field| {
-        let at = duration(&field)?;
-        if end.is_some_and(|end| at >= end) {
-            field.error(
-                "is not before the end of the experiment",
-                "write an earlier time, or a longer duration",
-            );
-            return None;
-        }
-        Some(at)
-    });
+    let at = fields
+        .required("at", "write when, such as at: 60s")
+        .and_then(|field| before_end(&field, end, "write an earlier time, or a longer duration"));
     let slowness = fields.get("slowness");
     let event = fields.get("event");
     let change = match (slowness, event) {
@@ -155,6 +139,16 @@ fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, 
         }
     };
     Some((Time::ZERO + at?, change?))
+}
+
+/// A time before the end of the experiment, where that is known.
+fn before_end(field: &Field<'_>, end: Option<Duration>, fix: &'static str) -> Option<Duration> {
+    let at = duration(field)?;
+    if end.is_some_and(|end| at >= end) {
+        field.error("is not before the end of the experiment", fix);
+        return None;
+    }
+    Some(at)
 }
 
 /// Checks of the whole fleet.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use pointsman_config::document::{self, Field, Fields};
 use pointsman_config::{Options, Problem, SourceText};
 use pointsman_core::{Time, seconds};
+use pointsman_workload::{Arrivals, Workload};
 
 use super::profiles::Profiles;
 use super::schedule::{self, Times};
 use super::workload::Sources;
 use super::{Arm, Experiment, Files, fleet, information, placements, profiles, workload};
 use crate::scenario::{Information, PrefixKnowledge};
-use pointsman_workload::{Arrivals, Workload};
 
 pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Problem>> {
     let (folder, name) = split(&source.name);

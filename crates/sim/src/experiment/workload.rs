@@ -8,10 +8,10 @@ use std::cell::RefCell;
 
 use pointsman_config::document::{Field, Fields, Shape};
 use pointsman_config::{Problem, SourceText};
+use pointsman_workload::{Arrivals, Choice, Class, Lengths, Workload};
 
 use super::Files;
 use super::profiles::file_text;
-use pointsman_workload::{Arrivals, Choice, Class, Lengths, Workload};
 
 /// The files that an experiment names, and their problems.
 pub(super) struct Sources<'f> {

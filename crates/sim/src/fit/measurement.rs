@@ -1,15 +1,15 @@
-//! What was measured, as batches whose step times add up to it.
+//! Measurements as weighted sums of step times.
 
 use super::FitError;
 use super::table::Table;
 use crate::engine::StepTime;
 
-/// Which columns a file has.
+/// The set of columns of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A row a step.
+    /// One row per step.
     Steps,
-    /// A row a group of requests at a steady number in flight.
+    /// One row per group of requests at a constant concurrency.
     Requests,
 }
 
@@ -43,7 +43,7 @@ impl Form {
     }
 }
 
-/// A batch whose counts may be averages.
+/// A batch with possibly averaged counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MeanBatch {
     pub(super) tokens: f64,
@@ -82,7 +82,7 @@ impl MeanBatch {
     }
 }
 
-/// A measured time, and the batches whose steps make it up, each with its share.
+/// A measured time, and the batches whose weighted step times it is the sum of.
 #[derive(Clone, Debug)]
 pub(super) struct Measurement {
     pub(super) line: usize,
@@ -132,8 +132,8 @@ fn step(line: usize, value: Named<'_>) -> Result<Vec<Measurement>, String> {
     Ok(vec![Measurement { line, nanos: positive(value("step_seconds") * 1e9, "step_seconds")?, parts }])
 }
 
-/// At a concurrency of 1 TTFT is the prompt's own step. TPOT is a decode step of as many sequences as are in flight;
-/// during one request's output each of the others is replaced once, and its prompt lengthens a step.
+/// At concurrency 1, TTFT is the prompt's own step. TPOT is a decode step of all requests in flight; during one request's
+/// output each of the others is replaced once, and its prefill lengthens a step.
 fn requests(line: usize, value: Named<'_>) -> Result<Vec<Measurement>, String> {
     let (prompt, output) = (value("prompt_tokens"), value("output_tokens"));
     let concurrency = value("concurrency");
@@ -163,7 +163,7 @@ fn positive(value: f64, name: &str) -> Result<f64, String> {
     if value > 0.0 { Ok(value) } else { Err(format!("{name} must be above 0")) }
 }
 
-/// Whether there are prompts of more than one length and batches of more than one size.
+/// Checks that there are at least two prompt lengths and two batch sizes.
 pub(super) fn covers_both_sides(measurements: &[Measurement]) -> Result<(), FitError> {
     let different = |of: fn(&MeanBatch) -> Option<f64>| {
         let mut values =

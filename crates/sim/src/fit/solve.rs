@@ -1,9 +1,9 @@
-//! Least squares without negative constants.
+//! Non-negative least squares.
 
-/// What is lost of a column before it counts as told by the others.
+/// Ridge: keeps the normal equations regular where a column depends on the others.
 const RIDGE: f64 = 1e-12;
 
-/// The constants, none negative, for which the rows come closest to 1 each.
+/// The non-negative constants that minimize the squared distance of the rows from 1.
 pub(super) fn non_negative<const N: usize>(rows: impl Iterator<Item = [f64; N]>) -> [f64; N] {
     let (mut products, mut targets) = ([[0.0; N]; N], [0.0; N]);
     for row in rows {
@@ -14,7 +14,7 @@ pub(super) fn non_negative<const N: usize>(rows: impl Iterator<Item = [f64; N]>)
             }
         }
     }
-    // Columns of one length: context tokens and fixed times differ by six orders of magnitude.
+    // Columns are normalized: context tokens and fixed times differ by six orders of magnitude.
     let scale: [f64; N] =
         std::array::from_fn(|i| if products[i][i] > 0.0 { products[i][i].sqrt() } else { 1.0 });
     for i in 0..N {
@@ -56,10 +56,10 @@ fn lawson_hanson<const N: usize>(products: &[[f64; N]; N], targets: &[f64; N]) -
     solution
 }
 
-/// The unconstrained solution in the free constants, the others being zero: Gauss with pivots on the diagonal, which
-/// the ridge keeps above zero.
+/// The unconstrained solution in the free constants, with the others at zero: Gaussian elimination with diagonal pivots,
+/// which the ridge keeps positive.
 fn solve_free<const N: usize>(products: &[[f64; N]; N], targets: &[f64; N], free: &[bool; N]) -> [f64; N] {
-    // A constant that is not free has a row and a column of its own.
+    // A fixed constant has an isolated row and column.
     let cell = |i: usize, j: usize| match (i == j, free[i] && free[j]) {
         (true, true) => products[i][j] + RIDGE,
         (true, false) => 1.0,

@@ -1,8 +1,8 @@
-//! Comma-separated numbers under a line of names.
+//! CSV of numbers with a header line.
 
 use super::{FitError, MISTAKES, Mistake};
 
-/// The rows of a table, each with its line, and its numbers in the order asked for.
+/// The rows of a table with their line numbers, and the index of each named column.
 pub(super) struct Table {
     names: Vec<String>,
     rows: Vec<(usize, Vec<f64>)>,
@@ -10,7 +10,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads all lines; mistakes are kept for [`Table::rows`].
+    /// Reads all lines; [`Table::rows`] reports the mistakes.
     pub(super) fn read(csv: &str) -> Result<Self, FitError> {
         let mut lines = csv.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let lines = lines.by_ref().filter(|(_, line)| !line.is_empty());
@@ -38,7 +38,7 @@ impl Table {
         }
     }
 
-    /// Makes something of each row, whose numbers come by name; a name without a column gives 0.
+    /// Maps each row, which returns its numbers by name; a name without a column gives 0.
     pub(super) fn map<T>(
         mut self,
         mut make: impl FnMut(usize, &dyn Fn(&str) -> f64) -> Result<T, String>,

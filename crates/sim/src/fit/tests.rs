@@ -1,4 +1,4 @@
-//! There and back again, and what measurements may not say.
+//! Fits recover known profiles, and invalid measurements are refused.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn fitted(csv: &str) -> Result<Fit, FitError> {
     fit(csv, &FitOptions { name: "mine", source: "steps.csv", like: &like })
 }
 
-/// Steps as a profiler would list them: decoding at many sizes, prompts of many lengths, and both together.
+/// Steps as from a profiler: decoding at many batch sizes, prompts of many lengths, and both together.
 fn steps(profile: &EngineProfile) -> String {
     let mut csv = "prompt_tokens,cached_tokens,sequences,context_tokens,step_seconds\n".to_owned();
     let mut row = |prompt: u32, cached: u32, sequences: u32, context: u64| {
@@ -43,7 +43,7 @@ fn steps_of_a_profile_give_that_profile_again() {
         let profile = builtin.load().unwrap();
         let fit = fitted(&steps(&profile)).unwrap();
         let worst = fit.worst().unwrap();
-        // The pieces of a profile need not meet; a fitted line does.
+        // The pieces of a profile may be discontinuous; fitted pieces are continuous.
         assert!(worst.relative_error().abs() < 0.02, "{}: {worst:?}", profile.name);
         let ratio = fit.profile.step.context_ns / profile.step.context_ns;
         assert!((ratio - 1.0).abs() < 0.02, "{}: {ratio}", profile.name);
@@ -66,7 +66,7 @@ fn what_is_no_step_time_comes_from_the_profile_named() {
     assert_eq!(EngineProfile::from_json(&text).unwrap(), profile);
 }
 
-/// The mean TTFT and TPOT in milliseconds of requests of one size, so many in flight at all times.
+/// Mean TTFT and TPOT in milliseconds of equal requests at a constant concurrency.
 fn closed_loop(profile: &EngineProfile, prompt: u32, output: u32, concurrency: u32) -> (f64, f64) {
     let mut engine = Engine::new(Arc::new(profile.clone()), Detail::Milestones);
     let request =
@@ -74,7 +74,7 @@ fn closed_loop(profile: &EngineProfile, prompt: u32, output: u32, concurrency: u
     let mut sent = std::collections::BTreeMap::new();
     let (mut now, mut ttft, mut tpot, mut ended) = (Time::ZERO, 0.0, 0.0, 0.0);
     let mut first = std::collections::BTreeMap::new();
-    // Requests start one after another, as in a loop that has run for a while.
+    // Requests start one after another, as in a steady state.
     for number in 0..20_000_u32 {
         if sent.len() < concurrency as usize && number % (output / concurrency).max(1) == 0 {
             sent.insert(engine.submit(request()).unwrap(), now);
@@ -123,7 +123,7 @@ fn requests_of_a_simulated_engine_give_its_step_times() {
 }
 
 #[test]
-fn mistakes_are_named_with_their_lines_all_in_one_run() {
+fn all_mistakes_are_reported_with_their_lines() {
     fn check(csv: &str, expected: &[&str]) {
         let error = fitted(csv).unwrap_err().to_string();
         for part in expected {
@@ -161,7 +161,7 @@ fn at_most_twenty_mistakes_are_named() {
 
 proptest! {
     #[test]
-    fn any_text_is_answered(text in "\\PC{0,200}") {
+    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         let _ = fitted(&text);
     }
 

@@ -18,6 +18,7 @@ mod servers;
 mod service;
 
 use pointsman_core::{InvariantBroken, Rejection, RequestId, Time, seconds};
+use pointsman_workload::Jobs;
 
 use balancer::Balancer;
 use bounds::pooled_server;
@@ -26,7 +27,6 @@ use run::Run;
 
 use crate::outcome::Outcome;
 use crate::scenario::{Bound, Change, Routing, Scenario};
-use pointsman_workload::Jobs;
 
 /// Why a run failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

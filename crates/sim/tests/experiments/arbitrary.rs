@@ -1,4 +1,4 @@
-//! Whatever stands in a file, reading it ends, and what it describes can be generated.
+//! Arbitrary files are refused with positions, or can be run.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ const ROWS: [(TraceFormat, &str); 3] = [
     ),
 ];
 
-/// A text with some stretches cut out, doubled or replaced.
+/// A text with some ranges removed or replaced.
 fn changed(text: &str, edits: &[(usize, usize, String)]) -> String {
     let mut text = text.to_owned();
     for (from, length, by) in edits {

@@ -1,4 +1,4 @@
-//! The broken files beside the shipped ones: every mistake in one run.
+//! The broken experiments: every mistake is reported in one run.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read their fixtures")]
 
@@ -43,7 +43,7 @@ fn every_broken_file_names_every_mistake() {
 }
 
 #[test]
-fn a_trace_is_named_from_where_the_experiment_is() {
+fn a_trace_is_named_relative_to_the_experiment() {
     let text = "fleet: [{profile: tiny}]\nworkload: {trace: {format: azure, file: ../empty.csv}}";
     let files = |path: &str| if path == "../empty.csv" { Ok(Arc::from("")) } else { Err(path.to_owned()) };
     let problems = load(&SourceText::new("some/folder/test.yaml", text), &files).unwrap_err();

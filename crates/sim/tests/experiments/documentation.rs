@@ -1,4 +1,4 @@
-//! `docs/simulator.md` says what the code does.
+//! `docs/simulator.md` agrees with the code.
 
 #![expect(clippy::disallowed_methods, reason = "the test reads the documentation")]
 

@@ -1,4 +1,4 @@
-//! What the jobs of an experiment are like.
+//! The jobs of experiments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ fn jobs(workload: &str, rate: f64, seed: u64) -> Vec<Job> {
     std::iter::from_fn(|| jobs.next_job()).collect()
 }
 
-/// What tells one job from another.
+/// All fields of a job.
 fn facts(job: &Job) -> String {
     format!("{job:?}")
 }
@@ -77,7 +77,7 @@ fn at(job: &Job) -> f64 {
     seconds(job.arrival.since(Time::ZERO))
 }
 
-/// Blocks that two prompts have in common at their beginning.
+/// Number of leading blocks that two prompts share.
 fn shared(a: &Job, b: &Job) -> usize {
     a.hashes.iter().zip(b.hashes.iter()).take_while(|(a, b)| a == b).count()
 }
@@ -87,13 +87,13 @@ const SESSIONS: &str = "{lengths: {prompt: {kind: uniform, low: 20, high: 60}, o
   connections: 8, adapters: {count: 2}}";
 
 #[test]
-fn a_seed_gives_the_same_jobs_whatever_happens_in_between() {
+fn a_seed_gives_the_same_jobs_in_any_order_of_calls() {
     let mut plain = experiment(SESSIONS).jobs(20.0, 3);
     let mut asked = experiment(SESSIONS).jobs(20.0, 3);
     let mut count = 0;
     while let (Some(one), Some(other)) = (plain.next_job(), asked.next_job()) {
         assert_eq!(facts(&one), facts(&other));
-        // Sessions that go on in another order change nothing.
+        // The order in which sessions continue makes no difference.
         let later = asked.follow_up(&other, other.arrival).unwrap();
         asked.follow_up(&later, later.arrival).unwrap();
         let alike = plain.follow_up(&one, one.arrival).unwrap();
@@ -105,7 +105,7 @@ fn a_seed_gives_the_same_jobs_whatever_happens_in_between() {
 }
 
 #[test]
-fn a_rate_changes_when_jobs_come_and_nothing_else() {
+fn a_rate_changes_arrivals_only() {
     let workload = "{lengths: sharegpt, criticality: {critical: 1, standard: 1}}";
     let (slow, fast) = (jobs(workload, 5.0, 1), jobs(workload, 10.0, 1));
     assert!(fast.len() > slow.len());
@@ -119,7 +119,7 @@ fn a_rate_changes_when_jobs_come_and_nothing_else() {
 }
 
 #[test]
-fn a_turn_finds_all_that_was_said_before() {
+fn a_turn_shares_all_blocks_of_the_previous_one() {
     let mut source = experiment(SESSIONS).jobs(2.0, 1);
     let mut numbers = BTreeSet::new();
     while let Some(mut job) = source.next_job() {
@@ -143,7 +143,7 @@ fn a_turn_finds_all_that_was_said_before() {
 }
 
 #[test]
-fn sessions_share_their_groups_head_and_no_more() {
+fn sessions_share_their_groups_prefix_only() {
     let jobs = jobs(SESSIONS, 8.0, 1);
     let mut seen = BTreeMap::new();
     for (place, a) in jobs.iter().enumerate() {
@@ -158,7 +158,7 @@ fn sessions_share_their_groups_head_and_no_more() {
 }
 
 #[test]
-fn a_session_ends_before_a_turn_that_no_engine_takes() {
+fn a_session_ends_before_a_turn_that_no_engine_accepts() {
     let workload = "{lengths: {prompt: 2000, output: 700}, sessions: {turns: 100, thinkTime: 1s}}";
     let mut source = experiment(workload).jobs(100.0, 1);
     let mut job = source.next_job().unwrap();
@@ -167,7 +167,7 @@ fn a_session_ends_before_a_turn_that_no_engine_takes() {
         job = next;
         turns += 1;
     }
-    // 3 · 2,700 are 8,100 tokens, and the engine takes 8,192.
+    // 3 · 2,700 are 8,100 tokens, and the engine accepts 8,192.
     assert_eq!((turns, job.prompt_tokens), (3, 7_400));
 }
 
@@ -203,7 +203,7 @@ fn shares_are_as_asked_for() {
 }
 
 #[test]
-fn a_trace_comes_as_it_was_from_where_the_seed_starts() {
+fn a_trace_is_replayed_from_the_row_that_the_seed_draws() {
     let workload = "{trace: {format: mooncake, file: mooncake.jsonl}}";
     let experiment = experiment_at(workload, "rates: [0.05]");
     let round = 12.0; // nine seconds and a mean gap of three
@@ -222,7 +222,7 @@ fn a_trace_comes_as_it_was_from_where_the_seed_starts() {
         starts.insert(place(&jobs[0]));
         let by_row: BTreeMap<u32, &Job> = jobs.iter().map(|job| (place(job), job)).collect();
         assert_eq!(by_row[&0].hashes.len(), 1_100 / 16);
-        // Ids 1 and 2 are 1,024 tokens; behind another beginning, equal ids are other prefixes.
+        // Ids 1 and 2 are 1,024 tokens; equal ids after a different first id are different prefixes.
         assert_eq!((shared(by_row[&0], by_row[&1]), shared(by_row[&1], by_row[&2])), (64, 0));
         assert!(by_row[&3].hashes.is_empty());
     }
@@ -233,10 +233,10 @@ fn a_trace_comes_as_it_was_from_where_the_seed_starts() {
 }
 
 #[test]
-fn a_gateways_log_is_taken_with_what_it_says() {
+fn an_event_log_keeps_adapters_priorities_and_hashes() {
     let workload = "{trace: {format: event-log, file: gateway.log}}";
     let experiment = experiment_at(workload, "");
-    // Three requests in eight seconds, and a mean gap behind them.
+    // Three requests in eight seconds, and one mean gap.
     assert!((experiment.rates[0] - 0.25).abs() < 1e-9);
     let mut source = experiment.jobs(experiment.rates[0], 1);
     let jobs: Vec<Job> = std::iter::from_fn(|| source.next_job()).collect();
@@ -252,7 +252,7 @@ fn a_gateways_log_is_taken_with_what_it_says() {
 }
 
 #[test]
-fn a_recording_at_its_own_pace_lasts_as_long_as_it_did() {
+fn a_recording_at_its_own_rate_lasts_as_long_as_recorded() {
     let load_with = |lines: &str| {
         let text = format!(
             "fleet: [{{profile: llama-3-8b-h100, count: 4}}]\n\
@@ -264,14 +264,14 @@ fn a_recording_at_its_own_pace_lasts_as_long_as_it_did() {
         let experiment = load_with(lines).unwrap_or_else(|problems| panic!("{problems:#?}"));
         (experiment.duration.as_secs_f64(), experiment.warm_up.as_secs_f64())
     };
-    // Eight seconds, and a mean gap to the first again.
+    // Eight seconds, and one mean gap.
     assert_eq!(times(""), (12.0, 1.2));
     assert_eq!(times("warmUp: 5s\n"), (12.0, 5.0));
     assert_eq!(times("duration: 60s\n"), (60.0, 6.0));
     assert_eq!(times("rates: [0.01]\n"), (120.0, 12.0), "at another pace its length says nothing");
     let problems = load_with("warmUp: 30s\n").expect_err("nothing would be counted");
     assert!(format!("{problems:?}").contains("the recording lasts 12s"), "{problems:?}");
-    // Its end is the fleet's, too.
+    // The fleet cannot change after the end of the recording.
     let changing = |at: &str| {
         let text = format!(
             "fleet: [{{profile: llama-3-8b-h100, count: 4, changes: [{{at: {at}, slowness: 2}}]}}]\n\
@@ -298,7 +298,7 @@ fn published_formats_are_read_as_their_authors_wrote_them() {
         assert_eq!(found, expected);
     }
     check("format: azure, file: azure.csv", 1.0 / 1.5, &[(374, 44), (396, 0)]);
-    // The request without an answer failed there, and is none of ours.
+    // The request without response tokens failed and is skipped.
     check("format: burstgpt, file: burst.csv", 1.0 / 113.5, &[(417, 276), (472, 18)]);
     check(
         "format: mooncake, file: mooncake.jsonl",

@@ -1,4 +1,4 @@
-//! Experiments as files: those that ship load, broken ones name every mistake.
+//! Experiment files: included ones load, broken ones report every mistake.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
 mod arbitrary;

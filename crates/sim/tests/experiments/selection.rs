@@ -17,7 +17,7 @@ fn names(experiment: &Experiment) -> Vec<&str> {
 }
 
 #[test]
-fn entrants_stand_in_order_and_know_what_the_file_says() {
+fn arms_are_in_order_and_have_their_information() {
     let experiment = experiment();
     assert_eq!(names(&experiment), ["random", "tree", "pointsman", "pooled-cache"]);
     assert_eq!(experiment.baseline, 1);
@@ -57,7 +57,7 @@ fn placements_are_selected_by_label_or_added_by_name() {
 }
 
 #[test]
-fn more_seeds_are_added_behind_those_of_the_file() {
+fn more_seeds_are_added_after_those_of_the_file() {
     let mut experiment = experiment();
     experiment.set_seeds(4);
     assert_eq!(experiment.seeds, [5, 9, 10, 11]);

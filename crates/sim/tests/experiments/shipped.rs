@@ -1,4 +1,4 @@
-//! The files at the root of the repository.
+//! The experiments in the repository.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read the shipped experiments")]
 
@@ -9,7 +9,7 @@ use pointsman_workload::Jobs;
 
 use super::{folder, load_text};
 
-/// The experiments with their paths under the folder, those that searches found included.
+/// Paths and texts of the experiments, those found by searches included.
 pub(super) fn shipped() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for under in ["", "found/"] {
@@ -26,7 +26,7 @@ pub(super) fn shipped() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_shipped_experiment_loads_and_says_what_it_asks() {
+fn every_included_experiment_loads_and_states_its_question() {
     for (name, text) in shipped() {
         let experiment = load_text(&name, &text).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
         assert!(experiment.description.len() > 40 && experiment.description.contains('?'), "{name}");
@@ -38,7 +38,7 @@ fn every_shipped_experiment_loads_and_says_what_it_asks() {
 }
 
 #[test]
-fn every_shipped_workload_brings_about_as_many_jobs_as_its_rate_says() {
+fn every_included_workload_has_about_the_jobs_of_its_rate() {
     for (name, text) in shipped() {
         let experiment = load_text(&name, &text).unwrap();
         let sessions = experiment.workload.classes.iter().any(|class| class.sessions.is_some());

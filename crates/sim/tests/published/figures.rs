@@ -1,11 +1,11 @@
-//! Each figure: what was published, what the model says, and the difference.
+//! Published figures, the model's figures, and their differences.
 
 use std::fmt::Write as _;
 
 use pointsman_sim::engine::{Batch, BuiltinProfile, EngineProfile};
+use pointsman_workload::{Draw, Purpose};
 
 use crate::fleet::{Run, mean, quantile, run};
-use pointsman_workload::{Draw, Purpose};
 
 use crate::lengths::lengths;
 
@@ -14,7 +14,7 @@ pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) published: f64,
     pub(crate) ours: f64,
-    /// Under other conditions, one a column.
+    /// The model's figures under other conditions, one per column.
     pub(crate) others: Vec<f64>,
     pub(crate) digits: usize,
 }
@@ -67,7 +67,7 @@ fn prompt(tokens: u32) -> Batch {
     batch
 }
 
-/// `sequences` that decode with this context each.
+/// A decode batch of `sequences` with this context each.
 fn decode(sequences: u32, context: f64) -> Batch {
     Batch { tokens: sequences, sequences, context: whole(f64::from(sequences) * context), pairs: 0.0 }
 }
@@ -79,7 +79,7 @@ fn whole(value: f64) -> u64 {
 
 pub(crate) fn step_times() -> Table {
     let mut rows = Vec::new();
-    // Vidur profiled the layers alone: host work and attention are left out here as well.
+    // Vidur profiled the layers only: host work and attention are excluded here as well.
     let mut linear = BuiltinProfile::Llama2H100.load().unwrap();
     (linear.step.base_ns, linear.step.sequence_ns) = (0.0, 0.0);
     for (tokens, published) in [(1, 5.63), (128, 6.43), (512, 12.1), (1024, 21.3), (2048, 40.9), (4096, 84.2)]
@@ -135,7 +135,7 @@ fn qwen() -> [Row; 2] {
     ]
 }
 
-/// Requests at once through one engine, each second so many.
+/// Requests per second of one engine in overload.
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]
 fn saturated(profile: &EngineProfile) -> f64 {
     let run = run(profile, 1, 1_000.0, 10_000, 1);
@@ -154,7 +154,7 @@ pub(crate) fn closed_form() -> Table {
     }
     let resident = held / outputs;
     let profile = BuiltinProfile::Llama2H100.load().unwrap();
-    // A block is half full at the end of a sequence.
+    // The last block of a sequence is half full on average.
     let half_block = f64::from(profile.block_size) / 2.0;
     let capacity = f64::from(profile.blocks) * f64::from(profile.block_size);
     let sequences = capacity / (resident + half_block);

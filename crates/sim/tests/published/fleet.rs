@@ -1,4 +1,4 @@
-//! Engines behind a router that picks one at random, open loop.
+//! Engines behind a random balancer, open loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use pointsman_workload::{Draw, Purpose};
 
 use crate::lengths::lengths;
 
-/// What a run came to. Latencies of all requests, in the order of their end.
+/// Results of a run: latencies of all requests in the order of their ends.
 #[derive(Default)]
 pub(crate) struct Run {
     pub(crate) e2e_s: Vec<f64>,
@@ -34,7 +34,7 @@ struct Busy {
     arrived: BTreeMap<SequenceId, (Time, u32)>,
 }
 
-/// Poisson arrivals for as long as they take, each at an engine drawn at random.
+/// Runs Poisson arrivals on randomly chosen engines until all have ended.
 pub(crate) fn run(profile: &EngineProfile, engines: usize, rate: f64, requests: usize, seed: u64) -> Run {
     let mut draw = Draw::of(seed, Purpose::Arrivals, 0);
     let profile = Arc::new(profile.clone());

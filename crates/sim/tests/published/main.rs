@@ -1,5 +1,5 @@
-//! The engine model against what others measured or published. The tables of `docs/engine-model.md` are computed
-//! here, and compared with the page: after a change to the model or to a profile the page has to say what it came to.
+//! The engine model against published measurements. The tables of `docs/engine-model.md` are computed here and compared with
+//! the page, which must be updated after a change to the model or a profile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod figures;
@@ -22,7 +22,7 @@ fn check(name: &str, table: &Table) {
 }
 
 #[test]
-fn step_times_are_within_fifteen_percent_of_what_was_measured() {
+fn step_times_are_within_fifteen_percent_of_measurements() {
     let table = figures::step_times();
     check("step times", &table);
     for row in &table.rows {
@@ -31,7 +31,7 @@ fn step_times_are_within_fifteen_percent_of_what_was_measured() {
 }
 
 #[test]
-fn a_saturated_engine_does_what_the_closed_form_says() {
+fn a_saturated_engine_agrees_with_the_closed_form() {
     let table = figures::closed_form();
     check("closed form", &table);
     for row in &table.rows {
@@ -40,14 +40,14 @@ fn a_saturated_engine_does_what_the_closed_form_says() {
 }
 
 #[test]
-fn upstreams_benchmark_is_met_in_throughput_and_bracketed_in_latency() {
+fn upstreams_benchmark_agrees_in_throughput_and_is_bracketed_in_latency() {
     let table = figures::sample();
     check("sample", &table);
     let row = |what: &str| table.rows.iter().find(|row| row.what.contains(what)).unwrap();
     for what in ["requests/s", "duration", "output tokens/s"] {
         assert!(row(what).miss().abs() < 0.05, "{what}: {:.3}", row(what).miss());
     }
-    // Its load generator did not hold its rate: the latencies lie between those of two rates offered.
+    // The load generator lagged its rate: its latencies lie between the model's at two offered rates.
     for what in ["E2E mean", "E2E p50", "E2E p90", "E2E p99"] {
         let row = row(what);
         assert!(row.others[0] < row.published && row.published < row.ours, "{what}");

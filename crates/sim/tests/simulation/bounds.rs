@@ -1,11 +1,11 @@
-//! Bounds bound.
+//! Bounds are better than all placements.
 
 use pointsman_core::Placement;
 use pointsman_sim::{Bound, Outcome, Routing, Scenario};
 
 use crate::support::{Poisson, e2e, ends, grouped, job, pool, profile, run, scenario};
 
-/// A small Llama: its cache fills before its seats.
+/// Llama engines with a KV cache that fills before the sequence slots.
 fn llama(engines: usize, seconds: u64) -> Scenario {
     let mut profile = profile("llama-2-7b-h100");
     profile.blocks = 600;
@@ -27,7 +27,7 @@ fn lengths(scenario: &Scenario, rate: f64, routing: &Routing) -> Outcome {
 }
 
 #[test]
-fn in_overload_binding_late_beats_every_choice_at_arrival() {
+fn in_overload_late_binding_beats_every_early_binding() {
     let late = Routing::Bound(Bound::CentralLateBinding);
     let late = lengths(&llama(4, 20), 150.0, &late);
     for placement in [Placement::Random, Placement::RoundRobin, Placement::LeastRequest] {
@@ -38,7 +38,7 @@ fn in_overload_binding_late_beats_every_choice_at_arrival() {
 }
 
 #[test]
-fn a_pooled_server_beats_everyone_at_every_load() {
+fn a_pooled_server_beats_every_placement_at_every_load() {
     for rate in [4.0, 20.0, 60.0] {
         let bound = mean(&lengths(&llama(4, 20), rate, &Routing::Bound(Bound::PooledServer)));
         for routing in [
@@ -53,7 +53,7 @@ fn a_pooled_server_beats_everyone_at_every_load() {
 }
 
 #[test]
-fn clairvoyance_beats_chance_and_counting() {
+fn clairvoyance_beats_random_and_request_counts() {
     for rate in [10.0, 30.0] {
         let bound = mean(&lengths(&llama(4, 30), rate, &Routing::Bound(Bound::GreedyClairvoyant)));
         for placement in [Placement::Random, Placement::RoundRobin, Placement::LeastRequest] {

@@ -1,4 +1,4 @@
-//! Every job ends exactly once, whoever decides, and equal seeds give equal runs.
+//! Every job ends exactly once under every balancer, and equal seeds give equal runs.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use pointsman_sim::{Outcome, Routing};
 
 use crate::support::{Poisson, ends, mixed, profile, routings_and_bounds, run, scenario};
 
-/// A mixed workload at half of what four tiny engines can take, and some at twice of it.
+/// A mixed workload at half the capacity of four tiny engines, with a part at twice the capacity.
 fn outcome(routing: &Routing, rate: f64, seed: u64) -> (u64, Outcome) {
     let mut made = 0;
     let mut jobs = Poisson::new(rate, 5, |number, rng| {
@@ -18,11 +18,11 @@ fn outcome(routing: &Routing, rate: f64, seed: u64) -> (u64, Outcome) {
 }
 
 #[test]
-fn every_job_ends_exactly_once_under_every_policy() {
+fn every_job_ends_exactly_once_under_every_placement() {
     for routing in routings_and_bounds() {
         for rate in [100.0, 700.0] {
             let (made, outcome) = outcome(&routing, rate, 3);
-            // The last one that was made came too late.
+            // The last generated job arrives after the end.
             assert_eq!(outcome.jobs.len() as u64, made - 1, "{} at {rate}", routing.name());
             let [answered, rejected, failed, unfinished] = ends(&outcome);
             assert_eq!((failed, unfinished), (0, 0), "{} at {rate}", routing.name());

@@ -1,4 +1,4 @@
-//! Engines that die, hang, drain, restart, join and lie, and routers that lose sight of them.
+//! Engines that die, hang, drain, restart, join and report wrong gauges, and routers without information.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::{
     Poisson, at, e2e, ends, grouped, job, mixed, pool, profile, routings, routings_and_bounds, run, scenario,
 };
 
-/// Four tiny engines at a load that three can take; the first one changes.
+/// Four tiny engines at a load that three can serve; the first one changes.
 fn changing(changes: &[(f64, Change)]) -> Scenario {
     let mut scenario = scenario(4, profile("tiny"), 20);
     scenario.fleet[0].changes = changes.iter().map(|(seconds, change)| (at(*seconds), *change)).collect();
@@ -21,13 +21,13 @@ fn default_run(scenario: &Scenario, rate: f64) -> Outcome {
     run(scenario, &pool(Placement::Pointsman), &mut Poisson::new(rate, 5, |_, _| job(50, 40)), 1)
 }
 
-/// Requests in an engine, added up over the points of its load after a time.
+/// Sum of the requests in an engine over its load samples after a time.
 fn load_after(outcome: &Outcome, engine: usize, seconds: f32) -> u32 {
     outcome.engines[engine].iter().filter(|point| point.at > seconds).map(|point| point.requests).sum()
 }
 
 #[test]
-fn every_routing_gets_through_every_change() {
+fn every_routing_handles_every_change() {
     let changes: [&[(f64, Change)]; 8] = [
         &[(1.0, Change::Slowness(5.0)), (2.0, Change::Slowness(1.0))],
         &[(1.0, Change::Dies)],
@@ -54,7 +54,7 @@ fn every_routing_gets_through_every_change() {
             let [answered, _, failed, unfinished] = ends(&outcome);
             if let Routing::Pool(_) = routing {
                 assert!(answered > outcome.jobs.len() / 2, "{name}");
-                // A rule that trusts old gauges finds a hung engine idle, and repeats have a budget.
+                // Placements that trust stale gauges see a hung engine as idle, and retries have a budget.
                 assert!(failed <= 120 && unfinished == 0, "{name}");
             }
         }
@@ -66,14 +66,14 @@ fn what_a_dead_engine_had_not_begun_to_answer_is_served_by_the_others() {
     let outcome = default_run(&changing(&[(5.0, Change::Dies)]), 200.0);
     let [answered, rejected, failed, unfinished] = ends(&outcome);
     assert_eq!((rejected, unfinished), (0, 0));
-    // Streams that had begun are lost, and only those.
+    // Only streams that had started are lost.
     assert!((1..=8).contains(&failed), "{failed}");
     assert!(answered > 3_000, "{answered}");
     assert_eq!(load_after(&outcome, 0, 5.1), 0);
 }
 
 #[test]
-fn a_service_goes_on_sending_to_a_dead_engine_until_its_readiness_fails() {
+fn a_service_sends_to_a_dead_engine_until_its_readiness_fails() {
     let mut scenario = changing(&[(5.0, Change::Dies)]);
     scenario.duration = Duration::from_secs(60);
     let mut jobs = Poisson::new(50.0, 5, |_, _| job(100, 20));
@@ -110,7 +110,7 @@ fn a_restarted_engine_has_an_empty_cache() {
 }
 
 #[test]
-fn a_hung_engine_is_found_out_and_left_alone() {
+fn a_hung_engine_is_detected_and_avoided() {
     let mut scenario = changing(&[(5.0, Change::Hangs)]);
     scenario.duration = Duration::from_secs(90);
     let outcome = default_run(&scenario, 50.0);
@@ -124,7 +124,7 @@ fn a_hung_engine_is_found_out_and_left_alone() {
 }
 
 #[test]
-fn an_engine_that_hangs_for_a_moment_goes_on_and_loses_nothing() {
+fn an_engine_that_hangs_briefly_loses_no_request() {
     let outcome = default_run(&changing(&[(5.0, Change::Hangs), (9.0, Change::Resumes)]), 100.0);
     assert_eq!(ends(&outcome)[1..], [0, 0, 0]);
     let slowest = e2e(&outcome).last().copied().unwrap();
@@ -132,7 +132,7 @@ fn an_engine_that_hangs_for_a_moment_goes_on_and_loses_nothing() {
 }
 
 #[test]
-fn a_draining_engine_finishes_what_it_has_and_gets_nothing_new() {
+fn a_draining_engine_finishes_its_requests_and_gets_no_new_ones() {
     for routing in routings() {
         let mut jobs = Poisson::new(200.0, 5, |_, _| job(100, 20));
         let outcome = run(&changing(&[(5.0, Change::Drains)]), &routing, &mut jobs, 1);
@@ -155,7 +155,7 @@ fn an_engine_that_joins_late_takes_its_share() {
 }
 
 #[test]
-fn a_slow_engine_gets_less_from_those_who_notice() {
+fn placements_that_learn_speed_send_less_to_a_slow_engine() {
     let mut scenario = scenario(4, profile("tiny"), 20);
     scenario.fleet[0].slowness = 4.0;
     let p90 = |routing: &Routing| {
@@ -168,7 +168,7 @@ fn a_slow_engine_gets_less_from_those_who_notice() {
 }
 
 #[test]
-fn an_engine_that_lies_draws_the_load_of_those_who_believe_gauges() {
+fn an_engine_with_wrong_gauges_attracts_placements_that_trust_gauges() {
     let share = |lies: bool| {
         let mut scenario = changing(if lies { &[(0.0, Change::Lies)] } else { &[] });
         scenario.information.scrape_every = Some(Duration::from_millis(50));
@@ -226,7 +226,7 @@ fn routers_that_share_nothing_place_worse_than_one() {
 }
 
 #[test]
-fn requests_that_no_engine_can_take_fail() {
+fn requests_that_no_engine_accepts_fail() {
     let mut scenario = scenario(2, profile("tiny"), 2);
     let mut small = profile("tiny");
     small.max_model_len = 50;

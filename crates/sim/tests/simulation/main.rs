@@ -1,4 +1,4 @@
-//! Runs in virtual time, seen from outside.
+//! Runs in virtual time through the public interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bounds;

@@ -1,11 +1,11 @@
-//! Beyond what the engines can serve.
+//! Overload.
 
 use pointsman_core::{Placement, Rng};
 use pointsman_sim::Outcome;
 
 use crate::support::{Poisson, e2e, ends, job, pool, profile, run, scenario};
 
-/// Four Llama-2-7B at about twice what they can answer; a third of the prompts is thirty times as long as the others.
+/// Four Llama-2-7B engines at about twice their capacity; a third of the prompts is thirty times as long as the others.
 fn outcome(placement: Placement) -> Outcome {
     let scenario = scenario(4, profile("llama-2-7b-h100"), 40);
     let make = |_: u64, rng: &mut Rng| {

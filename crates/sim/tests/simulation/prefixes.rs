@@ -1,11 +1,11 @@
-//! What routers know of prefix caches, and what it is worth.
+//! The value of a router's knowledge of prefix caches.
 
 use pointsman_core::Placement;
 use pointsman_sim::{Information, Outcome, PrefixKnowledge};
 
 use crate::support::{Poisson, e2e, ends, grouped, pool, profile, run, scenario};
 
-/// Groups of prompts with 512 tokens in common, on engines with so many blocks.
+/// Groups of prompts with a shared prefix of 512 tokens, on engines with this number of blocks.
 fn outcome(prefixes: PrefixKnowledge, blocks: u32, groups: usize, rate: f64) -> Outcome {
     let mut profile = profile("llama-3-8b-h100");
     profile.blocks = blocks;
@@ -37,7 +37,7 @@ fn where_nothing_is_evicted_an_approximate_index_is_as_good_as_an_exact_one() {
 }
 
 #[test]
-fn knowing_prefixes_finds_more_of_them_than_chance_does() {
+fn prefix_knowledge_hits_more_than_random_placement() {
     let unknown = outcome(PrefixKnowledge::Unknown, 600, 60, 20.0);
     for prefixes in [PrefixKnowledge::Approximate, PrefixKnowledge::Exact] {
         let known = outcome(prefixes, 600, 60, 20.0);
@@ -47,7 +47,7 @@ fn knowing_prefixes_finds_more_of_them_than_chance_does() {
 }
 
 #[test]
-fn prompts_that_nobody_shares_are_placed_the_same_whatever_is_known() {
+fn without_shared_prefixes_knowledge_makes_no_difference() {
     let [unknown, approximate, exact] =
         [PrefixKnowledge::Unknown, PrefixKnowledge::Approximate, PrefixKnowledge::Exact].map(|prefixes| {
             let mut scenario = scenario(4, profile("tiny"), 5);

@@ -1,4 +1,4 @@
-//! Runs against closed forms.
+//! Runs against closed-form results.
 
 use pointsman_core::Placement;
 use pointsman_sim::engine::EngineProfile;
@@ -6,8 +6,8 @@ use pointsman_sim::{End, Routing};
 
 use crate::support::{Poisson, e2e, job, pool, profile, run, scenario};
 
-/// An engine that serves one request after the other, each in the same time: a step of a millisecond and ten
-/// microseconds for the prompt with its only token.
+/// An engine that serves one request at a time with constant service time: a step of a millisecond and ten microseconds for
+/// the prompt and its only token.
 fn one_at_a_time() -> EngineProfile {
     let mut profile = profile("tiny");
     profile.max_sequences = 1;
@@ -19,7 +19,7 @@ fn one_at_a_time() -> EngineProfile {
 }
 
 const SERVICE_MS: f64 = 1.0;
-/// There and back.
+/// Network round trip.
 const NETWORK_MS: f64 = 0.5;
 
 #[track_caller]
@@ -34,14 +34,14 @@ fn check(utilisation: f64) {
 }
 
 #[test]
-fn one_engine_waits_as_long_as_a_queue_with_constant_service() {
+fn one_engine_waits_as_an_m_d_1_queue() {
     check(0.2);
     check(0.5);
     check(0.8);
 }
 
 #[test]
-fn in_overload_an_engine_answers_as_many_as_it_can_and_no_more() {
+fn in_overload_an_engine_serves_its_capacity() {
     let mut jobs = Poisson::new(3_000.0, 11, |_, _| job(8, 1));
     let outcome = run(&scenario(2, one_at_a_time(), 2), &Routing::ServicePerRequest, &mut jobs, 1);
     let rate = outcome.jobs.len() as f64 / outcome.seconds;
@@ -49,7 +49,7 @@ fn in_overload_an_engine_answers_as_many_as_it_can_and_no_more() {
 }
 
 #[test]
-fn a_job_alone_takes_its_steps_and_the_way_there_and_back() {
+fn a_single_job_takes_its_steps_and_a_round_trip() {
     // One step for the prompt and the first token, then one for each further token.
     let mut jobs = Poisson::new(1.0, 3, |_, _| job(8, 10));
     let outcome = run(&scenario(3, one_at_a_time(), 5), &pool(Placement::RoundRobin), &mut jobs, 1);

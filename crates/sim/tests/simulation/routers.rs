@@ -1,11 +1,11 @@
-//! Routers side by side: what they must share, and what they need not.
+//! Several routers with shared and private state.
 
 use pointsman_core::{Blend, Placement};
 use pointsman_sim::{Information, Outcome, Scenario};
 
 use crate::support::{Poisson, e2e, grouped, job, pool, profile, run, scenario};
 
-/// Four routers before some engines.
+/// Four routers in front of some engines.
 fn four_routers(engines: usize, seconds: u64, shared_state: bool) -> Scenario {
     let mut scenario = scenario(engines, profile("llama-3-8b-h100"), seconds);
     scenario.information = Information { routers: 4, shared_state, ..scenario.information };
@@ -16,8 +16,8 @@ fn hit_rate(outcome: &Outcome) -> f64 {
     outcome.cached_tokens as f64 / outcome.prompt_tokens as f64
 }
 
-/// A known failure of active-active routers: each learns only from what it sent itself, and sends a prefix elsewhere
-/// than the others do (llm-d-router's operations guide advises against it; smg pull request 2438 measured follow-up hits
+/// A known failure of active-active routers: each learns from its own dispatches only, and sends a prefix elsewhere than the
+/// others do (llm-d-router's operations guide advises against it; smg pull request 2438 measured follow-up hits
 /// of 0.873 with shared state and 0.727 without).
 #[test]
 fn routers_that_share_no_state_miss_prefixes_that_routers_with_one_state_hit() {
@@ -33,8 +33,8 @@ fn routers_that_share_no_state_miss_prefixes_that_routers_with_one_state_hit() {
     assert!(private < shared - 0.1, "{private} of {shared}");
 }
 
-/// A known failure of several routers: all send to the engine whose gauges looked best last (Dynamo issues 589 and 7836).
-/// Where prompts share nothing, what each router sent itself and the gauges suffice; gauges alone do not.
+/// A known failure of several routers: all send to the engine with the best latest gauges (Dynamo issues 589 and 7836).
+/// Without shared prefixes, own dispatches together with gauges suffice; gauges alone do not.
 #[test]
 fn routers_that_share_no_state_do_not_herd() {
     let p90 = |placement, shared_state| {

@@ -1,4 +1,4 @@
-//! Small fleets and plain workloads.
+//! Small fleets and simple workloads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) fn profile(name: &str) -> EngineProfile {
     EngineProfile::named(name).unwrap()
 }
 
-/// Some engines of a profile, with the information that a live Pointsman has, for so many seconds of arrivals.
+/// A fleet of equal engines with the default information, and this many seconds of arrivals.
 pub(crate) fn scenario(engines: usize, profile: EngineProfile, seconds: u64) -> Scenario {
     let profile = Arc::new(profile);
     let member = EngineSpec { profile, slowness: 1.0, joins: Time::ZERO, changes: Vec::new() };
@@ -33,18 +33,18 @@ pub(crate) fn pool(placement: Placement) -> Routing {
     Routing::Pool(PoolPolicy { placement, ..PoolPolicy::default() })
 }
 
-/// Every way to decide.
+/// Every routing except bounds.
 pub(crate) fn routings() -> Vec<Routing> {
     let services = [Routing::ServicePerConnection, Routing::ServicePerRequest];
     Placement::ALL.map(pool).into_iter().chain(services).collect()
 }
 
-/// Those, and the bounds.
+/// Every routing.
 pub(crate) fn routings_and_bounds() -> Vec<Routing> {
     routings().into_iter().chain(Bound::ALL.map(Routing::Bound)).collect()
 }
 
-/// Random arrivals of jobs that a function makes from their number and a generator.
+/// Poisson arrivals of jobs that a function makes from their number and a generator.
 pub(crate) struct Poisson<F> {
     rng: Rng,
     rate: f64,
@@ -72,7 +72,7 @@ impl<F: FnMut(u64, &mut Rng) -> Job> Jobs for Poisson<F> {
     }
 }
 
-/// A streamed job of these lengths whose prompt nobody shares.
+/// A streamed job of these lengths without a shared prefix.
 pub(crate) fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
     Job {
         number: 0,
@@ -89,7 +89,7 @@ pub(crate) fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
     }
 }
 
-/// A prompt of `shared` blocks that a group has in common and some tokens of its own, in blocks of 16.
+/// A job whose prompt has a group's prefix of `shared` blocks of 16 tokens, and private tokens.
 pub(crate) fn grouped(group: u64, shared: u64, number: u64, own: u32, output: u32) -> Job {
     let prompt_tokens = u32::try_from(shared).unwrap() * 16 + own;
     let blocks = u64::from((prompt_tokens + output) / 16);
@@ -97,7 +97,7 @@ pub(crate) fn grouped(group: u64, shared: u64, number: u64, own: u32, output: u3
     Job { hashes: (0..blocks).map(|block| BlockHash(name(block))).collect(), ..job(prompt_tokens, output) }
 }
 
-/// Prompts and outputs of many lengths, some adapters, priorities and whole replies among them.
+/// Jobs of many lengths, some with adapters, priorities or non-streaming responses.
 pub(crate) fn mixed(number: u64, rng: &mut Rng) -> Job {
     let length = |rng: &mut Rng, most: usize| 1 + u32::try_from(rng.below(most)).unwrap();
     let prompt = length(rng, 400);
@@ -111,7 +111,7 @@ pub(crate) fn mixed(number: u64, rng: &mut Rng) -> Job {
     }
 }
 
-/// Runs with the core's invariants looked at after every event, of long runs after every so many.
+/// Runs with a check of the core's invariants after every event, or after every 17th of long runs.
 #[track_caller]
 pub(crate) fn run(scenario: &Scenario, routing: &Routing, jobs: &mut impl Jobs, seed: u64) -> Outcome {
     let every = if scenario.duration <= Duration::from_secs(5) { 1 } else { 17 };
@@ -121,7 +121,7 @@ pub(crate) fn run(scenario: &Scenario, routing: &Routing, jobs: &mut impl Jobs, 
     }
 }
 
-/// End-to-end milliseconds of the jobs that were answered, ascending.
+/// End-to-end latencies of the answered jobs in milliseconds, ascending.
 pub(crate) fn e2e(outcome: &Outcome) -> Vec<f32> {
     let answered = |(_, end): &(Time, End)| match end {
         End::Answered { e2e_ms, .. } => Some(*e2e_ms),
@@ -132,7 +132,7 @@ pub(crate) fn e2e(outcome: &Outcome) -> Vec<f32> {
     all
 }
 
-/// How many jobs were answered, rejected, failed, and left unfinished.
+/// Numbers of answered, rejected, failed and unfinished jobs.
 pub(crate) fn ends(outcome: &Outcome) -> [usize; 4] {
     let mut counts = [0; 4];
     for (_, end) in &outcome.jobs {

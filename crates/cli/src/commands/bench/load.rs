@@ -1,4 +1,4 @@
-//! Load against a target: one run, or a run for each rate and seed.
+//! The load generator: one run, or a run for each rate and seed.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ use pointsman_workload::read_sharegpt;
 use crate::args::{BenchApi, LoadArgs};
 use crate::{progress, reports, shutdown};
 
-/// What one combination of rate and seed is.
+/// One combination of rate and seed.
 struct Cell {
     rate: f64,
     seed: u64,
@@ -35,7 +35,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
         None => Vec::new(),
     };
     let several = cells.len() > 1;
-    // One run ends by a signal as it always did; of several, those that are done are kept.
+    // A signal ends a single run; of several runs, it keeps the finished ones.
     let stop = if several { Some(shutdown::on_signal()?) } else { None };
     let mut answered = false;
     for cell in &cells {
@@ -58,7 +58,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
         }
         let mut run = result.seed_result(&name, cell.rate, cell.seed, &cell.plan);
         if args.prefix_groups.is_none() && args.dataset.is_none() {
-            // Random prompts have nothing in common: a hit rate of 0 would say something about the cache.
+            // Random prompts share no prefixes, so a hit rate of 0 would be misleading.
             run.hit_tokens = None;
         }
         runs.retain(|other| (&other.policy, other.rate, other.seed) != (&run.policy, run.rate, run.seed));
@@ -70,7 +70,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Every plan is made before the first is run, so that a mistake costs no time.
+/// All plans are made before the first run, so that mistakes are reported at once.
 fn cells(args: &LoadArgs) -> Result<Vec<Cell>> {
     let loads: Vec<OfferedLoad> = if args.rate.is_empty() {
         vec![args.arrivals]
@@ -111,7 +111,7 @@ async fn perform(args: &LoadArgs, name: &str, cell: &Cell) -> Result<LoadResult>
     Ok(result?)
 }
 
-/// Runs that stand beside each other in a report must not find each other's prompts in a prefix cache.
+/// A salt that keeps runs of one report from hitting each other's prompts in a prefix cache.
 fn salt(args: &LoadArgs, name: &str, cell: &Cell) -> u64 {
     if args.report.is_none() && args.rate.len() < 2 {
         return 0;
@@ -186,7 +186,7 @@ fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
     }
 }
 
-/// The arguments as a shell takes them.
+/// The arguments quoted for a shell.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
     let quoted = |argument: String| {
@@ -235,7 +235,7 @@ fn workload(args: &LoadArgs) -> Result<Workload> {
 fn weighted_model(text: &str) -> Result<WeightedModel> {
     let (name, weight) = match text.rsplit_once('=') {
         Some((name, weight)) => {
-            (name, weight.parse().with_context(|| format!("--model {text}: `{weight}` is no weight"))?)
+            (name, weight.parse().with_context(|| format!("--model {text}: `{weight}` is not a weight"))?)
         }
         None => (text, 1.0),
     };

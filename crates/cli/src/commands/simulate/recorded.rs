@@ -13,7 +13,7 @@ use pointsman_workload::RecordedRequest;
 /// Reads the requests of a log. A log of several pools needs one of them named: `log.jsonl#1`.
 ///
 /// # Errors
-/// The log cannot be read, has several pools, or nobody saw how long any answer was.
+/// The log cannot be read, has several schedulers, or contains no output length.
 pub(super) fn read(folder: &Path, name: &str) -> Result<Vec<RecordedRequest>> {
     let (path, pool) = match name.rsplit_once('#') {
         Some((path, pool)) if !folder.join(name).exists() => {

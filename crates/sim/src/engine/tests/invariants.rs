@@ -1,4 +1,4 @@
-//! What holds after every event, in every order of events.
+//! Invariants after every event, for arbitrary sequences of events.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::engine::sequence::Phase;
 use crate::engine::{Engine, SequenceId};
 
 impl Engine {
-    /// Compares every count that is kept on the way with what the sequences themselves say.
+    /// Compares all incremental counts with counts over the sequences.
     fn check(&self) {
         let batch: Vec<_> = self.sequences.batch().collect();
         let mut references = BTreeMap::new();
@@ -102,7 +102,7 @@ proptest! {
         let gauges = engine.gauges();
         prop_assert_eq!((gauges.running, gauges.waiting, gauges.deferred), (0, 0, 0));
         prop_assert_eq!(engine.pool.free(), engine.pool.total());
-        // Each sequence's tokens come one by one and end once.
+        // Each sequence gets its tokens one by one and ends once.
         let mut seen = BTreeMap::new();
         for output in &outputs {
             let last = seen.insert(output.id, output.generated).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The engine against its published rules, on engines small enough to count by hand.
+//! The scheduling rules on small engines.
 
 mod invariants;
 mod profiles;
@@ -11,7 +11,7 @@ use pointsman_core::{BlockHash, Time};
 
 use super::{AdapterId, BuiltinProfile, Detail, Engine, EngineProfile, Request, SequenceId, StepOutput};
 
-/// The toy engine with blocks of four tokens and changes to taste.
+/// The tiny engine with blocks of four tokens and some changes.
 fn engine(change: impl FnOnce(&mut EngineProfile)) -> Engine {
     let mut profile = BuiltinProfile::Tiny.load().unwrap();
     profile.block_size = 4;
@@ -32,13 +32,13 @@ fn with_adapter(adapter: u32, request: Request) -> Request {
     Request { adapter: Some(AdapterId(adapter)), ..request }
 }
 
-/// One step; its outputs, and when it ended.
+/// Runs one step; returns its outputs and end.
 fn step(engine: &mut Engine, now: Time) -> Option<(Time, Vec<StepOutput>)> {
     let step = engine.start_step(now)?;
     Some((step.ends_at, engine.finish_step().to_vec()))
 }
 
-/// Steps until nothing is left; every output with the number of its step.
+/// Runs until the engine is idle; returns every output with the number of its step.
 fn drain(engine: &mut Engine) -> Vec<(usize, StepOutput)> {
     let (mut now, mut all) = (Time::ZERO, Vec::new());
     for number in 0..100_000 {
@@ -49,7 +49,7 @@ fn drain(engine: &mut Engine) -> Vec<(usize, StepOutput)> {
     panic!("the engine does not come to rest");
 }
 
-/// The numbers of the steps that gave this sequence tokens.
+/// Numbers of the steps that produced tokens of this sequence.
 fn steps_of(outputs: &[(usize, StepOutput)], id: SequenceId) -> Vec<usize> {
     outputs.iter().filter(|(_, output)| output.id == id).map(|(step, _)| *step).collect()
 }

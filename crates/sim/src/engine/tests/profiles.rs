@@ -1,4 +1,4 @@
-//! Step times against measured points, and what a profile may not say.
+//! Step times against measurements, and invalid profiles.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ fn every_built_in_profile_loads_under_its_name() {
 }
 
 #[test]
-fn an_unknown_profile_is_answered_with_the_known_ones() {
+fn an_unknown_profile_is_reported_with_the_known_ones() {
     let error = EngineProfile::named("llama-9").unwrap_err().to_string();
     assert!(error.contains("llama-9") && error.contains("llama-3-8b-h100"), "{error}");
 }
 
 #[test]
-fn linear_time_is_within_fifteen_percent_of_what_was_measured() {
-    // Vidur's H100 medians for Llama-2-7B times its 32 layers. The lines are fits: they miss most at 128 tokens.
+fn linear_time_is_within_fifteen_percent_of_measurements() {
+    // Vidur's H100 medians for Llama-2-7B times its 32 layers. The fit has its largest error at 128 tokens.
     let measured = [(1, 5.63), (128, 6.43), (512, 12.1), (1024, 21.3), (2048, 40.9), (4096, 84.2)];
     let mut step = BuiltinProfile::Llama2H100.load().unwrap().step;
     (step.base_ns, step.sequence_ns) = (0.0, 0.0);
@@ -56,7 +56,7 @@ fn a_batch_costs_the_sum_of_its_terms() {
 }
 
 #[test]
-fn a_profile_that_makes_no_engine_is_refused_by_field() {
+fn an_invalid_profile_is_refused_by_field() {
     fn check(change: impl FnOnce(&mut EngineProfile), expected: &str) {
         let mut profile = BuiltinProfile::Tiny.load().unwrap();
         change(&mut profile);

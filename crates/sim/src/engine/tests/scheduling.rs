@@ -1,4 +1,4 @@
-//! Budget, seats, order and preemption.
+//! Token budget, sequence slots, order and preemption.
 
 use pointsman_core::Time;
 
@@ -6,7 +6,7 @@ use super::{drain, engine, request, step, steps_of};
 use crate::engine::{Detail, Engine, SubmitError};
 
 #[test]
-fn a_request_gives_its_first_token_after_its_prompt_and_one_a_step_from_then() {
+fn a_request_yields_its_first_token_after_prefill_and_then_one_per_step() {
     let mut engine = engine(|_| {});
     let id = engine.submit(request(10, 3)).unwrap();
     let outputs = drain(&mut engine);
@@ -41,7 +41,7 @@ fn a_long_prompt_is_computed_in_chunks_of_the_budget_left_by_the_decodes() {
 }
 
 #[test]
-fn seats_bound_the_batch() {
+fn sequence_slots_bound_the_batch() {
     let mut engine = engine(|profile| profile.max_sequences = 2);
     let ids: Vec<_> = (0..3).map(|_| engine.submit(request(4, 2)).unwrap()).collect();
     engine.start_step(Time::ZERO).unwrap();
@@ -52,7 +52,7 @@ fn seats_bound_the_batch() {
 }
 
 #[test]
-fn a_head_that_does_not_fit_holds_up_those_behind_it() {
+fn the_first_in_the_queue_blocks_the_others() {
     let mut engine = engine(|profile| profile.blocks = 10);
     let first = engine.submit(request(28, 4)).unwrap();
     let large = engine.submit(request(24, 1)).unwrap();
@@ -78,7 +78,7 @@ fn when_blocks_run_out_the_last_of_the_batch_starts_over() {
 }
 
 #[test]
-fn nobody_is_admitted_in_a_step_that_preempted() {
+fn no_sequence_is_admitted_in_a_step_with_preemption() {
     let mut engine = engine(|profile| profile.blocks = 6);
     engine.submit(request(8, 12)).unwrap();
     engine.submit(request(8, 12)).unwrap();
@@ -103,7 +103,7 @@ fn what_can_never_be_served_is_refused() {
 }
 
 #[test]
-fn an_aborted_request_leaves_at_once_wherever_it_is() {
+fn an_aborted_request_leaves_at_once_in_every_phase() {
     let mut engine = engine(|profile| {
         profile.max_sequences = 2;
         profile.max_batched_tokens = 16;
@@ -141,7 +141,7 @@ fn milestones_are_the_first_tokens_and_ends_of_the_full_report() {
 }
 
 #[test]
-fn a_step_under_way_is_not_started_twice() {
+fn a_started_step_is_not_started_again() {
     let mut engine = engine(|_| {});
     engine.submit(request(4, 2)).unwrap();
     assert!(engine.start_step(Time::ZERO).is_some());

@@ -63,7 +63,7 @@ fn the_longest_unused_blocks_are_given_up_and_tails_before_heads() {
     let mut engine = engine(|profile| profile.blocks = 6);
     engine.submit(hashed(16, 1, [1, 2, 3, 4])).unwrap();
     drain(&mut engine);
-    // Takes the two never used and two of the four, which are the tail.
+    // Allocates the two unused blocks and two of the four, the last ones of the sequence.
     engine.submit(hashed(16, 1, [5, 6, 7, 8])).unwrap();
     drain(&mut engine);
     engine.submit(hashed(17, 1, [1, 2, 3, 4])).unwrap();
@@ -72,9 +72,9 @@ fn the_longest_unused_blocks_are_given_up_and_tails_before_heads() {
 
 #[test]
 fn a_preempted_sequence_finds_its_own_blocks_again() {
-    // Two prompts of two blocks each, in seven blocks: the second loses its own after five tokens. While it waits the
-    // first takes two of them, the tail first, so that the head of the prompt is still there: 9 of 13 tokens are
-    // computed again. Where its blocks have no names it is all of them.
+    // Two prompts of two blocks each, in seven blocks: the second is preempted after five tokens. While it waits, the first
+    // allocates two of its blocks, the last ones first, so the start of the prompt stays cached: 9 of 13 tokens are
+    // recomputed. Without hashes, all are.
     fn check(hashes: &[u64], recomputed: u32) {
         let mut engine = engine(|profile| profile.blocks = 7);
         engine.submit(hashed(8, 14, [1, 2])).unwrap();
@@ -97,7 +97,7 @@ fn a_preempted_sequence_finds_its_own_blocks_again() {
 }
 
 #[test]
-fn a_forgotten_cache_finds_nothing_and_a_busy_one_is_not_forgotten() {
+fn a_reset_cache_has_no_hits_and_a_cache_in_use_is_not_reset() {
     let mut engine = engine(|_| {});
     engine.submit(hashed(10, 2, [1, 2])).unwrap();
     step(&mut engine, Time::ZERO);

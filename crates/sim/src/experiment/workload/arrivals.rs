@@ -1,9 +1,9 @@
 //! `workload.arrivals`: the arrival process.
 
 use pointsman_config::document::{Field, Fields, Shape};
+use pointsman_workload::Arrivals;
 
 use crate::experiment::values::time_span;
-use pointsman_workload::Arrivals;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

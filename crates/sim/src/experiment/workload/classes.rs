@@ -1,13 +1,13 @@
 //! `workload.classes[]`: classes of requests.
 
 use pointsman_config::document::{Field, Fields, Shape};
+use pointsman_workload::{
+    Adapters, Choice, Class, LengthTable, Lengths, OutputBound, PrefixGroups, Sessions, read_sharegpt,
+};
 
 use super::{Reading, Sources};
 use crate::experiment::distributions::{self, Unit, read_choice};
 use crate::experiment::values::above_zero;
-use pointsman_workload::{
-    Adapters, Choice, Class, LengthTable, Lengths, OutputBound, PrefixGroups, Sessions, read_sharegpt,
-};
 
 /// Reads `classes` and their shares.
 pub(super) fn read_all(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use pointsman_config::document::{Field, Fields};
+use pointsman_workload::{Trace, TraceFormat};
 
 use super::Reading;
-use pointsman_workload::{Trace, TraceFormat};
 
 /// Name of the format of a gateway's own event log.
 const EVENT_LOG: &str = "event-log";

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use pointsman_core::RequestId;
+use pointsman_workload::Job;
 
 use super::SharedCache;
 use crate::engine::Engine;
@@ -11,7 +12,6 @@ use crate::simulate::Action;
 use crate::simulate::active_jobs::ActiveJob;
 use crate::simulate::event_queue::EngineIndex;
 use crate::simulate::servers::{Server, State};
-use pointsman_workload::Job;
 
 /// Running sequences per spare block. Sequences grow while they run: without spare blocks, ten Llama-2-7B replicas at
 /// twice their capacity preempt one request in four; with one per two sequences they preempt one in a hundred and serve

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use pointsman_core::seconds;
+use pointsman_workload::Job;
 
 use crate::engine::{Batch, Engine, EngineProfile, Outlook};
 use crate::simulate::Action;
 use crate::simulate::active_jobs::ActiveJob;
 use crate::simulate::event_queue::EngineIndex;
 use crate::simulate::servers::{Server, State};
-use pointsman_workload::Job;
 
 /// Most waiting requests that a projection includes, which bounds its cost.
 const PROJECTED_WAITING: usize = 64;

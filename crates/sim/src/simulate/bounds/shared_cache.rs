@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
 use pointsman_core::BlockHash;
+use pointsman_workload::Job;
 
 use crate::engine::{BlockPool, IdentityHasher};
-use pointsman_workload::Job;
 
 /// The shared cache.
 #[derive(Debug)]
