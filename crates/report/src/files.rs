@@ -1,19 +1,21 @@
+//! The files of a report.
+
 use crate::export::{ExportFile, inference_perf_files, lpg_files};
 use crate::plot::plots;
 use crate::sweep::{Sweep, sweep_json};
 
-/// One file of a report's folder.
+/// One file of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFile {
-    /// Where it lies below the folder, with `/` between parts.
+    /// Path below the folder, separated by `/`.
     pub path: String,
-    /// What it holds.
+    /// Contents.
     pub bytes: Vec<u8>,
 }
 
-/// Everything that a report's folder holds: `index.html`, `rows.json`, each plot as SVG below
-/// `plots/`, and the same results in LPG's and inference-perf's words below `lpg/` and
-/// `inference-perf/`.
+/// The files of a report: `index.html`, `rows.json`, each plot as SVG below
+/// `plots/`, and the results in the formats of LPG and inference-perf below
+/// `lpg/` and `inference-perf/`.
 #[must_use]
 pub fn report_files(sweep: &Sweep) -> Vec<ReportFile> {
     let mut files = vec![

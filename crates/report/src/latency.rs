@@ -1,36 +1,39 @@
+//! Latencies of requests.
+
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Level, Measure, Quantiles, Samples};
+use crate::measure::Measure;
+use crate::quantile::{Level, Quantiles, Samples};
 
-/// What was observed of one request. Times count from the moment it was meant to be sent, so that
-/// a sender that falls behind cannot hide it.
+/// The times of one request, from the intended send time, so that a slow load generator does not hide delays
+/// (coordinated omission).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// The whole answer came.
+    /// The response was complete.
     Answered {
-        /// Time to the first token; `None` when the answer was not streamed.
+        /// Time to the first token; `None` for a non-streaming response.
         ttft: Option<Duration>,
         /// Time to the last byte.
         e2e: Duration,
-        /// Generated tokens; 0 when the answer does not say.
+        /// Generated tokens; 0 when unknown.
         output_tokens: u32,
     },
-    /// Refused, broken, timed out or never sent: infinitely late in every measure.
+    /// Rejected, broken, timed out or never sent; infinite in every measure.
     Failed,
 }
 
-/// One cell of a latency table: a measure at a level, written `e2e_ms.p90`.
+/// A quantile of a measure, written `e2e_ms.p90`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Statistic {
-    /// What was timed.
+    /// Measure.
     pub measure: Measure,
-    /// At which quantile.
+    /// Quantile.
     pub level: Level,
 }
 
 impl Statistic {
-    /// Every latency row of a report: four measures at three levels.
+    /// The statistics of every report: four measures at three levels.
     pub fn all() -> impl Iterator<Item = Self> {
         Measure::PER_REQUEST
             .into_iter()
@@ -44,7 +47,7 @@ impl fmt::Display for Statistic {
     }
 }
 
-/// The latencies of one run or one slice of it, by measure.
+/// The latencies of a run or slice, by measure.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Latencies {
     ttft: Samples,
@@ -55,10 +58,10 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// Derives every measure from the requests' timings.
+    /// Computes every measure.
     ///
-    /// TPOT needs a first token and at least two output tokens, NTPOT at least one: a request
-    /// without them says nothing about that measure. A failure is infinite in all four.
+    /// TPOT needs a first token and at least two output tokens, NTPOT at least one; requests without them have no
+    /// value. A failure is infinite in all four measures.
     #[must_use]
     pub fn from_timings(timings: impl IntoIterator<Item = Timing>) -> Self {
         let (mut ttfts, mut tpots, mut ntpots, mut e2es) = (vec![], vec![], vec![], vec![]);
@@ -92,14 +95,14 @@ impl Latencies {
         }
     }
 
-    /// Adds the pooled gaps between tokens, which only a streaming client can see.
+    /// Adds inter-token latencies, pooled over all requests.
     #[must_use]
     pub fn with_gaps(mut self, gaps: impl IntoIterator<Item = Duration>) -> Self {
         self.itl = Samples::new(gaps.into_iter().map(in_millis).collect());
         self
     }
 
-    /// All values of several slices together.
+    /// The values of several slices.
     #[must_use]
     pub fn merge(parts: &[&Self]) -> Self {
         let pool = |measure: Measure| {
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_have_the_names_that_scripts_read() {
+    fn statistics_have_stable_names() {
         let names: Vec<String> = Statistic::all().map(|statistic| statistic.to_string()).collect();
         assert_eq!(names.len(), 12);
         assert_eq!(names[0], "ttft_ms.p50");

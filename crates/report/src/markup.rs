@@ -1,7 +1,7 @@
-//! What XML and HTML have in common.
+//! Escaping for XML and HTML.
 
-/// The text as it may stand in an element or between double quotes. Characters that XML does not
-/// allow at all become the replacement character.
+/// Escapes a text for elements and double-quoted attributes. Characters that XML does not allow become
+/// U+FFFD.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_its_element() {
+    fn markup_is_escaped() {
         assert_eq!(escape("<a href='x'>&\"\u{1}é"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;\u{fffd}é");
     }
 }

@@ -1,9 +1,9 @@
-//! Numbers for people: a unit that keeps three significant digits readable.
+//! Numbers as text with a unit and three significant digits.
 
-/// What stands where nothing was measured.
+/// Text for values that were not measured.
 const NOT_MEASURED: &str = "–";
 
-/// Milliseconds in the unit that reads best: `85 µs`, `12.3 ms`, `1.24 s`.
+/// Milliseconds as `85 µs`, `12.3 ms` or `1.24 s`.
 #[must_use]
 pub fn millis(value: Option<f64>) -> String {
     match value {
@@ -44,7 +44,7 @@ pub fn mebibytes(bytes: Option<u64>) -> String {
     with_unit(bytes.map(|bytes| bytes as f64 / 1_048_576.0), "MiB")
 }
 
-/// A whole number with its thousands apart: `44,000`.
+/// An integer with thousands separators: `44,000`.
 #[must_use]
 pub fn count(value: u64) -> String {
     grouped(&value.to_string())
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn large_numbers_have_their_thousands_apart() {
+    fn large_numbers_have_thousands_separators() {
         check(&count(0), "0");
         check(&count(999), "999");
         check(&count(44_000), "44,000");

@@ -1,7 +1,7 @@
-//! A sweep as one HTML page that needs nothing else.
+//! A sweep as a self-contained HTML page.
 
-mod headline;
-mod style;
+mod cards;
+mod stylesheet;
 mod tables;
 
 use std::fmt::Write as _;
@@ -10,11 +10,11 @@ use crate::markup::escape;
 use crate::plot::{Plot, plots};
 use crate::sweep::Sweep;
 
-/// A plot wider than this gets a row of its own.
+/// Width from which a plot spans the whole page.
 const WIDE: f64 = 700.0;
 
-/// The whole report as one page: no script, no font, no picture and no style from elsewhere; light and
-/// dark as the reader's system is, and light on paper. It is well-formed XML too.
+/// The report as a self-contained page without scripts or external resources, in the light or dark colours of the
+/// reader's system, and light in print. It is well-formed XML.
 #[must_use]
 pub fn html(sweep: &Sweep) -> String {
     let experiment = &sweep.experiment;
@@ -28,18 +28,18 @@ pub fn html(sweep: &Sweep) -> String {
          <body>\n<main>\n",
         escape(&experiment.version),
         escape(title),
-        style::sheet()
+        stylesheet::stylesheet()
     );
     header(&mut page, sweep, title);
     if sweep.rows.is_empty() && sweep.bounds.is_empty() {
         page.push_str("<p>There are no results.</p>\n");
     } else {
-        headline::write(&mut page, sweep);
-        figures(&mut page, &plots(sweep));
+        cards::write(&mut page, sweep);
+        plot_section(&mut page, &plots(sweep));
         tables::write(&mut page, sweep);
         method(&mut page, sweep);
     }
-    repeat(&mut page, sweep);
+    reproduction(&mut page, sweep);
     let _ = write!(
         page,
         "</main>\n<footer>Made by pointsman {}.</footer>\n</body>\n</html>\n",
@@ -64,7 +64,7 @@ fn header(page: &mut String, sweep: &Sweep, title: &str) {
     page.push_str("</header>\n");
 }
 
-fn figures(page: &mut String, plots: &[Plot]) {
+fn plot_section(page: &mut String, plots: &[Plot]) {
     page.push_str("<section>\n<h2>Plots</h2>\n<div class=\"plots\">\n");
     for plot in plots {
         let class = if plot.width() > WIDE { " class=\"wide\"" } else { "" };
@@ -76,39 +76,38 @@ fn figures(page: &mut String, plots: &[Plot]) {
 fn method(page: &mut String, sweep: &Sweep) {
     page.push_str(
         "<section>\n<h2>How to read this</h2>\n<dl class=\"method\">\n\
-         <dt>TTFT</dt><dd>Time to first token, from the moment a request was meant to be sent.</dd>\n\
+         <dt>TTFT</dt><dd>Time to first token, from the intended send time of a request.</dd>\n\
          <dt>TPOT</dt><dd>Time per output token after the first: (E2E − TTFT) / (tokens − 1).</dd>\n\
          <dt>NTPOT</dt><dd>End-to-end latency over output tokens.</dd>\n\
-         <dt>E2E</dt><dd>End-to-end latency, to the last byte. In every measure a request that failed or was \
-         refused is infinitely late.</dd>\n\
-         <dt>Figures</dt><dd>The run is the unit: a figure is the mean over runs, one for each seed, of each \
-         run’s own quantile.</dd>\n",
+         <dt>E2E</dt><dd>End-to-end latency, to the last byte. The latency of a failed or rejected request \
+         is infinite in every measure.</dd>\n\
+         <dt>Values</dt><dd>Means over runs, one for each seed, of each run’s quantile.</dd>\n",
     );
     page.push_str(
         "<dt>Intervals</dt><dd>95 %, over runs: by bootstrap from six runs on, Student’s with five, none \
-         with fewer. All policies meet the same arrivals under the same seed, so a ratio to the baseline is \
-         paired, and far surer than the figures that it is made of.</dd>\n\
+         with fewer. All policies get the same arrivals under the same seed, so ratios to the baseline are \
+         paired, and their intervals are narrower than those of the values.</dd>\n\
          <dt>Keeping up</dt><dd>A row is overloaded when less than 95 % of the offered rate was completed, \
          and backlogged when latency grew by more than a quarter from the middle third of the arrivals to the \
-         last. Its latencies depend on how long the run was; plots show them hollow.</dd>\n\
-         <dt>Completed</dt><dd>The rate over the middle 80 % of the completions, so that neither an empty \
-         start nor the drain counts.</dd>\n",
+         last. Its latencies depend on the length of the run; plots show them hollow.</dd>\n\
+         <dt>Completed</dt><dd>The rate over the middle 80 % of the completions, which excludes the start \
+         and the drain.</dd>\n",
     );
     if sweep.policies().len() > 1 {
-        page.push_str("<dt>× best</dt><dd>Over the best policy at the same rate.</dd>\n");
+        page.push_str("<dt>× best</dt><dd>Ratio to the best policy at the same rate.</dd>\n");
     }
     if !sweep.bounds.is_empty() {
         page.push_str(
-            "<dt>Bounds</dt><dd>They know or do what no router can. They show what is left to gain, and are \
-             no policies.</dd>\n",
+            "<dt>Bounds</dt><dd>Lower bounds that no router can reach, which show what is left to gain. They \
+             are not policies.</dd>\n",
         );
     }
     page.push_str("</dl>\n</section>\n");
 }
 
-fn repeat(page: &mut String, sweep: &Sweep) {
+fn reproduction(page: &mut String, sweep: &Sweep) {
     let experiment = &sweep.experiment;
-    page.push_str("<section>\n<h2>How to repeat it</h2>\n");
+    page.push_str("<section>\n<h2>How to reproduce it</h2>\n");
     if !experiment.command.is_empty() {
         let _ = writeln!(page, "<pre><code>{}</code></pre>", escape(&experiment.command));
     }
@@ -125,7 +124,7 @@ fn repeat(page: &mut String, sweep: &Sweep) {
     if let Some(source) = &experiment.source {
         let _ = writeln!(
             page,
-            "<details>\n<summary>The experiment’s file</summary>\n<pre><code>{}</code></pre>\n</details>",
+            "<details>\n<summary>Experiment file</summary>\n<pre><code>{}</code></pre>\n</details>",
             escape(source)
         );
     }

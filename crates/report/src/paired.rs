@@ -1,56 +1,46 @@
-use crate::{Intervals, Latencies, Rng, RunReport, Statistic, bootstrap};
+//! Comparison of two arms over paired slices.
 
-/// Rounds of resampling: enough that the reported ends no longer move in their second digit.
+use crate::bootstrap::bootstrap;
+use crate::latency::{Latencies, Statistic};
+use crate::run::{Intervals, RunReport};
+use crate::slice::Slice;
+use pointsman_random::Rng;
+
+/// Bootstrap resamples; more do not change the second digit of the ends.
 const RESAMPLES: usize = 4_000;
 
-/// What one arm did in one slice.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Slice {
-    /// Latencies of the slice's requests.
-    pub latencies: Latencies,
-    /// Requests that were answered whole.
-    pub completed: u64,
-    /// Requests that failed for any other reason than a rejection.
-    pub errors: u64,
-    /// Requests that were answered 429.
-    pub rejected: u64,
-    /// Seconds from the slice's start to its last answer, draining included.
-    pub seconds: f64,
-}
-
-/// Two arms that replayed the same slices of one plan, alternately.
+/// Two arms that replayed the same slices of one plan alternately.
 ///
-/// **The pair of slices is the unit.** Requests within a slice queue behind each other, so their
-/// latencies are far from independent and a bootstrap over requests would claim a certainty that
-/// is not there. Slices start empty, end drained and have arrivals of their own, so pairs are
-/// independent as far as the machine is; arrivals and lengths are shared inside a pair, which
-/// takes the workload's luck out of the difference. Each resample draws pairs with replacement,
-/// pools the requests of the drawn slices per arm and takes the difference of the two quantiles,
-/// so the interval belongs to exactly the figures that stand in the table. See [`bootstrap`] for
-/// the correction that few units need, and for why fewer than six pairs get none.
+/// **The unit of observation is the pair of slices.** Requests of a slice queue behind each other and are not
+/// independent, so intervals of a bootstrap over requests would be too narrow. Slices start empty, are
+/// drained at their end and have their own arrivals, so pairs are independent; both slices of a pair have the
+/// same arrivals and lengths, which removes the variance of the workload from the difference. Each resample
+/// draws pairs with replacement, pools the requests of each arm and takes the difference of the two quantiles,
+/// which is the statistic in the table. See [`bootstrap`] for the correction for few units, and for the minimum
+/// of six pairs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PairedSlices {
     pairs: Vec<[Slice; 2]>,
 }
 
-/// What the candidate changes in one statistic, in milliseconds: candidate minus baseline, so below
-/// zero means that the candidate is faster.
+/// The difference of one statistic between the arms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
-    /// Which figure.
+    /// Statistic.
     pub statistic: Statistic,
-    /// Candidate minus baseline over all slices; `None` if either was not measured.
+    /// Candidate minus baseline over all slices in milliseconds, negative where the candidate is faster; `None` if
+    /// either was not measured.
     pub milliseconds: Option<f64>,
 }
 
 impl PairedSlices {
-    /// Pairs of `[baseline, candidate]`, each pair from the same arrivals.
+    /// Pairs of `[baseline, candidate]`, each with the same arrivals.
     #[must_use]
     pub fn new(pairs: Vec<[Slice; 2]>) -> Self {
         Self { pairs }
     }
 
-    /// How many pairs there are.
+    /// Number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.pairs.len()
@@ -62,7 +52,7 @@ impl PairedSlices {
         self.pairs.is_empty()
     }
 
-    /// The pooled difference of each latency row.
+    /// The difference of each statistic over all slices.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         let once = vec![1; self.pairs.len()];
@@ -74,8 +64,8 @@ impl PairedSlices {
             .collect()
     }
 
-    /// The paired 95 % interval of each latency row's change; a row that was not measured, or
-    /// that has too few pairs, has none.
+    /// The paired 95 % interval of each change; absent for statistics that were not measured and for fewer than six
+    /// pairs.
     #[must_use]
     pub fn intervals(&self, random: &mut Rng) -> Intervals {
         let mut intervals = Intervals::default();
@@ -89,8 +79,8 @@ impl PairedSlices {
         intervals
     }
 
-    /// The two arms as scripts read them. The candidate's `interval95` holds the paired intervals
-    /// of its change against the baseline; the baseline's is empty.
+    /// The results of both arms. The candidate's `interval95` has the paired intervals of the changes; the baseline's
+    /// is empty.
     #[must_use]
     pub fn runs(&self, names: [&str; 2], random: &mut Rng) -> [RunReport; 2] {
         let [baseline, candidate] = names;
@@ -126,8 +116,8 @@ impl PairedSlices {
     }
 }
 
-/// All values of one measure in both arms, sorted, each with the slice that it came from: a
-/// resample's quantile is then one walk with the slices' weights instead of a sort.
+/// All values of one measure in both arms, sorted, with the index of their pair. The quantile of a resample is one pass
+/// with the weights of the pairs instead of a sort.
 struct PooledPair {
     statistic: Statistic,
     baseline: Vec<(f64, usize)>,
@@ -142,7 +132,7 @@ impl PooledPair {
         }
         let baseline = self.weighted_quantile(&self.baseline, weights)?;
         let candidate = self.weighted_quantile(&self.candidate, weights)?;
-        // Both infinite: neither is better, and infinity minus infinity would say nothing.
+        // Infinity minus infinity is NaN.
         if baseline == candidate { Some(0.0) } else { Some(candidate - baseline) }
     }
 
@@ -201,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn pairing_removes_what_the_pairs_share() {
+    fn pairing_removes_shared_variance() {
         let intervals = eight_pairs(50).intervals(&mut Rng::seeded(1));
         let e2e = intervals.get(E2E_P90).unwrap();
         assert!(e2e.low > -60.0 && e2e.high < -40.0, "{e2e:?}");
@@ -217,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_pair_among_bad_ones_proves_nothing() {
+    fn one_outlier_pair_is_not_significant() {
         let mut pairs = eight_pairs(0).pairs;
         pairs[0] = [slice((0..100).map(|step| 9_000 + step)), slice(0..100)];
         let found = PairedSlices::new(pairs).intervals(&mut Rng::seeded(1)).get(E2E_P90).unwrap();
@@ -225,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_add_up_their_slices() {
+    fn runs_sum_up_their_slices() {
         let [baseline, candidate] = eight_pairs(50).runs(["a", "b"], &mut Rng::seeded(1));
         assert_eq!((baseline.name.as_str(), candidate.name.as_str()), ("a", "b"));
         assert_eq!(baseline.requests_per_second, Some(50.0));
@@ -250,7 +240,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The walk over sorted values with weights is only a faster way to sort each resample.
+        /// Checks the weighted pass against sorting each resample.
         #[test]
         fn a_weighted_quantile_is_the_quantile_of_the_resample(
             slices in proptest::collection::vec(proptest::collection::vec(0_u16..50, 0..20), 1..6),

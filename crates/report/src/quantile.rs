@@ -1,8 +1,10 @@
+//! Quantiles by nearest rank.
+
 use serde::{Deserialize, Serialize};
 
-use crate::Interval;
+use crate::interval::Interval;
 
-/// The quantiles that every report states.
+/// The quantiles of every report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// The median.
@@ -17,7 +19,7 @@ impl Level {
     /// All levels, lowest first.
     pub const ALL: [Self; 3] = [Self::P50, Self::P90, Self::P99];
 
-    /// The JSON key, which is also the name that tables print.
+    /// The JSON key and the name in tables.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -29,7 +31,7 @@ impl Level {
 
     /// The rank of this quantile among `total` sorted values, counted from one: `⌈p·n⌉`.
     ///
-    /// Integers, so that `0.9 × 10` is 9 and not 9.000000000000002.
+    /// Integer arithmetic avoids that `0.9 × 10` is 9.000000000000002.
     #[must_use]
     pub const fn rank(self, total: u64) -> u64 {
         let percent = match self {
@@ -49,17 +51,16 @@ impl Level {
     }
 }
 
-/// Observed values of one measure, in milliseconds, failures as infinity.
+/// The values of one measure in milliseconds, with failures as infinity.
 ///
-/// A request that failed has no latency; leaving it out would let a server look faster by failing
-/// its slow requests, so it stands above all others.
+/// Without failed requests, a server would look faster by failing its slow ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
     sorted: Vec<f64>,
 }
 
 impl Samples {
-    /// Takes values in any order; NaN counts as infinite.
+    /// Sorts values; NaN becomes infinite.
     #[must_use]
     pub fn new(mut values: Vec<f64>) -> Self {
         for value in &mut values {
@@ -71,13 +72,13 @@ impl Samples {
         Self { sorted: values }
     }
 
-    /// The values, smallest first.
+    /// The values, ascending.
     #[must_use]
     pub fn sorted(&self) -> &[f64] {
         &self.sorted
     }
 
-    /// How many values there are.
+    /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sorted.len()
@@ -89,14 +90,13 @@ impl Samples {
         self.sorted.is_empty()
     }
 
-    /// Whether any value is finite: if none is, the measure was never observed.
+    /// Whether any value is finite. If none is, the measure was not observed.
     #[must_use]
     pub fn is_measured(&self) -> bool {
         self.sorted.first().is_some_and(|value| value.is_finite())
     }
 
-    /// The value at `level` by nearest rank, so that it is always one that occurred and infinity
-    /// needs no interpolation. `None` without values.
+    /// The quantile by nearest rank, which needs no interpolation with infinity. `None` without values.
     #[must_use]
     pub fn quantile(&self, level: Level) -> Option<f64> {
         let rank = level.rank(self.sorted.len() as u64);
@@ -104,7 +104,7 @@ impl Samples {
         self.sorted.get(index).copied()
     }
 
-    /// The three levels.
+    /// All quantiles.
     #[must_use]
     pub fn quantiles(&self) -> Quantiles {
         let at = |level| if self.is_measured() { self.quantile(level) } else { None };
@@ -112,10 +112,10 @@ impl Samples {
     }
 
     /// The 95 % interval of a quantile from order statistics: the values at ranks
-    /// `np ± 1.96·√(np(1 − p))`. It assumes independent values, which latencies of one run near
-    /// saturation are not: see [`crate::PairedSlices`] for comparisons.
+    /// `np ± 1.96·√(np(1 − p))`. It assumes independent values, which the latencies of one run near
+    /// saturation are not; see [`crate::PairedSlices`] for comparisons.
     ///
-    /// `None` when there are too few values for the upper rank to exist.
+    /// `None` with too few values for either rank.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranks are checked first")]
@@ -132,8 +132,8 @@ impl Samples {
     }
 }
 
-/// Three quantiles as scripts read them. `null` in JSON means not measured, or infinite because
-/// that share of the requests failed: the run's `errors` and `rejected` tell which.
+/// The quantiles of one measure. `null` in JSON means not measured, or infinite because failures reach the quantile;
+/// `errors` and `rejected` of the run tell which.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// The median.
@@ -156,7 +156,7 @@ impl Quantiles {
     }
 }
 
-/// The middle value, or the mean of the middle two. `None` without values.
+/// The median; the mean of the middle two values for an even number. `None` without values.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_values_that_occurred() {
+    fn quantiles_are_observed_values() {
         check(&[], [None, None, None]);
         check(&[3.0], [Some(3.0); 3]);
         check(&[2.0, 1.0], [Some(1.0), Some(2.0), Some(2.0)]);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_stand_above_every_latency() {
+    fn failures_are_above_every_latency() {
         let mut values = vec![1.0; 95];
         values.extend([f64::INFINITY; 4]);
         values.push(f64::NAN);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_measure_that_only_failed_is_not_measured() {
+    fn a_measure_with_failures_only_is_not_measured() {
         check(&[f64::INFINITY; 3], [None; 3]);
     }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_takes_the_middle() {
+    fn the_median_is_the_middle_value() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0]), Some(2.5));

@@ -1,16 +1,21 @@
+//! Results of single runs.
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::{
-    Align, Change, Interval, Latencies, Level, Measure, Quantiles, Slice, Statistic, Table, count, millis,
-    per_second,
-};
+use crate::interval::Interval;
+use crate::latency::{Latencies, Statistic};
+use crate::measure::Measure;
+use crate::number::millis;
+use crate::quantile::{Level, Quantiles};
+use crate::slice::Slice;
+use crate::table::{Align, Table};
 
 /// 95 % intervals by statistic, in JSON `{"e2e_ms.p90": [low, high]}`.
 ///
-/// What an interval is *of* depends on the report that holds it: of the change against the
-/// baseline where two arms were compared, of the value itself where one arm ran alone.
+/// The intervals are of the change against the baseline where two arms were compared, and of the values where one arm
+/// ran alone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Intervals(BTreeMap<Statistic, Interval>);
 
@@ -26,7 +31,7 @@ impl Intervals {
         self.0.get(&statistic).copied()
     }
 
-    /// All of them, by statistic.
+    /// All intervals, by statistic.
     pub fn iter(&self) -> impl Iterator<Item = (Statistic, Interval)> {
         self.0.iter().map(|(&statistic, &interval)| (statistic, interval))
     }
@@ -37,8 +42,8 @@ impl Intervals {
         self.0.is_empty()
     }
 
-    /// The intervals of one run's own quantiles, from order statistics: they assume that requests
-    /// are independent, so near saturation they are too narrow.
+    /// The intervals of the quantiles of one run, from order statistics. They assume independent requests and are too
+    /// narrow near saturation.
     #[must_use]
     pub fn of_quantiles(latencies: &Latencies) -> Self {
         let of = |statistic: Statistic| {
@@ -55,16 +60,16 @@ impl Serialize for Intervals {
     }
 }
 
-/// The latency columns that every JSON row has, whether simulated or measured.
+/// The latencies of a JSON row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct LatencyRows {
     /// Time to first token, milliseconds.
     pub ttft_ms: Quantiles,
     /// Time per output token after the first, milliseconds.
     pub tpot_ms: Quantiles,
-    /// End to end over output tokens, milliseconds.
+    /// Normalised time per output token, milliseconds.
     pub ntpot_ms: Quantiles,
-    /// End to end, milliseconds.
+    /// End-to-end latency, milliseconds.
     pub e2e_ms: Quantiles,
     /// Inter-token latency, milliseconds; absent unless gaps were recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,26 +103,26 @@ impl LatencyRows {
     }
 }
 
-/// One run as scripts read it.
+/// The result of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunReport {
-    /// What ran, for example `kubernetes-service`.
+    /// Name, for example `kubernetes-service`.
     pub name: String,
-    /// Answered requests over the time to the last answer, draining included.
+    /// Completed requests per second until the end of the last response, draining included.
     pub requests_per_second: Option<f64>,
-    /// Requests that failed for any other reason than a rejection.
+    /// Requests that failed other than by a rejection.
     pub errors: u64,
-    /// Requests that were answered 429.
+    /// Requests that were rejected with status 429.
     pub rejected: u64,
-    /// See [`Intervals`].
+    /// Intervals; see [`Intervals`] for what they are of.
     pub interval95: Intervals,
-    /// The latencies.
+    /// Latencies.
     #[serde(flatten)]
     pub latency: LatencyRows,
 }
 
 impl RunReport {
-    /// Sums up one run.
+    /// Summarizes a run.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
     pub fn new(name: &str, run: &Slice, interval95: Intervals) -> Self {
@@ -132,14 +137,14 @@ impl RunReport {
     }
 }
 
-/// The one JSON object that `demo --json` and `bench --json` print.
+/// The JSON object of `demo --json` and `bench --json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Runs {
     /// The runs, baseline first.
     pub runs: Vec<RunReport>,
 }
 
-/// One run as a table: a row per measure, a column per level, with the interval of each.
+/// A table of one run: a row per measure, a column per quantile, and the interval of the 90th percentile.
 #[must_use]
 pub fn run_table(run: &RunReport) -> Table {
     let mut table = Table::new([
@@ -159,56 +164,11 @@ pub fn run_table(run: &RunReport) -> Table {
     table
 }
 
-/// Two arms side by side: throughput, failures, and every latency row with its change and the
-/// paired interval. The last column says in words what the interval means.
-#[must_use]
-pub fn comparison_table(runs: &[RunReport; 2], changes: &[Change]) -> Table {
-    let [baseline, candidate] = runs;
-    let mut table = Table::new([
-        ("", Align::Left),
-        (baseline.name.as_str(), Align::Right),
-        (candidate.name.as_str(), Align::Right),
-        ("change", Align::Right),
-        ("95 % interval", Align::Right),
-        ("", Align::Left),
-    ]);
-    let pair = |label: &str, cells: [String; 2]| {
-        let [left, right] = cells;
-        vec![label.to_owned(), left, right]
-    };
-    table.row(pair("requests", [baseline, candidate].map(|run| per_second(run.requests_per_second))));
-    table.row(pair("errors", [baseline, candidate].map(|run| count(run.errors))));
-    table.row(pair("rejected", [baseline, candidate].map(|run| count(run.rejected))));
-    for change in changes {
-        let statistic = change.statistic;
-        let value = |run: &RunReport| run.latency.quantiles(statistic.measure).at(statistic.level);
-        let interval = candidate.interval95.get(statistic);
-        table.row([
-            format!("{} {}", statistic.measure.label(), statistic.level.key()),
-            millis(value(baseline)),
-            millis(value(candidate)),
-            millis(change.milliseconds),
-            interval_cell(interval),
-            verdict(interval).to_owned(),
-        ]);
-    }
-    table
-}
-
-fn interval_cell(interval: Option<Interval>) -> String {
+pub(crate) fn interval_cell(interval: Option<Interval>) -> String {
     interval.map_or_else(
         || millis(None),
         |interval| format!("{} to {}", millis(Some(interval.low)), millis(Some(interval.high))),
     )
-}
-
-fn verdict(interval: Option<Interval>) -> &'static str {
-    match interval {
-        Some(interval) if interval.high < 0.0 => "better",
-        Some(interval) if interval.low > 0.0 => "worse",
-        Some(_) => "no clear difference",
-        None => "",
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_exactly_the_shape_that_scripts_rely_on() {
+    fn json_has_stable_keys() {
         let interval = Interval { low: 1.5, high: 2.5 };
         let runs = Runs { runs: vec![run("pointsman", 500, Some(interval))] };
         let expect = serde_json::json!({"runs": [{
@@ -257,19 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_comparison_says_in_words_what_the_interval_means() {
-        let row = |low, high| {
-            let runs = [run("service", 500, None), run("pointsman", 400, Some(Interval { low, high }))];
-            let change = Change { statistic: E2E_P90, milliseconds: Some(-100.0) };
-            comparison_table(&runs, &[change]).render(200).lines().last().unwrap().to_owned()
-        };
-        assert_eq!(row(-120.0, -80.0), "E2E p90    500 ms     400 ms  -100 ms  -120 ms to -80.0 ms  better");
-        assert!(row(-120.0, 5.0).ends_with("no clear difference"));
-        assert!(row(2.0, 5.0).ends_with("worse"));
-    }
-
-    #[test]
-    fn a_run_table_lists_what_was_measured() {
+    fn a_run_table_lists_the_observed_measures() {
         let text = run_table(&run("bench", 500, Some(Interval { low: 400.0, high: 600.0 }))).render(100);
         assert!(text.contains("400 ms to 600 ms"), "{text}");
         assert!(!text.contains("ITL"), "{text}");

@@ -1,22 +1,24 @@
+//! Tables for the terminal.
+
 use std::fmt::Write as _;
 
-/// How a column's cells stand.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Text.
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// A table for the terminal: plain text, aligned, without colour or lines that a pipe would spoil.
+/// A table as aligned plain text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     columns: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
 impl Table {
@@ -35,14 +37,14 @@ impl Table {
         self
     }
 
-    /// The table as text for a terminal `width` characters wide. Where the columns do not fit side
-    /// by side, each row becomes a block of `heading: cell` lines, so that nothing is cut off.
+    /// Renders the table for a terminal of `width` characters. If the columns do not fit, each row becomes a block of
+    /// `heading: cell` lines.
     #[must_use]
     pub fn render(&self, width: usize) -> String {
         if self.width() <= width { self.render_columns(&self.widths()) } else { self.render_blocks() }
     }
 
-    /// How wide the table is with its columns side by side.
+    /// Width of the table in characters.
     #[must_use]
     pub fn width(&self) -> usize {
         let widths = self.widths();
@@ -109,7 +111,7 @@ impl Table {
     }
 }
 
-/// Terminal cells of a text: our tables hold no wide or combining characters.
+/// Width in terminal cells; the tables have no wide or combining characters.
 fn characters(text: &str) -> usize {
     text.chars().count()
 }

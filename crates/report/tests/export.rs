@@ -1,4 +1,4 @@
-//! What other tools' notebooks read.
+//! Files for other tools.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod sample;
@@ -22,7 +22,7 @@ fn near(found: &Value, expect: f64) {
 
 /// The names are those that `CORE_METRICS` and `SANITY_CHECK_METRICS` of the notebook plot.
 #[test]
-fn the_gateway_extensions_notebook_finds_its_columns() {
+fn lpg_files_have_the_columns_of_the_extensions_notebook() {
     let files = lpg_files(&sweep());
     let json = file(&files, "pointsman/results/json/llama-2-7b-100qps.json");
     let metrics = &json["metrics"];
@@ -44,7 +44,7 @@ fn the_gateway_extensions_notebook_finds_its_columns() {
 
 /// The notebook drops rows that have no value in any column.
 #[test]
-fn all_files_of_a_sweep_have_the_same_columns_with_numbers() {
+fn all_lpg_files_have_the_same_numeric_columns() {
     let without_tokens = failing(run("a", 10.0, 1, 1_000), 1_000, 1_000);
     let sweep = Sweep::new(experiment(), &[without_tokens, run("b", 10.0, 1, 1_000)], &mut Rng::seeded(1));
     let columns = |file: &ExportFile| -> BTreeSet<String> {
@@ -60,7 +60,7 @@ fn all_files_of_a_sweep_have_the_same_columns_with_numbers() {
 }
 
 #[test]
-fn inference_perf_finds_its_stages() {
+fn inference_perf_files_are_stages() {
     let files = inference_perf_files(&sweep());
     assert_eq!(files.len(), 6);
     let json = file(&files, "round-robin/stage_1_lifecycle_metrics.json");
@@ -79,7 +79,7 @@ fn inference_perf_finds_its_stages() {
 }
 
 #[test]
-fn the_spread_is_that_of_all_requests_together() {
+fn the_deviation_is_of_the_pooled_requests() {
     let sweep =
         Sweep::new(experiment(), &[run("a", 10.0, 1, 1_000), run("a", 10.0, 2, 3_000)], &mut Rng::seeded(1));
     let files = lpg_files(&sweep);
@@ -93,7 +93,7 @@ fn the_spread_is_that_of_all_requests_together() {
 }
 
 #[test]
-fn no_name_leaves_the_folder() {
+fn names_cannot_escape_the_folder() {
     for name in ["../../etc/passwd", "..", "http://127.0.0.1:8080/", "a\\b"] {
         let sweep = Sweep::new(experiment(), &[run(name, 10.0, 1, 1_000)], &mut Rng::seeded(1));
         for file in lpg_files(&sweep).into_iter().chain(inference_perf_files(&sweep)) {

@@ -1,4 +1,4 @@
-//! Plots and the page: well-formed, self-contained, and true to the rows.
+//! Plots and the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod sample;
@@ -16,7 +16,7 @@ fn of(results: &[SeedResult]) -> Sweep {
     Sweep::new(experiment(), results, &mut Rng::seeded(1))
 }
 
-/// Sweeps that have broken, or could break, a report.
+/// Sweeps that broke, or could break, a report.
 fn hard_cases() -> Vec<(&'static str, Sweep)> {
     let many: Vec<SeedResult> = (0..30)
         .flat_map(|index| {
@@ -51,7 +51,7 @@ fn hard_cases() -> Vec<(&'static str, Sweep)> {
 }
 
 #[test]
-fn every_plot_is_well_formed_and_has_only_numbers() {
+fn every_plot_is_well_formed_and_finite() {
     for (case, sweep) in hard_cases() {
         for plot in plots(&sweep) {
             let svg = plot.svg();
@@ -66,7 +66,7 @@ fn every_plot_is_well_formed_and_has_only_numbers() {
 }
 
 #[test]
-fn names_of_plots_are_unique_and_fit_for_files() {
+fn names_of_plots_are_unique_file_names() {
     let found = plots(&sweep());
     let mut names: Vec<&str> = found.iter().map(|plot| plot.name.as_str()).collect();
     assert!(
@@ -81,10 +81,9 @@ fn names_of_plots_are_unique_and_fit_for_files() {
     assert_eq!(names.len(), found.len());
 }
 
-/// A page must not fetch anything: not when it is read on a stage without a network, and not to tell
-/// somebody that it is read.
+/// The page works offline and does not report that it is read.
 #[test]
-fn the_page_is_well_formed_and_needs_nothing_else() {
+fn the_page_is_well_formed_and_self_contained() {
     for (case, sweep) in hard_cases() {
         let page = html(&sweep);
         let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
@@ -109,7 +108,7 @@ fn the_page_is_well_formed_and_needs_nothing_else() {
 }
 
 #[test]
-fn the_pages_figures_are_those_of_the_rows() {
+fn the_page_has_the_values_of_the_rows() {
     let sweep = sweep();
     let page = html(&sweep);
     for row in sweep.rows.iter().chain(&sweep.bounds) {
@@ -127,7 +126,7 @@ fn the_pages_figures_are_those_of_the_rows() {
 }
 
 #[test]
-fn the_page_says_how_to_repeat_it() {
+fn the_page_has_the_command_and_the_seeds() {
     let page = html(&sweep());
     for expect in [
         "Ten &lt;replicas&gt; &amp; one question",
@@ -143,17 +142,17 @@ fn the_page_says_how_to_repeat_it() {
 }
 
 #[test]
-fn a_plot_says_its_points() {
+fn points_have_tooltips() {
     let found = plots(&sweep());
     let plot = found.iter().find(|plot: &&Plot| plot.name == "e2e-p90").unwrap();
     let svg = plot.svg();
     assert!(svg.contains("pointsman at 50.0/s: 745 ms, 95 % interval"), "tooltips hold the figures");
-    assert!(svg.contains("round-robin: the knee lies near 75 requests per second"));
+    assert!(svg.contains("round-robin: knee near 75 requests per second"));
     assert!(svg.contains("E2E p90 (ms)") && svg.contains("offered requests per second"));
 }
 
 #[test]
-fn a_folder_holds_every_form() {
+fn a_report_has_all_files() {
     let files = report_files(&sweep());
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     for expect in [

@@ -1,4 +1,4 @@
-//! What a sweep says: figures, intervals, knees, JSON and the terminal's table.
+//! Sweeps: values, intervals, knees, JSON and tables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod sample;
@@ -19,7 +19,7 @@ fn near(found: f64, expect: f64) -> bool {
 }
 
 #[test]
-fn a_figure_is_the_mean_over_runs_of_each_runs_own_quantile() {
+fn a_value_is_the_mean_of_the_quantiles_of_runs() {
     let sweep = sweep();
     let row = sweep.of("round-robin").next().unwrap();
     // p90 of run s is 900 × 1000 µs × (1 + s/100); the mean of s over six seeds is 3.5.
@@ -29,7 +29,7 @@ fn a_figure_is_the_mean_over_runs_of_each_runs_own_quantile() {
 }
 
 #[test]
-fn the_interval_is_of_the_rows_own_figure_and_the_comparison_is_paired() {
+fn the_interval_is_of_the_value_and_the_comparison_is_paired() {
     let sweep = sweep();
     let row = sweep.of("pointsman").next().unwrap();
     let own = row.interval95.latency.get(E2E_P90).unwrap();
@@ -53,7 +53,7 @@ fn intervals_need_five_runs() {
 }
 
 #[test]
-fn one_run_with_enough_failures_makes_the_figure_infinite() {
+fn failures_in_one_run_make_the_value_infinite() {
     let mut runs: Vec<SeedResult> = (1..=6).map(|seed| run("a", 10.0, seed, 1_000)).collect();
     runs[2] = failing(run("a", 10.0, 3, 1_000), 150, 1_000);
     let sweep = of(&runs);
@@ -71,7 +71,7 @@ fn one_run_with_enough_failures_makes_the_figure_infinite() {
 }
 
 #[test]
-fn the_same_runs_in_any_order_give_the_same_figures() {
+fn the_order_of_runs_does_not_matter() {
     let mut shuffled = results();
     shuffled.sort_by_key(|result| std::cmp::Reverse(result.seed));
     assert_eq!(of(&shuffled), sweep());
@@ -80,7 +80,7 @@ fn the_same_runs_in_any_order_give_the_same_figures() {
 }
 
 #[test]
-fn knees_lie_between_a_stable_rate_and_one_that_is_not() {
+fn knees_lie_between_a_stable_and_an_unstable_rate() {
     let sweep = sweep();
     let knee = |policy: &str, unstable| Knee { policy: policy.to_owned(), stable: Some(50.0), unstable };
     let all_stable = Knee { stable: Some(100.0), ..knee("pointsman", None) };
@@ -94,7 +94,7 @@ fn knees_lie_between_a_stable_rate_and_one_that_is_not() {
 }
 
 #[test]
-fn bounds_are_never_counted_as_policies() {
+fn bounds_are_not_policies() {
     let sweep = sweep();
     assert_eq!(sweep.policies(), ["round-robin", "pointsman"]);
     let worst = sweep.worst_ratios(E2E_P90);
@@ -106,7 +106,7 @@ fn bounds_are_never_counted_as_policies() {
 }
 
 #[test]
-fn json_has_exactly_the_keys_that_scripts_rely_on() {
+fn json_has_stable_keys() {
     let json = sweep_json(&sweep());
     let row = &json["rows"][1];
     let quantiles = |step: f64| json!({"p50": 500.0 * step, "p90": 900.0 * step, "p99": 990.0 * step});
@@ -161,7 +161,7 @@ fn json_has_exactly_the_keys_that_scripts_rely_on() {
 }
 
 #[test]
-fn a_table_is_read_rate_by_rate() {
+fn there_is_a_table_per_rate() {
     let expect = "\
 50.0/s offered
 
@@ -176,7 +176,7 @@ pointsman            50.0/s   414 ms    1.00   745 ms  732 ms – 758 ms    1.00
 }
 
 #[test]
-fn a_narrow_terminal_gets_fewer_columns_and_no_broken_lines() {
+fn a_narrow_terminal_gets_fewer_columns() {
     for width in [200, 140, 120, 100, 80] {
         let text = sweep_table(&sweep(), width);
         assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
@@ -204,7 +204,7 @@ fn the_overview_has_knees_and_worst_ratios() {
 }
 
 #[test]
-fn a_row_that_lacks_runs_says_so() {
+fn missing_runs_are_noted() {
     let mut some = results();
     some.retain(|run| run.policy != "pointsman" || run.seed < 3);
     let sweep = of(&some);
@@ -215,7 +215,7 @@ fn a_row_that_lacks_runs_says_so() {
 }
 
 #[test]
-fn nothing_gives_an_empty_report() {
+fn a_sweep_without_results_is_empty() {
     let sweep = Sweep::new(Experiment::default(), &[], &mut Rng::seeded(1));
     assert!(sweep.rows.is_empty() && sweep.policies().is_empty() && sweep.rates().is_empty());
     assert_eq!(sweep_json(&sweep)["rows"], json!([]));
@@ -223,7 +223,7 @@ fn nothing_gives_an_empty_report() {
 }
 
 #[test]
-fn results_survive_being_written_down() {
+fn results_round_trip_through_json() {
     let text = serde_json::to_string(&results()).unwrap();
     let back: Vec<SeedResult> = serde_json::from_str(&text).unwrap();
     assert_eq!(of(&back), sweep());

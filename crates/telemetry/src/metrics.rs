@@ -9,13 +9,13 @@
 
 mod buckets;
 mod exposition;
+mod families;
 mod family;
 mod labels;
 mod pool;
 mod process;
 mod request;
 mod sample;
-mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -30,9 +30,9 @@ pub use pool::{EndpointSeries, PoolSeries};
 pub use request::{Outcome, RequestRecord, RequestSeries, Running};
 pub use sample::{EndpointSample, GatewaySample, PoolSample};
 
+pub use families::BuildInfo;
+use families::Families;
 use family::{read, write};
-pub use tables::BuildInfo;
-use tables::Tables;
 
 /// Limit on the pools with series of their own.
 const MAX_POOLS: usize = 256;
@@ -44,7 +44,7 @@ pub struct Metrics {
 }
 
 struct Inner {
-    tables: Arc<Tables>,
+    families: Arc<Families>,
     registry: RwLock<Registry>,
     pools: RwLock<BTreeMap<Arc<str>, Arc<PoolSeries>>>,
 }
@@ -59,11 +59,11 @@ impl Metrics {
     /// Registers every metric.
     #[must_use]
     pub fn new(build: &BuildInfo) -> Self {
-        let tables = Arc::new(Tables::default());
-        let mut registry = tables.register(build);
+        let families = Arc::new(Families::default());
+        let mut registry = families.register(build);
         registry.register_collector(Box::new(process::ProcessCollector::start()));
         let registry = RwLock::new(registry);
-        Self { inner: Arc::new(Inner { tables, registry, pools: RwLock::default() }) }
+        Self { inner: Arc::new(Inner { families, registry, pools: RwLock::default() }) }
     }
 
     /// The series of a pool, by its `namespace/name`. Beyond 256 pools, all further ones share the series of the
@@ -75,7 +75,7 @@ impl Metrics {
         }
         let mut pools = write(&self.inner.pools);
         let name: Arc<str> = if pools.len() < MAX_POOLS { name.into() } else { OTHER.into() };
-        let make = || Arc::new(PoolSeries::new(Arc::clone(&name), Arc::clone(&self.inner.tables)));
+        let make = || Arc::new(PoolSeries::new(Arc::clone(&name), Arc::clone(&self.inner.families)));
         Arc::clone(pools.entry(Arc::clone(&name)).or_insert_with(make))
     }
 
@@ -83,7 +83,7 @@ impl Metrics {
     pub fn remove_pool(&self, name: &str) {
         let removed = write(&self.inner.pools).remove(name);
         if removed.is_some() {
-            self.inner.tables.remove_pool(name);
+            self.inner.families.remove_pool(name);
         }
     }
 
@@ -96,31 +96,31 @@ impl Metrics {
     /// Counts a request that was refused before it reached a pool. `reason` is the value of the response header
     /// `x-pointsman-reason`.
     pub fn refused(&self, reason: &'static str) {
-        self.inner.tables.outcome("", "rejected", reason).inc();
+        self.inner.families.outcome("", "rejected", reason).inc();
     }
 
     /// Gauge of open client connections, which the caller increments and decrements.
     #[must_use]
     pub fn client_connections(&self) -> Gauge {
-        self.inner.tables.client_connections.clone()
+        self.inner.families.client_connections.clone()
     }
 
     /// Sets the generation of the configuration in force, and the number of objects with errors in the newest one.
     pub fn configuration(&self, generation: u64, errors: usize) {
-        let tables = &self.inner.tables;
-        tables.configuration_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        tables.configuration_errors.set(i64::try_from(errors).unwrap_or(i64::MAX));
+        let families = &self.inner.families;
+        families.configuration_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        families.configuration_errors.set(i64::try_from(errors).unwrap_or(i64::MAX));
     }
 
     /// Counts a reload of certificate files.
     pub fn certificate_reloaded(&self, success: bool) {
-        self.inner.tables.certificate_reloads.get(&labels::Reload::new(success)).inc();
+        self.inner.families.certificate_reloads.get(&labels::Reload::new(success)).inc();
     }
 
     /// Counter of trace spans that were not exported, because the queue was full or the collector did not take them.
     #[must_use]
     pub fn dropped_spans(&self) -> Counter {
-        self.inner.tables.dropped_spans.clone()
+        self.inner.families.dropped_spans.clone()
     }
 
     /// Calls `collect` at each scrape for the current state of every pool.

@@ -1,17 +1,20 @@
+//! The format of inference-perf.
+
 use serde_json::{Map, Value, json};
 
-use super::{Answered, ExportFile, Totals, path_part};
+use super::file::{ExportFile, path_part};
+use super::pooled::{PooledSummary, Totals};
 use crate::Measure;
 use crate::sweep::{PERCENTILES, Sweep, SweepRow};
 
-/// A folder per policy as inference-perf writes it: `POOL/stage_N_lifecycle_metrics.json`, a stage
-/// per rate, which its own `--analyze` and the converters of other projects read.
+/// One folder per policy as inference-perf writes it: `POLICY/stage_N_lifecycle_metrics.json`, a stage
+/// per rate, which its `--analyze` and the converters of other projects read.
 ///
 /// Names after the results in `demos/kubecon-na-2025` (commit `1f71f19`) and `analysis/analyze.py`
-/// (commit `023a1a6`) of kubernetes-sigs/inference-perf: times are seconds, `successes.latency` is of
-/// answered requests only, each measure with a mean, a minimum, eleven percentiles and a maximum.
-/// Runs of several seeds are one stage. Lengths have means only, and failures no latencies: a sweep
-/// does not keep each request's.
+/// (commit `023a1a6`) of kubernetes-sigs/inference-perf: times are seconds, and `successes.latency` is of
+/// completed requests only, with mean, minimum, eleven percentiles and maximum of each measure. Runs of several
+/// seeds are pooled in one stage. Lengths have means only, and failures have no latencies, because a sweep does
+/// not keep them per request.
 #[must_use]
 pub fn inference_perf_files(sweep: &Sweep) -> Vec<ExportFile> {
     let bounds = crate::sweep::names(&sweep.bounds);
@@ -38,7 +41,7 @@ fn file(row: &SweepRow) -> Value {
         ("inter_token_latency", Measure::Itl),
     ];
     for (name, measure) in measures {
-        latency.insert(name.to_owned(), summary(Answered::new(row, measure).times(1e-3)));
+        latency.insert(name.to_owned(), summary(PooledSummary::new(row, measure).scaled(1e-3)));
     }
     let tokens = totals.prompt_tokens + totals.output_tokens;
     json!({
@@ -68,8 +71,8 @@ fn file(row: &SweepRow) -> Value {
     })
 }
 
-/// `null` for a measure that was not observed, as there.
-fn summary(measure: Answered) -> Value {
+/// `null` for a measure that was not observed, as in inference-perf.
+fn summary(measure: PooledSummary) -> Value {
     if measure.count == 0 {
         return Value::Null;
     }

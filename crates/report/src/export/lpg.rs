@@ -1,20 +1,23 @@
+//! The format of LPG, the latency profile generator.
+
 use serde_json::{Map, Value, json};
 
-use super::{Answered, ExportFile, Totals, path_part};
+use super::file::{ExportFile, path_part};
+use super::pooled::{PooledSummary, Totals};
 use crate::Measure;
 use crate::sweep::{Sweep, SweepRow};
 
-/// A file per policy and rate as LPG (`benchmark_serving.py` of AI-Hypercomputer/inference-benchmark,
+/// One file per policy and rate as LPG (`benchmark_serving.py` of AI-Hypercomputer/inference-benchmark,
 /// commit `01f9911`) writes it, laid out as the notebook of the Gateway API Inference Extension
 /// (`tools/benchmark/benchmark.ipynb`, commit `ca0e00d`) reads it:
-/// `POOL/results/json/MODEL-RATEqps.json`, with the policy as the notebook's label.
+/// `POLICY/results/json/MODEL-RATEqps.json`, with the policy as the notebook's label.
 ///
-/// Names and units are LPG's: `latency` and `per_output_token_latency` (end to end over output tokens,
+/// Names and units are those of LPG: `latency` and `per_output_token_latency` (end to end over output tokens,
 /// which its `summary_stats` call `tpot`) are milliseconds, `TTFT` and `ITL` seconds, `throughput` is
-/// output tokens per second. Like LPG's, latencies are of answered requests only, and
-/// `throughput_rps` counts attempted requests over the time with the drain; runs of several seeds are
-/// taken together. The notebook drops files that lack a column of others, so all files of a sweep
-/// have the same. Lengths have means only: a sweep does not keep each request's.
+/// output tokens per second. As in LPG, latencies are of completed requests only, and `throughput_rps` is
+/// attempted requests over the time including the drain. Runs of several seeds are pooled. All files of a
+/// sweep have the same columns, because the notebook drops files that lack one. Lengths have means only,
+/// because a sweep does not keep the length of each request.
 #[must_use]
 pub fn lpg_files(sweep: &Sweep) -> Vec<ExportFile> {
     let streamed = [Measure::Ttft, Measure::Itl].map(|measure| sweep.measures(measure));
@@ -37,16 +40,16 @@ fn model(sweep: &Sweep) -> &str {
 
 fn file(sweep: &Sweep, row: &SweepRow, [ttft, itl]: [bool; 2]) -> Value {
     let totals = Totals::new(row);
-    let latency = Answered::new(row, Measure::E2e);
-    let per_token = Answered::new(row, Measure::Ntpot);
+    let latency = PooledSummary::new(row, Measure::E2e);
+    let per_token = PooledSummary::new(row, Measure::Ntpot);
     let mut metrics = traffic(row, totals);
     add(&mut metrics, "latency", latency);
     add(&mut metrics, "per_output_token_latency", per_token);
     if ttft {
-        add(&mut metrics, "TTFT", Answered::new(row, Measure::Ttft).times(1e-3));
+        add(&mut metrics, "TTFT", PooledSummary::new(row, Measure::Ttft).scaled(1e-3));
     }
     if itl {
-        add(&mut metrics, "ITL", Answered::new(row, Measure::Itl).times(1e-3));
+        add(&mut metrics, "ITL", PooledSummary::new(row, Measure::Itl).scaled(1e-3));
     }
     json!({
         "metrics": metrics,
@@ -99,7 +102,7 @@ const fn count(of: u64) -> f64 {
     of as f64
 }
 
-fn parts(measure: Answered) -> [(&'static str, f64); 7] {
+fn parts(measure: PooledSummary) -> [(&'static str, f64); 7] {
     [
         ("avg", measure.mean),
         ("median", measure.percentile(50.0)),
@@ -111,13 +114,13 @@ fn parts(measure: Answered) -> [(&'static str, f64); 7] {
     ]
 }
 
-fn add(metrics: &mut Map<String, Value>, name: &str, measure: Answered) {
+fn add(metrics: &mut Map<String, Value>, name: &str, measure: PooledSummary) {
     for (part, value) in parts(measure) {
         metrics.insert(format!("{part}_{name}"), Value::from(value));
     }
 }
 
-fn stats(measure: Answered) -> Value {
+fn stats(measure: PooledSummary) -> Value {
     let name = |part: &str| if part == "avg" { "mean".to_owned() } else { part.to_owned() };
     parts(measure)
         .into_iter()

@@ -1,4 +1,4 @@
-//! The figures behind the plots.
+//! Tables of the page.
 
 use std::fmt::Write as _;
 
@@ -20,11 +20,11 @@ const SHOWN: [Statistic; 6] = [
     statistic(Measure::Ttft, Level::P99),
 ];
 
-/// Those of which policies are judged by.
-const LEADS: [Statistic; 2] = [statistic(Measure::E2e, Level::P90), statistic(Measure::Ttft, Level::P90)];
+/// The latency columns with intervals and ratios.
+const PRIMARY: [Statistic; 2] = [statistic(Measure::E2e, Level::P90), statistic(Measure::Ttft, Level::P90)];
 
 pub(super) fn write(page: &mut String, sweep: &Sweep) {
-    page.push_str("<section>\n<h2>Figures</h2>\n");
+    page.push_str("<section>\n<h2>Tables</h2>\n");
     if sweep.policies().len() > 1 {
         overview(page, sweep);
     }
@@ -35,23 +35,23 @@ pub(super) fn write(page: &mut String, sweep: &Sweep) {
     page.push_str("</section>\n");
 }
 
-/// A row per policy: where its knee lies, and what choosing it blindly can cost.
+/// A row per policy with its knee and its worst ratios.
 fn overview(page: &mut String, sweep: &Sweep) {
     page.push_str(
         "<h3>By policy</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>policy</th><th>keeps up to</th>\
          <th>not with</th>",
     );
-    for lead in LEADS {
-        let _ = write!(page, "<th>worst × best, {}</th>", name(lead));
+    for statistic in PRIMARY {
+        let _ = write!(page, "<th>worst × best, {}</th>", name(statistic));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
-    let worst = LEADS.map(|lead| sweep.worst_ratios(lead));
+    let worst = PRIMARY.map(|statistic| sweep.worst_ratios(statistic));
     for (index, policy) in sweep.policies().into_iter().enumerate() {
         let knee = sweep.knees.iter().find(|knee| knee.policy == policy);
         let _ = write!(
             page,
             "<tr{}><th>{}</th><td>{}</td><td>{}</td>",
-            own_class(policy),
+            row_class(policy),
             escape(policy),
             per_second(knee.and_then(|knee| knee.stable)),
             per_second(knee.and_then(|knee| knee.unstable))
@@ -69,7 +69,7 @@ fn overview(page: &mut String, sweep: &Sweep) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
-fn own_class(policy: &str) -> &'static str {
+fn row_class(policy: &str) -> &'static str {
     if policy == "pointsman" { " class=\"own\"" } else { "" }
 }
 
@@ -87,7 +87,7 @@ fn rows(page: &mut String, sweep: &Sweep) {
     );
     for statistic in SHOWN {
         let _ = write!(page, "<th>{}</th>", name(statistic));
-        if LEADS.contains(&statistic) {
+        if PRIMARY.contains(&statistic) {
             if several {
                 page.push_str("<th>× best</th>");
             }
@@ -101,14 +101,14 @@ fn rows(page: &mut String, sweep: &Sweep) {
     }
     page.push_str("<th>rejected</th><th>failed</th></tr></thead>\n");
     let beside = usize::from(several) + usize::from(baseline);
-    let columns = 4 + SHOWN.len() + LEADS.len() * beside + usize::from(hits);
+    let columns = 4 + SHOWN.len() + PRIMARY.len() * beside + usize::from(hits);
     for rate in sweep.rates() {
         let of_rate = |row: &&SweepRow| row.rate == rate;
         let all: Vec<&SweepRow> = sweep.rows.iter().chain(&sweep.bounds).filter(of_rate).collect();
         let offered = all.first().map(|row| row.offered_label()).unwrap_or_default();
         let _ = writeln!(page, "<tbody>\n<tr class=\"rate\"><th colspan=\"{columns}\">{offered}</th></tr>");
         for row in sweep.rows.iter().filter(of_rate) {
-            write_row(page, row, own_class(&row.policy), [several, baseline, hits], runs);
+            write_row(page, row, row_class(&row.policy), [several, baseline, hits], runs);
         }
         for row in sweep.bounds.iter().filter(of_rate) {
             write_row(page, row, " class=\"bound\"", [several, baseline, hits], runs);
@@ -131,18 +131,20 @@ fn write_row(
             format!(" <span class=\"state\">{}</span>", row.state.label())
         }
     };
-    let partly = row.partly(runs).map(|text| format!("<small>{text}</small>")).unwrap_or_default();
+    let missing_runs =
+        row.missing_runs(runs).map(|text| format!("<small>{text}</small>")).unwrap_or_default();
     let completed = per_second(Some(row.completed_rps));
-    let _ = write!(page, "<tr{class}><th>{}{state}{partly}</th><td>{completed}</td>", escape(&row.policy));
+    let _ =
+        write!(page, "<tr{class}><th>{}{state}{missing_runs}</th><td>{completed}</td>", escape(&row.policy));
     for statistic in SHOWN {
-        let interval = row.interval95.latency.get(statistic).filter(|_| LEADS.contains(&statistic));
+        let interval = row.interval95.latency.get(statistic).filter(|_| PRIMARY.contains(&statistic));
         let _ = write!(
             page,
             "<td>{}{}</td>",
             millis(row.value(statistic)),
             small(interval, |end| millis(Some(end)))
         );
-        if LEADS.contains(&statistic) {
+        if PRIMARY.contains(&statistic) {
             let ratio = row.ratio_to_best(statistic);
             let best = if ratio == Some(1.0) { " class=\"best\"" } else { "" };
             let text = ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));

@@ -1,6 +1,6 @@
-//! Scales, and where their ticks stand.
+//! Scales and ticks of axes.
 
-/// How values become positions.
+/// A mapping from values to positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {
     low: f64,
@@ -10,12 +10,12 @@ pub(crate) struct Scale {
     to: f64,
 }
 
-/// Beyond this ratio of the largest to the smallest value a linear scale hides the small ones.
-const WIDE: f64 = 25.0;
+/// Ratio of the largest to the smallest value above which a scale is logarithmic.
+const LOGARITHMIC_FROM: f64 = 25.0;
 
 impl Scale {
-    /// From zero to a round number above the values; logarithmic instead where they span so much that
-    /// the small ones would lie on the axis. Positions go from `from` to `to`.
+    /// A scale for values, with positions between `from` and `to`: linear from zero to a round number, or
+    /// logarithmic for wide ranges.
     pub(crate) fn of_values(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
         for value in values.filter(|value| value.is_finite() && *value > 0.0) {
@@ -25,7 +25,7 @@ impl Scale {
         if most <= 0.0 {
             return Self { low: 0.0, high: 1.0, logarithmic: false, from, to };
         }
-        if most / least > WIDE {
+        if most / least > LOGARITHMIC_FROM {
             let (low, high) = (below(least), above(most));
             return Self { low, high, logarithmic: true, from, to };
         }
@@ -33,13 +33,13 @@ impl Scale {
         Self { low: 0.0, high: (most / step).ceil() * step, logarithmic: false, from, to }
     }
 
-    /// From `low` to `high`, linear.
+    /// A linear scale from `low` to `high`.
     pub(crate) fn between(low: f64, high: f64, from: f64, to: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
         Self { low, high, logarithmic: false, from, to }
     }
 
-    /// The values with some room around them, linear; for axes that need not reach zero.
+    /// A linear scale around values, without zero.
     pub(crate) fn around(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite()) {
@@ -57,7 +57,7 @@ impl Scale {
         self.high
     }
 
-    /// The position of a value; what lies outside is put on the nearer end.
+    /// The position of a value, clamped to the scale.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let value = value.clamp(self.low, self.high);
         let share = if self.logarithmic {
@@ -68,7 +68,7 @@ impl Scale {
         self.from + share * (self.to - self.from)
     }
 
-    /// About six round values on the scale.
+    /// About six round values of the scale.
     pub(crate) fn ticks(&self) -> Vec<f64> {
         if self.logarithmic { self.decades() } else { self.steps() }
     }
@@ -106,20 +106,21 @@ fn round_step(step: f64) -> f64 {
     found.unwrap_or(10.0) * decade
 }
 
-/// 1, 2 or 5 times a power of ten at or below a value, with a little room.
+/// 1, 2 or 5 times a power of ten, at most `value`.
 fn below(value: f64) -> f64 {
     let decade = 10.0_f64.powf(value.log10().floor());
     let found = [5.0, 2.0, 1.0].into_iter().find(|mantissa| mantissa * decade <= value);
     found.unwrap_or(1.0) * decade
 }
 
+/// 1, 2 or 5 times a power of ten, at least `value`.
 fn above(value: f64) -> f64 {
     let decade = 10.0_f64.powf(value.log10().floor());
     let found = [1.0, 2.0, 5.0, 10.0].into_iter().find(|mantissa| mantissa * decade >= value);
     found.unwrap_or(10.0) * decade
 }
 
-/// A tick's figure: as many digits as it needs and thousands apart.
+/// The label of a tick, with thousands separators and without trailing zeros.
 pub(crate) fn tick_label(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_reach_beyond_the_values() {
+    fn ticks_are_round_and_cover_the_values() {
         check(&[3.0, 9.0], &[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         check(&[12.4], &[0.0, 2.5, 5.0, 7.5, 10.0, 12.5]);
         check(&[1.0, 60.0], &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_need_no_more_digits_than_they_have() {
+    fn labels_have_no_trailing_zeros() {
         for (value, expect) in [
             (0.0, "0"),
             (2.5, "2.5"),

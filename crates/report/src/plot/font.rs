@@ -2,7 +2,7 @@
 
 use ttf_parser::Face;
 
-/// The weights that plots use.
+/// The weights of the font.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weight {
     Regular,
@@ -21,7 +21,7 @@ fn face(weight: Weight) -> Option<Face<'static>> {
     Face::parse(bytes, 0).ok()
 }
 
-/// How wide a text is at `size` pixels.
+/// The width of a text at `size` pixels.
 pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
     let Some(face) = face(weight) else { return 0.0 };
     let advance = |character| {
@@ -31,15 +31,15 @@ pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
     text.chars().map(advance).sum::<f64>() * size / f64::from(face.units_per_em())
 }
 
-/// The text cut to a width, with an ellipsis where something is missing.
-pub(crate) fn fitted(text: &str, size: f64, weight: Weight, room: f64) -> String {
-    if width(text, size, weight) <= room {
+/// The text, shortened with an ellipsis to at most `limit` pixels.
+pub(crate) fn fitted(text: &str, size: f64, weight: Weight, limit: f64) -> String {
+    if width(text, size, weight) <= limit {
         return text.to_owned();
     }
     let mut kept: Vec<char> = text.chars().collect();
     while kept.pop().is_some() {
         let cut: String = kept.iter().chain(&['…']).collect();
-        if width(&cut, size, weight) <= room {
+        if width(&cut, size, weight) <= limit {
             return cut;
         }
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_font_has_every_sign_that_figures_need() {
+    fn the_font_has_the_characters_of_plots() {
         for weight in [Weight::Regular, Weight::Medium] {
             let face = face(weight).unwrap();
             for character in "aZ09%()–×µ∞…≥·−".chars() {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_to_their_room() {
+    fn long_texts_are_shortened() {
         assert_eq!(fitted("short", 12.0, Weight::Regular, 100.0), "short");
         let cut = fitted("a-policy-with-a-very-long-name", 12.0, Weight::Regular, 80.0);
         assert!(cut.starts_with("a-policy") && cut.ends_with('…'), "{cut}");

@@ -4,37 +4,37 @@ use super::font::Weight;
 
 /// A colour by its role, so that a page can give it a light and a dark value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ink {
-    /// Titles and figures.
+pub(crate) enum Colour {
+    /// Titles and values.
     Text,
     /// Labels of axes and notes.
     Muted,
-    /// The lines behind the data.
+    /// Grid lines.
     Grid,
-    /// The lines of axes.
+    /// Axes.
     Axis,
-    /// What lies behind everything.
+    /// Background.
     Surface,
-    /// The region past every knee.
+    /// The region beyond all knees.
     Shade,
     /// A bound.
     Bound,
-    /// A policy; wraps at [`Ink::SERIES`].
+    /// A policy, by index; wraps at [`Colour::SERIES`].
     Series(usize),
 }
 
-impl Ink {
-    /// How many series have colours of their own.
+impl Colour {
+    /// Number of series with different colours.
     pub(crate) const SERIES: usize = 8;
 
-    /// Every colour, for style sheets.
+    /// All colours.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let fixed =
             [Self::Text, Self::Muted, Self::Grid, Self::Axis, Self::Surface, Self::Shade, Self::Bound];
         fixed.into_iter().chain((0..Self::SERIES).map(Self::Series))
     }
 
-    /// The name in style sheets.
+    /// Name of the CSS variable and classes.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
@@ -48,8 +48,8 @@ impl Ink {
         }
     }
 
-    /// Red, green and blue on white. Series keep at least 3:1 against it and stay apart in the common
-    /// kinds of colour blindness (after Okabe and Ito, "Color Universal Design", 2008, darkened).
+    /// RGB on a light background. Series have a contrast of at least 3:1 and are distinguishable with the common forms
+    /// of colour blindness (after Okabe and Ito, "Color Universal Design", 2008, darkened).
     pub(crate) const fn light(self) -> [u8; 3] {
         match self {
             Self::Text => [0x1b, 0x1f, 0x24],
@@ -72,7 +72,7 @@ impl Ink {
         }
     }
 
-    /// The same on a dark page.
+    /// RGB on a dark background.
     pub(crate) const fn dark(self) -> [u8; 3] {
         match self {
             Self::Text => [0xe8, 0xea, 0xed],
@@ -96,35 +96,35 @@ impl Ink {
     }
 }
 
-/// A line's look.
+/// Style of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Stroke {
-    pub(crate) ink: Ink,
+    pub(crate) colour: Colour,
     pub(crate) width: f64,
     pub(crate) dash: Option<[f64; 2]>,
     pub(crate) opacity: f64,
 }
 
 impl Stroke {
-    pub(crate) const fn new(ink: Ink, width: f64) -> Self {
-        Self { ink, width, dash: None, opacity: 1.0 }
+    pub(crate) const fn new(colour: Colour, width: f64) -> Self {
+        Self { colour, width, dash: None, opacity: 1.0 }
     }
 }
 
-/// An area's look.
+/// Style of an area.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fill {
-    pub(crate) ink: Ink,
+    pub(crate) colour: Colour,
     pub(crate) opacity: f64,
 }
 
 impl Fill {
-    pub(crate) const fn new(ink: Ink) -> Self {
-        Self { ink, opacity: 1.0 }
+    pub(crate) const fn new(colour: Colour) -> Self {
+        Self { colour, opacity: 1.0 }
     }
 }
 
-/// Where a text's position lies in it.
+/// Alignment of a text to its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -140,16 +140,16 @@ pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) size: f64,
     pub(crate) weight: Weight,
-    pub(crate) ink: Ink,
+    pub(crate) colour: Colour,
     pub(crate) anchor: Anchor,
-    /// Read from bottom to top.
-    pub(crate) upright: bool,
+    /// Rotated by 90 degrees, reading from bottom to top.
+    pub(crate) rotated: bool,
 }
 
-/// A point of the drawing, in pixels from the upper left corner.
+/// A position in pixels from the upper left corner.
 pub(crate) type Point = (f64, f64);
 
-/// One thing drawn, over those before it.
+/// A shape, drawn over those before it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
     Path {
@@ -165,14 +165,14 @@ pub(crate) enum Item {
         stroke: Option<Stroke>,
     },
     Text(Text),
-    /// Things that share a tooltip.
+    /// Items with a common tooltip.
     Group {
         title: String,
         items: Vec<Self>,
     },
 }
 
-/// A whole drawing.
+/// A drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scene {
     pub(crate) width: f64,
@@ -193,16 +193,23 @@ impl Scene {
         self.items.push(Item::Path { points, closed: true, fill: Some(fill), stroke: None });
     }
 
-    pub(crate) fn text(&mut self, at: Point, text: impl Into<String>, size: f64, ink: Ink, anchor: Anchor) {
+    pub(crate) fn text(
+        &mut self,
+        at: Point,
+        text: impl Into<String>,
+        size: f64,
+        colour: Colour,
+        anchor: Anchor,
+    ) {
         self.items.push(Item::Text(Text {
             x: at.0,
             y: at.1,
             text: text.into(),
             size,
             weight: Weight::Regular,
-            ink,
+            colour,
             anchor,
-            upright: false,
+            rotated: false,
         }));
     }
 
@@ -213,16 +220,16 @@ impl Scene {
             text: text.into(),
             size,
             weight: Weight::Medium,
-            ink: Ink::Text,
+            colour: Colour::Text,
             anchor: Anchor::Start,
-            upright: false,
+            rotated: false,
         }));
     }
 
-    pub(crate) fn upright_text(&mut self, at: Point, text: impl Into<String>, size: f64, ink: Ink) {
-        self.text(at, text, size, ink, Anchor::Middle);
+    pub(crate) fn rotated_text(&mut self, at: Point, text: impl Into<String>, size: f64, colour: Colour) {
+        self.text(at, text, size, colour, Anchor::Middle);
         if let Some(Item::Text(text)) = self.items.last_mut() {
-            text.upright = true;
+            text.rotated = true;
         }
     }
 }

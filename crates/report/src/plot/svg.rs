@@ -1,25 +1,25 @@
-//! A scene as SVG.
+//! SVG output.
 
 use std::fmt::Write as _;
 
 use super::font::Weight;
-use super::scene::{Anchor, Fill, Ink, Item, Point, Scene, Stroke, Text};
+use super::scene::{Anchor, Colour, Fill, Item, Point, Scene, Stroke, Text};
 use crate::markup::escape;
 
-/// Where colours come from.
+/// How colours are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colours {
-    /// They are written out: the drawing stands alone, on white.
+pub(crate) enum ColourMode {
+    /// As values, for a document of its own on white.
     Fixed,
-    /// Classes name them: the page that holds the drawing says what they are.
+    /// As CSS classes, for a page with a style sheet.
     Classes,
 }
 
-/// The families that stand for the embedded font; no resource is fetched.
+/// Font families; no font is fetched.
 const FONTS: &str = "Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif";
 
-/// Writes a drawing. `id` must be unique on the page that holds it.
-pub(crate) fn write(scene: &Scene, id: &str, title: &str, summary: &str, colours: Colours) -> String {
+/// Writes a drawing. `id` must be unique on its page.
+pub(crate) fn write(scene: &Scene, id: &str, title: &str, summary: &str, mode: ColourMode) -> String {
     let (width, height) = (number(scene.width), number(scene.height));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -28,42 +28,42 @@ pub(crate) fn write(scene: &Scene, id: &str, title: &str, summary: &str, colours
         escape(title),
         escape(summary)
     );
-    if colours == Colours::Fixed {
-        let surface = hex(Ink::Surface);
+    if mode == ColourMode::Fixed {
+        let surface = hex(Colour::Surface);
         let _ = writeln!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"{surface}\"/>");
     }
     for item in &scene.items {
-        write_item(&mut svg, item, colours);
+        write_item(&mut svg, item, mode);
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-fn write_item(svg: &mut String, item: &Item, colours: Colours) {
+fn write_item(svg: &mut String, item: &Item, mode: ColourMode) {
     match item {
         Item::Path { points, closed, fill, stroke } => {
             let _ = write!(svg, "<path d=\"{}\"", path(points, *closed));
-            look(svg, *fill, *stroke, colours);
+            write_style(svg, *fill, *stroke, mode);
             svg.push_str("/>\n");
         }
         Item::Circle { centre, radius, fill, stroke } => {
             let (x, y) = (number(centre.0), number(centre.1));
             let _ = write!(svg, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{}\"", number(*radius));
-            look(svg, *fill, *stroke, colours);
+            write_style(svg, *fill, *stroke, mode);
             svg.push_str("/>\n");
         }
-        Item::Text(text) => write_text(svg, text, colours),
+        Item::Text(text) => write_text(svg, text, mode),
         Item::Group { title, items } => {
             let _ = writeln!(svg, "<g><title>{}</title>", escape(title));
             for item in items {
-                write_item(svg, item, colours);
+                write_item(svg, item, mode);
             }
             svg.push_str("</g>\n");
         }
     }
 }
 
-fn write_text(svg: &mut String, text: &Text, colours: Colours) {
+fn write_text(svg: &mut String, text: &Text, mode: ColourMode) {
     let (x, y) = (number(text.x), number(text.y));
     let _ = write!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"{}\"", number(text.size));
     if text.weight == Weight::Medium {
@@ -74,27 +74,27 @@ fn write_text(svg: &mut String, text: &Text, colours: Colours) {
         Anchor::Middle => svg.push_str(" text-anchor=\"middle\""),
         Anchor::End => svg.push_str(" text-anchor=\"end\""),
     }
-    if text.upright {
+    if text.rotated {
         let _ = write!(svg, " transform=\"rotate(-90 {x} {y})\"");
     }
-    look(svg, Some(Fill::new(text.ink)), None, colours);
+    write_style(svg, Some(Fill::new(text.colour)), None, mode);
     let _ = writeln!(svg, ">{}</text>", escape(&text.text));
 }
 
-/// Writes fill and stroke. Without classes both must be said, because SVG fills with black if nothing is.
-fn look(svg: &mut String, fill: Option<Fill>, stroke: Option<Stroke>, colours: Colours) {
-    match colours {
-        Colours::Fixed => {
-            let fill = fill.map_or_else(|| "none".to_owned(), |fill| hex(fill.ink));
+/// Writes fill and stroke. The fill is always written, because the default of SVG is black.
+fn write_style(svg: &mut String, fill: Option<Fill>, stroke: Option<Stroke>, mode: ColourMode) {
+    match mode {
+        ColourMode::Fixed => {
+            let fill = fill.map_or_else(|| "none".to_owned(), |fill| hex(fill.colour));
             let _ = write!(svg, " fill=\"{fill}\"");
             if let Some(stroke) = stroke {
-                let _ = write!(svg, " stroke=\"{}\"", hex(stroke.ink));
+                let _ = write!(svg, " stroke=\"{}\"", hex(stroke.colour));
             }
         }
-        Colours::Classes => {
+        ColourMode::Classes => {
             let fill =
-                fill.map_or_else(|| "fill-none".to_owned(), |fill| format!("fill-{}", fill.ink.name()));
-            let stroke = stroke.map(|stroke| format!(" stroke-{}", stroke.ink.name())).unwrap_or_default();
+                fill.map_or_else(|| "fill-none".to_owned(), |fill| format!("fill-{}", fill.colour.name()));
+            let stroke = stroke.map(|stroke| format!(" stroke-{}", stroke.colour.name())).unwrap_or_default();
             let _ = write!(svg, " class=\"{fill}{stroke}\"");
         }
     }
@@ -123,12 +123,12 @@ fn path(points: &[Point], closed: bool) -> String {
     text
 }
 
-fn hex(ink: Ink) -> String {
-    let [red, green, blue] = ink.light();
+fn hex(colour: Colour) -> String {
+    let [red, green, blue] = colour.light();
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// Two decimals and no more characters than needed; a coordinate that is no number is 0.
+/// A coordinate with at most two decimals; 0 if it is not finite.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "0".to_owned();
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short_and_always_numbers() {
+    fn numbers_are_short_and_finite() {
         for (value, expect) in
             [(1.0, "1"), (1.25, "1.25"), (-0.001, "0"), (f64::NAN, "0"), (f64::INFINITY, "0"), (100.0, "100")]
         {
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn texts_are_escaped() {
         let mut scene = Scene::new(10.0, 10.0);
-        scene.text((1.0, 2.0), "a<b & \"c\"", 12.0, Ink::Text, Anchor::End);
-        let svg = write(&scene, "x", "t<1>", "s&2", Colours::Fixed);
+        scene.text((1.0, 2.0), "a<b & \"c\"", 12.0, Colour::Text, Anchor::End);
+        let svg = write(&scene, "x", "t<1>", "s&2", ColourMode::Fixed);
         assert!(svg.contains("a&lt;b &amp; &quot;c&quot;"), "{svg}");
         assert!(svg.contains("t&lt;1&gt;") && svg.contains("s&amp;2"), "{svg}");
     }

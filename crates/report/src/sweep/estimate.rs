@@ -1,16 +1,17 @@
-//! What several runs say together, and how sure it is.
+//! Means over runs and their confidence intervals.
 
-use crate::bootstrap::student_975;
-use crate::{Interval, MIN_UNITS, Rng, bootstrap};
+use crate::bootstrap::{MIN_UNITS, bootstrap, student_975};
+use crate::interval::Interval;
+use pointsman_random::Rng;
 
-/// Rounds of resampling: enough that the reported ends no longer move in their second digit.
+/// Bootstrap resamples; more do not change the second digit of the ends.
 const RESAMPLES: usize = 2_000;
 
-/// From so many runs on there is an interval.
+/// Number of runs from which there is an interval.
 const MIN_RUNS: usize = 5;
 
-/// The ratio of two means over the same runs: `Σ numerator / Σ denominator`. With a denominator of
-/// ones it is the mean. `None` without runs or when it has no value; infinite if a numerator is.
+/// The ratio of two means over the same runs, `Σ numerator / Σ denominator`; the mean where every
+/// denominator is 1. `None` without runs or when the ratio is NaN; infinite if a numerator is.
 pub(super) fn ratio(pairs: &[(f64, f64)]) -> Option<f64> {
     weighted(pairs, |_| 1.0)
 }
@@ -30,12 +31,11 @@ fn weighted(pairs: &[(f64, f64)], weight: impl Fn(usize) -> f64) -> Option<f64> 
 
 /// The 95 % interval of [`ratio`] over runs.
 ///
-/// From [`MIN_UNITS`] runs on it is the bootstrap's over runs: pairs are drawn whole, so what the
-/// two arms share drops out. A bootstrap of five can not deserve the name, because no resample
-/// leaves the range of the values and the range itself misses the middle in 6 % of cases; with
-/// five runs the interval is therefore Student's for the classical ratio estimator (Cochran,
-/// Sampling Techniques, 1977, §6.4), exact for normal values where the denominator is constant.
-/// With fewer there is none.
+/// From [`MIN_UNITS`] runs on it is a bootstrap interval over runs; pairs are drawn together, which
+/// removes the variance that both arms share. With five runs it is Student's interval of the classical
+/// ratio estimator (Cochran, Sampling Techniques, 1977, §6.4), exact for normal values where the
+/// denominator is constant: no bootstrap resample leaves the range of the values, and the range of five
+/// misses the median in 6 % of cases. With fewer runs there is no interval.
 ///
 /// `None` too when the ratio is not finite. The interval always contains the ratio.
 pub(super) fn interval(pairs: &[(f64, f64)], random: &mut Rng) -> Option<Interval> {
@@ -49,7 +49,7 @@ pub(super) fn interval(pairs: &[(f64, f64)], random: &mut Rng) -> Option<Interva
     } else {
         None
     }?;
-    // Student's interval knows nothing of a floor; times and rates are never below zero.
+    // Student's interval is unbounded, but times and rates are not negative.
     let floor = if pairs.iter().all(|&(above, _)| above >= 0.0) { 0.0 } else { f64::NEG_INFINITY };
     Some(Interval { low: found.low.max(floor).min(value), high: found.high.max(value) })
 }
@@ -60,8 +60,8 @@ fn student(pairs: &[(f64, f64)], ratio: f64) -> Option<Interval> {
     let mean = pairs.iter().map(|&(_, denominator)| denominator).sum::<f64>() / count;
     let squares: f64 =
         pairs.iter().map(|&(above, below)| ((above - ratio * below) / mean).powi(2)).sum::<f64>();
-    let reach = student_975(count - 1.0) * (squares / (count - 1.0) / count).sqrt();
-    reach.is_finite().then_some(Interval { low: ratio - reach, high: ratio + reach })
+    let half_width = student_975(count - 1.0) * (squares / (count - 1.0) / count).sqrt();
+    half_width.is_finite().then_some(Interval { low: ratio - half_width, high: ratio + half_width })
 }
 
 #[cfg(test)]
@@ -76,14 +76,14 @@ mod tests {
     fn five_runs_have_students_interval() {
         let pairs = mean_pairs(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         let found = interval(&pairs, &mut Rng::seeded(1)).unwrap();
-        let reach = 2.776_445 * (2.5_f64 / 5.0).sqrt();
-        assert!((found.low - (3.0 - reach)).abs() < 0.02, "{found:?}");
-        assert!((found.high - (3.0 + reach)).abs() < 0.02, "{found:?}");
+        let half_width = 2.776_445 * (2.5_f64 / 5.0).sqrt();
+        assert!((found.low - (3.0 - half_width)).abs() < 0.02, "{found:?}");
+        assert!((found.high - (3.0 + half_width)).abs() < 0.02, "{found:?}");
         assert_eq!(interval(&pairs[..4], &mut Rng::seeded(1)), None);
     }
 
     #[test]
-    fn nothing_takes_less_than_no_time() {
+    fn intervals_of_times_are_not_negative() {
         let found = interval(&mean_pairs(&[0.1, 0.1, 0.1, 0.1, 9.0]), &mut Rng::seeded(1)).unwrap();
         assert_eq!(found.low, 0.0);
         let found = interval(&mean_pairs(&[-0.1, 0.1, 0.1, 0.1, 9.0]), &mut Rng::seeded(1)).unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_arms_share_drops_out() {
+    fn pairing_removes_shared_variance() {
         for runs in [5, 8] {
             let pairs: Vec<(f64, f64)> =
                 (1..=runs).map(|level| (0.8 * f64::from(level), f64::from(level))).collect();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_infinite_run_leaves_no_interval() {
+    fn an_infinite_run_has_no_interval() {
         for runs in [5, 8] {
             let mut pairs = mean_pairs(&vec![1.0; runs]);
             pairs[0].0 = f64::INFINITY;
@@ -124,9 +124,9 @@ mod tests {
         }
     }
 
-    /// The claim that matters, at five runs: the interval covers the truth as often as it says.
+    /// Coverage of the interval at five runs.
     #[test]
-    fn five_runs_cover_the_truth() {
+    fn intervals_of_five_runs_have_the_stated_coverage() {
         let mut random = Rng::seeded(5);
         let mut normal = || (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
         let covered = (0..2_000)

@@ -1,23 +1,28 @@
+//! A sweep as JSON.
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use super::{Comparison, Knee, RowIntervals, State, Sweep, SweepRow};
-use crate::{Interval, LatencyRows};
+use super::knee::Knee;
+use super::result::Sweep;
+use super::row::{Comparison, RowIntervals, SweepRow};
+use super::state::State;
+use crate::interval::Interval;
+use crate::run::LatencyRows;
 
-/// A sweep as scripts read it: `{"rows": […], "bounds": […], …}`.
+/// A sweep as JSON for scripts: `{"rows": […], "bounds": […], …}`.
 ///
 /// A row has `policy`, `rate`, `seeds`, `offered_rps`, `completed_rps`, `rejected`, `hit_rate`,
 /// `ttft_ms`, `tpot_ms`, `ntpot_ms` and `e2e_ms` (each with `p50`, `p90` and `p99`), `interval95`
-/// (`{"e2e_ms.p90": [low, high]}`, of the row's own figures), and beside these `itl_ms` where it was
-/// measured, the counts `offered`, `completed`, `failed` and `unfinished`, `state`,
-/// `output_tokens_per_second`, `ratio_to_best` and `against_baseline`. A latency is `null` where no
-/// request was measured or where failures reach the quantile. Bounds have rows of the same shape
-/// under a key of their own, so that nobody counts them as policies.
+/// (`{"e2e_ms.p90": [low, high]}`), `itl_ms` where it was measured, the counts `offered`, `completed`,
+/// `failed` and `unfinished`, `state`, `output_tokens_per_second`, `ratio_to_best` and
+/// `against_baseline`. A latency is `null` where no request was measured or where failures reach the
+/// quantile. Rows of bounds have the same keys.
 #[must_use]
 pub fn sweep_json(sweep: &Sweep) -> serde_json::Value {
-    let written = Written {
+    let document = Document {
         title: &sweep.experiment.title,
         baseline: sweep.experiment.baseline.as_deref(),
         command: &sweep.experiment.command,
@@ -27,12 +32,12 @@ pub fn sweep_json(sweep: &Sweep) -> serde_json::Value {
         bounds: sweep.bounds.iter().map(Row::new).collect(),
         knees: &sweep.knees,
     };
-    // Maps have string keys and floats that JSON lacks are null: there is nothing that could fail.
-    serde_json::to_value(&written).unwrap_or_default()
+    // Cannot fail: all keys are strings, and non-finite floats become null.
+    serde_json::to_value(&document).unwrap_or_default()
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Document<'a> {
     title: &'a str,
     baseline: Option<&'a str>,
     command: &'a str,
@@ -62,18 +67,18 @@ struct Row<'a> {
     latency: LatencyRows,
     interval95: &'a RowIntervals,
     ratio_to_best: BTreeMap<String, f64>,
-    against_baseline: BTreeMap<String, Against>,
+    against_baseline: BTreeMap<String, BaselineComparison>,
 }
 
 #[derive(Serialize)]
-struct Against {
+struct BaselineComparison {
     ratio: Option<f64>,
     interval95: Option<Interval>,
 }
 
 impl<'a> Row<'a> {
     fn new(row: &'a SweepRow) -> Self {
-        let against = |comparison: &Comparison| Against {
+        let against = |comparison: &Comparison| BaselineComparison {
             ratio: Some(comparison.ratio).filter(|ratio| ratio.is_finite()),
             interval95: comparison.interval95,
         };

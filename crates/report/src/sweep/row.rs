@@ -1,72 +1,80 @@
+//! Rows of a sweep: one rule at one rate over all seeds.
+
 use std::collections::BTreeMap;
 
 use super::estimate::{interval, ratio};
-use super::knee::State;
 use super::seed::{EndpointSeries, Role, SeedResult};
-use crate::{Interval, Intervals, LatencyRows, Level, Measure, Quantiles, Rng, Statistic, per_second};
+use super::state::State;
+use crate::interval::Interval;
+use crate::latency::Statistic;
+use crate::measure::Measure;
+use crate::number::per_second;
+use crate::quantile::{Level, Quantiles};
+use crate::run::{Intervals, LatencyRows};
+use pointsman_random::Rng;
 
-/// One policy at one rate, over all its seeds.
+/// One policy at one rate over all seeds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepRow {
     /// The policy or bound.
     pub policy: String,
     /// The nominal rate, requests per second.
     pub rate: f64,
-    /// How many runs.
+    /// Number of runs.
     pub seeds: usize,
-    /// Requests that arrived, per second of arrivals; mean over runs.
+    /// Arrived requests per second; mean over runs.
     pub offered_rps: f64,
-    /// Requests that were completed, per second; mean over runs of [`super::completed_rate`].
+    /// Mean over runs of [`super::completed_rate`], requests per second.
     pub completed_rps: f64,
-    /// Requests that arrived, in all runs together, as are the next four.
+    /// Arrived requests. This and the next four counts are sums over all runs.
     pub offered: u64,
-    /// Requests that were answered whole.
+    /// Requests with a complete response.
     pub completed: u64,
-    /// Requests that were refused for want of room.
+    /// Requests that were rejected because the pool was saturated.
     pub rejected: u64,
     /// Requests that failed for any other reason.
     pub failed: u64,
-    /// Requests without an outcome when their run was cut off.
+    /// Requests without an outcome at the end of their run.
     pub unfinished: u64,
-    /// Prompt tokens found in a prefix cache over all prompt tokens; mean over runs. `None` when the
-    /// workload has no prefix to reuse.
+    /// Prefix cache hit rate: hit tokens over prompt tokens; mean over runs. `None` when the workload
+    /// has no shared prefixes.
     pub hit_rate: Option<f64>,
     /// Generated tokens per second, draining included; mean over runs.
     pub output_tokens_per_second: f64,
-    /// Whether the servers kept up.
+    /// Whether the fleet keeps up with the rate.
     pub state: State,
-    /// The mean over runs of each run's own quantile, milliseconds. A failed request is infinitely
-    /// late; where failures reach the quantile in any run the mean is infinite, which JSON writes
-    /// `null`. A measure that no run could observe is `None`; JSON writes the same.
+    /// Mean over runs of each run's quantile, milliseconds. The latency of a failed request is
+    /// infinite; where failures reach the quantile in any run, the mean is infinite, `null` in JSON.
+    /// A measure without observations is `None`, `null` in JSON too.
     pub latency: LatencyRows,
-    /// How sure the row's own figures are.
+    /// Confidence intervals of the row's figures.
     pub interval95: RowIntervals,
-    /// Against the baseline, by latency statistic; empty in the baseline's own rows.
+    /// Comparison with the baseline by latency statistic; empty in the baseline's rows.
     pub against_baseline: BTreeMap<Statistic, Comparison>,
-    /// What the runs of this row came to, by ascending seed.
+    /// The results of the runs, by ascending seed.
     pub runs: Vec<SeedResult>,
     best: BTreeMap<Statistic, f64>,
 }
 
-/// The 95 % intervals of a row's own figures over its runs; none below five runs, and none where
-/// the figure is infinite.
+/// The 95 % intervals of a row's figures over its runs; absent below five runs and for infinite
+/// figures.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowIntervals {
-    /// Of the latencies.
+    /// Intervals of the latencies.
     pub latency: Intervals,
-    /// Of `completed_rps`.
+    /// Interval of `completed_rps`.
     pub completed_rps: Option<Interval>,
-    /// Of `hit_rate`.
+    /// Interval of `hit_rate`.
     pub hit_rate: Option<Interval>,
 }
 
-/// A row's statistic over the baseline's at the same rate: the ratio of the two means over the seeds
-/// that both have. Below one is better.
+/// The ratio of a row's statistic to the baseline's at the same rate: the two means are over the
+/// seeds that both have. Less than one is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
     /// The ratio; infinite where only this row's failures reach the quantile.
     pub ratio: f64,
-    /// Its paired interval.
+    /// Paired interval of the ratio.
     pub interval95: Option<Interval>,
 }
 
@@ -77,8 +85,8 @@ impl SweepRow {
         self.latency.quantiles(statistic.measure).at(statistic.level)
     }
 
-    /// The statistic over that of the best policy at the same rate: at least 1, except for bounds.
-    /// `None` where this row or every policy has no finite value.
+    /// The ratio of the statistic to that of the best policy at the same rate: at least 1, except
+    /// for bounds. `None` where this row or every policy has no finite value.
     #[must_use]
     pub fn ratio_to_best(&self, statistic: Statistic) -> Option<f64> {
         let best = self.best.get(&statistic)?;
@@ -90,7 +98,7 @@ impl SweepRow {
         Statistic::all().filter_map(|statistic| Some((statistic, self.ratio_to_best(statistic)?)))
     }
 
-    /// The rate as a heading: the nominal one, and what arrived where that differs visibly.
+    /// The rate as a heading: nominal, and arrived where that differs by more than 1 %.
     pub(crate) fn offered_label(&self) -> String {
         let (nominal, arrived) = (per_second(Some(self.rate)), per_second(Some(self.offered_rps)));
         if (self.offered_rps - self.rate).abs() <= 0.01 * self.rate {
@@ -99,27 +107,26 @@ impl SweepRow {
         format!("{nominal} offered, {arrived} arrived")
     }
 
-    /// What is said of a row that lacks some of the sweep's runs: it may have met easier or harder seeds than
-    /// the rows beside it.
-    pub(crate) fn partly(&self, of: usize) -> Option<String> {
+    /// A note on rows with fewer runs than the sweep has seeds, whose means are not comparable with others.
+    pub(crate) fn missing_runs(&self, of: usize) -> Option<String> {
         (self.seeds < of).then(|| format!("{} of {of} runs", self.seeds))
     }
 
-    /// The share of the requests that got no whole answer.
+    /// The share of requests without a complete response.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
-    pub fn lost(&self) -> f64 {
+    pub fn incomplete_share(&self) -> f64 {
         if self.offered == 0 { 0.0 } else { 1.0 - self.completed as f64 / self.offered as f64 }
     }
 
-    /// The endpoints' load over time in the run of the lowest seed.
+    /// The load of each endpoint over time in the run of the lowest seed.
     #[must_use]
     pub fn endpoints(&self) -> &[EndpointSeries] {
         self.runs.first().map_or(&[], |run| &run.endpoints)
     }
 }
 
-/// A row per policy and rate of one role.
+/// The rows of one role, one per policy and rate.
 pub(super) fn rows(
     results: &[SeedResult],
     role: Role,
@@ -206,19 +213,18 @@ fn row(
             hit_rate: interval(&hits, random),
         },
         against_baseline,
-        runs: runs.iter().enumerate().map(|(index, run)| kept(index, run)).collect(),
+        runs: runs.iter().enumerate().map(|(index, run)| without_series(index, run)).collect(),
         best: BTreeMap::new(),
     }
 }
 
-/// Only the first run's load over time is shown, and the series are most of a result's size.
-fn kept(index: usize, run: &SeedResult) -> SeedResult {
+/// Drops the load series of all runs but the first, which alone is plotted: they are most of a result's size.
+fn without_series(index: usize, run: &SeedResult) -> SeedResult {
     let endpoints = if index == 0 { run.endpoints.clone() } else { Vec::new() };
     SeedResult { policy: run.policy.clone(), latencies: run.latencies.clone(), endpoints, ..*run }
 }
 
-/// The latency statistics that rows have: those of every report, and inter-token latency where gaps
-/// were recorded.
+/// The latency statistics of rows: those of every report, and inter-token latency.
 fn every_statistic() -> impl Iterator<Item = Statistic> {
     let gaps = Level::ALL.into_iter().map(|level| Statistic { measure: Measure::Itl, level });
     Statistic::all().chain(gaps)
@@ -258,7 +264,7 @@ fn set(latency: &mut LatencyRows, statistic: Statistic, value: Option<f64>) {
     }
 }
 
-/// Tells each row, and each bound, what the best policy of its rate has.
+/// Sets the values of the best policy at the same rate in each row and bound.
 pub(super) fn compare_with_best(rows: &mut [SweepRow], bounds: &mut [SweepRow]) {
     let mut best: BTreeMap<(u64, Statistic), f64> = BTreeMap::new();
     for row in rows.iter() {

@@ -1,60 +1,64 @@
+//! The result of one run.
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Latencies, Level, Measure, Quantiles, Samples};
+use crate::latency::Latencies;
+use crate::measure::Measure;
+use crate::quantile::{Level, Quantiles, Samples};
 
-/// Whether a name in a sweep is a policy that one could run, or a bound that one can not.
+/// Whether a name in a sweep is a policy or a bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// A policy.
     #[default]
     Policy,
-    /// A bound: it knows or does what no router can.
+    /// A lower bound that no router can reach.
     Bound,
 }
 
-/// What one run, of one policy at one rate with one seed, came to.
+/// The result of one run: one policy at one rate with one seed.
 ///
-/// Small, whatever the number of requests, and it survives serde unchanged: a sweep that was
-/// stopped can be resumed from these.
+/// Its size does not depend on the number of requests. It serializes without loss, so an interrupted
+/// sweep can be resumed from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeedResult {
     /// The policy or bound, in kebab-case.
     pub policy: String,
-    /// Which of the two it is.
+    /// Policy or bound.
     #[serde(default)]
     pub role: Role,
-    /// The nominal rate, requests per second: the column that the run belongs to.
+    /// Nominal rate, requests per second.
     pub rate: f64,
-    /// What fixed arrivals, prompts and lengths; the same in every arm.
+    /// Seed of arrivals, prompts and lengths, which every policy gets alike.
     pub seed: u64,
-    /// Requests that arrived.
+    /// Arrived requests.
     pub offered: u64,
-    /// Requests that were answered whole.
+    /// Requests with a complete response.
     pub completed: u64,
-    /// Requests that were refused for want of room (429).
+    /// Requests that were rejected with status 429.
     pub rejected: u64,
     /// Requests that failed for any other reason.
     pub failed: u64,
-    /// Requests without an outcome when the run was cut off.
+    /// Requests without an outcome at the end of the run.
     pub unfinished: u64,
-    /// For how long requests arrived.
+    /// Duration of the arrivals.
     pub arrival_seconds: f64,
-    /// From the start to the last outcome, draining included.
+    /// Time from the start to the last outcome, draining included.
     pub seconds: f64,
-    /// What [`completed_rate`] says.
+    /// Value of [`completed_rate`].
     pub completed_rps: f64,
-    /// What [`latency_growth`] says; `None` when there are too few requests to say.
+    /// Value of [`latency_growth`].
     pub latency_growth: Option<f64>,
-    /// Prompt tokens that a prefix cache held; `None` when the workload has no prefix to reuse.
+    /// Prompt tokens read from prefix caches; `None` when the workload has no shared prefixes.
     pub hit_tokens: Option<u64>,
-    /// Prompt tokens of the requests that `hit_tokens` counts over.
+    /// Prompt tokens of the requests that `hit_tokens` covers.
     pub prompt_tokens: u64,
     /// Generated tokens.
     pub output_tokens: u64,
     /// The latencies.
     pub latencies: LatencySummary,
-    /// What each endpoint held over time; may be empty.
+    /// Load of each endpoint over time; may be empty.
     #[serde(default)]
     pub endpoints: Vec<EndpointSeries>,
 }
@@ -66,27 +70,27 @@ impl SeedResult {
     }
 }
 
-/// One endpoint's load over time.
+/// The load of one endpoint over time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSeries {
     /// The endpoint.
     pub name: String,
-    /// Samples, in time order. A few hundred per run are plenty.
+    /// Samples by ascending time; a few hundred per run suffice.
     pub points: Vec<EndpointPoint>,
 }
 
 /// One sample of an endpoint's load.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EndpointPoint {
-    /// Since the run's start.
+    /// Time since the start of the run.
     pub seconds: f64,
-    /// Requests that the endpoint had been given and not yet answered.
+    /// Requests in flight.
     pub in_flight: f64,
-    /// The share of its key-value cache in use, from 0 to 1.
+    /// KV cache utilization, 0 to 1.
     pub kv_use: f64,
 }
 
-/// A run's latencies without its requests.
+/// Summaries of the latencies of one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
     ttft: MeasureSummary,
@@ -97,7 +101,7 @@ pub struct LatencySummary {
 }
 
 impl LatencySummary {
-    /// Sums up all measures.
+    /// Summarizes all measures.
     #[must_use]
     pub fn new(latencies: &Latencies) -> Self {
         let of = |measure| MeasureSummary::new(latencies.samples(measure));
@@ -110,7 +114,7 @@ impl LatencySummary {
         }
     }
 
-    /// One measure.
+    /// The summary of one measure.
     #[must_use]
     pub const fn of(&self, measure: Measure) -> &MeasureSummary {
         match measure {
@@ -123,7 +127,7 @@ impl LatencySummary {
     }
 }
 
-/// The percentiles that [`MeasureSummary`] keeps of the answered requests: those of inference-perf.
+/// The percentiles of [`MeasureSummary`], which are those of inference-perf.
 pub const PERCENTILES: [f64; 11] = [0.1, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9];
 
 /// One measure of one run, milliseconds.
@@ -131,24 +135,24 @@ pub const PERCENTILES: [f64; 11] = [0.1, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0,
 pub struct MeasureSummary {
     /// Whether any request was measured.
     measured: bool,
-    /// Over all requests, failures infinite; an infinite one is `None` and `measured` still holds.
+    /// Quantiles over all requests, with failures as infinite. An infinite quantile is `None`.
     quantiles: Quantiles,
-    /// Over the answered requests alone, which is what other tools report.
+    /// Number of completed requests. The statistics below are over these, as in other tools.
     pub answered: u64,
-    /// Their mean.
+    /// Mean.
     pub mean: f64,
-    /// Their standard deviation, of the population, as numpy's default.
+    /// Standard deviation of the population, numpy's default.
     pub deviation: f64,
-    /// Their least.
+    /// Minimum.
     pub min: f64,
-    /// Their greatest.
+    /// Maximum.
     pub max: f64,
-    /// Their percentiles at [`PERCENTILES`], interpolated between neighbours, as numpy's default.
+    /// Percentiles at [`PERCENTILES`], linearly interpolated, numpy's default.
     pub percentiles: [f64; PERCENTILES.len()],
 }
 
 impl MeasureSummary {
-    /// Sums up one measure.
+    /// Summarizes one measure.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
     pub fn new(samples: &Samples) -> Self {
@@ -178,7 +182,7 @@ impl MeasureSummary {
         }
     }
 
-    /// The quantile over all requests: `None` when not measured, infinite when so many failed.
+    /// The quantile over all requests: `None` when not measured, infinite when failures reach it.
     #[must_use]
     pub fn quantile(&self, level: Level) -> Option<f64> {
         self.measured.then(|| self.quantiles.at(level).unwrap_or(f64::INFINITY))
@@ -196,20 +200,18 @@ fn interpolated(sorted: &[f64], percent: f64) -> f64 {
     at(below) + (at(below + 1) - at(below)) * position.fract()
 }
 
-/// Below so many completions the middle of a run says nothing.
-const ENOUGH: usize = 20;
+/// Number of completions below which the rate is over the whole run.
+const MIN_COMPLETIONS: usize = 20;
 
-/// The rate at which requests were completed, per second: over the middle 80 % of the completions,
-/// from the tenth percentile of their times to the ninetieth, and never more than the completed
-/// requests over the time in which requests arrived.
+/// The rate of completions per second over the middle 80 % of the completions, between the tenth and the
+/// ninetieth percentile of their times; at most the completed requests per second of arrivals.
 ///
-/// Completions over the whole run would charge a policy for the drain, which is as long as the
-/// longest answer and has nothing to do with capacity; completions until the last arrival would
-/// charge it for the start. The middle has neither: below capacity it moves as the arrivals do,
-/// above it is what the servers can do.
+/// The whole run would include the drain, which is as long as the longest response and says nothing about
+/// capacity; the time until the last arrival would include the start with an empty fleet. The middle 80 %
+/// has the rate of the arrivals below capacity, and the capacity above it.
 ///
-/// `ends` are the times of the completions since the run's start in seconds, in any order; 0 when
-/// nothing was completed.
+/// `ends` are the times of the completions since the start of the run in seconds, in any order. The
+/// rate is 0 without completions.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
 pub fn completed_rate(mut ends: Vec<f64>, arrival_seconds: f64) -> f64 {
@@ -217,24 +219,24 @@ pub fn completed_rate(mut ends: Vec<f64>, arrival_seconds: f64) -> f64 {
     ends.sort_unstable_by(f64::total_cmp);
     let count = ends.len();
     let Some(&last) = ends.last() else { return 0.0 };
-    let most = if arrival_seconds > 0.0 { count as f64 / arrival_seconds } else { f64::INFINITY };
-    let whole = if last > 0.0 { count as f64 / last } else { most };
+    let limit = if arrival_seconds > 0.0 { count as f64 / arrival_seconds } else { f64::INFINITY };
+    let whole = if last > 0.0 { count as f64 / last } else { limit };
     let (low, high) = (count / 10, count - 1 - count / 10);
     let span = match (ends.get(low), ends.get(high)) {
-        (Some(low), Some(high)) if count >= ENOUGH => high - low,
+        (Some(low), Some(high)) if count >= MIN_COMPLETIONS => high - low,
         _ => 0.0,
     };
     let rate = if span > 0.0 { (high - low) as f64 / span } else { whole };
-    let rate = rate.min(most);
+    let rate = rate.min(limit);
     if rate.is_finite() { rate } else { 0.0 }
 }
 
-/// How latency moved while requests arrived: the mean end-to-end latency of the last third of the
-/// arrivals over that of the middle third. About one where a queue is stable; well above one where
-/// it grows. The first third is left out: an empty pool has to fill first.
+/// The mean end-to-end latency of the last third of the arrivals over that of the middle third: about
+/// one for a stable queue, well above one for a growing one. The first third is excluded, because the
+/// run starts with an empty fleet.
 ///
-/// `arrivals` are pairs of arrival time and latency of the completed requests, in any order and in
-/// any one unit. `None` with fewer than thirty.
+/// `arrivals` are pairs of arrival time and latency of the completed requests, in any order and any
+/// unit. `None` with fewer than thirty.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
 pub fn latency_growth(mut arrivals: Vec<(f64, f64)>) -> Option<f64> {
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_completed_rate_is_not_charged_for_the_drain() {
+    fn the_completed_rate_excludes_the_drain() {
         let steady = |latency: f64| (0..1_000).map(move |index| f64::from(index) / 10.0 + latency);
         check_rate(steady(0.1), 100.0, 10.0);
         check_rate(steady(30.0), 100.0, 10.0);
@@ -271,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn the_completed_rate_never_exceeds_what_arrived() {
+    fn the_completed_rate_is_at_most_the_arrival_rate() {
         check_rate((0..1_000).map(|_| 3.0), 100.0, 10.0);
         check_rate((0..1_000).map(|index| f64::from(index) / 1_000.0), 100.0, 10.0);
     }
 
     #[test]
-    fn few_completions_count_over_the_whole_run() {
+    fn few_completions_are_rated_over_the_whole_run() {
         check_rate([1.0, 2.0, 4.0].into_iter(), 1.0, 0.75);
         check_rate([].into_iter(), 1.0, 0.0);
         check_rate([0.0].into_iter(), 0.0, 0.0);
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_tells_a_stable_queue_from_a_growing_one() {
+    fn growth_distinguishes_stable_and_growing_queues() {
         let run = |slope: f64| {
             let latency = move |index: u32| (f64::from(index), 10.0 + slope * f64::from(index));
             latency_growth((0..300).rev().map(latency).collect()).unwrap()
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_keeps_both_views() {
+    fn a_summary_has_all_requests_and_completed_ones() {
         let mut values: Vec<f64> = (1..=90).map(f64::from).collect();
         values.extend([f64::INFINITY; 10]);
         let summary = MeasureSummary::new(&Samples::new(values));
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_survives_being_written_down() {
+    fn a_summary_round_trips_through_json() {
         let samples = Samples::new(vec![0.1, 0.2, f64::INFINITY]);
         let summary = MeasureSummary::new(&samples);
         let text = serde_json::to_string(&summary).unwrap();

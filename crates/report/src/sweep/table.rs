@@ -1,22 +1,31 @@
+//! A sweep as tables for the terminal.
+
 use std::fmt::Write as _;
 
-use super::{State, Sweep, SweepRow};
-use crate::{Align, Level, Measure, Statistic, Table, count, millis, per_second, percent};
+use super::result::Sweep;
+use super::row::SweepRow;
+use super::state::State;
+use crate::latency::Statistic;
+use crate::measure::Measure;
+use crate::number::{count, millis, per_second, percent};
+use crate::quantile::Level;
+use crate::table::{Align, Table};
 
-/// What stands under a table that has bounds.
+/// The note under a table with bounds.
 #[must_use]
 pub fn bounds_note(sweep: &Sweep) -> Option<&'static str> {
-    (!sweep.bounds.is_empty()).then_some("Bounds know or do what no router can; they are not policies.")
+    (!sweep.bounds.is_empty())
+        .then_some("Bounds are lower bounds that no router can reach; they are not policies.")
 }
 
 const fn p90(measure: Measure) -> Statistic {
     Statistic { measure, level: Level::P90 }
 }
 
-/// The statistic that is printed with its interval, and by which policies are compared first.
-const LEAD: Statistic = p90(Measure::E2e);
+/// The statistic that has an interval and a ratio at every width.
+const PRIMARY: Statistic = p90(Measure::E2e);
 
-/// What a terminal of a certain width has room for.
+/// The columns of a table.
 #[derive(Debug, Clone, Copy)]
 struct Detail {
     shown: &'static [Statistic],
@@ -25,12 +34,16 @@ struct Detail {
     hits: bool,
 }
 
-const ALL: &[Statistic] =
-    &[Statistic { measure: Measure::E2e, level: Level::P50 }, LEAD, p90(Measure::Ntpot), p90(Measure::Ttft)];
-const TAILS: &[Statistic] = &[LEAD, p90(Measure::Ntpot), p90(Measure::Ttft)];
-const ENDS: &[Statistic] = &[LEAD, p90(Measure::Ttft)];
+const ALL: &[Statistic] = &[
+    Statistic { measure: Measure::E2e, level: Level::P50 },
+    PRIMARY,
+    p90(Measure::Ntpot),
+    p90(Measure::Ttft),
+];
+const TAILS: &[Statistic] = &[PRIMARY, p90(Measure::Ntpot), p90(Measure::Ttft)];
+const ENDS: &[Statistic] = &[PRIMARY, p90(Measure::Ttft)];
 
-/// From the widest to the narrowest.
+/// From the widest table to the narrowest.
 const DETAILS: [Detail; 5] = [
     Detail { shown: ALL, interval: true, every_ratio: true, hits: true },
     Detail { shown: ALL, interval: true, every_ratio: false, hits: true },
@@ -39,9 +52,9 @@ const DETAILS: [Detail; 5] = [
     Detail { shown: ENDS, interval: false, every_ratio: false, hits: false },
 ];
 
-/// One table per rate: policies as rows, then the bounds, with the ratio to the best policy beside the
-/// latencies; then, for several policies, a table of where each stops keeping up and of its worst
-/// ratios. A narrower terminal gets fewer columns, the same for all rates; JSON has them all.
+/// One table per rate with policies as rows, then bounds, and the ratio to the best policy beside the
+/// latencies; for several policies, a table of their knees and worst ratios too. Narrower terminals
+/// get fewer columns, the same for all rates; JSON has all of them.
 #[must_use]
 pub fn sweep_table(sweep: &Sweep, width: usize) -> String {
     let rates = sweep.rates();
@@ -85,33 +98,33 @@ impl<'a> RateRows<'a> {
     }
 }
 
-/// Which columns have something to say.
+/// The columns that have values.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
     detail: Detail,
     ratios: bool,
-    losses: bool,
-    /// How many runs a whole row has.
+    incomplete: bool,
+    /// Number of runs of a row without missing runs.
     runs: usize,
 }
 
 impl Columns {
     fn ratio_of(self, statistic: Statistic) -> bool {
-        self.ratios && (self.detail.every_ratio || statistic == LEAD)
+        self.ratios && (self.detail.every_ratio || statistic == PRIMARY)
     }
 }
 
 fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
     detail.hits &= rows.all().any(|row| row.hit_rate.is_some());
-    detail.interval &= rows.all().any(|row| row.interval95.latency.get(LEAD).is_some());
-    let losses = rows.all().any(|row| row.completed < row.offered);
-    let columns = Columns { detail, ratios: rows.policies.len() > 1, losses, runs: rows.runs };
+    detail.interval &= rows.all().any(|row| row.interval95.latency.get(PRIMARY).is_some());
+    let incomplete = rows.all().any(|row| row.completed < row.offered);
+    let columns = Columns { detail, ratios: rows.policies.len() > 1, incomplete, runs: rows.runs };
     let mut headings = vec![("policy".to_owned(), Align::Left)];
     let mut right = |name: &str| headings.push((name.to_owned(), Align::Right));
     right("completed");
     for &statistic in detail.shown {
         right(&name(statistic));
-        if statistic == LEAD && detail.interval {
+        if statistic == PRIMARY && detail.interval {
             right("95 % interval");
         }
         if columns.ratio_of(statistic) {
@@ -121,7 +134,7 @@ fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
     if detail.hits {
         right("hit rate");
     }
-    if losses {
+    if incomplete {
         right("rejected");
         right("failed");
     }
@@ -140,8 +153,8 @@ fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
     let mut cells = vec![name, per_second(Some(row.completed_rps))];
     for &statistic in columns.detail.shown {
         cells.push(millis(row.value(statistic)));
-        if statistic == LEAD && columns.detail.interval {
-            let interval = row.interval95.latency.get(LEAD);
+        if statistic == PRIMARY && columns.detail.interval {
+            let interval = row.interval95.latency.get(PRIMARY);
             cells.push(interval.map_or_else(String::new, |interval| {
                 format!("{} – {}", millis(Some(interval.low)), millis(Some(interval.high)))
             }));
@@ -153,7 +166,7 @@ fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
     if columns.detail.hits {
         cells.push(percent(row.hit_rate));
     }
-    if columns.losses {
+    if columns.incomplete {
         cells.push(count(row.rejected));
         cells.push(count(row.failed + row.unfinished));
     }
@@ -161,22 +174,22 @@ fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
         State::Stable => None,
         State::Backlogged | State::Overloaded => Some(row.state.label().to_owned()),
     };
-    let remarks: Vec<String> = state.into_iter().chain(row.partly(columns.runs)).collect();
+    let remarks: Vec<String> = state.into_iter().chain(row.missing_runs(columns.runs)).collect();
     cells.push(remarks.join(", "));
     cells
 }
 
 fn overview(sweep: &Sweep) -> Table {
     let several = sweep.rates().len() > 1;
-    let leads = [LEAD, p90(Measure::Ttft)];
+    let primary = [PRIMARY, p90(Measure::Ttft)];
     let mut headings = vec![("over all rates".to_owned(), Align::Left)];
     if several {
         headings.push(("keeps up to".to_owned(), Align::Right));
         headings.push(("not with".to_owned(), Align::Right));
     }
-    headings.extend(leads.map(|lead| (format!("worst {} × best", name(lead)), Align::Right)));
+    headings.extend(primary.map(|statistic| (format!("worst {} × best", name(statistic)), Align::Right)));
     let mut table = Table::new(headings);
-    let worst = leads.map(|lead| sweep.worst_ratios(lead));
+    let worst = primary.map(|statistic| sweep.worst_ratios(statistic));
     for (index, policy) in sweep.policies().into_iter().enumerate() {
         let mut cells = vec![policy.to_owned()];
         if several {

@@ -9,10 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::families::Families;
 use super::family::{read, write};
 use super::labels::{Cause, Endpoint, EndpointCause, Model, OTHER, Pool, UNDECLARED};
 use super::request::{RequestSeries, Running};
-use super::tables::Tables;
 
 /// Limit on the declared (model, target model) pairs of a pool.
 const MAX_MODELS: usize = 512;
@@ -25,7 +25,7 @@ type Pairs = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<RequestSeries>>>;
 #[derive(Debug)]
 pub struct PoolSeries {
     name: Arc<str>,
-    tables: Arc<Tables>,
+    families: Arc<Families>,
     models: RwLock<Models>,
     endpoints: RwLock<BTreeMap<Arc<str>, Arc<EndpointSeries>>>,
     decision: Histogram,
@@ -54,17 +54,17 @@ impl Models {
 }
 
 impl PoolSeries {
-    pub(super) fn new(name: Arc<str>, tables: Arc<Tables>) -> Self {
+    pub(super) fn new(name: Arc<str>, families: Arc<Families>) -> Self {
         let pool = Pool { pool: Arc::clone(&name) };
         Self {
-            decision: tables.decision.get(&pool),
-            attempts: tables.attempts.get(&pool),
-            retries_denied: tables.retries_denied.get(&pool),
-            streams: tables.streams.get(&pool),
+            decision: families.decision.get(&pool),
+            attempts: families.attempts.get(&pool),
+            retries_denied: families.retries_denied.get(&pool),
+            streams: families.streams.get(&pool),
             models: RwLock::default(),
             endpoints: RwLock::default(),
             name,
-            tables,
+            families,
         }
     }
 
@@ -98,7 +98,7 @@ impl PoolSeries {
             targets.retain(|target, _| stays(model, Some(target)));
             !targets.is_empty()
         });
-        self.tables.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
+        self.families.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
     }
 
     /// The series of a public model and its target model. All undeclared pairs share one series, so that clients
@@ -114,7 +114,7 @@ impl PoolSeries {
         let targets = models.series.entry(Arc::clone(&model)).or_default();
         let series = targets.entry(Arc::clone(&target)).or_insert_with(|| {
             let labels = Model { model_name: model, target_model_name: target, pool: Arc::clone(&self.name) };
-            Arc::new(RequestSeries::new(labels, Arc::clone(&self.tables)))
+            Arc::new(RequestSeries::new(labels, Arc::clone(&self.families)))
         });
         Arc::clone(series)
     }
@@ -123,12 +123,12 @@ impl PoolSeries {
     pub fn decided(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         self.decision.observe(seconds);
-        self.tables.scheduler.observe(seconds);
+        self.families.scheduler.observe(seconds);
     }
 
     /// Counts a retry; `cause` is the failure of the attempt before.
     pub fn retried(&self, cause: FailureCause) {
-        self.tables.retries.get(&Cause { pool: Arc::clone(&self.name), cause: cause.as_str() }).inc();
+        self.families.retries.get(&Cause { pool: Arc::clone(&self.name), cause: cause.as_str() }).inc();
     }
 
     /// Counts an attempt that was not retried because the retry budget was exhausted.
@@ -150,14 +150,14 @@ impl PoolSeries {
         let mut endpoints = write(&self.endpoints);
         let address: Arc<str> = if endpoints.len() < MAX_ENDPOINTS { address.into() } else { OTHER.into() };
         let make =
-            || Arc::new(EndpointSeries::new(&self.name, &address, &self.tables, self.attempts.clone()));
+            || Arc::new(EndpointSeries::new(&self.name, &address, &self.families, self.attempts.clone()));
         Arc::clone(endpoints.entry(Arc::clone(&address)).or_insert_with(make))
     }
 
     /// Drops the series of an endpoint.
     pub fn remove_endpoint(&self, address: &str) {
         if write(&self.endpoints).remove(address).is_some() {
-            self.tables.remove_endpoints(&|pool, endpoint| pool != &*self.name || endpoint != address);
+            self.families.remove_endpoints(&|pool, endpoint| pool != &*self.name || endpoint != address);
         }
     }
 }
@@ -166,7 +166,7 @@ impl PoolSeries {
 #[derive(Debug)]
 pub struct EndpointSeries {
     labels: Endpoint,
-    tables: Arc<Tables>,
+    families: Arc<Families>,
     pool_attempts: Counter,
     requests: Counter,
     scrapes: Counter,
@@ -174,13 +174,13 @@ pub struct EndpointSeries {
 }
 
 impl EndpointSeries {
-    fn new(pool: &Arc<str>, address: &Arc<str>, tables: &Arc<Tables>, pool_attempts: Counter) -> Self {
+    fn new(pool: &Arc<str>, address: &Arc<str>, families: &Arc<Families>, pool_attempts: Counter) -> Self {
         let labels = Endpoint { pool: Arc::clone(pool), endpoint: Arc::clone(address) };
         Self {
-            requests: tables.endpoint_requests.get(&labels),
-            scrapes: tables.scrapes.get(&labels),
-            scrape_failures: tables.scrape_failures.get(&labels),
-            tables: Arc::clone(tables),
+            requests: families.endpoint_requests.get(&labels),
+            scrapes: families.scrapes.get(&labels),
+            scrape_failures: families.scrape_failures.get(&labels),
+            families: Arc::clone(families),
             pool_attempts,
             labels,
         }
@@ -194,12 +194,12 @@ impl EndpointSeries {
 
     /// Counts a failed attempt or a broken stream.
     pub fn failed(&self, cause: FailureCause) {
-        self.tables.endpoint_failures.get(&self.cause(cause)).inc();
+        self.families.endpoint_failures.get(&self.cause(cause)).inc();
     }
 
     /// Counts an ejection from placement.
     pub fn ejected(&self, cause: FailureCause) {
-        self.tables.ejections.get(&self.cause(cause)).inc();
+        self.families.ejections.get(&self.cause(cause)).inc();
     }
 
     /// Counts a scrape of the engine's metrics.

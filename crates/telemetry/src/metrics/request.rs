@@ -8,8 +8,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::families::Families;
 use super::labels::{Model, ModelError, ModelRunning, Pool};
-use super::tables::Tables;
 
 /// How a request of a pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct RequestRecord {
 #[derive(Debug)]
 pub struct RequestSeries {
     model: Model,
-    tables: Arc<Tables>,
+    families: Arc<Families>,
     requests: Counter,
     complete: Counter,
     duration: Histogram,
@@ -103,25 +103,25 @@ impl Drop for Running {
 }
 
 impl RequestSeries {
-    pub(super) fn new(model: Model, tables: Arc<Tables>) -> Self {
+    pub(super) fn new(model: Model, families: Arc<Families>) -> Self {
         let running =
             ModelRunning { model_name: Arc::clone(&model.model_name), pool: Arc::clone(&model.pool) };
         Self {
-            requests: tables.requests.get(&model),
-            complete: tables.outcome(&model.pool, Outcome::Served(Completion::Complete).as_str(), ""),
-            duration: tables.duration.get(&model),
-            request_bytes: tables.request_bytes.get(&model),
-            body_wait: tables.body_wait.get(&Pool { pool: Arc::clone(&model.pool) }),
-            response_bytes: tables.response_bytes.get(&model),
-            input_tokens: tables.input_tokens.get(&model),
-            output_tokens: tables.output_tokens.get(&model),
-            ntpot: tables.ntpot.get(&model),
-            running: tables.running.get(&running),
-            ttft: tables.ttft.get(&model),
-            tpot: tables.tpot.get(&model),
-            cached_tokens: tables.cached_tokens.get(&model),
+            requests: families.requests.get(&model),
+            complete: families.outcome(&model.pool, Outcome::Served(Completion::Complete).as_str(), ""),
+            duration: families.duration.get(&model),
+            request_bytes: families.request_bytes.get(&model),
+            body_wait: families.body_wait.get(&Pool { pool: Arc::clone(&model.pool) }),
+            response_bytes: families.response_bytes.get(&model),
+            input_tokens: families.input_tokens.get(&model),
+            output_tokens: families.output_tokens.get(&model),
+            ntpot: families.ntpot.get(&model),
+            running: families.running.get(&running),
+            ttft: families.ttft.get(&model),
+            tpot: families.tpot.get(&model),
+            cached_tokens: families.cached_tokens.get(&model),
             model,
-            tables,
+            families,
         }
     }
 
@@ -148,12 +148,12 @@ impl RequestSeries {
         match record.outcome {
             Outcome::Served(Completion::Complete) => self.complete.inc(),
             outcome @ (Outcome::Served(_) | Outcome::Rejected(_)) => {
-                self.tables.outcome(&self.model.pool, outcome.as_str(), outcome.reason()).inc()
+                self.families.outcome(&self.model.pool, outcome.as_str(), outcome.reason()).inc()
             }
         };
         if let Some(error_code) = error_code(record.outcome, record.status) {
             let Model { model_name, target_model_name, pool } = self.model.clone();
-            self.tables
+            self.families
                 .request_errors
                 .get(&ModelError { model_name, target_model_name, error_code, pool })
                 .inc();

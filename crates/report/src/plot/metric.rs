@@ -1,59 +1,59 @@
-//! The figures that plots show, and how each is written.
+//! The metrics that plots show.
 
-use super::curve::{CurvePoint, Reference};
-use super::mark::Mark;
+use super::lines::{LinePoint, Reference};
+use super::style::Style;
 use crate::sweep::{Sweep, SweepRow};
 use crate::{Interval, Level, Measure, Statistic, millis, per_second, percent};
 
-/// What one plot shows of each row.
+/// The metric of a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Figure {
+pub(crate) enum Metric {
     Latency(Statistic),
     Completed,
-    /// A latency over the baseline's.
+    /// Ratio of a latency to the baseline's.
     AgainstBaseline(Statistic),
     HitRate,
-    Lost,
+    Incomplete,
 }
 
-/// What values are multiplied by for the axis, and the name of the result.
+/// The unit of an axis: its name and the factor that values are multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Unit {
     pub(crate) factor: f64,
     name: &'static str,
 }
 
-/// From so many milliseconds on an axis is in seconds.
+/// Milliseconds from which an axis is in seconds.
 pub(crate) const SECONDS_FROM: f64 = 2_000.0;
 
-/// Beyond this ratio an axis around one would show nothing near one.
-const WIDE_RATIO: f64 = 5.0;
+/// Ratio above which the axis is not centred on one.
+const MAX_CENTRED_RATIO: f64 = 5.0;
 
-const fn latency(measure: Measure, level: Level) -> Figure {
-    Figure::Latency(Statistic { measure, level })
+const fn latency(measure: Measure, level: Level) -> Metric {
+    Metric::Latency(Statistic { measure, level })
 }
 
-/// In the order of a report.
-const ALL: [Figure; 10] = [
+/// All metrics in the order of a report.
+const ALL: [Metric; 10] = [
     latency(Measure::E2e, Level::P90),
-    Figure::Completed,
+    Metric::Completed,
     latency(Measure::Ntpot, Level::P90),
     latency(Measure::Ttft, Level::P90),
-    Figure::AgainstBaseline(Statistic { measure: Measure::E2e, level: Level::P90 }),
-    Figure::AgainstBaseline(Statistic { measure: Measure::Ttft, level: Level::P90 }),
+    Metric::AgainstBaseline(Statistic { measure: Measure::E2e, level: Level::P90 }),
+    Metric::AgainstBaseline(Statistic { measure: Measure::Ttft, level: Level::P90 }),
     latency(Measure::E2e, Level::P50),
     latency(Measure::E2e, Level::P99),
-    Figure::HitRate,
-    Figure::Lost,
+    Metric::HitRate,
+    Metric::Incomplete,
 ];
 
-impl Figure {
-    /// The figures that a sweep has data for.
+impl Metric {
+    /// The metrics that a sweep has data for.
     pub(crate) fn all(sweep: &Sweep) -> impl Iterator<Item = Self> {
-        let has_data = |figure: &Self| match figure {
-            Self::Lost => sweep.rows.iter().any(|row| row.lost() > 0.0),
+        let has_data = |metric: &Self| match metric {
+            Self::Incomplete => sweep.rows.iter().any(|row| row.incomplete_share() > 0.0),
             Self::Latency(_) | Self::Completed | Self::AgainstBaseline(_) | Self::HitRate => {
-                sweep.rows.iter().any(|row| figure.value(row).is_some_and(f64::is_finite))
+                sweep.rows.iter().any(|row| metric.value(row).is_some_and(f64::is_finite))
             }
         };
         ALL.into_iter().filter(has_data)
@@ -65,27 +65,27 @@ impl Figure {
             Self::Completed => Some(row.completed_rps),
             Self::AgainstBaseline(statistic) => row.against_baseline.get(&statistic).map(|found| found.ratio),
             Self::HitRate => row.hit_rate,
-            Self::Lost => Some(row.lost()),
+            Self::Incomplete => Some(row.incomplete_share()),
         }
     }
 
-    fn own_interval(self, row: &SweepRow) -> Option<Interval> {
+    fn row_interval(self, row: &SweepRow) -> Option<Interval> {
         match self {
             Self::Latency(statistic) => row.interval95.latency.get(statistic),
             Self::Completed => row.interval95.completed_rps,
             Self::AgainstBaseline(statistic) => row.against_baseline.get(&statistic)?.interval95,
             Self::HitRate => row.interval95.hit_rate,
-            Self::Lost => None,
+            Self::Incomplete => None,
         }
     }
 
     pub(crate) fn has_interval(self, row: &SweepRow) -> bool {
-        self.own_interval(row).is_some()
+        self.row_interval(row).is_some()
     }
 
-    /// The interval in the axis' unit.
+    /// The interval in the unit of the axis.
     pub(crate) fn interval(self, row: &SweepRow, unit: Unit) -> Option<Interval> {
-        let found = self.own_interval(row)?;
+        let found = self.row_interval(row)?;
         Some(Interval { low: found.low * unit.factor, high: found.high * unit.factor })
     }
 
@@ -101,7 +101,7 @@ impl Figure {
             }
             Self::Completed => Unit { factor: 1.0, name: "requests per second" },
             Self::AgainstBaseline(_) => Unit { factor: 1.0, name: "" },
-            Self::HitRate | Self::Lost => Unit { factor: 100.0, name: "%" },
+            Self::HitRate | Self::Incomplete => Unit { factor: 100.0, name: "%" },
         }
     }
 
@@ -114,18 +114,20 @@ impl Figure {
             Self::Completed => "throughput".to_owned(),
             Self::AgainstBaseline(statistic) => format!("{}-ratio", of(statistic)),
             Self::HitRate => "hit-rate".to_owned(),
-            Self::Lost => "lost".to_owned(),
+            Self::Incomplete => "lost".to_owned(),
         }
     }
 
     pub(crate) fn title(self, sweep: &Sweep) -> String {
         let baseline = sweep.experiment.baseline.as_deref().unwrap_or("the baseline");
         match self {
-            Self::Latency(statistic) => what(statistic),
+            Self::Latency(statistic) => statistic_title(statistic),
             Self::Completed => "Throughput".to_owned(),
-            Self::AgainstBaseline(statistic) => format!("{} over that of {baseline}", what(statistic)),
-            Self::HitRate => "Prompt tokens found in prefix caches".to_owned(),
-            Self::Lost => "Requests without a whole answer".to_owned(),
+            Self::AgainstBaseline(statistic) => {
+                format!("{} over that of {baseline}", statistic_title(statistic))
+            }
+            Self::HitRate => "Prefix cache hit rate".to_owned(),
+            Self::Incomplete => "Requests without a complete response".to_owned(),
         }
     }
 
@@ -143,14 +145,14 @@ impl Figure {
             Self::Completed => "completed",
             Self::AgainstBaseline(_) => return "ratio".to_owned(),
             Self::HitRate => "hit rate",
-            Self::Lost => "lost",
+            Self::Incomplete => "lost",
         };
         format!("{name} ({})", unit.name)
     }
 
     pub(crate) const fn less_is_better(self) -> Option<bool> {
         match self {
-            Self::Latency(_) | Self::AgainstBaseline(_) | Self::Lost => Some(true),
+            Self::Latency(_) | Self::AgainstBaseline(_) | Self::Incomplete => Some(true),
             Self::Completed | Self::HitRate => Some(false),
         }
     }
@@ -164,12 +166,12 @@ impl Figure {
                 Reference::Offered(arrived)
             }
             Self::AgainstBaseline(_) => Reference::One,
-            Self::Latency(_) | Self::HitRate | Self::Lost => Reference::None,
+            Self::Latency(_) | Self::HitRate | Self::Incomplete => Reference::None,
         }
     }
 
-    /// The value axis where zero has no meaning: ratios stand around one.
-    pub(crate) fn bounds(self, lines: &[(Mark, Vec<CurvePoint>)]) -> Option<(f64, f64)> {
+    /// Ends of the value axis of ratios, which is centred on one.
+    pub(crate) fn bounds(self, lines: &[(Style, Vec<LinePoint>)]) -> Option<(f64, f64)> {
         if !matches!(self, Self::AgainstBaseline(_)) {
             return None;
         }
@@ -179,38 +181,38 @@ impl Figure {
             low = low.min(interval.low);
             high = high.max(interval.high);
         }
-        if high > WIDE_RATIO {
+        if high > MAX_CENTRED_RATIO {
             return None;
         }
         let room = 0.06 * (high - low);
         Some(((low - room).max(0.0), high + room))
     }
 
-    /// The value with its unit, for people.
+    /// The value with its unit.
     pub(crate) fn label(self, row: &SweepRow) -> String {
-        self.written(self.value(row))
+        self.format(self.value(row))
     }
 
-    fn written(self, value: Option<f64>) -> String {
+    fn format(self, value: Option<f64>) -> String {
         match self {
             Self::Latency(_) => millis(value),
             Self::Completed => per_second(value),
             Self::AgainstBaseline(_) => value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}×")),
-            Self::HitRate | Self::Lost => percent(value),
+            Self::HitRate | Self::Incomplete => percent(value),
         }
     }
 
-    /// What a point says when asked.
-    pub(crate) fn says(self, row: &SweepRow) -> String {
-        let interval = self.own_interval(row).map_or_else(String::new, |interval| {
-            let [low, high] = [interval.low, interval.high].map(|end| self.written(Some(end)));
+    /// The tooltip of a point.
+    pub(crate) fn tooltip(self, row: &SweepRow) -> String {
+        let interval = self.row_interval(row).map_or_else(String::new, |interval| {
+            let [low, high] = [interval.low, interval.high].map(|end| self.format(Some(end)));
             format!(", 95 % interval {low} to {high}")
         });
         let (policy, rate) = (&row.policy, per_second(Some(row.rate)));
         format!("{policy} at {rate}: {}{interval} ({})", self.label(row), row.state.label())
     }
 
-    /// A sentence for those who cannot see the plot.
+    /// An alternative text.
     pub(crate) fn summary(self, sweep: &Sweep) -> String {
         let policies = sweep.policies().len();
         let rates = sweep.rates();
@@ -222,18 +224,18 @@ impl Figure {
             (None, _) => String::new(),
         };
         format!(
-            "{} of {policies} policies {span}. The tables of this report hold the figures.",
+            "{} of {policies} policies {span}. The tables of this report have the values.",
             self.title(sweep)
         )
     }
 }
 
-fn what(statistic: Statistic) -> String {
-    format!("{}, {}", words(statistic.measure), statistic.level.key())
+fn statistic_title(statistic: Statistic) -> String {
+    format!("{}, {}", full_name(statistic.measure), statistic.level.key())
 }
 
-/// A measure's name in full.
-pub(crate) const fn words(measure: Measure) -> &'static str {
+/// The full name of a measure.
+pub(crate) const fn full_name(measure: Measure) -> &'static str {
     match measure {
         Measure::Ttft => "Time to first token",
         Measure::Tpot => "Time per output token after the first",

@@ -24,7 +24,7 @@ pub struct BuildInfo {
 
 /// All families.
 #[derive(Debug)]
-pub(super) struct Tables {
+pub(super) struct Families {
     // Metrics of the Gateway API Inference Extension.
     pub(super) requests: Family<Model, Counter>,
     pub(super) request_errors: Family<ModelError, Counter>,
@@ -61,7 +61,7 @@ pub(super) struct Tables {
     pub(super) dropped_spans: Counter,
 }
 
-impl Default for Tables {
+impl Default for Families {
     fn default() -> Self {
         Self {
             requests: Family::default(),
@@ -98,7 +98,7 @@ impl Default for Tables {
     }
 }
 
-impl Tables {
+impl Families {
     pub(super) fn outcome(&self, pool: &str, outcome: &'static str, reason: &'static str) -> Counter {
         self.outcomes.get(&RequestOutcome { pool: pool.into(), outcome, reason })
     }

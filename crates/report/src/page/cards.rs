@@ -1,4 +1,4 @@
-//! What the page says first.
+//! The cards at the top of the page.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ const SHOWN: [(Statistic, &str); 3] = [
     (Statistic { measure: Measure::Ttft, level: Level::P90 }, "Time to first token, p90"),
 ];
 
-/// Writes cards: one policy against the baseline, or the figures of an only one.
+/// Writes the cards of the default rule compared with the baseline, or of a single policy.
 pub(super) fn write(page: &mut String, sweep: &Sweep) {
     let cards = match (subject(sweep), sweep.experiment.baseline.as_deref()) {
-        (Some(subject), Some(baseline)) if subject != baseline => against(sweep, subject, baseline),
-        (Some(subject), _) if sweep.policies().len() == 1 => alone(sweep, subject),
+        (Some(subject), Some(baseline)) if subject != baseline => comparison(sweep, subject, baseline),
+        (Some(subject), _) if sweep.policies().len() == 1 => single(sweep, subject),
         _ => None,
     };
     let Some((cards, note)) = cards else { return };
@@ -27,8 +27,7 @@ pub(super) fn write(page: &mut String, sweep: &Sweep) {
     let _ = writeln!(page, "</section>\n<p class=\"cards-note\">{}</p>", escape(&note));
 }
 
-/// The policy that the page is about: our default, or the only one, or the only one that is not the
-/// baseline.
+/// The policy of the cards: the default rule, or the only policy besides the baseline.
 fn subject(sweep: &Sweep) -> Option<&str> {
     let policies = sweep.policies();
     let baseline = sweep.experiment.baseline.as_deref();
@@ -46,7 +45,7 @@ fn row_at<'a>(sweep: &'a Sweep, policy: &str, rate: f64) -> Option<&'a SweepRow>
     sweep.rows.iter().find(|row| row.policy == policy && row.rate == rate)
 }
 
-fn against(sweep: &Sweep, subject: &str, baseline: &str) -> Option<(Vec<String>, String)> {
+fn comparison(sweep: &Sweep, subject: &str, baseline: &str) -> Option<(Vec<String>, String)> {
     let both = |rate: f64| Some([row_at(sweep, subject, rate)?, row_at(sweep, baseline, rate)?]);
     let shared: Vec<[&SweepRow; 2]> = sweep.rates().into_iter().filter_map(both).collect();
     let stable = |rows: &&[&SweepRow; 2]| rows.iter().all(|row| row.state == State::Stable);
@@ -86,7 +85,7 @@ fn knee_card(sweep: &Sweep, subject: &str, baseline: &str) -> Option<String> {
     if sweep.rates().len() < 2 {
         return None;
     }
-    let says = |policy: &str| {
+    let knee_of = |policy: &str| {
         let knee = sweep.knees.iter().find(|knee| knee.policy == policy)?;
         Some(match (knee.stable, knee.unstable) {
             (Some(stable), Some(_)) => per_second(Some(stable)),
@@ -95,11 +94,11 @@ fn knee_card(sweep: &Sweep, subject: &str, baseline: &str) -> Option<String> {
             (None, None) => return None,
         })
     };
-    let (own, other) = (says(subject)?, says(baseline)?);
-    Some(card("Highest rate kept up with", "", &own, &format!("against {other}")))
+    let (own, other) = (knee_of(subject)?, knee_of(baseline)?);
+    Some(card("Highest stable rate", "", &own, &format!("against {other}")))
 }
 
-fn alone(sweep: &Sweep, subject: &str) -> Option<(Vec<String>, String)> {
+fn single(sweep: &Sweep, subject: &str) -> Option<(Vec<String>, String)> {
     let rows = || sweep.rows.iter().filter(|row| row.policy == subject);
     let row = rows().rfind(|row| row.state == State::Stable).or_else(|| rows().next())?;
     let mut cards: Vec<String> = SHOWN

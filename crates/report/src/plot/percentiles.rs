@@ -1,52 +1,52 @@
-//! A latency's whole distribution, a line per policy, with the tail drawn out.
+//! Percentile plots of a latency, with a line per policy and the tail expanded.
 
 use super::axis::Scale;
-use super::frame::{Area, TEXT, WIDTH, head, head_height, vertical_axis};
-use super::mark::Mark;
-use super::scene::{Anchor, Ink, Item, Scene, Stroke, line};
+use super::frame::{Area, TEXT, WIDTH, header, header_height, vertical_axis};
+use super::scene::{Anchor, Colour, Item, Scene, Stroke, line};
+use super::style::Style;
 use crate::Measure;
 use crate::millis;
 use crate::sweep::{MeasureSummary, PERCENTILES, SweepRow};
 
 const HEIGHT: f64 = 290.0;
-/// The percentiles that the axis names; between two of them requests become ten times rarer.
+/// Labelled percentiles.
 const TICKS: [f64; 5] = [0.0, 50.0, 90.0, 99.0, 99.9];
 
-/// Points of one line: a percentile and the latency in the axis' unit.
+/// Points of a line: percentile, and latency in the unit of the axis.
 pub(crate) type Line = Vec<(f64, f64)>;
 
 /// A plot over percentiles.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Tails {
+pub(crate) struct PercentilePlot {
     pub(crate) title: String,
     pub(crate) note: String,
     pub(crate) axis: String,
-    pub(crate) lines: Vec<(Mark, Line)>,
-    /// What milliseconds were multiplied by for the axis.
+    pub(crate) lines: Vec<(Style, Line)>,
+    /// Factor from milliseconds to the unit of the axis.
     pub(crate) factor: f64,
 }
 
-impl Tails {
+impl PercentilePlot {
     pub(crate) fn draw(&self) -> Scene {
-        let legend: Vec<Mark> = self.lines.iter().map(|(mark, _)| mark.clone()).collect();
-        let top = head_height(&self.title, &self.note, &legend, WIDTH);
+        let legend: Vec<Style> = self.lines.iter().map(|(style, _)| style.clone()).collect();
+        let top = header_height(&self.title, &self.note, &legend, WIDTH);
         let mut scene = Scene::new(WIDTH, top + HEIGHT + 52.0);
-        head(&mut scene, &self.title, &self.note, &legend);
+        header(&mut scene, &self.title, &self.note, &legend);
         let area = Area { left: 66.0, right: WIDTH - 24.0, top, bottom: top + HEIGHT };
-        let across = Scale::between(0.0, rarity(99.9), area.left, area.right);
+        let across = Scale::between(0.0, nines(99.9), area.left, area.right);
         let values = self.lines.iter().flat_map(|(_, line)| line).map(|&(_, value)| value);
         let up = Scale::of_values(values, area.bottom, area.top);
         vertical_axis(&mut scene, area, &up, &self.axis);
         percentile_axis(&mut scene, area, &across);
-        let others = self.lines.iter().filter(|(mark, _)| !mark.strong);
-        let own = self.lines.iter().filter(|(mark, _)| mark.strong);
-        for (mark, points) in others.chain(own) {
-            let place = |&(percent, value): &(f64, f64)| (across.at(rarity(percent)), up.at(value));
-            scene.items.push(line(points.iter().map(place).collect(), mark.stroke()));
+        let others = self.lines.iter().filter(|(style, _)| !style.is_default);
+        let default = self.lines.iter().filter(|(style, _)| style.is_default);
+        for (style, points) in others.chain(default) {
+            let place = |&(percent, value): &(f64, f64)| (across.at(nines(percent)), up.at(value));
+            scene.items.push(line(points.iter().map(place).collect(), style.stroke()));
             for point in points {
-                let items = vec![mark.point(place(point), !mark.bound)];
+                let items = vec![style.point(place(point), !style.is_bound)];
                 let title =
-                    format!("{}: {} % within {}", mark.name, point.0, millis(Some(point.1 / self.factor)));
+                    format!("{}: {} % within {}", style.name, point.0, millis(Some(point.1 / self.factor)));
                 scene.items.push(Item::Group { title, items });
             }
         }
@@ -55,19 +55,19 @@ impl Tails {
 }
 
 fn percentile_axis(scene: &mut Scene, area: Area, across: &Scale) {
-    let axis = Stroke::new(Ink::Axis, 1.0);
+    let axis = Stroke::new(Colour::Axis, 1.0);
     scene.line(vec![(area.left, area.bottom), (area.right, area.bottom)], axis);
     for tick in TICKS {
-        let x = across.at(rarity(tick));
-        scene.line(vec![(x, area.top), (x, area.bottom)], Stroke::new(Ink::Grid, 1.0));
-        scene.text((x, area.bottom + 18.0), format!("{tick} %"), TEXT, Ink::Muted, Anchor::Middle);
+        let x = across.at(nines(tick));
+        scene.line(vec![(x, area.top), (x, area.bottom)], Stroke::new(Colour::Grid, 1.0));
+        scene.text((x, area.bottom + 18.0), format!("{tick} %"), TEXT, Colour::Muted, Anchor::Middle);
     }
     let middle = f64::midpoint(area.left, area.right);
-    let name = "requests that were at most so slow";
-    scene.text((middle, area.bottom + 38.0), name, TEXT, Ink::Muted, Anchor::Middle);
+    let name = "percentile of requests";
+    scene.text((middle, area.bottom + 38.0), name, TEXT, Colour::Muted, Anchor::Middle);
 }
 
-/// The row's percentiles from the lower quartile upwards and the least value, as means over its runs.
+/// The minimum and the percentiles from the lower quartile on, as means over runs.
 #[expect(clippy::cast_precision_loss, reason = "a few runs")]
 pub(crate) fn percentiles(row: &SweepRow, measure: Measure) -> Line {
     let summaries: Vec<&MeasureSummary> =
@@ -86,8 +86,8 @@ pub(crate) fn percentiles(row: &SweepRow, measure: Measure) -> Line {
     std::iter::once(least).chain(rest).collect()
 }
 
-/// How many times rarer than all the requests beyond a percentile are, in powers of ten.
-fn rarity(percent: f64) -> f64 {
+/// The number of nines of a percentile: 1 for 90, 2 for 99.
+fn nines(percent: f64) -> f64 {
     -(1.0 - percent / 100.0).log10()
 }
 
@@ -96,10 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_nine_is_as_wide_as_the_one_before() {
-        assert_eq!(rarity(0.0), 0.0);
+    fn each_nine_has_the_same_width() {
+        assert_eq!(nines(0.0), 0.0);
         for (percent, expect) in [(90.0, 1.0), (99.0, 2.0), (99.9, 3.0)] {
-            assert!((rarity(percent) - expect).abs() < 1e-9);
+            assert!((nines(percent) - expect).abs() < 1e-9);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The page's style sheet.
+//! The style sheet of the page.
 
 use std::fmt::Write as _;
 
-use crate::plot::scene::Ink;
+use crate::plot::scene::Colour;
 
-/// Everything but colours.
+/// Rules other than colours.
 const LAYOUT: &str = "\
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
@@ -75,15 +75,15 @@ thead{display:table-header-group}
 }
 ";
 
-/// The whole sheet: a light and a dark set of colours, the classes that plots use, the layout.
-pub(super) fn sheet() -> String {
+/// The style sheet: light and dark colours, classes of plots, layout.
+pub(super) fn stylesheet() -> String {
     let mut sheet = String::new();
-    let light = variables(Ink::light, ["#fafbfc", "#f1f3f5", "#00734f", "#b3261e"]);
-    let dark = variables(Ink::dark, ["#0e1116", "#20262e", "#4ccf9f", "#ff8a80"]);
+    let light = variables(Colour::light, ["#fafbfc", "#f1f3f5", "#00734f", "#b3261e"]);
+    let dark = variables(Colour::dark, ["#0e1116", "#20262e", "#4ccf9f", "#ff8a80"]);
     let _ = writeln!(sheet, ":root{{color-scheme:light dark;{light}}}");
     let _ = writeln!(sheet, "@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}");
-    for ink in Ink::all() {
-        let name = ink.name();
+    for colour in Colour::all() {
+        let name = colour.name();
         let _ = writeln!(sheet, ".fill-{name}{{fill:var(--{name})}}.stroke-{name}{{stroke:var(--{name})}}");
     }
     sheet.push_str(".fill-none{fill:none}\n");
@@ -91,11 +91,11 @@ pub(super) fn sheet() -> String {
     sheet
 }
 
-fn variables(colour: fn(Ink) -> [u8; 3], [page, band, good, bad]: [&str; 4]) -> String {
+fn variables(rgb: fn(Colour) -> [u8; 3], [page, band, good, bad]: [&str; 4]) -> String {
     let mut text = String::new();
-    for ink in Ink::all() {
-        let [red, green, blue] = colour(ink);
-        let _ = write!(text, "--{}:#{red:02x}{green:02x}{blue:02x};", ink.name());
+    for colour in Colour::all() {
+        let [red, green, blue] = rgb(colour);
+        let _ = write!(text, "--{}:#{red:02x}{green:02x}{blue:02x};", colour.name());
     }
     let _ = write!(text, "--page:{page};--band:{band};--good:{good};--bad:{bad}");
     text
