@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &["random"]),
     ("config", &["core"]),
     ("exchange", &["core", "protocol", "config"]),
-    ("workload", &["core", "config"]),
+    ("workload", &["random", "core", "config"]),
     ("sim", &["core", "config", "workload"]),
     ("telemetry", &["core"]),
     ("fleet", &["core", "protocol", "config", "telemetry"]),
