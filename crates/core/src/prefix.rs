@@ -1,27 +1,27 @@
-//! The prefix index: which endpoints hold how much of a prompt in their prefix caches.
+//! The prefix index: which endpoints have how much of a prompt in their prefix caches.
 //!
 //! A prompt is a chain of block hashes, each of which names everything before it too. The index is a radix tree over
-//! chains whose nodes hold runs of up to [`LONGEST_RUN`] blocks. For each node it knows the *holders* (an endpoint's
-//! cache, from its start or last reset to the next) that have it, and each holder's nodes are kept in the order in
-//! which the engine would give them up.
+//! chains whose nodes hold runs of up to [`LONGEST_RUN`] blocks. For each node it knows the *holders* that have it, where a
+//! holder is one endpoint's cache between two resets. Each holder's part of a node is a *hold*; its holds are listed in
+//! the order in which the engine would evict them.
 //!
 //! That order is vLLM's (`FreeKVCacheBlockQueue`, `vllm/v1/core/kv_cache_utils.py`): blocks that requests in flight use
-//! are never given up; when a request ends, its blocks become free from the last to the first; what was free longest
-//! goes first. So heads outlive tails, and whoever holds a block holds all blocks before it. Matching relies on that:
-//! hashes are chained and holdings are prefixes, so comparing a node's last hash may settle all of it, and a node
-//! whose holders were all found deeper down need not be looked at.
+//! are never evicted; when a request ends, its blocks become free from the last to the first; the block that has been free
+//! for the longest time is evicted first. So earlier blocks of a prompt outlive later ones, and a holder of a block holds
+//! all blocks before it. Matching relies on that: comparing a node's last hash may settle the whole node, and a node whose
+//! holders were all found deeper in the tree need not be looked at.
 //!
-//! Costs, with *n* nodes along a chain (blocks ÷ 255, and one for each point where chains parted; 256 at most): a match takes
-//! O(n + holders found), an insert O(n·log holders) and one copy of what is new; parting a node that is held takes
-//! O(its holders). Memory is 16 bytes per node and holder, 22 per node, 16 + 8 per block for a node of several blocks and
-//! 16 + 4 per holder where there are several: at most 39 per block and holder, near 10 for usual prompts.
-//! Everything is under a budget; nothing is ever moved or rehashed.
+//! Costs, with *n* nodes along a chain (blocks ÷ 255, and one for each point where chains diverge; 256 at most): a match
+//! takes O(n + holders found), an insert O(n·log holders) and one copy of the new blocks; splitting a node takes O(its
+//! holders). Memory is 16 bytes per node and holder, 22 per node, 16 + 8 per block for a node of several blocks and
+//! 16 + 4 per holder where there are several: at most 39 per block and holder, near 10 for usual prompts. All of it is
+//! under a budget; nothing is ever moved or rehashed.
 
 mod cache;
-mod cells;
 mod check;
+mod lru;
 mod matched;
-mod order;
+mod nodes;
 mod reuse;
 mod slab;
 #[cfg(test)]
@@ -31,38 +31,38 @@ mod tree;
 use std::collections::VecDeque;
 
 pub(crate) use cache::{Agreement, Cache};
-pub(crate) use cells::Tick;
 pub(crate) use matched::PrefixMatch;
+pub(crate) use nodes::Tick;
 pub(crate) use reuse::Reuse;
 
 use crate::ids::BlockHash;
-use cells::{Hold, Node, Short};
-use order::Order;
+use lru::LruList;
+use nodes::{Hold, Node, U24};
 use slab::{Array, NONE, Slab};
 
-/// Bytes that the index of one pool may take: some two million blocks and holders in usual prompts of 20 blocks.
+/// Bytes of one scheduler's index: some two million blocks times holders for usual prompts of 20 blocks.
 pub(crate) const BUDGET: usize = 64 << 20;
 
-/// The most blocks in a node: their number fits a byte, and copying them is quick.
+/// Most blocks of a node: their number fits a byte, and copying them is fast.
 const LONGEST_RUN: usize = 255;
 
-/// The most nodes along a prompt. What lies behind is not held: a client that sends a prompt and then all of its heads
-/// parts it block by block, and must not make each request with it slow.
-const MOST_NODES: usize = 256;
+/// Most nodes along a prompt; blocks beyond are not indexed. A client that sends a prompt and then each of its prefixes
+/// splits it block by block, and must not make every later request with it slow.
+const MAX_NODES: usize = 256;
 
-/// The most requests of one holder that pin blocks, so that pins fit a byte.
-const MOST_PINNING: u16 = 255;
+/// Most requests per holder that pin blocks, so that a hold's pins fit a byte.
+const MAX_PINNING: u16 = 255;
 
-/// Holds given up at a time when the index itself is full.
+/// Holds evicted at a time when the index itself is full.
 const BATCH: usize = 16;
 
-/// Batches per insert at most; what then does not fit is left out.
+/// Most batches per insert; blocks that do not fit then are left out.
 const BATCHES: usize = 16;
 
-/// A holder with this share of the longest head counts as having it.
+/// A holder of this fraction of the longest match counts as having it.
 const NEARLY: (u32, u32) = (3, 4);
 
-/// One cache, from its start or last reset to the next.
+/// One endpoint's cache between two resets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     slot: u16,
@@ -70,23 +70,23 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Where [`PrefixIndex::find_holders`] writes its match.
+    /// The position of its match in the result of [`PrefixIndex::find_holders`].
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
-/// What an insert did.
+/// The result of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inserted {
-    /// Blocks, from the chain's first, that the holder now has.
+    /// Number of the chain's blocks, from the first, that the holder has now.
     pub blocks: u32,
-    /// Whether they are pinned, and have to be released.
+    /// Whether they are pinned until [`PrefixIndex::release`].
     pub pinned: bool,
-    /// The blocks of nodes that it had already, in whole or in part.
+    /// Blocks in nodes of which the holder had some already.
     pub reused: u32,
-    /// The sum, over those, of the prompts that came since each was last used.
+    /// Sum over those blocks of the time since their last use, in prompts.
     pub idle: u64,
 }
 
@@ -99,17 +99,17 @@ impl Inserted {
 struct Slot {
     generation: u32,
     live: bool,
-    /// What nobody uses, and what goes first.
-    idle: Order,
-    /// What requests in flight use.
-    active: Order,
-    /// Blocks in all holds, unnamed ones included.
+    /// Holds that no request in flight uses: these can be evicted.
+    idle: LruList,
+    /// Holds that requests in flight use.
+    active: LruList,
+    /// Blocks in all its holds, unindexed ones included.
     blocks: u32,
-    /// Requests that pin.
+    /// Requests that pin blocks.
     pinning: u16,
 }
 
-/// How much there may be of each thing, so that all together stay under the budget.
+/// Limits on each kind of allocation that keep their sum under the budget.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     nodes: usize,
@@ -119,44 +119,43 @@ struct Limits {
 }
 
 impl Limits {
-    /// For prompts of usual length: a node per 256 bytes, a hold per 64, and about half of all for hashes.
+    /// Fitted to prompts of usual length: a node per 256 bytes, a hold per 64, and about half of the budget for hashes.
     fn of(budget: usize) -> Self {
         let (nodes, holds) = (budget / 256, budget / 64);
-        let fixed = Slab::<Node>::most_bytes(nodes)
-            + Slab::<Array<BlockHash>>::most_bytes(nodes)
-            + Slab::<Array<u32>>::most_bytes(nodes)
-            + Slab::<Hold>::most_bytes(holds)
+        let fixed = Slab::<Node>::max_bytes(nodes)
+            + Slab::<Array<BlockHash>>::max_bytes(nodes)
+            + Slab::<Array<u32>>::max_bytes(nodes)
+            + Slab::<Hold>::max_bytes(holds)
             + tree::Table::bytes_for(nodes);
-        let most = Short::LIMIT as usize;
+        let most = U24::LIMIT as usize;
         Self { nodes: nodes.min(most), holds: holds.min(most), heap: budget.saturating_sub(fixed) }
     }
 }
 
-/// The index of one pool.
+/// The index of one scheduler.
 #[derive(Clone, Debug)]
 pub struct PrefixIndex {
     limits: Limits,
     table: tree::Table,
     nodes: Slab<Node>,
     runs: Slab<Array<BlockHash>>,
-    crowds: Slab<Array<u32>>,
+    lists: Slab<Array<u32>>,
     holds: Slab<Hold>,
-    /// Bytes in `runs` and `crowds`.
+    /// Bytes in `runs` and `lists`.
     heap: usize,
     clock: Tick,
     slots: Vec<Slot>,
     free_slots: Vec<u16>,
-    /// Slots whose holders left, still to be emptied.
+    /// Slots whose holders left and whose holds are not yet swept.
     leaving: VecDeque<u16>,
-    /// The nodes along a chain: where each starts in it, and how many blocks agree. Reused.
+    /// The nodes along a chain, each with its offset in the chain and the number of blocks that match. Reused.
     walked: Vec<(u32, usize, usize)>,
     /// The holds along a chain. Reused.
     path: Vec<u32>,
 }
 
 impl PrefixIndex {
-    /// An index that takes at most `budget` bytes. `key` decides where in the table a hash goes, so that nobody can make
-    /// prompts that all go to one place.
+    /// An index of at most `budget` bytes. `key` seeds the hash table, so that no client can send prompts that all collide.
     #[must_use]
     pub fn new(budget: usize, key: u64) -> Self {
         Self {
@@ -164,7 +163,7 @@ impl PrefixIndex {
             table: tree::Table::new(key),
             nodes: Slab::new(),
             runs: Slab::new(),
-            crowds: Slab::new(),
+            lists: Slab::new(),
             holds: Slab::new(),
             heap: 0,
             clock: Tick::START,
@@ -176,7 +175,7 @@ impl PrefixIndex {
         }
     }
 
-    /// A new holder with nothing; `None` where there are too many.
+    /// Adds a holder without blocks; `None` if there are too many.
     pub fn join(&mut self) -> Option<Holder> {
         let slot = match self.free_slots.pop() {
             Some(slot) => slot,
@@ -185,8 +184,8 @@ impl PrefixIndex {
                 self.slots.push(Slot {
                     generation: 0,
                     live: false,
-                    idle: Order::EMPTY,
-                    active: Order::EMPTY,
+                    idle: LruList::EMPTY,
+                    active: LruList::EMPTY,
                     blocks: 0,
                     pinning: 0,
                 });
@@ -198,7 +197,7 @@ impl PrefixIndex {
         Some(Holder { slot, generation: state.generation })
     }
 
-    /// Forgets a holder at once; its holds are removed by [`PrefixIndex::sweep`].
+    /// Removes a holder; its holds are removed later by [`PrefixIndex::sweep`].
     pub fn leave(&mut self, holder: Holder) {
         if self.slot(holder).is_some() {
             self.slots[holder.slot()].live = false;
@@ -206,12 +205,12 @@ impl PrefixIndex {
         }
     }
 
-    /// Removes up to `steps` holds of holders that left.
+    /// Removes up to `steps` holds of removed holders.
     pub fn sweep(&mut self, steps: usize) {
         for _ in 0..steps {
             let Some(slot) = self.leaving.front().copied() else { return };
             let state = &mut self.slots[usize::from(slot)];
-            // From the tails on, so that what is left are prefixes.
+            // Last blocks first, so that the rest are prefixes.
             let next = if state.idle.oldest == NONE { state.active.oldest } else { state.idle.oldest };
             if next != NONE {
                 self.remove_hold(next);
@@ -224,7 +223,7 @@ impl PrefixIndex {
         }
     }
 
-    /// A prompt came: the index's time is counted in them.
+    /// Advances the index's time, which is counted in prompts.
     pub fn tick(&mut self) {
         self.clock = self.clock.next();
     }
@@ -234,29 +233,29 @@ impl PrefixIndex {
         self.clock
     }
 
-    /// Writes for each holder's slot how many blocks of the chain, from its first, that holder has. Returns how many
-    /// prompts came since one was sent to a holder of nearly all of the longest of these heads, at least 1; `None` where
-    /// nobody holds any.
+    /// Writes for each holder's slot the number of the chain's blocks, from the first, that it has. Returns the time since
+    /// the last use of the longest match by a holder of at least three quarters of it, in prompts and at least 1; `None`
+    /// where nothing matches.
     pub fn find_holders(&mut self, chain: &[BlockHash], lengths: &mut Vec<u32>) -> Option<u32> {
         lengths.clear();
         lengths.resize(self.slots.len(), 0);
-        self.walk(chain, MOST_NODES);
+        self.walk(chain, MAX_NODES);
         let (mut found, mut longest) = (0, 0);
         let mut idle: Option<u32> = None;
-        for (node, start, agreed) in self.walked.iter().rev().copied() {
+        for (node, start, common) in self.walked.iter().rev().copied() {
             let members = self.members(node);
-            // Whoever was found deeper down is here too.
+            // All its holders were found deeper in the tree.
             if members.len() == found {
                 continue;
             }
-            let here = |hold: &Hold| count(start + agreed.min(usize::from(hold.len)));
+            let here = |hold: &Hold| count(start + common.min(usize::from(hold.len)));
             for id in members {
                 let hold = &self.holds[*id];
                 let length = &mut lengths[usize::from(hold.slot)];
                 if *length == 0 {
                     *length = here(hold);
                     found += 1;
-                    // What one that left had is not to be had any more.
+                    // A removed holder's blocks are gone.
                     if self.slots[usize::from(hold.slot)].live {
                         longest = longest.max(*length);
                     }
@@ -274,26 +273,26 @@ impl PrefixIndex {
         idle
     }
 
-    /// The holder has this chain now, and uses it if it is to be pinned, until [`PrefixIndex::release`].
+    /// Gives the chain to the holder. With `pin` a request uses it until [`PrefixIndex::release`].
     pub fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
         if self.slot(holder).is_none() {
             return Inserted::NOTHING;
         }
         self.make_room(chain.len());
-        let blocks = self.lay(holder.slot, chain);
+        let blocks = self.extend(holder.slot, chain);
         if blocks == 0 {
             return Inserted::NOTHING;
         }
         let slot = &mut self.slots[holder.slot()];
-        let pinned = pin && slot.pinning < MOST_PINNING;
+        let pinned = pin && slot.pinning < MAX_PINNING;
         slot.pinning += u16::from(pinned);
         let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::NOTHING };
-        // The head last: it is to be given up last.
+        // First blocks last: these are evicted last.
         for position in (0..self.path.len()).rev() {
             let id = self.path[position];
             self.unlink(id);
             let hold = &mut self.holds[id];
-            // What is new has not been idle.
+            // New holds carry the present time and were not idle.
             if pin && hold.used != self.clock {
                 inserted.reused += u32::from(hold.len);
                 inserted.idle += u64::from(self.clock.since(hold.used)) * u64::from(hold.len);
@@ -305,14 +304,14 @@ impl PrefixIndex {
         inserted
     }
 
-    /// A request that pinned this chain ended. To be called once per pin, with as many blocks as were inserted.
+    /// Unpins a chain when its request ended: once per pin, with the number of blocks that were inserted.
     pub fn release(&mut self, holder: Holder, chain: &[BlockHash]) {
         if self.slot(holder).is_none() {
             return;
         }
         let slot = &mut self.slots[holder.slot()];
         slot.pinning = slot.pinning.saturating_sub(1);
-        // Since then others may have parted nodes, each of them within its own first ones: never many.
+        // Other prompts may have split nodes since, each within its own first nodes: never many.
         self.walk(chain, usize::MAX);
         self.path.clear();
         for position in 0..self.walked.len() {
@@ -327,9 +326,8 @@ impl PrefixIndex {
         }
     }
 
-    /// The holder has blocks that no prompt will ask for (answers, tails that fill no block): they displace others
-    /// until they are given up in their turn.
-    pub fn add_unnamed(&mut self, holder: Holder, blocks: u32) {
+    /// Gives the holder blocks that cannot be matched (output, partial blocks): they take room until they are evicted.
+    pub fn add_unindexed(&mut self, holder: Holder, blocks: u32) {
         let mut left = blocks;
         while left > 0 && self.slot(holder).is_some() {
             let newest = self.slots[holder.slot()].idle.newest;
@@ -353,13 +351,13 @@ impl PrefixIndex {
         }
     }
 
-    /// Blocks that the holder has, unnamed ones included.
+    /// Number of the holder's blocks, unindexed ones included.
     #[must_use]
     pub fn blocks(&self, holder: Holder) -> u32 {
         self.slot(holder).map_or(0, |slot| slot.blocks)
     }
 
-    /// When what the holder would give up next was last used: now where all of it is in use, `None` where it has nothing.
+    /// The last use of the hold that would be evicted next: now where all are in use, `None` where there is none.
     pub(crate) fn oldest_use(&self, holder: Holder) -> Option<Tick> {
         let slot = self.slot(holder)?;
         match slot.idle.oldest {
@@ -368,11 +366,11 @@ impl PrefixIndex {
         }
     }
 
-    /// The holder gives up what it has beyond `blocks`, as far as nobody uses it, in at most `steps` pieces.
+    /// Evicts the holder's blocks beyond `blocks`, except those in use, in at most `steps` pieces.
     pub fn shrink(&mut self, holder: Holder, blocks: u32, steps: usize) {
         for _ in 0..steps {
             let over = self.blocks(holder).saturating_sub(blocks);
-            if over == 0 || !self.give_up(holder.slot, over) {
+            if over == 0 || !self.evict(holder.slot, over) {
                 return;
             }
         }
@@ -384,7 +382,7 @@ impl PrefixIndex {
         self.table.bytes()
             + self.nodes.bytes()
             + self.runs.bytes()
-            + self.crowds.bytes()
+            + self.lists.bytes()
             + self.holds.bytes()
             + self.heap
     }
@@ -394,8 +392,8 @@ impl PrefixIndex {
         (slot.live && slot.generation == holder.generation).then_some(slot)
     }
 
-    /// Takes up to `most` blocks from what the holder would give up first; false where it can give up nothing.
-    fn give_up(&mut self, slot: u16, most: u32) -> bool {
+    /// Evicts up to `most` blocks of one hold; false where all are in use.
+    fn evict(&mut self, slot: u16, most: u32) -> bool {
         let id = self.slots[usize::from(slot)].idle.oldest;
         if id == NONE {
             return false;
@@ -408,8 +406,8 @@ impl PrefixIndex {
         true
     }
 
-    /// Makes room for a chain, at the cost of the largest holders. Every piece of work is bounded: the insert checks
-    /// again what there is.
+    /// Makes room for a chain at the cost of the largest holders. The work is bounded, so the insert checks the limits
+    /// again.
     fn make_room(&mut self, blocks: usize) {
         let Limits { nodes, holds, heap } = self.limits;
         let new_nodes = (blocks / LONGEST_RUN + 3).min(nodes / 4);
@@ -430,7 +428,7 @@ impl PrefixIndex {
             let largest = (0..).zip(&self.slots).filter(idle).max_by_key(|(_, slot)| slot.blocks);
             let Some((slot, _)) = largest else { return };
             for _ in 0..BATCH {
-                self.give_up(slot, u32::MAX);
+                self.evict(slot, u32::MAX);
             }
         }
     }
@@ -442,7 +440,7 @@ impl PrefixIndex {
         order.unlink(&mut self.holds, id);
     }
 
-    /// As the most recently used.
+    /// Links a hold as the most recently used.
     fn link(&mut self, id: u32) {
         let Hold { slot, pins, .. } = self.holds[id];
         let slot = &mut self.slots[usize::from(slot)];

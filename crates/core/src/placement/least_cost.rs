@@ -201,7 +201,7 @@ impl Delays {
             waiting: unobserved + (weights.waiting - unobserved) * observed,
             ahead: count(endpoint.prefill.tokens()) * per_prompt_token,
             stalled: weights.stalled.unwrap_or_else(|| running(endpoint, requests)),
-            eviction: EVICTION * endpoint.cache.displacement(view.matched.now, view.matched.reuse_interval),
+            eviction: EVICTION * endpoint.cache.eviction(view.matched.now, view.matched.reuse_interval),
             uncached,
             per_prompt_token,
             detour: weights.detour,

@@ -1,53 +1,53 @@
-//! What is believed of one endpoint's prefix cache besides what it holds: how much fits, and how often it had what
-//! was expected.
+//! The model of one endpoint's prefix cache besides its blocks: its capacity, and how often expected hits were
+//! confirmed.
 
 use super::{Holder, PrefixIndex, Tick};
 
-/// Tokens that fit a cache whose size nobody told: near a 24 GB card with a small model, so that too much is seldom
-/// expected. It grows where the engine finds more than expected.
-const USUAL_CAPACITY: f64 = 131_072.0;
-/// No engine's cache is larger, in tokens; a page that says so is not believed.
-const LARGEST_CAPACITY: f64 = 1e9;
+/// Capacity in tokens of a cache whose size is not reported: near a 24 GB GPU with a small model, so that seldom too much
+/// is expected. It grows where the engine reports more hits than expected.
+const DEFAULT_CAPACITY: f64 = 131_072.0;
+/// Largest plausible capacity in tokens; a larger reported one is ignored.
+const MAX_CAPACITY: f64 = 1e9;
 
-/// A request whose expected share of cached prompt is smaller says nothing.
+/// Expected cached share of a prompt below which a comparison says nothing.
 const TOO_LITTLE: f64 = 0.1;
-/// Expected and reported shares this close agree: prompts are counted by estimate here and exactly there.
+/// Difference up to which expected and reported shares agree: prompt tokens are an estimate here and exact there.
 const CLOSE: f64 = 0.1;
-/// What one complete miss takes off the usable share, and what a confirmed or an unexpected hit adds.
+/// Share of the usable capacity that one complete miss removes, and factor of a confirmed or unexpected hit.
 const MISSED: f64 = 0.1;
 const CONFIRMED: f64 = 1.01;
-/// An untold capacity may turn out larger by this at most.
-const MOST_USABLE: f64 = 16.0;
-const LEAST_USABLE: f64 = 1.0 / 32.0;
+/// Bounds of the usable share; above 1 only for a capacity that is not reported.
+const MAX_USABLE: f64 = 16.0;
+const MIN_USABLE: f64 = 1.0 / 32.0;
 
-/// Below this share of confirmed expectations an engine is treated as one that caches nothing.
+/// Share of confirmed hits below which an engine counts as one without a prefix cache.
 const NOT_CACHING: f64 = 0.1;
 
-/// A cache with this share of what fits is full: the next prompt puts something out.
+/// Used share of the capacity from which a cache counts as full: the next prompt evicts blocks.
 const FULL: f64 = 0.98;
 
-/// A block that was idle for so many mean times between uses is as likely to be used again as not: times between uses
-/// spread widely.
-const USES: f64 = 3.0;
-/// What goes out much sooner than it would be used is no dearer than this: it would be gone anyway.
-const SOONEST: f64 = 2.0;
+/// Idle time, in mean times between two uses, after which a block is as likely to be used again as not. Times between
+/// uses spread widely.
+const INTERVALS: f64 = 3.0;
+/// Upper bound of [`Cache::eviction`]: blocks that are evicted long before their next use would be evicted anyway.
+const MAX_EVICTION: f64 = 2.0;
 
-/// Requests between two comparisons with the engine's own sums.
+/// Least requests between two comparisons with the engine's counters.
 const PER_SCRAPE: u32 = 8;
 
-/// How much of what was expected to be cached was, with forgetting.
+/// How far expected cache hits were confirmed, with exponential forgetting.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Agreement {
     requests: f64,
-    /// Sums of shares of prompts.
+    /// Decayed sums of shares of prompts.
     expected: f64,
     reported: f64,
 }
 
 impl Agreement {
-    /// What a new comparison leaves of the others: about the last thirty count.
+    /// Decay per comparison: about the last thirty count.
     const KEPT: f64 = 0.97;
-    /// What the prior counts, in prompts that were expected to be cached.
+    /// Weight of the prior, in prompts that were expected to be cached.
     const PRIOR: f64 = 2.0;
 
     fn observe(&mut self, expected: f64, reported: f64) {
@@ -56,45 +56,45 @@ impl Agreement {
         self.reported = self.reported * Self::KEPT + reported;
     }
 
-    /// The share of expectations that were met, 0 to 1, shrunk to the prior.
+    /// The confirmed share of the expected hits, 0 to 1, shrunk to the prior.
     fn met(&self, prior: f64) -> f64 {
         ((self.reported.min(self.expected) + Self::PRIOR * prior) / (self.expected + Self::PRIOR))
             .clamp(0.0, 1.0)
     }
 
-    /// Mean shares of prompts that were expected and reported to be cached, where anything was reported.
+    /// Mean expected and reported cached shares of a prompt; `None` before the first comparison.
     pub(crate) fn means(&self) -> Option<(f64, f64)> {
         (self.requests > 0.0).then(|| (self.expected / self.requests, self.reported / self.requests))
     }
 }
 
-/// What was expected since the engine's sums were last compared.
+/// Expectations since the last comparison with the engine's counters.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unscraped {
     requests: u32,
     expected: f64,
     prompt: f64,
-    /// Its sums then: prompt tokens, and of those the cached ones.
+    /// The counters at that time: prompt tokens, and the cached ones among them.
     totals: Option<(f64, f64)>,
 }
 
-/// The belief about one endpoint.
+/// The model of one endpoint's cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
-    /// Its name in the index, once it holds something.
+    /// Its holder in the index, once it has blocks.
     pub(crate) holder: Option<Holder>,
     /// Tokens of prompts in flight that are in the index.
     pub(crate) indexed: u64,
-    /// Tokens that fit, as the engine told.
-    told: Option<f64>,
-    /// How much of that seems to be there for prefixes.
+    /// The capacity in tokens that the engine reported.
+    reported_capacity: Option<f64>,
+    /// Share of the capacity that seems to be available for prefixes.
     usable: f64,
     pub(crate) agreement: Agreement,
-    /// Whether answers say what was cached: then the engine's sums are not needed.
-    answers_tell: bool,
+    /// Whether responses report cached tokens: then the engine's counters are not needed.
+    responses_report: bool,
     unscraped: Unscraped,
-    /// Where it is full: when what goes out next was last used.
-    displaced: Option<Tick>,
+    /// The last use of the block to be evicted next, if the cache is full.
+    evicted_next: Option<Tick>,
 }
 
 impl Default for Cache {
@@ -102,18 +102,18 @@ impl Default for Cache {
         Self {
             holder: None,
             indexed: 0,
-            told: None,
+            reported_capacity: None,
             usable: 1.0,
             agreement: Agreement::default(),
-            answers_tell: false,
+            responses_report: false,
             unscraped: Unscraped::default(),
-            displaced: None,
+            evicted_next: None,
         }
     }
 }
 
 impl Cache {
-    /// The engine lost what it had. Requests in flight keep their share of `indexed` until they end.
+    /// Resets the cache. Requests in flight keep their share of `indexed` until they end.
     pub(crate) fn forget(&mut self, index: &mut PrefixIndex) {
         if let Some(holder) = self.holder.take() {
             index.leave(holder);
@@ -122,54 +122,56 @@ impl Cache {
         *self = Self { indexed, ..Self::default() };
     }
 
-    /// The engine said how many tokens fit.
-    pub(crate) fn capacity_told(&mut self, tokens: Option<f64>) {
-        if let Some(tokens) = tokens.filter(|tokens| (1.0..=LARGEST_CAPACITY).contains(tokens)) {
-            self.told = Some(tokens);
+    /// The engine reported its capacity in tokens.
+    pub(crate) fn capacity_reported(&mut self, tokens: Option<f64>) {
+        if let Some(tokens) = tokens.filter(|tokens| (1.0..=MAX_CAPACITY).contains(tokens)) {
+            self.reported_capacity = Some(tokens);
             self.usable = self.usable.min(1.0);
         }
     }
 
-    /// It holds so many blocks, of so many that fit beside the requests in flight, and `oldest` is when what it would give
-    /// up next was last used.
-    pub(crate) fn holds(&mut self, blocks: u32, fit: u32, oldest: Option<Tick>) {
+    /// Updates its number of blocks. `fit` is the number that fits beside the requests in flight, `oldest` the last use of
+    /// the block to be evicted next.
+    pub(crate) fn set_blocks(&mut self, blocks: u32, fit: u32, oldest: Option<Tick>) {
         let is_full = f64::from(blocks) >= FULL * f64::from(fit);
-        self.displaced = oldest.filter(|_| is_full);
+        self.evicted_next = oldest.filter(|_| is_full);
     }
 
-    /// How much what comes in puts out that will be asked for again: 0 where there is room, and the more the sooner
-    /// blocks go compared with the mean time between two uses, up to [`SOONEST`]. Both are in prompts that came.
-    pub(crate) fn displacement(&self, now: Tick, reused_after: f64) -> f64 {
-        let by_idle = |used: Tick| (USES * reused_after / f64::from(now.since(used).max(1))).min(SOONEST);
-        self.displaced.map_or(0.0, by_idle)
+    /// How likely blocks that a new prompt evicts are used again: 0 where there is room, and the more the sooner blocks are
+    /// evicted compared with the mean time between two uses in prompts, up to [`MAX_EVICTION`]. *d* of the default rule.
+    pub(crate) fn eviction(&self, now: Tick, reuse_interval: f64) -> f64 {
+        let by_idle =
+            |used: Tick| (INTERVALS * reuse_interval / f64::from(now.since(used).max(1))).min(MAX_EVICTION);
+        self.evicted_next.map_or(0.0, by_idle)
     }
 
-    /// Tokens that are taken to fit.
+    /// The assumed capacity in tokens.
     pub(crate) fn capacity(&self) -> f64 {
-        self.told.unwrap_or(USUAL_CAPACITY) * self.usable
+        self.reported_capacity.unwrap_or(DEFAULT_CAPACITY) * self.usable
     }
 
-    /// What an expectation is worth, 0 to 1. `fleet` is the agreement over all endpoints.
+    /// Weight of an expected cached token, 0 to 1. `fleet` is the agreement over all endpoints.
     pub(crate) fn trust(&self, fleet: &Agreement) -> f64 {
         ((self.agreement.met(fleet.met(1.0)) - NOT_CACHING) / (1.0 - NOT_CACHING)).max(0.0)
     }
 
-    /// A prompt of which so many tokens are expected to be cached was sent.
+    /// Takes in a dispatched prompt with its expected cached tokens.
     pub(crate) fn expect(&mut self, expected: u32, prompt: u32) {
         self.unscraped.requests = self.unscraped.requests.saturating_add(1);
         self.unscraped.expected += f64::from(expected);
         self.unscraped.prompt += f64::from(prompt);
     }
 
-    /// An answer said which share of its prompt was cached.
-    pub(crate) fn answer_told(&mut self, expected: f64, reported: f64, fleet: &mut Agreement) {
-        self.answers_tell = true;
+    /// Takes in the cached share of a prompt that a response reported.
+    pub(crate) fn response_reported(&mut self, expected: f64, reported: f64, fleet: &mut Agreement) {
+        self.responses_report = true;
         self.compare(expected, reported, fleet);
     }
 
-    /// The engine's sums were read: prompt tokens, and of those the cached ones. They stand in where answers say nothing.
-    pub(crate) fn totals_told(&mut self, prompt: f64, cached: f64, fleet: &mut Agreement) {
-        if self.answers_tell || !(prompt.is_finite() && cached.is_finite()) {
+    /// Takes in the engine's counters of prompt tokens and cached prompt tokens. They are used where responses report
+    /// nothing.
+    pub(crate) fn totals_reported(&mut self, prompt: f64, cached: f64, fleet: &mut Agreement) {
+        if self.responses_report || !(prompt.is_finite() && cached.is_finite()) {
             return;
         }
         let Some((old_prompt, old_cached)) = self.unscraped.totals else {
@@ -185,7 +187,7 @@ impl Cache {
         self.compare(expected, (hits / new).clamp(0.0, 1.0), fleet);
     }
 
-    /// Shares of a prompt, 0 to 1.
+    /// Compares an expected with a reported share of a prompt, 0 to 1.
     fn compare(&mut self, expected: f64, reported: f64, fleet: &mut Agreement) {
         let confirmed = expected >= TOO_LITTLE && reported + CLOSE >= expected;
         if confirmed || reported > expected + CLOSE {
@@ -193,8 +195,8 @@ impl Cache {
         } else if expected >= TOO_LITTLE {
             self.usable *= 1.0 - MISSED * (expected - reported) / expected;
         }
-        let most = if self.told.is_some() { 1.0 } else { MOST_USABLE };
-        self.usable = self.usable.clamp(LEAST_USABLE, most);
+        let most = if self.reported_capacity.is_some() { 1.0 } else { MAX_USABLE };
+        self.usable = self.usable.clamp(MIN_USABLE, most);
         if expected >= TOO_LITTLE {
             self.agreement.observe(expected, reported.min(expected));
             fleet.observe(expected, reported.min(expected));
@@ -207,21 +209,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_out_is_the_dearer_the_sooner_it_would_be_asked_for() {
+    fn the_weight_of_an_eviction_falls_with_the_idle_time_of_the_evicted_block() {
         let ticks = std::iter::successors(Some(Tick::START), |tick| Some(tick.next()));
         let ticks: Vec<Tick> = ticks.take(601).collect();
         let now = ticks[600];
-        let displacement = |blocks, idle: usize| {
+        let eviction = |blocks, idle: usize| {
             let mut cache = Cache::default();
-            cache.holds(blocks, 100, Some(ticks[600 - idle]));
-            cache.displacement(now, 20.0)
+            cache.set_blocks(blocks, 100, Some(ticks[600 - idle]));
+            cache.eviction(now, 20.0)
         };
-        assert_eq!(displacement(90, 5).to_bits(), 0.0_f64.to_bits(), "there is room");
-        assert_eq!(displacement(99, 60).to_bits(), 1.0_f64.to_bits());
-        assert_eq!(displacement(99, 600).to_bits(), 0.1_f64.to_bits());
-        assert_eq!(displacement(99, 0).to_bits(), SOONEST.to_bits());
+        assert_eq!(eviction(90, 5).to_bits(), 0.0_f64.to_bits(), "there is room");
+        assert_eq!(eviction(99, 60).to_bits(), 1.0_f64.to_bits());
+        assert_eq!(eviction(99, 600).to_bits(), 0.1_f64.to_bits());
+        assert_eq!(eviction(99, 0).to_bits(), MAX_EVICTION.to_bits());
         let mut empty = Cache::default();
-        empty.holds(0, 0, None);
-        assert_eq!(empty.displacement(now, 20.0).to_bits(), 0.0_f64.to_bits(), "nothing can go");
+        empty.set_blocks(0, 0, None);
+        assert_eq!(empty.eviction(now, 20.0).to_bits(), 0.0_f64.to_bits(), "nothing can be evicted");
     }
 }

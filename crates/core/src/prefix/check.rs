@@ -1,4 +1,4 @@
-//! What must hold of the index, whatever was done to it.
+//! Invariants of the index.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use super::slab::NONE;
 use super::{Holder, PrefixIndex};
 
 impl PrefixIndex {
-    /// Compares every list and sum with what it stands for. `holders` are all that joined and did not leave.
+    /// Compares every list and sum with its elements. `holders` are all that joined and did not leave.
     ///
     /// # Errors
     ///
-    /// The first fault found.
+    /// The first broken invariant found.
     pub(crate) fn check(&self, holders: &[Holder]) -> Result<(), &'static str> {
         let mut live = 0;
         for slot in &self.slots {
             live += usize::from(slot.live);
         }
         if live != holders.len() || holders.iter().any(|holder| self.slot(*holder).is_none()) {
-            return Err("holders and endpoints differ");
+            return Err("the holders are not those of the endpoints");
         }
         if self.slots.len() != live + self.leaving.len() + self.free_slots.len() {
             return Err("a slot is lost");
@@ -37,7 +37,7 @@ impl PrefixIndex {
         Ok(())
     }
 
-    /// The holds of a slot; returns how many, and adds the nodes they are on.
+    /// Checks the holds of a slot. Returns their number and adds their nodes to `held`.
     fn check_slot(&self, number: usize, held: &mut BTreeSet<u32>) -> Result<usize, &'static str> {
         let slot = &self.slots[number];
         let (mut blocks, mut holds) = (0, 0);
@@ -52,11 +52,11 @@ impl PrefixIndex {
                     return Err("an empty hold");
                 }
                 if hold.node() == NONE && pinned {
-                    return Err("unnamed blocks in use");
+                    return Err("unindexed blocks in use");
                 }
                 if hold.node() != NONE {
                     if self.hold_of(hold.node(), hold.slot) != Some(id) {
-                        return Err("a node does not know its holder");
+                        return Err("a node does not list its holder");
                     }
                     held.insert(hold.node());
                 }
@@ -65,23 +65,23 @@ impl PrefixIndex {
                 (newer, id) = (id, hold.older());
             }
             if order.oldest != newer {
-                return Err("a list does not end where it says");
+                return Err("a list does not end with its oldest hold");
             }
         }
         if blocks != slot.blocks {
             return Err("a holder's blocks are miscounted");
         }
         if !slot.live && holds > 0 && !self.leaving.iter().any(|leaving| usize::from(*leaving) == number) {
-            return Err("a holder that left is never swept");
+            return Err("a removed holder is never swept");
         }
         Ok(holds)
     }
 
     fn check_nodes(&self, held: &BTreeSet<u32>) -> Result<(), &'static str> {
-        let (mut runs, mut crowds, mut heap) = (0, 0, 0);
+        let (mut runs, mut lists, mut heap) = (0, 0, 0);
         for node in held.iter().copied() {
-            if !self.is_entered(node) {
-                return Err("a node is in no bucket");
+            if !self.is_in_table(node) {
+                return Err("a node is not in the table");
             }
             let cell = &self.nodes[node];
             if cell.run != NONE {
@@ -91,9 +91,9 @@ impl PrefixIndex {
                     return Err("a node does not start with its hash");
                 }
             }
-            if let Some(crowd) = cell.crowd() {
-                crowds += 1;
-                heap += self.crowds[crowd].heap();
+            if let Some(list) = cell.list() {
+                lists += 1;
+                heap += self.lists[list].heap();
             }
             let members = self.members(node);
             if !members.is_sorted_by_key(|id| self.holds[*id].slot) {
@@ -104,11 +104,11 @@ impl PrefixIndex {
             }
             let longest = members.iter().map(|id| usize::from(self.holds[*id].len)).max();
             if longest != Some(self.len(node)) {
-                return Err("a node has blocks that nobody holds");
+                return Err("a node has blocks without a holder");
             }
         }
-        if (held.len(), runs, crowds) != (self.nodes.len(), self.runs.len(), self.crowds.len()) {
-            return Err("a node or an array belongs to nobody");
+        if (held.len(), runs, lists) != (self.nodes.len(), self.runs.len(), self.lists.len()) {
+            return Err("a node or an array is unreachable");
         }
         if heap != self.heap {
             return Err("bytes are miscounted");

@@ -1,25 +1,25 @@
-//! Storage for many small cells of one kind, named by number.
+//! A slab: storage for many small cells of one type, addressed by number.
 
-/// A link that leads nowhere.
+/// The null link.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Cells that are allocated together.
 const CHUNK: usize = 512;
 
-/// A cell that can name the next free one while it is free itself.
+/// A cell that stores the link of the free list while it is free.
 pub(super) trait Cell {
     /// A free cell.
     fn free(next: u32) -> Self;
-    /// The free cell after this one; only asked of free cells.
+    /// The next free cell; only called on free cells.
     fn next_free(&self) -> u32;
 }
 
-/// A growing array that hands freed places out again. It grows by whole chunks and never moves a cell, so that no
-/// allocation takes time in proportion to what is stored.
+/// A growing array with a free list. It grows by whole chunks and never moves a cell, so that no insertion takes time
+/// proportional to the number of cells.
 #[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
     chunks: Vec<Vec<T>>,
-    /// Places handed out so far, free ones included.
+    /// Cells created so far, free ones included.
     made: usize,
     used: usize,
     free: u32,
@@ -40,8 +40,8 @@ impl<T: Cell> Slab<T> {
         self.chunks.len() * CHUNK * size_of::<T>()
     }
 
-    /// The most bytes that so many cells in use can take.
-    pub(super) const fn most_bytes(cells: usize) -> usize {
+    /// Most bytes that this number of cells can take.
+    pub(super) const fn max_bytes(cells: usize) -> usize {
         cells.div_ceil(CHUNK) * CHUNK * size_of::<T>()
     }
 
@@ -83,7 +83,7 @@ impl<T> std::ops::IndexMut<u32> for Slab<T> {
     }
 }
 
-/// An array of its own in a slab of arrays.
+/// A cell that is an array.
 #[derive(Clone, Debug)]
 pub(super) enum Array<T> {
     Used(Box<[T]>),
@@ -128,7 +128,7 @@ mod tests {
         let array = |length: usize| Array::Used(vec![BlockHash(7); length].into());
         let ids: Vec<u32> = (0..CHUNK + 1).map(|length| slab.add(array(length))).collect();
         assert_eq!((slab.len(), slab.bytes()), (CHUNK + 1, 2 * CHUNK * size_of::<Array<BlockHash>>()));
-        assert_eq!(Slab::<Array<BlockHash>>::most_bytes(CHUNK + 1), slab.bytes());
+        assert_eq!(Slab::<Array<BlockHash>>::max_bytes(CHUNK + 1), slab.bytes());
         slab.remove(ids[3]);
         slab.remove(ids[9]);
         assert_eq!((slab.add(array(1)), slab.add(array(2))), (ids[9], ids[3]));

@@ -1,4 +1,4 @@
-//! The index against a model that knows each block by itself, and cases by hand.
+//! The index compared with a model of single blocks, and hand-made cases.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use super::*;
 
 const ROOMY: usize = 4 << 20;
 
-/// A chain as the door would hash it: each hash names everything before it.
+/// A chain of hashes as prompts have them: each names everything before it.
 fn chain(words: &[u8]) -> Vec<BlockHash> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let extend = |word: &u8| {
@@ -24,10 +24,10 @@ fn blocks_of(range: std::ops::Range<u64>) -> Vec<BlockHash> {
     range.map(|_| BlockHash(rng.next_u64())).collect()
 }
 
-/// A cache block by block: vLLM's free queue.
+/// vLLM's free queue, block by block.
 #[derive(Clone, Debug, Default)]
 struct Cache {
-    /// Free blocks, the next to go first; `None` holds what nobody can ask for.
+    /// Free blocks, the next to be evicted first; `None` for blocks that cannot be matched.
     free: VecDeque<Option<BlockHash>>,
     used: BTreeMap<BlockHash, u32>,
 }
@@ -78,7 +78,7 @@ impl Cache {
 enum Step {
     Insert(usize, Vec<u8>, bool),
     Release(usize),
-    Unnamed(usize, u32),
+    Unindexed(usize, u32),
     Shrink(usize, usize),
     Replace(usize),
     Sweep(usize),
@@ -86,7 +86,7 @@ enum Step {
 
 const HOLDERS: usize = 4;
 
-/// Prompts that share heads and part at any block; long ones span several nodes.
+/// Prompts that share prefixes of any length; long ones span several nodes.
 fn words() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => vec(0..3_u8, 1..12),
@@ -102,7 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..HOLDERS, words(), any::<bool>()).prop_map(|(at, words, pin)| Step::Insert(at, words, pin)),
         5 => (0..64_usize).prop_map(Step::Release),
-        2 => (0..HOLDERS, 0..400_u32).prop_map(|(at, blocks)| Step::Unnamed(at, blocks)),
+        2 => (0..HOLDERS, 0..400_u32).prop_map(|(at, blocks)| Step::Unindexed(at, blocks)),
         4 => (0..HOLDERS, 0..40_usize).prop_map(|(at, blocks)| Step::Shrink(at, blocks)),
         1 => (0..HOLDERS).prop_map(Step::Replace),
         2 => (0..8_usize).prop_map(Step::Sweep),
@@ -142,8 +142,8 @@ impl Both {
                 }
             }
             Step::Release(_) => {}
-            Step::Unnamed(at, blocks) => {
-                self.index.add_unnamed(self.holders[*at], *blocks);
+            Step::Unindexed(at, blocks) => {
+                self.index.add_unindexed(self.holders[*at], *blocks);
                 self.caches[*at].free.extend(std::iter::repeat_n(None, *blocks as usize));
             }
             Step::Shrink(at, blocks) => {
@@ -173,7 +173,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_holds_what_caches_of_single_blocks_would_hold(
+    fn it_agrees_with_the_model_of_single_blocks(
         steps in vec(step(), 1..60), asked in vec(words(), 1..4),
     ) {
         let mut both = Both::new();
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn a_full_index_stays_in_its_budget_and_holds_prefixes_only(
+    fn a_full_index_stays_within_its_budget_and_holds_prefixes_only(
         steps in vec((0..HOLDERS, vec(0..4_u8, 1..40), any::<bool>()), 1..200),
     ) {
         let mut index = PrefixIndex::new(32 << 10, 3);
@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn hashes_that_are_no_chains_do_no_harm(
+    fn hashes_that_are_no_chains_break_no_invariant(
         steps in vec((0..HOLDERS, vec((0..4_u64).prop_map(BlockHash), 0..20), 0..4_u8), 1..100),
     ) {
         let mut index = PrefixIndex::new(ROOMY, 3);
@@ -243,7 +243,7 @@ proptest! {
 }
 
 #[test]
-fn the_index_tells_when_the_longest_head_was_last_asked_for() {
+fn a_match_returns_the_time_since_the_last_use_of_the_longest_prefix() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holders: Vec<Holder> = (0..4).map(|_| index.join().unwrap()).collect();
     let asked = blocks_of(0..100);
@@ -256,10 +256,10 @@ fn the_index_tells_when_the_longest_head_was_last_asked_for() {
     };
     assert_eq!(send(&mut index, holders[3], 100), None);
     assert_eq!(send(&mut index, holders[2], 80), Some(1));
-    // Who has a fifth of it does not count, wherever in the list.
+    // A holder of a fifth of it does not count, wherever it is in the list.
     assert_eq!(send(&mut index, holders[0], 20), Some(1));
     assert_eq!(send(&mut index, holders[1], 20), Some(2));
-    // Nor does who left, even if nobody else has as much.
+    // Nor does a removed holder, even if no other has as much.
     index.leave(holders[2]);
     assert_eq!(send(&mut index, holders[1], 20), Some(4));
     index.leave(holders[3]);
@@ -267,7 +267,7 @@ fn the_index_tells_when_the_longest_head_was_last_asked_for() {
 }
 
 #[test]
-fn the_index_tells_how_long_blocks_were_idle() {
+fn an_insert_returns_the_idle_time_of_the_blocks_it_uses_again() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let (first, second) = (blocks_of(0..100), blocks_of(200..210));
@@ -282,14 +282,14 @@ fn the_index_tells_how_long_blocks_were_idle() {
     assert_eq!(since(&index), Some(0));
     index.release(holder, &first);
     index.tick();
-    // The second goes first: the first was in use until now.
+    // The second is evicted first: the first was in use until now.
     assert_eq!(since(&index), Some(1));
     let inserted = index.insert(holder, &first, true);
     assert_eq!((inserted.reused, inserted.idle), (100, 600));
 }
 
 #[test]
-fn heads_outlive_tails_and_blocks_in_use_outlive_all() {
+fn first_blocks_outlive_last_ones_and_blocks_in_use_outlive_all() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let (first, second) = (blocks_of(0..10), blocks_of(100..110));
@@ -311,7 +311,7 @@ fn heads_outlive_tails_and_blocks_in_use_outlive_all() {
 }
 
 #[test]
-fn a_request_that_is_a_head_of_another_is_pinned_by_itself() {
+fn a_request_whose_prompt_is_a_prefix_of_another_is_pinned_by_itself() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let long = blocks_of(0..300);
@@ -328,7 +328,7 @@ fn a_request_that_is_a_head_of_another_is_pinned_by_itself() {
 }
 
 #[test]
-fn a_holder_that_left_is_gone_at_once_and_swept_in_steps() {
+fn a_removed_holder_is_gone_at_once_and_swept_in_steps() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let (old, other) = (index.join().unwrap(), index.join().unwrap());
     let mut lengths = Vec::new();
@@ -355,7 +355,7 @@ fn a_holder_that_left_is_gone_at_once_and_swept_in_steps() {
 }
 
 #[test]
-fn requests_past_the_number_that_can_pin_are_held_without() {
+fn requests_beyond_the_limit_of_pins_are_held_unpinned() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let chain = blocks_of(0..4);
@@ -371,12 +371,12 @@ fn requests_past_the_number_that_can_pin_are_held_without() {
 }
 
 #[test]
-fn a_prompt_sent_head_by_head_costs_a_bounded_number_of_nodes() {
+fn a_prompt_sent_prefix_by_prefix_costs_a_bounded_number_of_nodes() {
     let mut index = PrefixIndex::new(ROOMY, 1);
     let holder = index.join().unwrap();
     let chain = blocks_of(0..2_000);
     let mut pinned = vec![(index.insert(holder, &chain, true).blocks as usize, 2_000)];
-    // From the tail on, which parts the most.
+    // The longest prefix first, which splits the most.
     for length in (1..2_000).rev().step_by(8) {
         let inserted = index.insert(holder, &chain[..length], true);
         if inserted.pinned {
@@ -386,7 +386,7 @@ fn a_prompt_sent_head_by_head_costs_a_bounded_number_of_nodes() {
     for length in 1..2_000 {
         index.insert(holder, &chain[..length], false);
     }
-    assert!(index.nodes.len() <= 2 * MOST_NODES + LONGEST_RUN, "{}", index.nodes.len());
+    assert!(index.nodes.len() <= 2 * MAX_NODES + LONGEST_RUN, "{}", index.nodes.len());
     let mut lengths = Vec::new();
     index.find_holders(&chain, &mut lengths);
     assert!((200..2_000).contains(&lengths[holder.slot()]));
@@ -399,7 +399,7 @@ fn a_prompt_sent_head_by_head_costs_a_bounded_number_of_nodes() {
     index.check(&[holder]).unwrap();
 }
 
-/// Bytes per block and holder when so many holders have so many prompts of so many blocks, all told apart.
+/// Bytes per block and holder for prompts of equal length without shared prefixes, each held by all holders.
 fn bytes_per_block(holders: usize, prompts: u64, blocks: u64) -> f64 {
     let mut index = PrefixIndex::new(16 << 20, 1);
     let holders: Vec<Holder> = (0..holders).map(|_| index.join().unwrap()).collect();

@@ -1,18 +1,18 @@
-//! Nodes: found, parted, added and removed.
+//! The radix tree: lookup, insertion, splitting and removal of nodes.
 
-use super::cells::{Hold, Node};
+use super::nodes::{Hold, Node};
 use super::slab::{Array, NONE};
-use super::{LONGEST_RUN, MOST_NODES, PrefixIndex};
+use super::{LONGEST_RUN, MAX_NODES, PrefixIndex};
 use crate::ids::BlockHash;
 
-/// Nodes per bucket when the index is full.
+/// Mean number of nodes per bucket when the index is full.
 const LOAD: usize = 2;
 
-/// Where a node is found by its first hash: lists of nodes, as many as the node limit asks for, so that it never has
-/// to grow. Empty until the first node.
+/// The hash table from a node's first block hash to the node. Collisions are chained through the nodes. It is sized for the
+/// node limit, so that it never grows, and empty until the first node.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// A node's number plus one; 0 is the end, so that untouched memory is an empty table.
+    /// The first node's number plus one; 0 for none, so that zeroed memory is an empty table.
     buckets: Vec<u32>,
     multiplier: u64,
     offset: u64,
@@ -36,7 +36,7 @@ impl Table {
         self.buckets.len() * size_of::<u32>()
     }
 
-    /// Multiply and shift with a secret odd factor (Dietzfelbinger et al. 1997).
+    /// Multiply-shift hashing with a secret odd factor (Dietzfelbinger et al. 1997).
     fn bucket(&self, hash: BlockHash) -> usize {
         let mixed = (hash.0 ^ self.offset).wrapping_mul(self.multiplier);
         (mixed >> 32) as usize & (self.buckets.len() - 1)
@@ -52,7 +52,7 @@ impl Table {
 }
 
 impl PrefixIndex {
-    /// The node that starts with this block.
+    /// The node that begins with this block.
     fn find(&self, first: BlockHash) -> Option<u32> {
         if self.table.buckets.is_empty() {
             return None;
@@ -64,14 +64,14 @@ impl PrefixIndex {
         (node != NONE).then_some(node)
     }
 
-    /// Whether the table leads to the node.
-    pub(super) fn is_entered(&self, node: u32) -> bool {
+    /// Whether the node is found through the table.
+    pub(super) fn is_in_table(&self, node: u32) -> bool {
         let follow = |node: u32| (node != NONE).then_some(node);
         let head = self.table.head(self.table.bucket(self.nodes[node].first()));
         std::iter::successors(follow(head), |node| follow(self.nodes[*node].chain)).any(|other| other == node)
     }
 
-    /// How many blocks the node has.
+    /// Number of the node's blocks.
     pub(super) fn len(&self, node: u32) -> usize {
         match self.nodes[node].run {
             NONE => 1,
@@ -79,8 +79,8 @@ impl PrefixIndex {
         }
     }
 
-    /// How many of the node's blocks the chain begins with, where the first one agrees.
-    fn agreed(&self, node: u32, chain: &[BlockHash]) -> usize {
+    /// Number of leading blocks that the node and the chain have in common; the first is known to be equal.
+    fn common(&self, node: u32, chain: &[BlockHash]) -> usize {
         let run = match self.nodes[node].run {
             NONE => return 1,
             run => self.runs[run].as_slice(),
@@ -89,26 +89,26 @@ impl PrefixIndex {
         if run[most - 1] == chain[most - 1] {
             return most;
         }
-        // Where two chains part, they stay apart.
-        let (mut agreed, mut apart) = (1, most - 1);
-        while agreed < apart {
-            let middle = agreed.midpoint(apart);
-            if run[middle] == chain[middle] { agreed = middle + 1 } else { apart = middle }
+        // Hashes are chained: after the first difference all differ.
+        let (mut common, mut different) = (1, most - 1);
+        while common < different {
+            let middle = common.midpoint(different);
+            if run[middle] == chain[middle] { common = middle + 1 } else { different = middle }
         }
-        agreed
+        common
     }
 
-    /// Notes up to `most` nodes along the chain.
+    /// Fills `walked` with up to `most` nodes along the chain.
     pub(super) fn walk(&mut self, chain: &[BlockHash], most: usize) {
         self.walked.clear();
         let mut start = 0;
         while self.walked.len() < most
             && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
         {
-            let agreed = self.agreed(node, &chain[start..]);
-            self.walked.push((node, start, agreed));
-            start += agreed;
-            if agreed < self.len(node) {
+            let common = self.common(node, &chain[start..]);
+            self.walked.push((node, start, common));
+            start += common;
+            if common < self.len(node) {
                 return;
             }
         }
@@ -117,8 +117,8 @@ impl PrefixIndex {
     /// The holds on a node, in ascending order of slot.
     pub(super) fn members(&self, node: u32) -> &[u32] {
         let node = &self.nodes[node];
-        match (node.crowd(), node.holds) {
-            (Some(crowd), _) => self.crowds[crowd].as_slice(),
+        match (node.list(), node.holds) {
+            (Some(list), _) => self.lists[list].as_slice(),
             (None, NONE) => &[],
             (None, _) => std::slice::from_ref(&node.holds),
         }
@@ -133,23 +133,23 @@ impl PrefixIndex {
         self.position(node, slot).ok().map(|position| self.members(node)[position])
     }
 
-    /// Makes the chain the holder's, as far as there is room, and leaves its holds in `path`. Nodes end where the chain
-    /// ends, so that a request's blocks are always whole nodes. Returns how many blocks the holder has now.
-    pub(super) fn lay(&mut self, slot: u16, chain: &[BlockHash]) -> usize {
+    /// Gives the chain to the holder, as far as there is room, and leaves its holds in `path`. Nodes are split where the
+    /// chain ends, so that a request's blocks are always whole nodes. Returns the number of blocks given.
+    pub(super) fn extend(&mut self, slot: u16, chain: &[BlockHash]) -> usize {
         self.path.clear();
         let mut start = 0;
-        while self.path.len() < MOST_NODES
+        while self.path.len() < MAX_NODES
             && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
         {
-            let agreed = self.agreed(node, &chain[start..]);
-            if agreed < self.len(node) && !self.part(node, agreed) {
+            let common = self.common(node, &chain[start..]);
+            if common < self.len(node) && !self.split(node, common) {
                 return start;
             }
-            let Some(id) = self.hold_whole(node, slot, agreed) else { return start };
+            let Some(id) = self.hold_all(node, slot, common) else { return start };
             self.path.push(id);
-            start += agreed;
+            start += common;
         }
-        for run in chain[start..].chunks(LONGEST_RUN).take(MOST_NODES - self.path.len()) {
+        for run in chain[start..].chunks(LONGEST_RUN).take(MAX_NODES - self.path.len()) {
             let Some(id) = self.add_node(slot, run) else { return start };
             self.path.push(id);
             start += run.len();
@@ -157,8 +157,8 @@ impl PrefixIndex {
         start
     }
 
-    /// The holder has all of a node's blocks.
-    fn hold_whole(&mut self, node: u32, slot: u16, len: usize) -> Option<u32> {
+    /// Gives all of a node's blocks to the holder.
+    fn hold_all(&mut self, node: u32, slot: u16, len: usize) -> Option<u32> {
         let len = byte(len);
         match self.position(node, slot) {
             Ok(position) => {
@@ -184,7 +184,7 @@ impl PrefixIndex {
         }
     }
 
-    /// A node of its own for blocks that nobody had.
+    /// Adds a node for new blocks.
     fn add_node(&mut self, slot: u16, blocks: &[BlockHash]) -> Option<u32> {
         let first = *blocks.first()?;
         let heap = if blocks.len() > 1 { size_of_val(blocks) } else { 0 };
@@ -195,8 +195,8 @@ impl PrefixIndex {
             return None;
         }
         let run = self.add_run(blocks);
-        let node = self.enter(first, run);
-        self.hold_whole(node, slot, blocks.len())
+        let node = self.add_to_table(first, run);
+        self.hold_all(node, slot, blocks.len())
     }
 
     fn add_run(&mut self, blocks: &[BlockHash]) -> u32 {
@@ -214,8 +214,8 @@ impl PrefixIndex {
         }
     }
 
-    /// A node in the table.
-    fn enter(&mut self, first: BlockHash, run: u32) -> u32 {
+    /// Adds a node to the table.
+    fn add_to_table(&mut self, first: BlockHash, run: u32) -> u32 {
         if self.table.buckets.is_empty() {
             self.table.buckets = vec![0; Table::size_for(self.limits.nodes)];
         }
@@ -225,9 +225,9 @@ impl PrefixIndex {
         node
     }
 
-    /// Parts a node behind its first `at` blocks: it keeps those, and a new node gets the others. False where there is
+    /// Splits a node behind its first `at` blocks: it keeps those, and a new node gets the others. False where there is
     /// no room.
-    fn part(&mut self, node: u32, at: usize) -> bool {
+    fn split(&mut self, node: u32, at: usize) -> bool {
         let cut = byte(at);
         let members = self.members(node).to_vec();
         let beyond = members.iter().filter(|id| self.holds[**id].len > cut).count();
@@ -246,8 +246,8 @@ impl PrefixIndex {
         self.nodes[node].run = self.add_run(&head);
         let Some(first) = tail.first() else { return false };
         let run = self.add_run(&tail);
-        let rest = self.enter(*first, run);
-        let mut parted = Vec::with_capacity(beyond);
+        let rest = self.add_to_table(*first, run);
+        let mut tails = Vec::with_capacity(beyond);
         for id in members {
             let Hold { slot, len, pins, used, .. } = self.holds[id];
             if len <= cut {
@@ -259,37 +259,37 @@ impl PrefixIndex {
             let slot = &mut self.slots[usize::from(slot)];
             let order = if pins == 0 { &mut slot.idle } else { &mut slot.active };
             order.push_behind(&mut self.holds, tail, id);
-            parted.push(tail);
+            tails.push(tail);
         }
-        self.set_members(rest, &parted);
+        self.set_members(rest, &tails);
         true
     }
 
     fn set_members(&mut self, node: u32, members: &[u32]) {
-        let crowd = self.nodes[node].crowd();
-        if let Some(crowd) = crowd {
-            self.heap -= self.crowds[crowd].heap();
+        let list = self.nodes[node].list();
+        if let Some(list) = list {
+            self.heap -= self.lists[list].heap();
         }
-        self.nodes[node].holds = match (members, crowd) {
-            ([] | [_], crowd) => {
-                if let Some(crowd) = crowd {
-                    self.crowds.remove(crowd);
+        self.nodes[node].holds = match (members, list) {
+            ([] | [_], list) => {
+                if let Some(list) = list {
+                    self.lists.remove(list);
                 }
                 members.first().copied().unwrap_or(NONE)
             }
-            (_, Some(crowd)) => {
+            (_, Some(list)) => {
                 self.heap += size_of_val(members);
-                self.crowds[crowd] = Array::Used(members.into());
-                crowd | Node::CROWD
+                self.lists[list] = Array::Used(members.into());
+                list | Node::LIST
             }
             (_, None) => {
                 self.heap += size_of_val(members);
-                self.crowds.add(Array::Used(members.into())) | Node::CROWD
+                self.lists.add(Array::Used(members.into())) | Node::LIST
             }
         };
     }
 
-    /// The holder gives up all of a hold.
+    /// Removes a hold.
     pub(super) fn remove_hold(&mut self, id: u32) {
         let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node());
         self.unlink(id);
@@ -303,22 +303,22 @@ impl PrefixIndex {
         if members.is_empty() {
             self.remove_node(node);
         } else if usize::from(len) == self.len(node) {
-            self.fit(node);
+            self.trim(node);
         }
     }
 
-    /// The holder gives up the last blocks of a hold and keeps `len`, at least one.
+    /// Shortens a hold to its first `len` blocks, at least one.
     pub(super) fn shorten(&mut self, id: u32, len: u8) {
         let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node());
         self.holds[id].len = len;
         self.slots[usize::from(slot)].blocks -= u32::from(before - len);
         if node != NONE && usize::from(before) == self.len(node) {
-            self.fit(node);
+            self.trim(node);
         }
     }
 
-    /// Drops blocks that nobody holds any more.
-    fn fit(&mut self, node: u32) {
+    /// Removes the node's last blocks if no holder is left for them.
+    fn trim(&mut self, node: u32) {
         let longest = self.members(node).iter().map(|id| usize::from(self.holds[*id].len)).max().unwrap_or(0);
         let run = self.nodes[node].run;
         if run == NONE || longest == 0 || longest >= self.len(node) {
@@ -346,7 +346,7 @@ impl PrefixIndex {
     }
 }
 
-/// A number of blocks in one node.
+/// A number of blocks within one node.
 fn byte(blocks: usize) -> u8 {
     u8::try_from(blocks).unwrap_or(u8::MAX)
 }

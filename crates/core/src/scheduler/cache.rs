@@ -13,8 +13,8 @@ use crate::reservation::{HeldBlocks, Reservation};
 const SWEPT: usize = 32;
 /// Most pieces that an endpoint evicts per request; the next request evicts what is left.
 const EVICTED: usize = 64;
-/// Most unnamed blocks (output, partial blocks) that one request adds.
-const MOST_UNNAMED: u32 = 1 << 14;
+/// Most unindexed blocks (output, partial blocks) that one request adds.
+const MAX_UNINDEXED: u32 = 1 << 14;
 /// Decay of the mean block size per prompt.
 const KEPT: f64 = 0.98;
 
@@ -148,9 +148,9 @@ impl PrefixCaches {
         }
         if !reservation.prefilling {
             let output = output.unwrap_or(reservation.pace.output);
-            let unnamed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
-            let blocks = whole(count(unnamed) / self.block_tokens.max(1.0));
-            self.index.add_unnamed(holder, blocks.min(MOST_UNNAMED));
+            let unindexed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
+            let blocks = whole(count(unindexed) / self.block_tokens.max(1.0));
+            self.index.add_unindexed(holder, blocks.min(MAX_UNINDEXED));
         }
         if let Some(held) = reservation.held {
             let chain = &facts.blocks[..facts.blocks.len().min(held.blocks as usize)];
@@ -172,7 +172,7 @@ impl PrefixCaches {
         let fitting = whole(room / self.block_tokens.max(1.0));
         self.index.shrink(holder, fitting, EVICTED);
         let (blocks, oldest) = (self.index.blocks(holder), self.index.oldest_use(holder));
-        endpoint.cache.holds(blocks, fitting, oldest);
+        endpoint.cache.set_blocks(blocks, fitting, oldest);
     }
 
     /// Compares the cached tokens that a response reports with the expected ones.
@@ -190,7 +190,7 @@ impl PrefixCaches {
         }
         let expected = f64::from(held.expected) / f64::from(facts.prompt_tokens);
         let reported = (f64::from(cached) / f64::from(prompt)).min(1.0);
-        endpoint.cache.answer_told(expected, reported, &mut self.agreement);
+        endpoint.cache.response_reported(expected, reported, &mut self.agreement);
     }
 
     /// Takes in the counters of a metrics page; `before` are those of the page before, if any.
@@ -204,9 +204,9 @@ impl PrefixCaches {
         if before.is_some_and(|before| fell(before.prompt_tokens, totals.prompt_tokens)) {
             endpoint.cache.forget(&mut self.index);
         }
-        endpoint.cache.capacity_told(gauge.kv_tokens());
+        endpoint.cache.capacity_reported(gauge.kv_tokens());
         if let (Some(prompt), Some(cached)) = (totals.prompt_tokens, totals.cached_tokens) {
-            endpoint.cache.totals_told(prompt, cached, &mut self.agreement);
+            endpoint.cache.totals_reported(prompt, cached, &mut self.agreement);
         }
     }
 

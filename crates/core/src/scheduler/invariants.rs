@@ -18,7 +18,7 @@ pub enum InvariantBroken {
     UnknownEndpoint(RequestId, EndpointId),
     /// The endpoints are not in ascending order.
     #[error("endpoint {0:?} is out of order")]
-    Order(EndpointId),
+    LruList(EndpointId),
     /// An endpoint that takes no new requests and has none left was kept.
     #[error("endpoint {0:?} drained and is still there")]
     Kept(EndpointId),
@@ -69,7 +69,7 @@ impl Scheduler {
         for endpoint in self.endpoints.all() {
             let id = endpoint.id;
             if last >= Some(id) {
-                return Err(InvariantBroken::Order(id));
+                return Err(InvariantBroken::LruList(id));
             }
             last = Some(id);
             self.check_endpoint(endpoint, &sums.remove(&id).unwrap_or_default())?;

@@ -1,25 +1,25 @@
-//! What the tree is made of. Every byte here is paid per node or per node and holder.
+//! The tree's nodes and holds. Every byte here is paid per node or per node and holder.
 
 use super::slab::{Cell, NONE};
 use crate::ids::BlockHash;
 
-/// Blocks in a row with nothing branching off between them. It is found by the hash of its first block alone: hashes
-/// are chained, so this names the whole prefix before it too, and no node needs its parent or its children.
+/// A run of blocks without a branch. It is found by the hash of its first block alone: hashes are chained, so this names
+/// the whole prefix before it, and no node needs links to its parent or children.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     /// The first block's hash, halved so that the cell needs no 8-byte alignment.
     first: [u32; 2],
     /// The next node in the same bucket of the table.
     pub(super) chain: u32,
-    /// Who holds it: a hold, or with [`Node::CROWD`] an array of holds.
+    /// Its hold, or with [`Node::LIST`] its array of holds.
     pub(super) holds: u32,
-    /// The hashes of all its blocks, where they are more than one.
+    /// The array of its blocks' hashes, if there are several.
     pub(super) run: u32,
 }
 
 impl Node {
-    /// Marks `holds` as the number of an array.
-    pub(super) const CROWD: u32 = 1 << 31;
+    /// The bit that marks `holds` as an array.
+    pub(super) const LIST: u32 = 1 << 31;
 
     #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
     pub(super) const fn new(first: BlockHash, chain: u32, run: u32) -> Self {
@@ -30,13 +30,9 @@ impl Node {
         BlockHash(self.first[0] as u64 | (self.first[1] as u64) << 32)
     }
 
-    /// The array of holds, where there is one.
-    pub(super) const fn crowd(&self) -> Option<u32> {
-        if self.holds != NONE && self.holds & Self::CROWD != 0 {
-            Some(self.holds & !Self::CROWD)
-        } else {
-            None
-        }
+    /// The array of holds, if there is one.
+    pub(super) const fn list(&self) -> Option<u32> {
+        if self.holds != NONE && self.holds & Self::LIST != 0 { Some(self.holds & !Self::LIST) } else { None }
     }
 }
 
@@ -50,12 +46,12 @@ impl Cell for Node {
     }
 }
 
-/// A number below 2²⁴ in three bytes. The highest one stands for [`NONE`].
+/// An unsigned integer of 24 bits. The largest stands for [`NONE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Short([u8; 3]);
+pub(super) struct U24([u8; 3]);
 
-impl Short {
-    /// The first number that does not fit.
+impl U24 {
+    /// The largest value, which stands for [`NONE`].
     pub(super) const LIMIT: u32 = (1 << 24) - 1;
 
     #[expect(
@@ -74,55 +70,47 @@ impl Short {
     }
 }
 
-/// The index's time: prompts that came so far, in a circle. What is older than a circle (16.7 million prompts, some hours at a
-/// thousand a second) looks younger than it is; then a copy is made, or spared, that should not be.
+/// The index's time: the number of prompts so far, modulo 2²⁴ − 1 (16.7 million, some hours at a thousand a second). An
+/// older time looks younger than it is, which can make one placement worse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tick(Short);
+pub(crate) struct Tick(U24);
 
 impl Tick {
-    pub(crate) const START: Self = Self(Short::new(0));
+    pub(crate) const START: Self = Self(U24::new(0));
 
     /// The tick after this one.
     pub(super) const fn next(self) -> Self {
         match self.0.get() + 1 {
-            Short::LIMIT => Self::START,
-            tick => Self(Short::new(tick)),
+            U24::LIMIT => Self::START,
+            tick => Self(U24::new(tick)),
         }
     }
 
-    /// Ticks since an earlier one, no more than a circle ago.
+    /// Prompts since an earlier time within one period.
     pub(crate) const fn since(self, earlier: Self) -> u32 {
-        (self.0.get() + Short::LIMIT - earlier.0.get()) % Short::LIMIT
+        (self.0.get() + U24::LIMIT - earlier.0.get()) % U24::LIMIT
     }
 }
 
-/// That one holder has the first blocks of one node; or, without a node, blocks that nobody can ask for.
+/// One holder's first blocks of one node; without a node, its unindexed blocks, which no prompt can match.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
     pub(super) slot: u16,
-    /// How many of the node's blocks, counted from its first: at least one.
+    /// Number of the node's blocks, from the first: at least one.
     pub(super) len: u8,
-    /// Requests in flight that use them: while there are any, the engine cannot give them up.
+    /// Requests in flight that use them: the engine cannot evict blocks in use.
     pub(super) pins: u8,
-    node: Short,
-    newer: Short,
-    older: Short,
-    /// When a request was last sent that uses them, or an answer filled them.
+    node: U24,
+    newer: U24,
+    older: U24,
+    /// When a request that uses them was last dispatched, or its output filled them.
     pub(super) used: Tick,
 }
 
 impl Hold {
-    /// A hold that is in no list. `node` is [`NONE`] for blocks that nobody can ask for.
+    /// A hold that is in no list. `node` is [`NONE`] for unindexed blocks.
     pub(super) const fn new(slot: u16, node: u32, len: u8, used: Tick) -> Self {
-        Self {
-            slot,
-            len,
-            pins: 0,
-            node: Short::new(node),
-            newer: Short::new(NONE),
-            older: Short::new(NONE),
-            used,
-        }
+        Self { slot, len, pins: 0, node: U24::new(node), newer: U24::new(NONE), older: U24::new(NONE), used }
     }
 
     pub(super) const fn node(&self) -> u32 {
@@ -138,11 +126,11 @@ impl Hold {
     }
 
     pub(super) const fn set_newer(&mut self, id: u32) {
-        self.newer = Short::new(id);
+        self.newer = U24::new(id);
     }
 
     pub(super) const fn set_older(&mut self, id: u32) {
-        self.older = Short::new(id);
+        self.older = U24::new(id);
     }
 }
 
@@ -163,18 +151,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cells_are_as_small_as_the_memory_budget_assumes() {
+    fn nodes_and_holds_are_as_small_as_the_memory_budget_assumes() {
         assert_eq!((size_of::<Node>(), size_of::<Hold>()), (20, 16));
-        for number in [0, 1, 255, 65_536, Short::LIMIT - 1, NONE] {
-            assert_eq!(Short::new(number).get(), number);
+        for number in [0, 1, 255, 65_536, U24::LIMIT - 1, NONE] {
+            assert_eq!(U24::new(number).get(), number);
         }
         let hash = BlockHash(0x0123_4567_89ab_cdef);
         assert_eq!(Node::new(hash, 1, 2).first(), hash);
     }
 
     #[test]
-    fn time_runs_in_a_circle() {
-        let last = Tick(Short::new(Short::LIMIT - 1));
+    fn time_wraps_around() {
+        let last = Tick(U24::new(U24::LIMIT - 1));
         assert_eq!(last.next(), Tick::START);
         assert_eq!(last.next().next().since(last), 2);
         assert_eq!(last.since(last), 0);

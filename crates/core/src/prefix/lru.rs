@@ -1,19 +1,19 @@
-//! The order in which one holder's blocks are given up.
+//! The list of one holder's holds in the order of their eviction.
 
-use super::cells::Hold;
+use super::nodes::Hold;
 use super::slab::{NONE, Slab};
 
-/// A doubly linked list through the holds of one holder, the most recently used at the one end.
+/// A doubly linked list through the holds of one holder, from the most to the least recently used.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
+pub(super) struct LruList {
     pub(super) newest: u32,
     pub(super) oldest: u32,
 }
 
-impl Order {
+impl LruList {
     pub(super) const EMPTY: Self = Self { newest: NONE, oldest: NONE };
 
-    /// Links a hold that is in no list.
+    /// Links a hold that is in no list as the most recently used.
     pub(super) fn push_newest(&mut self, holds: &mut Slab<Hold>, id: u32) {
         holds[id].set_older(self.newest);
         holds[id].set_newer(NONE);
@@ -24,7 +24,7 @@ impl Order {
         self.newest = id;
     }
 
-    /// Links a hold that is in no list right behind one of this list, as the next older.
+    /// Links a hold that is in no list behind one of this list, as the next older one.
     pub(super) fn push_behind(&mut self, holds: &mut Slab<Hold>, id: u32, newer: u32) {
         let older = holds[newer].older();
         holds[id].set_older(older);
