@@ -98,5 +98,5 @@ fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bo
 
 /// A number drawn uniformly from 0 up to, but not including, 1.
 const fn uniform(rng: &mut Rng) -> f64 {
-    random::lot(rng) / (1_u64 << 53) as f64
+    random::random_cost(rng) / (1_u64 << 53) as f64
 }

@@ -1,4 +1,4 @@
-//! `prefix-cache-affinity-filter` of llm-d-router, and the tokens in flight that its scorers count.
+//! `prefix-cache-affinity-filter` of llm-d-router, and the uncached tokens in flight that its scorers count.
 //!
 //! Source: `pkg/epp/framework/plugins/scheduling/filter/prefixcacheaffinity/plugin.go` with `ttftSource`
 //! `prefillThroughput`, as of August 2026 (`ebab68792`).
@@ -8,9 +8,9 @@ use crate::policy::Affinity;
 use crate::rng::Rng;
 use crate::time::seconds;
 
-/// Moves the endpoints that hold enough of the prompt to the front and returns how many there are; all, where none
-/// does, or where the least loaded of those has so many more tokens in flight than the least loaded of the others that
-/// waiting for them at the peak rate would take too long.
+/// Moves the endpoints with enough of the prompt cached to the front and returns their number. It keeps all where none
+/// has enough, or where prefilling the least loaded holder's tokens in flight at the peak rate takes longer than the least
+/// loaded other endpoint's by more than the penalty.
 pub(super) fn narrow(
     affinity: &Affinity,
     view: &View<'_>,
@@ -42,7 +42,7 @@ pub(super) fn narrow(
     sticky
 }
 
-/// The share of the prompt that the endpoint holds, 0 to 1.
+/// The cached share of the prompt, 0 to 1.
 fn hit(view: &View<'_>, candidate: &Candidate) -> f64 {
     let total = f64::from(view.facts.prompt_tokens);
     if total <= 0.0 {

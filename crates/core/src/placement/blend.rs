@@ -1,22 +1,22 @@
-//! llm-d's weighted scorers, as llm-d-router wrote them: each gives an endpoint 0 to 1, the sum of the weighted results
-//! is its score, and a picker takes one by score. The cost is the score below zero.
+//! llm-d's weighted scorers as in llm-d-router: each scores an endpoint from 0 to 1, the weighted sum is the endpoint's
+//! score, and a picker takes one by score. The cost is the negative score.
 //!
 //! Source: llm-d-router, `pkg/epp/framework/plugins/scheduling` (`scorer/*`, `picker/*`), defaults of
 //! `pkg/epp/config/loader/defaults.go`, as of August 2026 (`ebab68792`). They read the engines' gauges as last scraped,
-//! however old; one never read is zero, so that such an endpoint counts as idle (pull request 2848 of September leaves
-//! it unscored). Equal scores are drawn among (pull request 2515 takes turns).
+//! however old; a gauge that was never scraped is zero, so that such an endpoint counts as idle (pull request 2848 of
+//! September leaves it unscored). Ties are broken at random (pull request 2515 takes turns).
 //!
-//! Two differences, of facts and not of rule: the engine's gauge does not tell adapters that wait from those that run,
-//! so that `lora-affinity-scorer` never gives its 0.6; and a prompt is matched by Pointsman's own prefix index.
+//! Two differences in the inputs: the engine's gauge does not distinguish waiting from running adapters, so that
+//! `lora-affinity-scorer` never gives its 0.6; and prompts are matched by Pointsman's prefix index.
 
 use super::no_hit_lru::ColdOrder;
-use super::random::lot;
+use super::random::random_cost;
 use super::{Candidate, View, affinity, scraped};
 use crate::event::Fallbacks;
 use crate::policy::{Blend, Picker};
 use crate::rng::Rng;
 
-/// Endpoints that can be told apart by drawing: the winner and its fallbacks.
+/// Endpoints that are drawn: the winner and its fallbacks.
 const DRAWN: usize = Fallbacks::CAPACITY + 1;
 
 pub(super) fn weigh(
@@ -44,13 +44,13 @@ pub(super) fn weigh(
     }
     match blend.picker {
         Picker::MaxScore => {}
-        Picker::Random => candidates.iter_mut().for_each(|candidate| candidate.cost = lot(rng)),
+        Picker::Random => candidates.iter_mut().for_each(|candidate| candidate.cost = random_cost(rng)),
         Picker::WeightedRandom => draw(rng, candidates),
     }
     kept
 }
 
-/// Least and most of what is compared among the candidates.
+/// Least and most of the figures that scorers compare among the candidates.
 struct Ranges {
     waiting: Range,
     running: Range,
@@ -95,7 +95,7 @@ impl Range {
 fn score(blend: &Blend, view: &View<'_>, ranges: &Ranges, candidate: &Candidate) -> f64 {
     let weights = &blend.weights;
     let waiting = scraped::waiting(view, candidate);
-    // A scorer without weight is not asked: its facts may cost something.
+    // Scorers without weight are skipped: they would take time.
     let weighted = |weight: f64, score: &dyn Fn() -> f64| {
         if weight == 0.0 { 0.0 } else { weight * score().clamp(0.0, 1.0) }
     };
@@ -145,15 +145,15 @@ fn token_load(blend: &Blend, view: &View<'_>, candidate: &Candidate) -> f64 {
     1.0 - affinity::tokens_with(view, candidate) / super::count(blend.token_load_threshold.max(1))
 }
 
-/// Draws the winner and its fallbacks one after the other, each with a chance in proportion to its score: the order
-/// that sorting by `U^(1/score)` gives (Efraimidis and Spirakis 2006), without powers. Those without score are drawn
-/// only where all are without.
+/// Draws the winner and its fallbacks without replacement, with probabilities in proportion to their scores: the order
+/// of sorting by `U^(1/score)` (Efraimidis and Spirakis 2006), without powers. Candidates with score 0 are drawn only
+/// where all scores are 0.
 fn draw(rng: &mut Rng, candidates: &mut [Candidate]) {
     let scores = |candidates: &[Candidate]| -> f64 {
         candidates.iter().map(|candidate| (-candidate.cost).max(0.0)).sum()
     };
     if scores(candidates) <= 0.0 {
-        candidates.iter_mut().for_each(|candidate| candidate.cost = lot(rng));
+        candidates.iter_mut().for_each(|candidate| candidate.cost = random_cost(rng));
         return;
     }
     for position in 0..candidates.len().min(DRAWN) {
@@ -168,7 +168,7 @@ fn draw(rng: &mut Rng, candidates: &mut [Candidate]) {
             .unwrap_or(0);
         candidates.swap(position, position + drawn);
     }
-    // Drawn ones come in their order, the others after them.
+    // The cost is the order of drawing; the others come last.
     for (position, candidate) in candidates.iter_mut().enumerate() {
         candidate.cost = f64::from(u32::try_from(position.min(DRAWN)).unwrap_or(u32::MAX));
     }

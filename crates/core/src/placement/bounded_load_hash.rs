@@ -1,8 +1,8 @@
-//! Consistent hashing of the prompt's head with bounded load: the first endpoint behind the hash on a ring whose load
-//! with this request is at most `c` times the mean; the first at all, where none is.
+//! Consistent hashing of the prompt's first blocks with bounded load: the first endpoint behind the hash on a ring whose
+//! load with this request is at most `c` times the mean; the first one, where no load is.
 //!
 //! Source: KubeAI, `internal/loadbalancer/balance_chwbl.go` at `08e69e54`, after Mirrokni, Thorup and Zadimoghaddam,
-//! "Consistent Hashing with Bounded Loads" (SODA 2018). Load is requests in flight from here. The hash is that of the
+//! "Consistent Hashing with Bounded Loads" (SODA 2018). Load is this router's requests in flight. The hash is that of the
 //! prompt's first blocks, adapter included, where KubeAI hashes the adapter and the first 100 characters.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::policy::BoundedLoad;
 use crate::request::RequestFacts;
 use crate::rng::Rng;
 
-/// The chosen one costs nothing; the others are fallbacks by their load.
+/// The chosen endpoint costs 0; the others are fallbacks by load.
 pub(super) fn weigh(
     parameters: &BoundedLoad,
     view: &View<'_>,
@@ -38,7 +38,7 @@ pub(super) fn weigh(
     candidates.len()
 }
 
-/// The most requests an endpoint may have with this one; no bound while nothing is under way.
+/// Most requests of an endpoint, this one included; unlimited while nothing is in flight.
 fn limit(parameters: &BoundedLoad, candidates: &[Candidate]) -> f64 {
     let total: u64 = candidates.iter().map(|candidate| u64::from(candidate.in_flight)).sum();
     if total == 0 {
@@ -48,15 +48,15 @@ fn limit(parameters: &BoundedLoad, candidates: &[Candidate]) -> f64 {
     (super::count(total) + 1.0) / endpoints * parameters.load_factor
 }
 
-/// Where the prompt's head lies on the ring. Prompts without hashes all lie where their target does.
+/// The prompt's position on the ring, by the hash of its first blocks. Prompts without hashes have their target's position.
 fn key(parameters: &BoundedLoad, facts: &RequestFacts) -> u64 {
     let blocks = parameters.prefix_tokens.div_ceil(facts.block_tokens.max(1)).max(1);
     let last = usize::try_from(blocks - 1).unwrap_or(usize::MAX).min(facts.blocks.len().saturating_sub(1));
-    let head = facts.blocks.get(last).map(|block| block.0);
-    mixed(head.or(facts.target.map(|target| target.0)).unwrap_or(0))
+    let prefix = facts.blocks.get(last).map(|block| block.0);
+    mixed(prefix.or(facts.target.map(|target| target.0)).unwrap_or(0))
 }
 
-/// Points on a ring of 64-bit numbers, [`BoundedLoad::REPLICATION`] for each endpoint of the pool.
+/// Points on a ring of 64-bit numbers: [`BoundedLoad::REPLICATION`] for each endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ring {
     points: BTreeMap<u64, EndpointId>,
@@ -65,7 +65,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Adds the endpoints that came and removes those that left.
+    /// Adds new endpoints and removes those that are gone.
     fn keep(&mut self, view: &View<'_>) {
         let present = || view.endpoints.iter().map(|endpoint| endpoint.id);
         if present().eq(self.members.iter().copied()) {
@@ -83,7 +83,7 @@ impl Ring {
         std::mem::swap(&mut self.members, &mut members);
     }
 
-    /// The endpoints from a place on the ring once round.
+    /// The endpoints along the whole ring from a position on.
     fn from(&self, key: u64) -> impl Iterator<Item = EndpointId> {
         self.points.range(key..).chain(self.points.range(..key)).map(|(_, endpoint)| *endpoint)
     }
@@ -94,7 +94,7 @@ fn points(endpoint: EndpointId) -> impl Iterator<Item = u64> {
     (0..u64::from(BoundedLoad::REPLICATION)).map(move |replica| mixed(first.wrapping_add(replica)))
 }
 
-/// A number whose bits all depend on all bits of the input.
+/// A hash of a number.
 const fn mixed(number: u64) -> u64 {
     Rng::seeded(number).next_u64()
 }

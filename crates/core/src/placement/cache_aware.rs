@@ -1,15 +1,15 @@
-//! SGLang's cache-aware router: the longest match while loads are in balance, else the lowest load.
+//! SGLang's cache-aware router: the longest match while loads are balanced, else the lowest load.
 //!
 //! Source: sglang, `sgl-router/src/policies/cache_aware.rs` at `026f853b` and `tree.rs`, defaults of `RouterArgs`, as
 //! deployed in 2025 (before pull request 14650 changed what happens on a miss):
 //!
 //! 1. Where `max − min > abs` and `max > rel·min` of the requests in flight, the endpoint with the fewest is taken.
 //! 2. Else, where the longest match is more than the threshold's share of the prompt, an endpoint that has it.
-//! 3. Else the endpoint with the smallest tree: to which the least new text was sent, whatever it has to do now.
+//! 3. Else the endpoint with the smallest tree, to which the least new text was sent, whatever its load.
 //!
-//! Ties go to the first: in upstream too it is the same one of equals every time. What matches is asked of Pointsman's
-//! own prefix index, fed like upstream's trees by what was sent, in blocks of tokens where those have characters; the
-//! index forgets what no longer fits the engine, sooner than upstream does.
+//! Ties go to the first, since upstream too takes the same endpoint every time. Matches come from Pointsman's prefix
+//! index, which is updated by dispatches as upstream's trees are, in blocks of tokens instead of characters. The index
+//! evicts blocks that no longer fit the engine, earlier than upstream does.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{Candidate, View, count};
 use crate::ids::EndpointId;
 use crate::policy::CacheAware;
 
-/// Where upstream cuts a tree back: `max_tree_size` of 2^26 characters, at four to a token.
+/// Size in tokens at which upstream prunes a tree: `max_tree_size` of 2^26 characters, at four per token.
 const LARGEST_TREE: u64 = 1 << 24;
 
 pub(super) fn weigh(
@@ -49,7 +49,7 @@ pub(super) fn is_out_of_balance(parameters: &CacheAware, candidates: &[Candidate
         && f64::from(most) > f64::from(least) * parameters.balance_rel_threshold
 }
 
-/// Prompt tokens that were sent to each endpoint and were new there.
+/// Uncached prompt tokens that were sent to each endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trees(BTreeMap<EndpointId, u64>);
 
@@ -63,7 +63,7 @@ impl Trees {
         self.0.get(&endpoint).copied().unwrap_or(0)
     }
 
-    /// Forgets endpoints that left.
+    /// Removes endpoints that are gone.
     pub(super) fn keep(&mut self, view: &View<'_>) {
         if self.0.len() > view.endpoints.len() {
             let known =

@@ -2,11 +2,11 @@
 //!
 //! Source: NVIDIA Dynamo, `lib/kv-router/src/scheduling/selector.rs` (`worker_logit` and the choice at temperature 0)
 //! at `01690d42`, defaults of `scheduling/config.rs`, load of `sequences/prompt_registry.rs`: blocks in use are the
-//! different complete prompt blocks of the requests under way there, one that several share counted once, output not
-//! counted; with this request means those of its blocks added that are not in use there. Ties at random.
+//! distinct complete prompt blocks of the requests in flight there. A block that several requests share counts once, and
+//! output does not count. This request adds those of its blocks that are not in use there. Ties are broken at random.
 //!
-//! Left out are a softmax over the costs (temperature 0 is the default), credits for caches outside the device, and
-//! taints: a pool has no such facts.
+//! Left out are the softmax over the costs (temperature 0 is the default), credits for caches outside the GPU, and taints:
+//! Pointsman has no such inputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ids::{BlockHash, EndpointId, IdMap, RequestId};
 use crate::policy::DynamoCost;
 use crate::request::RequestFacts;
 
-/// Tokens of a block: the unit of the cost. It is the same for both terms and decides nothing.
+/// Tokens per block, the unit of the cost. It is the same for both terms and does not influence decisions.
 const BLOCK: f64 = 16.0;
 
 pub(super) fn weigh(
@@ -36,7 +36,7 @@ pub(super) fn weigh(
     candidates.len()
 }
 
-/// The prompt tokens in complete blocks; all, where the prompt is not hashed.
+/// The prompt tokens in complete blocks; all tokens of a prompt that is not hashed.
 fn complete_tokens(facts: &RequestFacts) -> u64 {
     match facts.blocks.len() {
         0 => u64::from(facts.prompt_tokens),
@@ -44,13 +44,13 @@ fn complete_tokens(facts: &RequestFacts) -> u64 {
     }
 }
 
-/// The prompt blocks of the requests under way at each endpoint.
+/// The prompt blocks of the requests in flight at each endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ActiveBlocks {
     requests: IdMap<RequestId, Active>,
-    /// How many requests use a block at an endpoint.
+    /// Number of requests that use a block at an endpoint.
     users: BTreeMap<(BlockHash, EndpointId), u32>,
-    /// Tokens in different blocks.
+    /// Tokens in distinct blocks.
     tokens: BTreeMap<EndpointId, u64>,
 }
 
@@ -64,7 +64,7 @@ struct Active {
 }
 
 impl ActiveBlocks {
-    /// A request was sent to an endpoint.
+    /// Counts a request at an endpoint.
     pub(super) fn begin(&mut self, request: RequestId, endpoint: EndpointId, facts: &RequestFacts) {
         self.end(request);
         let blocks = Arc::clone(&facts.blocks);
@@ -79,7 +79,7 @@ impl ActiveBlocks {
         self.requests.insert(request, Active { endpoint, blocks, block_tokens: facts.block_tokens, alone });
     }
 
-    /// It ended there, or left; one that is not known is passed over.
+    /// Counts a request out; an unknown one is ignored.
     pub(super) fn end(&mut self, request: RequestId) {
         let Some(active) = self.requests.remove(&request) else { return };
         let mut tokens = active.alone;
@@ -101,7 +101,7 @@ impl ActiveBlocks {
         }
     }
 
-    /// The requests and where they are, in no order.
+    /// The requests with their endpoints, in no order.
     pub(super) fn requests(&self) -> impl Iterator<Item = (RequestId, EndpointId)> {
         self.requests.iter().map(|(request, active)| (*request, active.endpoint))
     }
@@ -118,7 +118,7 @@ impl ActiveBlocks {
         for block in view.facts.blocks.iter() {
             let mut users =
                 self.users.range((*block, EndpointId(0))..=(*block, EndpointId(u32::MAX))).peekable();
-            // Hashes are chained: where no one has a block no one has those behind it.
+            // Hashes are chained: where nobody uses a block, nobody uses those after it.
             if users.peek().is_none() {
                 return;
             }

@@ -1,20 +1,20 @@
-//! The filter tree of the Gateway API Inference Extension v0.3.0, as it was: `pkg/epp/scheduling/scheduler.go` and
+//! The filter tree of the Gateway API Inference Extension v0.3.0: `pkg/epp/scheduling/scheduler.go` and
 //! `filter.go` with the defaults of `config.go`.
 //!
-//! It reads the engines' gauges as last scraped, however old; a gauge that was never read is zero. One deviation, in
-//! favour of what a pool promises: where the tree would drop a request that is not sheddable, the critical branch
-//! takes it (v0.3.0 knew only Critical and not).
+//! It reads the engines' gauges as last scraped, however old; a gauge that was never scraped is zero. One deviation, since
+//! only sheddable requests may be rejected: where the tree would drop another request, the critical branch takes it
+//! (v0.3.0 knew only Critical and not critical).
 
-use super::random::lot;
+use super::random::random_cost;
 use super::scraped::{has_room, kv_use, runs_target, waiting};
 use super::{Candidate, Dropped, View, to_front};
 use crate::rng::Rng;
 
-/// `QUEUING_THRESHOLD_LORA`: the queue of a low-latency candidate is shorter.
+/// `QUEUING_THRESHOLD_LORA`: a low-latency candidate has fewer waiting requests.
 const LOW_QUEUE: u32 = 128;
-/// `QUEUE_THRESHOLD_CRITICAL`: the longest queue at which a sheddable request is taken.
+/// `QUEUE_THRESHOLD_CRITICAL`: most waiting requests at which a sheddable request is accepted.
 const SHEDDABLE_QUEUE: u32 = 5;
-/// `KV_CACHE_THRESHOLD`: the most KV use at which a sheddable request is taken.
+/// `KV_CACHE_THRESHOLD`: highest KV use at which a sheddable request is accepted.
 const SHEDDABLE_KV_USE: f64 = 0.8;
 /// `LORA_AFFINITY_THRESHOLD`, in thousandths.
 const LORA_AFFINITY: usize = 999;
@@ -32,13 +32,13 @@ pub(super) fn weigh(view: &View<'_>, rng: &mut Rng, candidates: &mut [Candidate]
     };
     // The final pick is random.
     for candidate in &mut candidates[..kept] {
-        candidate.cost = lot(rng);
+        candidate.cost = random_cost(rng);
     }
     Ok(kept)
 }
 
-/// The candidates that are left are at the front; each filter takes how many, and returns how many it leaves. A
-/// filter that leaves none passes its input on.
+/// The remaining candidates are at the front. Each filter takes their number and returns the number it keeps; a filter
+/// that would keep none keeps its input.
 struct Tree<'a, 'v> {
     view: &'a View<'v>,
     rng: &'a mut Rng,
@@ -74,7 +74,7 @@ impl Tree<'_, '_> {
         Some(self.least_kv_use(kept))
     }
 
-    /// Those in the first of as many equal parts of the range of queues as there are candidates.
+    /// Keeps the queues in the lowest *n*-th of their range, with *n* candidates.
     fn least_queue(&mut self, input: usize) -> usize {
         let view = self.view;
         let candidates = &mut self.candidates[..input];
@@ -95,7 +95,7 @@ impl Tree<'_, '_> {
         to_front(candidates, |candidate| kv_use(view, candidate) <= limit)
     }
 
-    /// Those that run the adapter, nearly always; now and then those with room for it, so that load spreads.
+    /// Keeps those that run the adapter, or with a small probability those with a free slot for it, so that load spreads.
     fn lora_affinity(&mut self, input: usize) -> usize {
         let view = self.view;
         let candidates = &mut self.candidates[..input];

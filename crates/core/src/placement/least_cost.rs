@@ -42,12 +42,12 @@ const WAITING_UNOBSERVED: f64 = 8.0;
 const WAITING_WHERE_FULL: f64 = 4.0;
 /// Weight of a second of the request's own prefill, apart from the requests whose decode it stalls.
 const OWN_PREFILL: f64 = 12.0;
-/// Added to that weight where new blocks evict others that are used again after one mean time between uses.
+/// Added to that weight times *d*, which is 1 where evicted blocks are as likely to be used again as not.
 const EVICTION: f64 = 60.0;
 /// Weight of a second of prefill that another endpoint would save, for each request that would arrive meanwhile and
 /// find the engine busy.
 const DETOUR: f64 = 24.0;
-/// Keeps that weight finite where all endpoints prefill all the time.
+/// Keeps the busy-period factor *b/(1 − b)* finite where all endpoints prefill all the time.
 const NEVER_IDLE: f64 = 0.04;
 /// A shared prefix that gives each of its holders this many fair shares of the prompts has no detour weight.
 const POPULAR: f64 = 0.5;

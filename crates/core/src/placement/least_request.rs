@@ -1,4 +1,4 @@
-//! The fewest requests in flight from here; ties at random.
+//! The fewest of this router's requests in flight; ties are broken at random.
 
 use super::Candidate;
 

@@ -1,44 +1,44 @@
-//! `no-hit-lru-scorer` of llm-d-router: a prompt that nobody holds goes to the endpoint that got such a one the longest
-//! ago, so that caches fill evenly.
+//! `no-hit-lru-scorer` of llm-d-router: a prompt that is cached nowhere goes to the endpoint that least recently received
+//! such a prompt, so that caches fill evenly.
 //!
 //! Source: `pkg/epp/framework/plugins/scheduling/scorer/nohitlru/no_hit_lru.go` at `0b59e4ed`.
 
 use super::{Candidate, View};
 use crate::ids::EndpointId;
 
-/// Endpoints that are remembered: upstream's default of `lruSize`.
-const MOST: usize = 1_024;
+/// Most endpoints in the order: upstream's default of `lruSize`.
+const MAX_ENDPOINTS: usize = 1_024;
 
-/// The order in which endpoints last got a prompt that nobody held.
+/// The order in which endpoints last received a prompt that was cached nowhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ColdOrder {
-    /// The one longest ago first.
+    /// Least recent first.
     order: Vec<EndpointId>,
-    /// Whether the request being placed is held by nobody.
+    /// Whether the prompt being placed is cached nowhere.
     cold: bool,
 }
 
 impl ColdOrder {
-    /// A request is about to be placed at one of the candidates.
+    /// Takes in a prompt that is about to be placed at one of the candidates.
     pub(super) fn consider(&mut self, view: &View<'_>, candidates: &[Candidate]) {
         self.cold = candidates.iter().all(|candidate| view.cached_tokens(candidate) == 0);
     }
 
-    /// It was sent to an endpoint.
+    /// The prompt was sent to an endpoint.
     pub(super) fn sent(&mut self, endpoint: EndpointId) {
         if !std::mem::take(&mut self.cold) {
             return;
         }
         match self.order.iter().position(|known| *known == endpoint) {
             Some(position) => _ = self.order.remove(position),
-            None if self.order.len() >= MOST => _ = self.order.remove(0),
+            None if self.order.len() >= MAX_ENDPOINTS => _ = self.order.remove(0),
             None => {}
         }
         self.order.push(endpoint);
     }
 
-    /// The score of the candidate at `position`, 0 to 1: those never sent such a prompt come first, in their order, then
-    /// the one longest ago; 0.5 for all where anybody holds some of the prompt.
+    /// The score of the candidate at `position`, 0 to 1: endpoints that never received such a prompt come first, in their
+    /// order, then the least recent; 0.5 for all where some of the prompt is cached anywhere.
     pub(super) fn score(&self, view: &View<'_>, candidates: &[Candidate], position: usize) -> f64 {
         if !self.cold {
             return 0.5;

@@ -1,10 +1,10 @@
-//! The engines' gauges as last scraped, however old: what policies that know nothing else go by. A gauge that was
-//! never read is zero.
+//! The engines' gauges as last scraped, however old, for rules that have no other measure of load. A gauge that was never
+//! scraped is zero.
 
 use super::{Candidate, View};
 use crate::endpoint::LoadReport;
 
-/// The endpoint's last reading.
+/// The endpoint's last scraped gauges.
 fn report<'a>(view: &View<'a>, candidate: &Candidate) -> Option<&'a LoadReport> {
     view.endpoints[candidate.index].gauge.as_ref().map(|gauge| &gauge.report)
 }
@@ -30,7 +30,7 @@ pub(super) fn runs_target(view: &View<'_>, candidate: &Candidate) -> bool {
     adapters.is_some_and(|adapters| view.facts.target.is_some_and(|target| adapters.active.contains(&target)))
 }
 
-/// Whether the engine has a slot for one more adapter.
+/// Whether the engine has a free adapter slot.
 pub(super) fn has_room(view: &View<'_>, candidate: &Candidate) -> bool {
     let adapters = report(view, candidate).and_then(|report| report.adapters.as_ref());
     adapters.is_some_and(|adapters| {

@@ -1,5 +1,5 @@
-//! llm-d's "sticky until saturated": a request stays with the endpoints that hold its prompt until they are so far
-//! behind the others that prefilling it anew is the lesser wait; among those left, the fewest uncached tokens win.
+//! llm-d's "sticky until saturated": a request stays with the endpoints that have its prompt cached until their prefill
+//! queues exceed the others' by more than a threshold; among the rest, the fewest uncached tokens in flight win.
 //!
 //! Source: llm-d blog of 17 August 2026, "Sticky Until Saturated: token-aware routing", and the composition that
 //! llm-d-router's `filter/prefixcacheaffinity/README.md` recommends for it: that filter, `token-load-scorer` and
@@ -19,7 +19,7 @@ pub(super) fn weigh(
     let kept = affinity::narrow(affinity, view, rng, candidates);
     let most = super::count(Blend::EMPTY.token_load_threshold);
     for candidate in &mut candidates[..kept] {
-        // The scorer tells no more tokens apart than its threshold.
+        // The scorer saturates at its threshold.
         candidate.cost = affinity::tokens_with(view, candidate).min(most);
     }
     kept

@@ -1,4 +1,4 @@
-//! Each rule that asks what is cached, on small cases with costs worked out by hand.
+//! The cache-aware rules on small cases with costs worked out by hand.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::policy::{
 use crate::rates::Rates;
 use crate::time::Time;
 
-/// What is known of an endpoint.
+/// The load of an endpoint.
 #[derive(Clone, Copy, Default)]
 struct At {
     /// Uncached prompt tokens in flight: *P*.
     pending: u32,
     in_flight: u32,
-    /// Tokens of the request's prompt that it holds.
+    /// Tokens of the request's prompt that are cached there.
     cached: u32,
 }
 
-/// A pool in the middle of its life, and the next request.
+/// Endpoints with their load, and the next request.
 struct Case {
     endpoints: Vec<(u32, At)>,
     facts: RequestFacts,
@@ -33,7 +33,7 @@ struct Case {
 }
 
 impl Case {
-    /// Endpoints numbered from 0, and a request with so many prompt tokens.
+    /// Endpoints numbered from 0, and a request with this number of prompt tokens.
     fn new(prompt_tokens: u32, endpoints: &[At]) -> Self {
         let facts = RequestFacts { prompt_tokens, ..RequestFacts::unknown(PoolId(0)) };
         let endpoints = (0..).zip(endpoints.iter().copied()).collect();
@@ -53,7 +53,7 @@ impl Case {
         &mut self.rule
     }
 
-    /// Lets the policy decide: the costs in ascending order of endpoint, and the winner.
+    /// The costs under the rule, in ascending order of endpoint, and the winner.
     fn decide(&mut self, placement: Placement) -> (Vec<f64>, u32) {
         let mut endpoints = Endpoints::default();
         for (id, at) in &self.endpoints {
@@ -107,7 +107,7 @@ mod blend {
     #[test]
     fn the_prefix_counts_three_times_its_share() {
         let endpoints = [at(0, 0, 500), at(0, 0, 1_000), at(0, 0, 0)];
-        // Gauges that were never read are equal: 2 and 2.
+        // Gauges that were never scraped are equal: 2 and 2.
         check(Placement::Blend(Blend::LLM_D), 1_000, &endpoints, &[-5.5, -7.0, -4.0], 1);
         check(Placement::Blend(Blend::LLM_D), 0, &[at(0, 0, 0); 1], &[-4.0], 0);
     }
@@ -131,7 +131,7 @@ mod blend {
     }
 
     #[test]
-    fn prompts_that_nobody_holds_go_round_by_the_last_such_one() {
+    fn prompts_cached_nowhere_go_to_the_least_recent_endpoint() {
         let weights = BlendWeights { no_hit_lru: 2.0, ..BlendWeights::NONE };
         let rule = Placement::Blend(Blend { weights, ..Blend::EMPTY });
         let mut case = Case::new(1_000, &[At::default(); 3]);
@@ -139,13 +139,13 @@ mod blend {
             assert_eq!(case.decide(rule), (costs.to_vec(), winner));
             case.rule.chosen(EndpointId(winner), 1_000);
         };
-        // New ones in their order, then the one longest ago.
+        // New endpoints in their order, then the least recent.
         send(&[-2.0, -1.0, 0.0], 0);
         send(&[0.0, -2.0, -1.0], 1);
         send(&[-1.0, 0.0, -2.0], 2);
         send(&[-2.0, -1.0, 0.0], 0);
         send(&[0.0, -2.0, -1.0], 1);
-        // Where somebody holds some, all are equal, and the order stays.
+        // Where some of the prompt is cached, all are equal, and the order stays.
         let mut held = Case::new(1_000, &[at(0, 0, 16), at(0, 0, 0)]);
         assert_eq!(held.decide(rule).0, [-1.0, -1.0]);
         held.rule.chosen(EndpointId(0), 984);
@@ -154,7 +154,7 @@ mod blend {
     }
 
     #[test]
-    fn exploration_now_and_then_keeps_all() {
+    fn exploration_keeps_all_with_its_probability() {
         let affinity = Affinity { exploration_probability: 0.25, ..Affinity::LLM_D };
         let weights = BlendWeights { active_request: 1.0, ..BlendWeights::NONE };
         let blend = Blend { weights, affinity: Some(affinity), ..Blend::EMPTY };
@@ -193,12 +193,12 @@ mod sticky {
     }
 
     #[test]
-    fn the_least_loaded_holder_speaks_for_all_holders() {
+    fn the_least_loaded_holder_is_compared_with_the_least_loaded_other() {
         check(&[at(9_000, 0, 1_000), at(2_000, 0, 900), at(0, 0, 0)], &[9_000.0, 2_100.0], 1);
     }
 
     #[test]
-    fn broken_loose_the_hit_still_counts() {
+    fn without_stickiness_the_hit_still_counts() {
         check(&[at(2_001, 0, 1_000), at(1_900, 0, 0), at(0, 0, 0)], &[2_001.0, 2_900.0, 1_000.0], 2);
         check(&[at(900, 0, 400), at(600, 0, 0)], &[1_500.0, 1_600.0], 0);
     }
@@ -246,7 +246,7 @@ mod cache_aware {
             case.rule(RULE).chosen(EndpointId(endpoint), tokens);
         }
         assert_eq!(case.decide(RULE), (vec![4_000.0, 1_000.0, 3_000.0], 1));
-        // The tree of an endpoint that left is forgotten.
+        // The tree of an endpoint that is gone is removed.
         case.endpoints.remove(1);
         assert_eq!(case.decide(RULE), (vec![4_000.0, 3_000.0], 2));
         case.endpoints.insert(1, (1, At::default()));
@@ -254,7 +254,7 @@ mod cache_aware {
     }
 
     #[test]
-    fn a_prompt_of_which_nothing_is_known_is_a_miss() {
+    fn a_prompt_without_tokens_is_a_miss() {
         let mut case = Case::new(0, &[At::default(); 2]);
         case.rule(RULE).chosen(EndpointId(0), 10);
         assert_eq!(case.decide(RULE), (vec![10.0, 0.0], 1));
@@ -273,7 +273,8 @@ mod dynamo {
         }
     }
 
-    /// One whose ten blocks are in use, an idle one, and one with twelve other blocks in use and 32 tokens to prefill.
+    /// An endpoint whose ten blocks are in use, an idle one, and one with twelve other blocks in use and 32 tokens to
+    /// prefill.
     fn case() -> (Case, Placement) {
         let rule = Placement::DynamoCost(DynamoCost::DYNAMO);
         let mut case = Case::new(160, &[at(0, 1, 160), at(0, 0, 0), at(32, 1, 160)]);
@@ -322,7 +323,7 @@ mod least_prefill_work {
     use super::*;
 
     #[test]
-    fn the_least_prompt_to_prefill_wins_and_decoding_counts_nothing() {
+    fn the_least_prefill_wins_and_decoding_does_not_count() {
         let endpoints = [at(500, 1, 900), at(0, 99, 500), at(700, 0, 1_000)];
         check(Placement::Lpwl, 1_000, &endpoints, &[600.0, 500.0, 700.0], 1);
     }
@@ -362,8 +363,8 @@ mod bounded_load_hash {
 
     const RULE: Placement = Placement::BoundedLoadHash(BoundedLoad::KUBEAI);
 
-    fn head(head: u64, tail: u64) -> RequestFacts {
-        let blocks = [BlockHash(1), BlockHash(head), BlockHash(tail)];
+    fn prompt(prefix: u64, rest: u64) -> RequestFacts {
+        let blocks = [BlockHash(1), BlockHash(prefix), BlockHash(rest)];
         RequestFacts {
             prompt_tokens: 48,
             blocks: blocks.into(),
@@ -372,27 +373,27 @@ mod bounded_load_hash {
         }
     }
 
-    fn winners(case: &mut Case, heads: u64) -> Vec<u32> {
+    fn winners(case: &mut Case, prefixes: u64) -> Vec<u32> {
         let winner = |number| {
-            case.facts = head(number, 7 * number);
+            case.facts = prompt(number, 7 * number);
             case.decide(RULE).1
         };
-        (0..heads).map(winner).collect()
+        (0..prefixes).map(winner).collect()
     }
 
     #[test]
-    fn the_head_of_the_prompt_decides_and_its_tail_does_not() {
+    fn the_first_blocks_of_the_prompt_decide_and_later_ones_do_not() {
         let mut case = Case::new(48, &[At::default(); 5]);
         for number in 0..50 {
-            case.facts = head(number, 1);
+            case.facts = prompt(number, 1);
             let winner = case.decide(RULE).1;
-            case.facts = head(number, 2);
+            case.facts = prompt(number, 2);
             assert_eq!(case.decide(RULE).1, winner);
         }
     }
 
     #[test]
-    fn heads_spread_over_all_endpoints() {
+    fn prefixes_spread_over_all_endpoints() {
         let winners = winners(&mut Case::new(48, &[At::default(); 5]), 2_000);
         for endpoint in 0..5 {
             let share = winners.iter().filter(|winner| **winner == endpoint).count();
@@ -401,7 +402,7 @@ mod bounded_load_hash {
     }
 
     #[test]
-    fn an_endpoint_that_leaves_moves_only_its_own_heads_and_takes_them_back() {
+    fn a_removed_endpoint_moves_only_its_own_prefixes_and_gets_them_back() {
         let mut case = Case::new(48, &[At::default(); 5]);
         let before = winners(&mut case, 500);
         let gone = case.endpoints.remove(2);
@@ -414,7 +415,7 @@ mod bounded_load_hash {
         assert_eq!(winners(&mut case, 500), before);
     }
 
-    /// Requests in flight at the endpoint that the hash names and at each of the other three.
+    /// Requests in flight at the endpoint that the hash gives and at each of the other three.
     #[track_caller]
     fn stays(named: u32, others: u32, stays: bool) {
         let mut case = Case::new(48, &[At::default(); 4]);
@@ -426,7 +427,7 @@ mod bounded_load_hash {
     }
 
     #[test]
-    fn an_endpoint_takes_up_to_a_quarter_more_than_the_mean_with_the_request() {
+    fn an_endpoint_takes_up_to_a_quarter_more_requests_than_the_mean() {
         // 3 + 1 ≤ 1.25·13/4 = 4.06; 4 + 1 > 1.25·14/4 = 4.38.
         stays(3, 3, true);
         stays(4, 3, false);
@@ -436,14 +437,14 @@ mod bounded_load_hash {
     }
 
     #[test]
-    fn where_none_is_below_the_bound_the_hash_decides_alone() {
+    fn where_all_exceed_the_bound_the_hash_decides_alone() {
         // 1.25·2/4 is less than one request.
         stays(1, 0, true);
         stays(0, 0, true);
     }
 
     #[test]
-    fn prompts_without_hashes_lie_where_their_target_does() {
+    fn prompts_without_hashes_go_by_their_target() {
         let mut case = Case::new(48, &[At::default(); 5]);
         let winner = case.decide(RULE).1;
         case.facts.prompt_tokens = 1_000;
@@ -454,8 +455,8 @@ mod bounded_load_hash {
 mod least_cost {
     use super::*;
 
-    /// A prompt of 4,100 tokens, 4,000 of which an endpoint holds that has others to prefill first. Where it goes, if
-    /// the endpoints prefill so much of the time and the head was last asked for so many prompts ago.
+    /// Checks where a prompt of 4,100 tokens goes, 4,000 of which are cached at endpoint 3 with `pending` tokens ahead, if
+    /// endpoints prefill `busy` of the time and the shared prefix was last used `idle` prompts ago.
     #[track_caller]
     fn goes_to(pending: u32, busy: f64, idle: u32, endpoint: u32) {
         let mut endpoints = [at(0, 0, 0); 8];
@@ -469,18 +470,18 @@ mod least_cost {
     }
 
     #[test]
-    fn a_head_that_few_ask_for_stays_where_it_is_while_engines_are_busy() {
+    fn a_rare_prefix_is_not_copied_while_engines_are_busy() {
         goes_to(1_000, 0.0, 1_000, 3);
-        // With idle engines a copy costs little.
+        // With idle engines another copy costs little.
         goes_to(5_000, 0.0, 1_000, 0);
         goes_to(5_000, 0.9, 1_000, 3);
-        // However busy they are, nothing waits for ever.
+        // However busy they are, no prompt waits without limit.
         goes_to(200_000, 0.9, 1_000, 0);
     }
 
     #[test]
-    fn a_head_that_many_ask_for_spreads() {
-        // Every sixteenth prompt is half of the fair share of one of eight.
+    fn a_popular_prefix_spreads() {
+        // Every sixteenth prompt is half of one endpoint's fair share among eight.
         goes_to(5_000, 0.9, 16, 0);
         goes_to(5_000, 0.9, 1, 0);
         goes_to(5_000, 0.9, 160, 3);

@@ -1,4 +1,4 @@
-//! Two different candidates drawn at random; the one with fewer requests in flight, ties at random.
+//! The better of two distinct candidates drawn at random: the one with fewer requests in flight.
 //!
 //! Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001.
 
