@@ -1,4 +1,4 @@
-//! What one event costs. Budget of a decision: 2 µs with 10 endpoints, 50 µs with 1,000.
+//! Time per event. Budget of a decision: 2 µs with 10 endpoints, 50 µs with 1,000.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-/// A pool in the middle of its work: gauges read, ten requests on each endpoint, half of them decoding.
+/// A loaded scheduler: gauges read, ten requests on each endpoint, half of them decoding.
 struct Busy {
     pool: Scheduler,
     now: Time,
@@ -75,7 +75,7 @@ impl Busy {
     }
 }
 
-/// A request arrives, is placed, and is gone again.
+/// A request arrives, is placed and ends.
 #[divan::bench(args = SIZES)]
 fn arrive_and_leave(bencher: Bencher<'_, '_>, endpoints: u32) {
     let mut busy = Busy::new(endpoints, Placement::Pointsman);

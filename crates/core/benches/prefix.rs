@@ -1,9 +1,9 @@
-//! What the prefix index costs, beside SMG's `RadixTree` (the crate `smg-radix-tree`) on the same chains.
+//! Memory and time of the prefix index, beside SMG's `RadixTree` (the crate `smg-radix-tree`) on the same chains.
 //!
 //! `cargo bench -p pointsman-core --bench prefix` first prints memory and percentiles, then divan's table. The workload
 //! has the shape of that crate's own `tests/pinned_bench.rs`: 256 holders, half of all held blocks held by one,
-//! 35 % by 8 and 15 % by 64 holders, shared heads of 8 to 512 blocks (log-uniform), tails of 4 to 64 blocks each.
-#![allow(clippy::print_stdout, reason = "a bench says what it measured")]
+//! 35 % by 8 and 15 % by 64 holders, shared prefixes of 8 to 512 blocks (log-uniform), 4 to 64 own blocks each.
+#![allow(clippy::print_stdout, reason = "a bench prints its measurements")]
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -22,9 +22,9 @@ use pointsman_core::{
 use radix_tree::{Config, HolderId, OverlapScratch, RadixTree};
 
 const HOLDERS: usize = 256;
-/// The budget of a pool.
+/// The budget of one scheduler's index, in bytes.
 const BUDGET: usize = 64 << 20;
-/// Timed runs of the same events; the least time of each counts, so that a busy machine does not.
+/// Timed runs of the same events. The least time of each event counts, to exclude interference by other processes.
 const RUNS: usize = 5;
 
 fn main() {
@@ -47,7 +47,7 @@ fn blocks(rng: &mut Rng, count: usize) -> Vec<BlockHash> {
     (0..count).map(|_| BlockHash(rng.next_u64() | 1)).collect()
 }
 
-/// Families of prompts as described above, up to so many blocks times holders.
+/// Families of prompts as described above, up to `target` blocks times holders.
 fn pinned(target: usize) -> Vec<Prompt> {
     let mut rng = Rng::seeded(11);
     let mut prompts = Vec::new();
@@ -69,7 +69,7 @@ fn pinned(target: usize) -> Vec<Prompt> {
     prompts
 }
 
-/// Prompts of so many blocks each, nothing shared, each held by so many holders.
+/// Prompts of equal length without shared prefixes, each held by the same number of holders.
 fn alike(prompts: usize, length: usize, holders: usize) -> Vec<Prompt> {
     let mut rng = Rng::seeded(13);
     let prompt = |_| Prompt { chain: blocks(&mut rng, length), holders: (0..holders).collect() };
@@ -126,7 +126,7 @@ impl Theirs {
         for prompt in prompts {
             let keyed = keyed(&prompt.chain);
             for holder in &prompt.holders {
-                // A chain's hash names its whole prefix: key and content in one.
+                // A chained hash names its whole prefix: it is both key and content.
                 let _ = theirs.tree.store(theirs.holders[*holder], None, &keyed);
             }
         }
@@ -164,7 +164,7 @@ fn memory() {
         ("1 block, 2 holders", alike(260_000, 1, 2)),
         ("2 blocks, 1 holder", alike(260_000, 2, 1)),
     ];
-    // Kept, prompts included, so that no shape is built in what another one freed.
+    // Kept, prompts included, so that no workload is built in memory that another one freed.
     let mut kept = Vec::new();
     for (name, prompts) in shapes {
         let start = resident();
@@ -182,7 +182,7 @@ fn memory() {
     }
 }
 
-/// Runs the same work several times and takes the least time of each part.
+/// Runs the same work several times and returns the least time of each part.
 fn least_times(mut run: impl FnMut() -> Vec<Duration>) -> Vec<Duration> {
     let first = run();
     (1..RUNS).map(|_| run()).fold(first, |least, times| {
@@ -196,7 +196,7 @@ fn percentiles(mut times: Vec<Duration>) -> String {
     format!("p50 {:>7.2}  p99 {:>7.2}  p99.9 {:>7.2}  most {:>7.2} µs", at(0.5), at(0.99), at(0.999), at(1.0))
 }
 
-/// 512-block prompts: one in five unknown, the others a held prompt filled up with new blocks.
+/// Prompts of 512 blocks: one in five unknown, the others a held prompt extended by new blocks.
 fn queries_of(prompts: &[Prompt], count: usize) -> Vec<Vec<BlockHash>> {
     let mut rng = Rng::seeded(17);
     let query = |_| {
@@ -239,7 +239,7 @@ fn queries() {
     println!("smg-radix-tree  {}  {} matches", percentiles(their_times), found.1);
 }
 
-/// Prompts of one length: one half is one of fifty heads, the other half its own.
+/// Prompts of one length: half of each is one of fifty shared prefixes, the other half its own.
 struct Mix {
     rng: Rng,
     heads: Vec<Vec<BlockHash>>,
@@ -267,7 +267,7 @@ impl Mix {
     }
 }
 
-/// A pool under such prompts.
+/// A scheduler under such prompts.
 struct Busy {
     pool: Scheduler,
     now: Time,
@@ -326,7 +326,7 @@ impl Busy {
         ]
     }
 
-    /// One endpoint leaves with all it holds, and a new one comes.
+    /// Replaces one endpoint, with everything cached there, by a new one.
     fn replace(&mut self) -> Duration {
         let endpoint = self.endpoints.remove(0);
         let took = self.tell(Event::EndpointDown { endpoint });
@@ -342,7 +342,7 @@ fn lock_hold() {
     );
     for length in [4_096, 16_384] {
         for placement in [Placement::Pointsman, Placement::RoundRobin] {
-            // With ten times the cache on each engine, the index itself is what gets full.
+            // With ten times the cache on each engine the index itself is full.
             for kv_blocks in [60_000, 600_000] {
                 let times = least_times(|| hold(placement, length, kv_blocks));
                 let name = placement.as_str();
@@ -352,7 +352,7 @@ fn lock_hold() {
     }
 }
 
-/// The times of a run's events.
+/// The times of the events of a run.
 fn hold(placement: Placement, length: usize, kv_blocks: u32) -> Vec<Duration> {
     let (mut busy, mut mix) = (Busy::new(100, placement, kv_blocks), Mix::new(length));
     let mut live = VecDeque::new();
@@ -428,7 +428,7 @@ fn drop_a_holder_of_ten_thousand_blocks_smg(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A decision with prompts of 1 MB among so many endpoints, and the request's end.
+/// A decision with a prompt of 1 MB, and the request's end.
 #[divan::bench(args = [10, 100])]
 fn arrive_and_end_with_4096_blocks(bencher: Bencher<'_, '_>, endpoints: u32) {
     let (mut busy, mut mix) = (Busy::new(endpoints, Placement::Pointsman, 60_000), Mix::new(4_096));
@@ -442,7 +442,7 @@ fn arrive_and_end_with_4096_blocks(bencher: Bencher<'_, '_>, endpoints: u32) {
     });
 }
 
-/// An endless round of the same queries.
+/// An endless cycle of the same queries.
 struct Cycle<T> {
     items: Vec<T>,
     next: usize,

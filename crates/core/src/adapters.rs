@@ -1,33 +1,34 @@
-//! Which adapters (LoRA) an engine holds.
+//! The LoRA adapters that an engine has loaded.
 //!
-//! An engine's gauge lists only adapters with a started request, so residency is our own picture: a list of the
-//! engine's slots, least recently used first, fed by dispatches. The gauge corrects it: what it lists is resident,
-//! and how many slots there are.
+//! An engine's gauge lists only adapters with a started request, so residency is modelled: an LRU list of the engine's
+//! adapter slots, updated by dispatches and corrected by the gauge, which shows the number of slots and some of the
+//! resident adapters.
 
 use crate::endpoint::AdapterReport;
 use crate::ids::ModelKey;
 
-/// Slots of an engine that has not told.
-const UNTOLD_SLOTS: usize = 8;
-/// No engine has more.
-const MOST_SLOTS: usize = 1_024;
+/// Slots of an engine that does not report their number.
+const DEFAULT_SLOTS: usize = 8;
+/// Upper bound of the slots.
+const MAX_SLOTS: usize = 1_024;
 
 /// The adapter slots of one endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     /// Least recently used first.
     slots: Vec<Slot>,
-    told: Option<usize>,
-    /// The engine said that requests wait for a slot.
+    /// The number of slots that the engine reported.
+    reported: Option<usize>,
+    /// Whether requests wait for a slot, by the engine's gauge.
     deferring: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     adapter: ModelKey,
-    /// Our requests for it in flight.
+    /// This router's requests for it in flight.
     in_flight: u32,
-    /// Whether the gauge listed it last time.
+    /// Whether the latest gauge lists it.
     listed: bool,
 }
 
@@ -37,24 +38,24 @@ impl Slot {
     }
 }
 
-/// What a request for an adapter meets at an endpoint.
+/// The state of an adapter at an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Residency {
-    /// It is loaded, or being loaded.
+    /// It is loaded or being loaded.
     Resident,
     /// It must be loaded, and there is a free slot.
     Missing,
-    /// It must be loaded in place of one that no request needs.
+    /// It must be loaded in place of one that no request uses.
     MissingAndFull,
     /// It must be loaded, and every slot is in use.
     MissingAndBusy,
 }
 
 impl Slots {
-    /// What a request for `adapter` would meet.
+    /// The state of an adapter.
     pub(crate) fn residency(&self, adapter: ModelKey) -> Residency {
         match self.slots.iter().find(|slot| slot.adapter == adapter) {
-            // Where more adapters have requests than the engine has slots, the one that came last is not in yet.
+            // Where more adapters have requests than the engine has slots, the latest is not loaded yet.
             Some(slot) if !self.deferring || slot.listed => Residency::Resident,
             Some(_) if self.busy() <= self.capacity() => Residency::Resident,
             Some(_) => Residency::MissingAndBusy,
@@ -64,7 +65,7 @@ impl Slots {
         }
     }
 
-    /// A request for `adapter` was sent there.
+    /// Counts a dispatched request for `adapter`.
     pub(crate) fn begin(&mut self, adapter: ModelKey) {
         let mut slot = self.take(adapter);
         slot.in_flight += 1;
@@ -72,7 +73,7 @@ impl Slots {
         self.shrink();
     }
 
-    /// A request for `adapter` left.
+    /// Counts a request for `adapter` out.
     pub(crate) fn end(&mut self, adapter: ModelKey) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.adapter == adapter) {
             slot.in_flight = slot.in_flight.saturating_sub(1);
@@ -80,10 +81,10 @@ impl Slots {
         self.shrink();
     }
 
-    /// The gauge was read.
+    /// Takes in the engine's gauge.
     pub(crate) fn reported(&mut self, report: &AdapterReport, deferred: Option<u32>) {
-        let told = usize::try_from(report.max_adapters).unwrap_or(MOST_SLOTS);
-        self.told = (told > 0).then_some(told.min(MOST_SLOTS));
+        let slots = usize::try_from(report.max_adapters).unwrap_or(MAX_SLOTS);
+        self.reported = (slots > 0).then_some(slots.min(MAX_SLOTS));
         self.deferring = deferred.is_some_and(|waiting| waiting > 0);
         for slot in &mut self.slots {
             slot.listed = false;
@@ -96,7 +97,7 @@ impl Slots {
         self.shrink();
     }
 
-    /// The adapters held to be resident, most recently used last.
+    /// The adapters assumed to be resident, most recently used last.
     pub(crate) fn resident(&self) -> impl Iterator<Item = ModelKey> {
         self.slots.iter().map(|slot| slot.adapter)
     }
@@ -106,9 +107,9 @@ impl Slots {
         self.slots.iter().map(|slot| slot.in_flight).sum()
     }
 
-    /// How many slots the engine has.
+    /// Number of the engine's slots.
     pub(crate) fn capacity(&self) -> usize {
-        self.told.unwrap_or(UNTOLD_SLOTS)
+        self.reported.unwrap_or(DEFAULT_SLOTS)
     }
 
     fn busy(&self) -> usize {
@@ -122,8 +123,8 @@ impl Slots {
         }
     }
 
-    /// Down to the engine's slots: the engine drops the least recently used that no request needs. What requests need
-    /// stays, loaded or waiting.
+    /// Removes the least recently used adapters that no request uses, down to the number of slots. Adapters in use stay,
+    /// loaded or waiting.
     fn shrink(&mut self) {
         let mut surplus = self.slots.len().saturating_sub(self.capacity());
         self.slots.retain(|slot| {
@@ -134,13 +135,13 @@ impl Slots {
     }
 }
 
-/// The adapters known by name: a target that is none of them is a base model and needs no slot.
+/// The known adapters; any other target is a base model, which needs no slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownAdapters(Vec<ModelKey>);
 
 impl KnownAdapters {
-    /// More than this are not kept apart: further ones are placed like base models.
-    const MOST: usize = 16_384;
+    /// Upper bound: further adapters are placed like base models.
+    const MAX: usize = 16_384;
 
     /// The target, where it is an adapter.
     pub(crate) fn adapter(&self, target: Option<ModelKey>) -> Option<ModelKey> {
@@ -150,7 +151,7 @@ impl KnownAdapters {
     /// Adds an adapter.
     pub(crate) fn add(&mut self, adapter: ModelKey) {
         if let Err(position) = self.0.binary_search(&adapter)
-            && self.0.len() < Self::MOST
+            && self.0.len() < Self::MAX
         {
             self.0.insert(position, adapter);
         }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_idle_adapter_gives_its_slot() {
+    fn the_least_recently_used_idle_adapter_is_replaced() {
         let mut slots = slots(2, &[], 0);
         for adapter in [A, B, A, C] {
             slots.begin(adapter);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gauge_adds_what_others_loaded() {
+    fn the_gauge_adds_adapters_that_others_loaded() {
         assert_eq!(slots(4, &[A], 0).residency(A), Residency::Resident);
         assert_eq!(slots(4, &[A], 0).residency(B), Residency::Missing);
         assert_eq!(slots(1, &[A], 0).residency(B), Residency::MissingAndBusy);
@@ -214,6 +215,6 @@ mod tests {
             slots.begin(ModelKey(number));
             slots.end(ModelKey(number));
         }
-        assert_eq!(slots.resident().count(), MOST_SLOTS);
+        assert_eq!(slots.resident().count(), MAX_SLOTS);
     }
 }

@@ -5,7 +5,7 @@ use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::gauge::{Counts, Gauge, History};
 use crate::health::{Availability, HealthState};
 use crate::ids::{EndpointId, PoolId, RequestId};
-use crate::prefill::{PrefillLine, PrefillMeasurement};
+use crate::prefill::{PrefillMeasurement, PrefillQueue};
 use crate::prefix::Cache;
 use crate::rates::Speed;
 use crate::reservation::{PaceMark, Reservation};
@@ -34,7 +34,7 @@ pub(crate) struct Endpoint {
     in_flight: u32,
     context: u64,
     cached: u64,
-    pub(crate) prefill: PrefillLine,
+    pub(crate) prefill: PrefillQueue,
     pub(crate) speed: Speed,
     pub(crate) gauge: Option<Gauge>,
     history: History,
@@ -54,7 +54,7 @@ impl Endpoint {
             in_flight: 0,
             context: 0,
             cached: 0,
-            prefill: PrefillLine::default(),
+            prefill: PrefillQueue::default(),
             speed: Speed::default(),
             gauge: None,
             history: History::default(),
@@ -162,7 +162,7 @@ impl Endpoint {
         self.context = self.context.saturating_sub(reservation.context);
         self.cached = self.cached.saturating_sub(u64::from(reservation.cached));
         if reservation.prefilling || self.prefill.needs_clock() {
-            self.prefill.give_up(request);
+            self.prefill.cancel(request);
         }
         if let Some(adapter) = reservation.adapter {
             self.adapters.end(adapter);

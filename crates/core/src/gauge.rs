@@ -1,4 +1,4 @@
-//! What an engine last said about its load, and what our own dispatches have changed since.
+//! Engines' load gauges, corrected by the scheduler's own dispatches since they were read.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use crate::cast::count;
 use crate::endpoint::LoadReport;
 use crate::time::Time;
 
-/// A reading older than this is not believed. Idle endpoints are read every 5 s and busy ones at least every second,
-/// so a reading of this age means that several were lost, or the only one that was due.
+/// Age up to which a reading is fresh. Idle endpoints are read every 5 s and busy ones at least every second, so an older
+/// one means that readings were lost.
 pub(crate) const FRESH: Duration = Duration::from_secs(7);
 
-/// So many more requests than ours may be in a reading because of the time that messages take.
+/// Requests beyond the scheduler's own that a reading may show because messages take time.
 const NOT_FOREIGN: f64 = 2.0;
 
-/// Our own counts at an endpoint.
+/// The scheduler's own counts at an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Requests.
     pub(crate) in_flight: u32,
-    /// Of those, the ones whose first token is still to come.
+    /// Those whose first token is not yet generated.
     pub(crate) prefilling: u32,
-    /// Tokens that took blocks of their own: prompts without what was cached, and output so far.
+    /// Tokens that took blocks of their own: uncached prompt tokens and output so far.
     pub(crate) filled: u64,
 }
 
-/// A reading with the counts of its time.
+/// A reading with the scheduler's counts at the same time.
 #[derive(Clone, Debug)]
 pub(crate) struct Gauge {
     pub(crate) report: LoadReport,
     pub(crate) then: Counts,
-    /// Requests that others sent there.
+    /// Requests in it that other routers sent.
     pub(crate) foreign: f64,
 }
 
-/// An engine's load at this moment.
+/// An engine's present load.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct EngineLoad {
     /// Requests in the engine, running or waiting.
@@ -45,25 +45,25 @@ pub(crate) struct EngineLoad {
 }
 
 impl Gauge {
-    /// A reading, with our own counts at the time it was taken.
+    /// A reading with the scheduler's counts at the time it was taken.
     pub(crate) fn new(report: LoadReport, then: Counts) -> Self {
         let shown = report.running.map_or(0.0, f64::from) + report.waiting.map_or(0.0, f64::from);
         let foreign = (shown - f64::from(then.in_flight) - NOT_FOREIGN).max(0.0);
         Self { report, then, foreign }
     }
 
-    /// Whether the reading still counts.
+    /// Whether the reading is fresh.
     pub(crate) fn is_fresh(&self, now: Time) -> bool {
         now.since(self.report.taken) <= FRESH
     }
 
-    /// Tokens that fit the KV cache.
+    /// Size of the KV cache in tokens.
     pub(crate) fn kv_tokens(&self) -> Option<f64> {
         let tokens = f64::from(self.report.kv_blocks?) * f64::from(self.report.block_size?);
         (tokens > 0.0).then_some(tokens)
     }
 
-    /// The reading, corrected by what came and went here since it was taken.
+    /// The reading, corrected by the requests dispatched and released since it was taken.
     pub(crate) fn corrected(&self, counts: Counts) -> EngineLoad {
         let change = |now: u32, then: u32| f64::from(now) - f64::from(then);
         let came = change(counts.in_flight, self.then.in_flight);
@@ -82,10 +82,10 @@ impl Gauge {
     }
 }
 
-/// The counts of the last second or two, at steps of [`History::STEP`], to find those of a reading's time.
+/// The counts of the last one or two seconds in steps of [`History::STEP`], to look up those at a reading's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct History {
-    /// Counts with the time until which they held; a ring.
+    /// A ring of counts, each with the time until which it held.
     steps: [(Time, Counts); Self::STEPS],
     next: usize,
 }
@@ -94,7 +94,7 @@ impl History {
     const STEPS: usize = 16;
     const STEP: Duration = Duration::from_millis(50);
 
-    /// The counts are about to change.
+    /// Records the counts before they change.
     pub(crate) fn changing(&mut self, now: Time, counts: Counts) {
         let (latest, _) = self.steps[(self.next + Self::STEPS - 1) % Self::STEPS];
         if now.since(latest) >= Self::STEP {
@@ -103,7 +103,7 @@ impl History {
         }
     }
 
-    /// The counts at `time`: those that held until the first change after it, or `current` where there was none.
+    /// The counts at `time`: those that held until the first change after it, or `current` if there was none.
     pub(crate) fn at(&self, time: Time, current: Counts) -> Counts {
         (0..Self::STEPS)
             .map(|step| self.steps[(self.next + step) % Self::STEPS])
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn history_finds_the_counts_of_a_readings_time() {
+    fn history_finds_the_counts_at_a_readings_time() {
         let mut history = History::default();
         for step in 0..100_u32 {
             history.changing(at(1_000 + u64::from(step) * 100), counts(step));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_corrected_by_what_came_and_went_since() {
+    fn a_reading_is_corrected_by_requests_since() {
         let report = LoadReport {
             running: Some(10),
             waiting: Some(2),

@@ -1,37 +1,37 @@
-//! Names for the things the core keeps apart. All are made by Pointsman, none by a client.
+//! Identifiers. Pointsman assigns all of them; none comes from a client.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-/// One request, for as long as it lives. Drivers never use a number twice.
+/// A request from arrival to end. Drivers never use a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RequestId(pub u64);
 
-/// One endpoint: a pod and port, or a URL. Drivers hand numbers out in ascending order and never use one
-/// twice, so an engine that comes back after it left is a new endpoint with nothing remembered of the old.
+/// An endpoint: a pod and port, or a URL. Drivers assign numbers in ascending order and never use one twice, so an engine
+/// that returns after it disappeared is a new endpoint without state of the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EndpointId(pub u32);
 
-/// One of the InferencePools that share a state machine because they share endpoints: up to
-/// [`PoolSet::CAPACITY`]. Nearly always there is one, number 0.
+/// One of the InferencePools of a scheduler: those that share endpoints, up to [`PoolSet::CAPACITY`]. Nearly always there
+/// is one, number 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PoolId(pub u8);
 
-/// Which of the InferencePools of a state machine select an endpoint.
+/// A set of a scheduler's InferencePools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PoolSet(u64);
 
 impl PoolSet {
-    /// How many InferencePools may share endpoints.
+    /// Most InferencePools that may share endpoints.
     pub const CAPACITY: usize = 64;
 
-    /// The set of one.
+    /// The set of one pool.
     #[must_use]
     pub const fn of(pool: PoolId) -> Self {
         Self(1 << (pool.0 as u32 % u64::BITS))
@@ -50,14 +50,14 @@ impl PoolSet {
     }
 }
 
-/// A target model or adapter, as a hash of its name: the core compares names, and never prints them.
+/// A target model or adapter as a hash of its name: the core compares names and never prints them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelKey(pub u64);
 
 impl ModelKey {
-    /// The key of a model name: FNV-1a with 64 bits, the same on every build. Surrounding blanks do not
-    /// count, since engines list adapters with and without them.
+    /// The key of a model name: FNV-1a with 64 bits, the same on every build. Surrounding whitespace is ignored, since
+    /// engines list adapters with and without it.
     #[must_use]
     pub const fn of(name: &str) -> Self {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -73,8 +73,8 @@ impl ModelKey {
     }
 }
 
-/// The hash of one block of a prompt, chained over the blocks before it and salted by model, adapter and
-/// cache salt, so that equal hashes mean equal prefixes.
+/// The hash of one block of a prompt, chained over the blocks before it and salted by target model and cache salt, so that
+/// equal hashes mean equal prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BlockHash(pub u64);

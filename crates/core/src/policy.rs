@@ -1,4 +1,4 @@
-//! What an InferencePool says about placement. Closed: a new policy is a variant here and a file under `placement/`.
+//! The policy of an InferencePool. A new placement rule is a variant here and a file under `placement/`.
 
 mod blend;
 mod peers;
@@ -16,34 +16,35 @@ pub struct PoolPolicy {
     pub placement: Placement,
     /// When an endpoint counts as saturated.
     pub saturation: SaturationLimits,
-    /// How many attempts may be repeated.
+    /// How many attempts may be retried.
     pub retry_budget: RetryBudget,
 }
 
-/// How an endpoint is chosen among those that are ready.
+/// The placement rule: how an endpoint is chosen among those that are ready.
 ///
-/// All but the default are other people's rules, each as its authors wrote it, for users who compare and migrate; the
-/// file under `placement/` that carries one out names its source.
+/// All but the default are rules of other routers as their authors wrote them, for users who compare or migrate. The file
+/// under `placement/` that implements a rule names its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
-    /// The least cost in seconds: the default, nothing to tune (`placement/least_cost.rs`).
+    /// The least total delay in seconds, with nothing to tune: the default (`placement/least_cost.rs`).
     #[default]
     Pointsman,
-    /// Each in turn.
+    /// Round robin.
     RoundRobin,
     /// Uniformly at random.
     Random,
-    /// The fewest requests in flight from here; ties at random.
+    /// The fewest of this router's requests in flight; ties are broken at random.
     LeastRequest,
-    /// The better of two drawn at random, by requests in flight (Mitzenmacher 2001).
+    /// The better of two endpoints drawn at random, by requests in flight (Mitzenmacher 2001).
     TwoChoices,
     /// The filter tree of the Gateway API Inference Extension v0.3.0 (`pkg/epp/scheduling`), on scraped gauges.
     FilterTree,
-    /// The weighted scorers of llm-d's EndpointPickerConfig, 2/2/3 where nothing else is said (`placement/blend.rs`).
+    /// The weighted scorers of llm-d's EndpointPickerConfig, 2/2/3 by default (`placement/blend.rs`).
     #[serde(rename = "llm-d-blend")]
     Blend(Blend),
-    /// llm-d's rule of August 2026: stay with the prompt's holders until they are too far behind (`placement/sticky.rs`).
+    /// llm-d's rule of August 2026: stay with endpoints that have the prompt cached until their queues are too long
+    /// (`placement/sticky.rs`).
     StickyUntilSaturated(Affinity),
     /// SGLang's cache-aware router of 2025 (`placement/cache_aware.rs`).
     SglangCacheAware(CacheAware),
@@ -53,12 +54,12 @@ pub enum Placement {
     Lpwl,
     /// The product of prefill work and batch, *(P + u)·(B + 1)* (`placement/lmetric.rs`).
     Lmetric,
-    /// Consistent hashing of the prompt's head with bounded load (`placement/bounded_load_hash.rs`).
+    /// Consistent hashing of the prompt's first blocks with bounded load (`placement/bounded_load_hash.rs`).
     BoundedLoadHash(BoundedLoad),
 }
 
 impl Placement {
-    /// Every policy with its published parameters, in the order documents list them.
+    /// Every rule with its published parameters, in the order of the documentation.
     pub const ALL: [Self; 13] = [
         Self::Pointsman,
         Self::RoundRobin,
@@ -95,20 +96,20 @@ impl Placement {
         }
     }
 
-    /// The policy of that name, with its published parameters.
+    /// The rule of that name with its published parameters.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|placement| placement.as_str() == name)
     }
 }
 
-/// Beyond either limit, by a fresh gauge, an endpoint is saturated (the extension's defaults).
+/// Limits beyond either of which an endpoint is saturated, by a fresh gauge. The defaults are the extension's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SaturationLimits {
-    /// More waiting requests than this.
+    /// Most waiting requests of an unsaturated endpoint.
     pub waiting: u32,
-    /// A larger share of the KV cache in use than this, 0 to 1.
+    /// Highest KV cache use of an unsaturated endpoint, 0 to 1.
     pub kv_use: f64,
 }
 
@@ -118,16 +119,16 @@ impl Default for SaturationLimits {
     }
 }
 
-/// How many attempts may be repeated: a share of the requests that came, and always a few, so that an outage is
-/// not multiplied and a quiet pool can still repeat one.
+/// How many attempts may be retried: a share of the arrivals, so that retries do not multiply the load of an outage, and a
+/// minimum rate, so that a pool with few requests can retry too.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetryBudget {
-    /// Repeats per request that arrived, 0 to 1, over about ten seconds.
+    /// Retries per arrived request, 0 to 1, over about ten seconds.
     pub ratio: f64,
-    /// Repeats per second that are always allowed.
+    /// Retries per second that are always allowed.
     pub min_per_second: u32,
-    /// Attempts per request, the first one included.
+    /// Most attempts per request, the first one included.
     pub max_attempts: u32,
 }
 

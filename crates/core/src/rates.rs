@@ -1,10 +1,10 @@
-//! How fast the engines are: prefill rates and step lines, learned while requests run.
+//! The engines' speeds: prefill rates and step times, learned from running requests.
 //!
-//! What can be told apart from few measurements decides the form. The fleet shares one step line (seconds per step =
-//! base + requests·per-request + context·per-token + prompt tokens in the step·per-token) and one prefill line
-//! (seconds = prompts·start + tokens·per-token); each endpoint has two factors on them, one for decoding and one for prefill, since accelerators differ more in the
-//! one than in the other. A factor is known after seconds of traffic at any load, and an endpoint without
-//! measurements, or with old ones, is taken to be as fast as the fleet.
+//! The model has as many parameters as few measurements can determine. All endpoints share one linear step time (seconds
+//! per step = base + requests·per-request + context·per-token + prompt tokens in the step·per-token) and one linear prefill
+//! time (seconds = prompts·start + tokens·per-token). Each endpoint has two factors on them, one for decoding and one for
+//! prefill, since accelerators differ more in one than in the other. A factor is known after seconds of traffic at any
+//! load; an endpoint without recent measurements counts as fast as the mean of all.
 
 mod factor;
 mod fit;
@@ -16,17 +16,17 @@ use fit::Fit;
 use crate::prefill::PrefillMeasurement;
 use crate::time::Time;
 
-/// Priors: Llama-2-7B on H100, fitted to Vidur's published profiles. They matter until the first replies.
+/// Priors: Llama-2-7B on H100, fitted to Vidur's published profiles. They matter until the first responses.
 const STEP_PRIOR: [f64; 4] = [6.5e-3, 23e-6, 0.15e-6, 22e-6];
 const PREFILL_PRIOR: [f64; 2] = [15e-3, 22e-6];
-/// Prompt tokens to prefill per request before any are counted.
+/// Prior of the uncached prompt tokens per request.
 const PROMPT_PRIOR: f64 = 200.0;
-/// Output tokens per request before any are counted.
+/// Prior of the output tokens per request.
 const OUTPUT_PRIOR: f64 = 200.0;
-/// Seconds to load an adapter before any load was seen.
+/// Prior of the seconds to load an adapter.
 const ADAPTER_LOAD_PRIOR: f64 = 1.0;
 
-/// What the fleet shares.
+/// The rates that all endpoints share.
 #[derive(Clone, Debug)]
 pub(crate) struct Rates {
     step: Fit<4>,
@@ -38,19 +38,19 @@ pub(crate) struct Rates {
     adapter_load: Mean,
 }
 
-/// What an endpoint has of its own.
+/// The factors of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Speed {
-    /// On the step line.
+    /// On the step time.
     pub(crate) decode: Factor,
-    /// On the prefill line.
+    /// On the prefill time.
     pub(crate) prefill: Factor,
 }
 
-/// A stretch of decoding at one endpoint.
+/// A measurement of one stream's decoding at one endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodeMeasurement {
-    /// Output tokens of one stream.
+    /// Output tokens.
     pub(crate) tokens: f64,
     /// Seconds they took.
     pub(crate) seconds: f64,
@@ -58,15 +58,15 @@ pub(crate) struct DecodeMeasurement {
     pub(crate) requests: f64,
     /// Tokens of context in the engine.
     pub(crate) context: f64,
-    /// Prompt tokens prefilled beside each of those output tokens.
+    /// Prompt tokens prefilled there per output token.
     pub(crate) prefilled: f64,
 }
 
-/// A reply that came as a whole.
+/// A measurement of a non-streaming response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReplyMeasurement {
     pub(crate) seconds: f64,
-    /// Prompt tokens that had to be prefilled, those ahead of it included.
+    /// Prompt tokens prefilled until its first token: those ahead of it and its own.
     pub(crate) prompt: f64,
     pub(crate) output: f64,
     pub(crate) requests: f64,
@@ -88,14 +88,14 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// The figures of this moment, for many endpoints.
+    /// The rates at one moment.
     pub(crate) fn current(&self, now: Time) -> CurrentRates {
         let [base, per_request, per_context, beside] = self.step.coefficients();
         let [_, per_prompt_token] = self.prefill.coefficients();
         CurrentRates {
             now,
             base,
-            // Each request in the batch brings its prompt once in its life of so many steps.
+            // Each request's prompt is prefilled once during its output steps.
             per_request: per_request + beside * self.prompt.value() / self.output.value().max(1.0),
             per_context,
             per_prompt_token,
@@ -106,7 +106,7 @@ impl Rates {
         }
     }
 
-    /// Prompts were prefilled without a pause.
+    /// Takes in a measurement of prefill.
     pub(crate) fn prefilled(&mut self, now: Time, speed: &mut Speed, measured: PrefillMeasurement) {
         let terms = [measured.prompts, measured.tokens];
         let expected = self.prefill.predict(terms);
@@ -116,7 +116,7 @@ impl Rates {
         self.prefill.observe(now, terms, measured.seconds / relative);
     }
 
-    /// Output tokens came.
+    /// Takes in a measurement of decoding.
     pub(crate) fn decoded(&mut self, now: Time, speed: &mut Speed, m: DecodeMeasurement, source: Source) {
         let terms = [1.0, m.requests, m.context, m.prefilled];
         let expected = m.tokens * self.step.predict(terms);
@@ -128,7 +128,8 @@ impl Rates {
         }
     }
 
-    /// A reply came as a whole. Its duration is a sum of both; what is known of the lesser part is taken off.
+    /// Takes in a non-streaming response. Its duration is the sum of prefill and decoding; the estimate of the smaller part
+    /// is subtracted.
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
         let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
@@ -144,40 +145,40 @@ impl Rates {
         }
     }
 
-    /// The engine's page says that so many prompt tokens took so many seconds.
+    /// Takes in prompt tokens and prefill seconds from the engine's counters.
     pub(crate) fn scraped_prefill(&mut self, now: Time, speed: &mut Speed, tokens: f64, seconds: f64) {
         let [_, per_token] = self.prefill.coefficients();
         speed.prefill.observe(now, seconds, tokens * per_token, Source::Scrape);
         self.prompts.observe(now, seconds, tokens * per_token, Source::Scrape);
     }
 
-    /// A request was sent with so many prompt tokens to prefill.
+    /// Takes in the uncached prompt tokens of a dispatched request.
     pub(crate) fn sent_with(&mut self, prompt_tokens: u32) {
         self.prompt.add(f64::from(prompt_tokens));
     }
 
-    /// A request ended with so many output tokens.
+    /// Takes in the output tokens of a request that ended.
     pub(crate) fn ended_with(&mut self, output_tokens: u32) {
         self.output.add(f64::from(output_tokens));
     }
 
-    /// A first token came after an adapter was loaded, this much later than it would have without.
+    /// Takes in the seconds by which an adapter load delayed a first token.
     pub(crate) fn adapter_loaded(&mut self, seconds: f64) {
         self.adapter_load.add(seconds.clamp(0.0, 60.0));
     }
 
-    /// Seconds from dispatch to first token for so many prompt tokens at an endpoint.
+    /// Expected seconds from dispatch to first token at an endpoint that prefills this number of prompt tokens first.
     pub(crate) fn first_token_after(&self, now: Time, speed: &Speed, tokens: f64) -> f64 {
         self.prefill.predict([1.0, tokens]) * speed.prefill.value(now, self.prompts.value(now, 1.0))
     }
 }
 
-/// The rates at one moment: what a decision over many endpoints needs, worked out once.
+/// The rates at one moment, computed once per decision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CurrentRates {
     pub(crate) now: Time,
     pub(crate) base: f64,
-    /// The share of prompts in each step included.
+    /// The prefill of its prompt included, spread over its steps.
     pub(crate) per_request: f64,
     pub(crate) per_context: f64,
     pub(crate) per_prompt_token: f64,
@@ -194,17 +195,17 @@ impl CurrentRates {
         self.per_prompt_token * speed.prefill.value(self.now, self.prefill)
     }
 
-    /// *s* of an endpoint with so many requests and tokens of context.
+    /// *s* of an endpoint with this number of requests and tokens of context.
     pub(crate) fn step(&self, speed: &Speed, requests: f64, context: f64) -> f64 {
         self.line(requests, context) * speed.decode.value(self.now, self.decode)
     }
 
-    /// The part of *s* that is there without any load.
+    /// The part of *s* that does not depend on load.
     pub(crate) fn empty_step(&self, speed: &Speed) -> f64 {
         self.base * speed.decode.value(self.now, self.decode)
     }
 
-    /// The same, on an endpoint as fast as the fleet.
+    /// The same for an endpoint of mean speed.
     pub(crate) fn empty_step_of_fleet(&self) -> f64 {
         self.base * self.decode
     }
@@ -213,18 +214,18 @@ impl CurrentRates {
         self.base + requests * self.per_request + context * self.per_context
     }
 
-    /// How much slower than the fleet an endpoint decodes.
+    /// Ratio of the endpoint's decode times to the mean of all.
     pub(crate) fn slowness_of_decode(&self, speed: &Speed) -> f64 {
         speed.decode.value(self.now, self.decode) / self.decode
     }
 
-    /// How much slower than the fleet an endpoint prefills.
+    /// Ratio of the endpoint's prefill times to the mean of all.
     pub(crate) fn slowness_of_prefill(&self, speed: &Speed) -> f64 {
         speed.prefill.value(self.now, self.prefill) / self.prefill
     }
 }
 
-/// A running mean over about the last few hundred values, which starts at a prior.
+/// A running mean over about the last few hundred values that starts at a prior.
 #[derive(Clone, Copy, Debug)]
 struct Mean {
     mean: f64,
@@ -232,10 +233,10 @@ struct Mean {
 }
 
 impl Mean {
-    /// What the prior weighs, in values.
+    /// Weight of the prior, in values.
     const PRIOR: f64 = 4.0;
-    /// Values are weighed as if there never were more.
-    const MOST: f64 = 512.0;
+    /// Upper bound of the count, so that old values fade.
+    const MAX_COUNT: f64 = 512.0;
 
     const fn new(prior: f64) -> Self {
         Self { mean: prior, count: Self::PRIOR }
@@ -243,7 +244,7 @@ impl Mean {
 
     fn add(&mut self, value: f64) {
         if value.is_finite() {
-            self.count = (self.count + 1.0).min(Self::MOST);
+            self.count = (self.count + 1.0).min(Self::MAX_COUNT);
             self.mean += (value - self.mean) / self.count;
         }
     }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A point in time: integer nanoseconds since an origin that the driver chooses (process start, or
-/// zero in virtual time). Only differences mean anything.
-///
-/// Spans are [`Duration`], which is integer nanoseconds as well, so that no rounding depends on the build.
+/// A point in time: integer nanoseconds since an origin that the driver chooses (process start, or zero in virtual time).
+/// Only differences are meaningful. Durations are [`Duration`], integer nanoseconds as well, so that no rounding depends on
+/// the build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(u64);
@@ -29,7 +28,7 @@ impl Time {
         self.0
     }
 
-    /// Time passed since `earlier`; zero where `earlier` lies ahead.
+    /// Time passed since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -39,9 +38,9 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates at the far end, which no process lives to see.
-    fn add(self, span: Duration) -> Self {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    /// Saturates at the latest time.
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
     }
 }
@@ -50,15 +49,15 @@ impl Sub<Duration> for Time {
     type Output = Self;
 
     /// Saturates at the origin.
-    fn sub(self, span: Duration) -> Self {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    fn sub(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_sub(nanos))
     }
 }
 
-/// A span as seconds in floating point, for rates and costs.
+/// A duration as seconds in floating point, for rates and costs.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "spans below 104 days are exact to the nanosecond")]
-pub fn seconds(span: Duration) -> f64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e9
+#[expect(clippy::cast_precision_loss, reason = "durations below 104 days are exact to the nanosecond")]
+pub fn seconds(duration: Duration) -> f64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e9
 }

@@ -1,11 +1,11 @@
-//! Counting what happened of late.
+//! Counts over a sliding window.
 
 use std::time::Duration;
 
 use crate::time::{Time, seconds};
 
-/// How many of something there were in about the last ten seconds: the count of this span of ten seconds, and of the
-/// one before it the part that the last ten seconds still cover.
+/// The number of events in about the last ten seconds: the count of the present window, and that of the window before in
+/// proportion to the part that the last ten seconds still cover.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecentCount {
     since: Time,
@@ -17,7 +17,7 @@ impl RecentCount {
     /// The length of the window.
     pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
-    /// Counts one.
+    /// Counts one event.
     pub(crate) fn add(&mut self, now: Time) {
         let passed = now.since(self.since);
         if passed >= Self::WINDOW {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_fade_over_the_window_and_are_gone_after_two() {
+    fn counts_fade_over_one_window_and_are_gone_after_two() {
         let at = |tenths: u64| Time::ZERO + Duration::from_millis(tenths * 100);
         let mut recent = RecentCount::default();
         for _ in 0..8 {

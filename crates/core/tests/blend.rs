@@ -49,7 +49,7 @@ fn check(driver: &mut Driver, facts: RequestFacts, scores: &[f64]) {
 }
 
 #[test]
-fn the_default_weighs_queue_two_and_free_cache_two() {
+fn the_default_weights_are_two_for_the_queue_and_two_for_the_free_cache() {
     // Queues 0, 3, 4: 1, 1/4, 0, each twice; free cache 0.1, 0.8, 1, each twice.
     let gauges = [gauge(0, 8, 0.9), gauge(3, 8, 0.2), gauge(4, 8, 0.0)].map(Some);
     check(&mut driver(Blend::LLM_D, &gauges), stream(10), &[2.2, 2.1, 2.0]);
@@ -64,7 +64,7 @@ fn a_difference_of_one_in_queues_counts_in_full() {
 }
 
 #[test]
-fn an_endpoint_never_read_counts_as_idle() {
+fn an_endpoint_that_was_never_scraped_counts_as_idle() {
     let gauges = [Some(gauge(3, 8, 0.5)), None, Some(gauge(4, 8, 0.5))];
     check(&mut driver(Blend::LLM_D, &gauges), stream(10), &[1.5, 4.0, 1.0]);
 }
@@ -85,7 +85,7 @@ fn running_requests_are_compared_like_queues() {
 }
 
 #[test]
-fn the_load_aware_scorer_falls_from_a_half_to_nothing_at_its_threshold() {
+fn the_load_aware_scorer_falls_from_a_half_to_zero_at_its_threshold() {
     let weights = BlendWeights { load_aware: 1.0, ..BlendWeights::NONE };
     let gauges = [gauge(0, 0, 0.0), gauge(64, 0, 0.0), gauge(128, 0, 0.0), gauge(500, 0, 0.0)].map(Some);
     check(&mut driver(only(weights), &gauges), stream(10), &[0.5, 0.25, 0.0, 0.0]);
@@ -94,7 +94,7 @@ fn the_load_aware_scorer_falls_from_a_half_to_nothing_at_its_threshold() {
 }
 
 #[test]
-fn the_adapter_scorer_prefers_loaded_then_room() {
+fn the_adapter_scorer_prefers_a_loaded_adapter_then_a_free_slot() {
     let (tuned, other) = (ModelKey::of("tuned"), ModelKey::of("other"));
     let with = |active: &[ModelKey], max_adapters| {
         let adapters = Some(AdapterReport { max_adapters, active: active.to_vec() });
@@ -117,7 +117,7 @@ fn occupy(driver: &mut Driver, counts: &[u32], prompt: u32) {
 }
 
 #[test]
-fn the_active_request_scorer_counts_what_is_in_flight_from_here() {
+fn the_active_request_scorer_counts_this_routers_requests_in_flight() {
     let weights = BlendWeights { active_request: 1.0, ..BlendWeights::NONE };
     let mut plain = driver(only(weights), &[None, None, None]);
     occupy(&mut plain, &[4, 1, 0], 10);
@@ -138,7 +138,7 @@ fn the_token_load_scorer_counts_uncached_tokens_with_this_request() {
 }
 
 #[test]
-fn ties_are_drawn_whatever_is_in_flight() {
+fn ties_are_broken_at_random_whatever_is_in_flight() {
     let mut driver = driver(Blend::LLM_D, &[Some(gauge(0, 0, 0.0)), Some(gauge(0, 0, 0.0))]);
     occupy(&mut driver, &[9, 0], 10);
     let first = (0..1_000).filter(|_| driver.dispatch(stream(10)).1 == 0).count();
@@ -169,19 +169,19 @@ fn the_weighted_random_picker_draws_in_proportion_to_the_score() {
 }
 
 #[test]
-fn the_weighted_random_picker_draws_uniformly_where_nothing_scores() {
+fn the_weighted_random_picker_draws_uniformly_where_all_scores_are_zero() {
     let found = shares(Picker::WeightedRandom, &[gauge(0, 0, 1.0), gauge(0, 0, 1.0)].map(Some));
     assert!(found.iter().all(|found| found.abs_diff(5_000) < 200), "{found:?}");
 }
 
 #[test]
-fn the_random_picker_passes_over_the_score() {
+fn the_random_picker_ignores_the_score() {
     let found = shares(Picker::Random, &[gauge(0, 0, 0.0), gauge(0, 0, 1.0)].map(Some));
     assert!(found.iter().all(|found| found.abs_diff(5_000) < 200), "{found:?}");
 }
 
 #[test]
-fn a_blend_survives_the_event_log() {
+fn a_blend_survives_serialization() {
     let policy = PoolPolicy { placement: Placement::Blend(Blend::LLM_D), ..PoolPolicy::default() };
     let text = serde_json::to_string(&policy).unwrap();
     assert!(text.contains("llm-d-blend"), "{text}");

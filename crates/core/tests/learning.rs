@@ -1,4 +1,4 @@
-//! What the pool learns of its engines, and that it uses it.
+//! Learning of engine speeds, and its effect on placement.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -8,7 +8,7 @@ use support::engines::{Engines, Sight};
 
 const ONE_SLOW: [f64; 4] = [1.0, 1.0, 1.6, 1.0];
 
-/// Within 20 s of 80 requests/s the slow endpoint is known to be slow, and it gets less than the others.
+/// Checks that within 20 s of 80 requests/s the slow endpoint is known to be slow and gets fewer requests.
 #[track_caller]
 fn check(sight: Sight) {
     let mut engines = Engines::new(Placement::Pointsman, &ONE_SLOW, sight);
@@ -28,7 +28,7 @@ fn a_slow_endpoint_is_learned_from_streams() {
 }
 
 #[test]
-fn a_slow_endpoint_is_learned_from_whole_replies() {
+fn a_slow_endpoint_is_learned_from_non_streaming_responses() {
     check(Sight::Replies);
 }
 
@@ -53,7 +53,7 @@ fn learned_rates_beat_counting_where_one_endpoint_is_slow() {
 }
 
 #[test]
-fn an_endpoint_that_was_slow_is_tried_again_and_believed() {
+fn an_endpoint_that_recovered_is_tried_again_and_known_to_be_fast() {
     let mut engines = Engines::new(Placement::Pointsman, &[1.0, 1.0, 30.0], Sight::Streams);
     engines.run(20.0, 60);
     assert!(engines.share(2, 30) < 0.1);
@@ -64,7 +64,7 @@ fn an_endpoint_that_was_slow_is_tried_again_and_believed() {
 }
 
 #[test]
-fn equal_endpoints_are_taken_to_be_equal() {
+fn equal_endpoints_get_equal_estimates() {
     for sight in [Sight::Streams, Sight::Replies, Sight::Scrapes] {
         let mut engines = Engines::new(Placement::Pointsman, &[1.0; 4], sight);
         engines.run(80.0, 30);

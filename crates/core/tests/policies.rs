@@ -1,4 +1,4 @@
-//! Each policy against its published rule.
+//! Each placement rule against its publication.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -43,7 +43,7 @@ fn a_burst_of_equal_requests_is_spread_evenly() {
 }
 
 #[test]
-fn round_robin_takes_each_in_turn_and_closes_over_gaps() {
+fn round_robin_takes_each_in_turn_and_skips_gaps() {
     let mut driver = Driver::new(3, Placement::RoundRobin);
     let turns = |driver: &mut Driver, count: usize| -> Vec<u32> {
         (0..count).map(|_| driver.dispatch(stream(10)).1).collect()
@@ -73,7 +73,7 @@ fn least_request_takes_the_fewest_in_flight() {
 }
 
 #[test]
-fn two_choices_never_takes_the_worst_of_all_and_is_random_among_equals() {
+fn two_choices_never_takes_the_most_loaded_and_is_random_among_equals() {
     let mut driver = Driver::new(3, Placement::TwoChoices);
     let (_, loaded) = driver.dispatch(stream(10));
     let shares = shares(&mut driver, 3_000, &stream(10));
@@ -88,7 +88,7 @@ fn grouped(group: u64, own: u64) -> RequestFacts {
     RequestFacts { blocks: blocks.collect(), block_tokens: 64, ..stream(21 * 64) }
 }
 
-/// How many of a hundred requests in ten groups, one after the other, go where their group went first.
+/// Number of a hundred sequential requests in ten groups that go to the first endpoint of their group.
 fn returns(placement: Placement) -> u32 {
     let mut driver = Driver::new(4, placement);
     let mut homes = BTreeMap::new();
@@ -104,7 +104,7 @@ fn returns(placement: Placement) -> u32 {
 }
 
 #[test]
-fn rules_that_look_at_prompts_return_to_the_holder_and_others_do_not() {
+fn cache_aware_rules_return_to_the_holder_and_others_do_not() {
     for placement in Placement::ALL {
         let looks = match placement {
             Placement::Pointsman
@@ -126,7 +126,7 @@ fn rules_that_look_at_prompts_return_to_the_holder_and_others_do_not() {
 }
 
 #[test]
-fn every_policy_names_the_other_endpoints_as_fallbacks() {
+fn every_rule_gives_other_endpoints_as_fallbacks() {
     for placement in Placement::ALL {
         let mut driver = Driver::new(6, placement);
         let (_, chosen) = driver.dispatch(stream(10));
@@ -212,7 +212,7 @@ fn the_tree_takes_others_only_where_there_is_capacity() {
 #[test]
 fn the_tree_drops_sheddable_requests_without_capacity() {
     let mut driver = Driver::new(2, Placement::FilterTree);
-    // Gauges too old for the pool's own saturation count in the tree.
+    // Gauges that are too old for the pool's saturation limits count in the tree.
     driver.load(0, gauge(6, 0.1));
     driver.load(1, gauge(0, 0.81));
     driver.pass(60_000);
@@ -222,7 +222,7 @@ fn the_tree_drops_sheddable_requests_without_capacity() {
 }
 
 #[test]
-fn the_tree_goes_to_the_adapter_nearly_always() {
+fn the_tree_prefers_the_loaded_adapter_with_high_probability() {
     let adapter = ModelKey::of("tuned");
     let mut driver = Driver::new(3, Placement::FilterTree);
     for (endpoint, active, max_adapters) in

@@ -1,4 +1,4 @@
-//! What the pool believes of its engines' prefix caches: from its own dispatches, corrected by what engines report.
+//! The model of the engines' prefix caches: updated by dispatches, corrected by engine reports.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -13,7 +13,7 @@ use support::{Driver, stream};
 
 const BLOCK: u32 = 64;
 
-/// A prompt of so many blocks, of which the first `shared` belong to `stem`.
+/// A prompt whose first `shared` blocks belong to `stem`.
 fn prompt(stem: u64, shared: u32, own: u64, blocks: u32) -> RequestFacts {
     let hash = |seed: u64, block: u32| BlockHash(Rng::seeded(seed << 24 | u64::from(block)).next_u64());
     let seed = |block: u32| if block < shared { 2 * stem } else { 2 * own + 1 };
@@ -33,18 +33,18 @@ fn cache(driver: &Driver, endpoint: u32) -> PrefixCacheSnapshot {
     snapshot.endpoints.iter().find(|known| known.endpoint.0 == endpoint).expect("known").prefix_cache
 }
 
-/// Prompt tokens that are to be prefilled at an endpoint.
+/// Prompt tokens to prefill at an endpoint.
 fn pending(driver: &Driver, endpoint: u32) -> u64 {
     driver.pool.snapshot(driver.now).endpoints[endpoint as usize].pending_tokens
 }
 
-fn told_capacity(driver: &mut Driver, endpoint: u32, tokens: u32) {
+fn report_capacity(driver: &mut Driver, endpoint: u32, tokens: u32) {
     let report = LoadReport { kv_blocks: Some(tokens / 16), block_size: Some(16), ..LoadReport::default() };
     driver.load(endpoint, report);
 }
 
 #[test]
-fn a_burst_with_one_prefix_sees_itself() {
+fn a_burst_with_one_prefix_finds_its_own_dispatches() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     for own in 0..5 {
         driver.dispatch(prompt(1, 90, own, 100));
@@ -54,7 +54,7 @@ fn a_burst_with_one_prefix_sees_itself() {
 }
 
 #[test]
-fn requests_go_where_their_prefix_is_and_spread_it_where_that_waits_and_caches_have_room() {
+fn requests_follow_their_prefix_and_spread_it_where_its_holder_is_loaded_and_caches_have_room() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let served = |driver: &mut Driver, own| {
         let (request, endpoint) = driver.dispatch(prompt(1, 90, own, 100));
@@ -71,7 +71,7 @@ fn requests_go_where_their_prefix_is_and_spread_it_where_that_waits_and_caches_h
 }
 
 #[test]
-fn a_full_engine_keeps_the_prompts_whose_heads_only_it_has() {
+fn a_full_engine_keeps_the_prompts_whose_prefixes_only_it_has() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let (request, home) = driver.dispatch(prompt(1, 90, 0, 100));
     finish(&mut driver, request, None, 100 * BLOCK, BLOCK);
@@ -85,9 +85,9 @@ fn a_full_engine_keeps_the_prompts_whose_heads_only_it_has() {
 }
 
 #[test]
-fn what_does_not_fit_the_engine_is_given_up_tails_and_answers_first() {
+fn blocks_beyond_the_capacity_are_evicted_last_blocks_and_outputs_first() {
     let mut driver = Driver::new(1, Placement::Pointsman);
-    told_capacity(&mut driver, 0, 200 * BLOCK);
+    report_capacity(&mut driver, 0, 200 * BLOCK);
     let (request, _) = driver.dispatch(prompt(1, 100, 0, 110));
     finish(&mut driver, request, None, 110 * BLOCK, 5 * BLOCK);
     assert_eq!(cache(&driver, 0).blocks, 115);
@@ -99,12 +99,12 @@ fn what_does_not_fit_the_engine_is_given_up_tails_and_answers_first() {
 }
 
 #[test]
-fn answers_displace_prompts() {
+fn outputs_evict_prompts() {
     let mut driver = Driver::new(1, Placement::Pointsman);
-    told_capacity(&mut driver, 0, 200 * BLOCK);
+    report_capacity(&mut driver, 0, 200 * BLOCK);
     let (request, _) = driver.dispatch(prompt(1, 50, 0, 50));
     finish(&mut driver, request, None, 50 * BLOCK, 0);
-    // No hashes: the engine caches it all the same, and nobody will ask for it.
+    // Without hashes: the engine caches it all the same, and it cannot be matched.
     for _ in 0..4 {
         let (request, _) = driver.dispatch(stream(10 * BLOCK));
         finish(&mut driver, request, None, 10 * BLOCK, 40 * BLOCK);
@@ -114,7 +114,7 @@ fn answers_displace_prompts() {
 }
 
 #[test]
-fn an_endpoint_that_left_or_restarted_has_nothing() {
+fn a_removed_or_restarted_endpoint_has_nothing_cached() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     let (request, _) = driver.dispatch(prompt(1, 50, 0, 50));
     finish(&mut driver, request, None, 50 * BLOCK, 0);
@@ -133,7 +133,7 @@ fn an_endpoint_that_left_or_restarted_has_nothing() {
 }
 
 #[test]
-fn requests_that_end_after_a_restart_do_no_harm() {
+fn requests_that_end_after_a_restart_leave_the_counts_right() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let facts = || prompt(1, 50, 0, 50);
     let (request, endpoint) = driver.dispatch(facts());
@@ -149,7 +149,7 @@ fn requests_that_end_after_a_restart_do_no_harm() {
     assert_eq!(driver.in_flight(), [0, 0]);
 }
 
-/// Sends prompts with the same head, whose hits the engine reports as `cached`, to one endpoint.
+/// Sends prompts with one shared prefix, whose hits the engine reports as `cached`, to one endpoint.
 fn report_hits(driver: &mut Driver, requests: u64, cached: impl Fn(u64) -> Option<u32>) {
     for own in 0..requests {
         driver.pass(500);
@@ -159,7 +159,7 @@ fn report_hits(driver: &mut Driver, requests: u64, cached: impl Fn(u64) -> Optio
 }
 
 #[test]
-fn an_engine_that_always_reports_no_hit_is_treated_as_one_that_caches_nothing() {
+fn an_engine_that_never_reports_a_hit_counts_as_one_without_prefix_cache() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     report_hits(&mut driver, 80, |_| Some(0));
     assert_eq!(cache(&driver, 0).trust, 0.0);
@@ -169,13 +169,13 @@ fn an_engine_that_always_reports_no_hit_is_treated_as_one_that_caches_nothing() 
     driver.up(1);
     assert!(cache(&driver, 1).trust < 0.2);
     driver.tell(Event::EndpointDown { endpoint: EndpointId(1) });
-    // It comes back when hits are reported.
+    // It returns when hits are reported.
     report_hits(&mut driver, 200, |_| Some(90 * BLOCK));
     assert!(cache(&driver, 0).trust > 0.9);
 }
 
 #[test]
-fn engines_that_report_what_was_expected_or_nothing_are_trusted() {
+fn engines_that_report_the_expected_hits_or_none_at_all_are_trusted() {
     for told in [None, Some(90 * BLOCK)] {
         let mut driver = Driver::new(1, Placement::Pointsman);
         report_hits(&mut driver, 50, |own| if own == 0 { told.map(|_| 0) } else { told });
@@ -185,9 +185,9 @@ fn engines_that_report_what_was_expected_or_nothing_are_trusted() {
 }
 
 #[test]
-fn an_engine_that_loses_more_than_expected_is_taken_to_hold_less() {
+fn an_engine_with_fewer_hits_than_expected_gets_a_smaller_capacity() {
     let mut driver = Driver::new(1, Placement::Pointsman);
-    told_capacity(&mut driver, 0, 2_000 * BLOCK);
+    report_capacity(&mut driver, 0, 2_000 * BLOCK);
     let before = cache(&driver, 0).capacity_tokens;
     report_hits(&mut driver, 40, |own| Some(if own % 2 == 0 { 0 } else { 90 * BLOCK }));
     let after = cache(&driver, 0).capacity_tokens;
@@ -197,7 +197,7 @@ fn an_engine_that_loses_more_than_expected_is_taken_to_hold_less() {
 }
 
 #[test]
-fn the_engines_own_sums_stand_in_where_answers_do_not_tell() {
+fn the_engines_counters_are_used_where_responses_report_nothing() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     for round in 0..40_u32 {
         report_hits(&mut driver, 8, |_| None);

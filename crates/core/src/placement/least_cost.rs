@@ -195,7 +195,7 @@ impl Delays {
                 // A slot is free again when the requests of one adapter have ended.
                 Some(Residency::MissingAndBusy) => (rates.adapter_load, decode),
             };
-        let observed = 1.0 - endpoint.prefill.unseen_share();
+        let observed = 1.0 - endpoint.prefill.unobserved_share();
         let unobserved = WAITING_UNOBSERVED.min(weights.waiting);
         Self {
             waiting: unobserved + (weights.waiting - unobserved) * observed,

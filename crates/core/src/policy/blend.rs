@@ -1,4 +1,5 @@
-//! The parameters of `llm-d-blend`: one scheduling profile of an EndpointPickerConfig, as far as a pool has its facts.
+//! The parameters of `llm-d-blend`: one scheduling profile of an EndpointPickerConfig, as far as the scheduler has its
+//! inputs.
 //!
 //! Names, formulas and defaults are those of llm-d-router at commit `ebab68792` (August 2026),
 //! `pkg/epp/framework/plugins/scheduling`; the default weights are those of `pkg/epp/config/loader/defaults.go`.
@@ -7,28 +8,28 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Weighted scorers, what narrows the candidates before them, and how one is picked after them.
+/// Weighted scorers, the filter before them and the picker after them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Blend {
-    /// How much each scorer counts.
+    /// Weights of the scorers.
     pub weights: BlendWeights,
     /// Parameters of `prefix-cache-scorer`.
     pub prefix: PrefixScore,
     /// Parameters of `active-request-scorer`.
     pub active_request: ActiveRequestScore,
-    /// `threshold` of `load-aware-scorer`: the waiting requests at which it gives 0. At least 1.
+    /// `threshold` of `load-aware-scorer`: number of waiting requests at which its score is 0. At least 1.
     pub load_aware_threshold: u32,
-    /// `queueThresholdTokens` of `token-load-scorer`: the tokens at which it gives 0. At least 1.
+    /// `queueThresholdTokens` of `token-load-scorer`: number of tokens at which its score is 0. At least 1.
     pub token_load_threshold: u64,
-    /// `prefix-cache-affinity-filter`, where the profile has it.
+    /// `prefix-cache-affinity-filter`, if the profile has it.
     pub affinity: Option<Affinity>,
-    /// How one is picked by score.
+    /// How an endpoint is picked by score.
     pub picker: Picker,
 }
 
 impl Blend {
-    /// What llm-d-router does without a configuration: queue 2, KV cache 2, prefix 3, and the highest score wins.
+    /// The default profile of llm-d-router: queue 2, KV cache 2, prefix 3, highest score.
     pub const LLM_D: Self = Self {
         weights: BlendWeights {
             queue: 2.0,
@@ -57,27 +58,27 @@ impl Default for Blend {
     }
 }
 
-/// What each scorer's result, 0 to 1, is multiplied by before they are added up; 0 where the profile lacks it.
+/// Factors of the scorers' results, which are 0 to 1; 0 for scorers that the profile lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BlendWeights {
-    /// `queue-scorer`: few waiting requests, relative to the candidates' range.
+    /// `queue-scorer`: few waiting requests, relative to the range among the candidates.
     pub queue: f64,
-    /// `running-requests-size-scorer`: few running requests, relative to the candidates' range.
+    /// `running-requests-size-scorer`: few running requests, relative to the range among the candidates.
     pub running_requests: f64,
     /// `kv-cache-utilization-scorer`: a free KV cache.
     pub kv_cache_utilization: f64,
-    /// `prefix-cache-scorer`: much of the prompt cached.
+    /// `prefix-cache-scorer`: a long cached prefix.
     pub prefix_cache: f64,
-    /// `lora-affinity-scorer`: the adapter loaded, or room for it.
+    /// `lora-affinity-scorer`: the adapter loaded, or a free slot for it.
     pub lora_affinity: f64,
     /// `load-aware-scorer`: few waiting requests, on a fixed scale.
     pub load_aware: f64,
-    /// `active-request-scorer`: few requests in flight from here.
+    /// `active-request-scorer`: few of this router's requests in flight.
     pub active_request: f64,
-    /// `token-load-scorer`: few uncached prompt tokens in flight from here.
+    /// `token-load-scorer`: few of this router's uncached prompt tokens in flight.
     pub token_load: f64,
-    /// `no-hit-lru-scorer`: for a prompt that nobody holds, the endpoint that got such a one the longest ago.
+    /// `no-hit-lru-scorer`: for a prompt that is cached nowhere, the endpoint that least recently received such a prompt.
     pub no_hit_lru: f64,
 }
 
@@ -108,7 +109,7 @@ impl Default for BlendWeights {
 pub struct PrefixScore {
     /// `matchLengthWeight`, *w*: 0 to 1.
     pub match_length_weight: f64,
-    /// `matchLengthScaleTokens`: the match at which its length counts in full. At least 1.
+    /// `matchLengthScaleTokens`: length of the match at which the length term is at its maximum. At least 1.
     pub match_length_scale_tokens: u32,
 }
 
@@ -122,9 +123,9 @@ impl Default for PrefixScore {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ActiveRequestScore {
-    /// `idleThreshold`: with no more requests in flight than this, an endpoint is idle.
+    /// `idleThreshold`: most requests in flight of an idle endpoint.
     pub idle_threshold: u32,
-    /// `maxBusyScore`: what a busy endpoint can reach at most, 0 to 1.
+    /// `maxBusyScore`: highest score of a busy endpoint, 0 to 1.
     pub max_busy_score: f64,
 }
 
@@ -134,24 +135,24 @@ impl Default for ActiveRequestScore {
     }
 }
 
-/// `prefix-cache-affinity-filter`: only endpoints that hold most of the prompt are left, while the wait there is
-/// bearable.
+/// `prefix-cache-affinity-filter`: keeps only endpoints that have most of the prompt cached, unless their queues are too
+/// long.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Affinity {
-    /// `affinityThreshold`: the least share of the prompt that must be cached, 0 to 1; 0 turns the filter off.
+    /// `affinityThreshold`: least cached share of the prompt, 0 to 1; 0 turns the filter off.
     pub threshold: f64,
-    /// `maxTTFTPenaltyMs`: all are kept where the least loaded of those waits longer than the least loaded of the
-    /// others by more than this; zero always sticks.
+    /// `maxTTFTPenaltyMs`: all endpoints are kept where the least loaded holder's queue takes longer than the least loaded
+    /// other endpoint's by more than this; zero never keeps the others.
     pub max_ttft_penalty: Duration,
-    /// `peakPrefillThroughput`: the prompt tokens per second that make a wait of tokens in flight. Above 0.
+    /// `peakPrefillThroughput`: prompt tokens per second, to convert tokens in flight into a waiting time. Above 0.
     pub peak_prefill_throughput: f64,
-    /// `explorationProbability`: how often the filter keeps all, whatever is cached; 0 to 1.
+    /// `explorationProbability`: probability that the filter keeps all endpoints; 0 to 1.
     pub exploration_probability: f64,
 }
 
 impl Affinity {
-    /// Upstream's defaults: the rate is that of Qwen3-32B on two H100, measured by its authors.
+    /// Upstream's defaults. The rate is that of Qwen3-32B on two H100, measured by its authors.
     pub const LLM_D: Self = Self {
         threshold: 0.8,
         max_ttft_penalty: Duration::from_secs(18),
@@ -170,11 +171,11 @@ impl Default for Affinity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Picker {
-    /// `max-score-picker`: the highest score; ties at random.
+    /// `max-score-picker`: the highest score; ties are broken at random.
     #[default]
     MaxScore,
-    /// `weighted-random-picker`: at random in proportion to the score; uniformly where every score is 0.
+    /// `weighted-random-picker`: at random with probabilities in proportion to the scores; uniformly where all are 0.
     WeightedRandom,
-    /// `random-picker`: uniformly at random, whatever the score.
+    /// `random-picker`: uniformly at random.
     Random,
 }

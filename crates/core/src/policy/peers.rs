@@ -1,4 +1,4 @@
-//! The parameters of other routers' rules.
+//! The parameters of other routers' placement rules.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CacheAware {
-    /// `cache_threshold`: where more of the prompt than this share is matched, the match decides; 0 to 1.
+    /// `cache_threshold`: matched share of the prompt above which the match decides; 0 to 1.
     pub cache_threshold: f64,
-    /// `balance_abs_threshold`: loads further apart than this many requests are out of balance, if the next says so too.
+    /// `balance_abs_threshold`: difference of loads, in requests, above which they may be out of balance.
     pub balance_abs_threshold: u32,
-    /// `balance_rel_threshold`: a highest load above this multiple of the lowest is out of balance.
+    /// `balance_rel_threshold`: ratio of the highest to the lowest load above which they may be. Both must be exceeded.
     pub balance_rel_threshold: f64,
 }
 
@@ -30,7 +30,7 @@ impl Default for CacheAware {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DynamoCost {
-    /// `prefill_load_scale`: what a block to prefill counts beside a block in use. Not below 0.
+    /// `prefill_load_scale`: weight of a block to prefill relative to a block in use. Not below 0.
     pub prefill_load_scale: f64,
 }
 
@@ -45,21 +45,21 @@ impl Default for DynamoCost {
     }
 }
 
-/// Consistent hashing of the prompt's head with bounded load, as in KubeAI.
+/// Consistent hashing of the prompt's first blocks with bounded load, as in KubeAI.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BoundedLoad {
-    /// `meanLoadFactor` as a multiple: the most load of an endpoint relative to the mean. At least 1.
+    /// `meanLoadFactor` as a multiple: highest load of an endpoint relative to the mean. At least 1.
     pub load_factor: f64,
-    /// How much of the prompt decides, in tokens; it is rounded up to whole blocks. At least 1.
+    /// Length of the hashed prefix in tokens, rounded up to whole blocks. At least 1.
     pub prefix_tokens: u32,
 }
 
 impl BoundedLoad {
-    /// Points of an endpoint on the ring (KubeAI's `replication`).
+    /// Points per endpoint on the ring (KubeAI's `replication`).
     pub const REPLICATION: u32 = 256;
 
-    /// Upstream's defaults; its 100 characters of the prompt make about 25 tokens.
+    /// Upstream's defaults; its 100 characters of the prompt are about 25 tokens.
     pub const KUBEAI: Self = Self { load_factor: 1.25, prefix_tokens: 25 };
 }
 

@@ -1,39 +1,38 @@
-//! How much slower than expected something is.
+//! The ratio of measured to expected times.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Time, seconds};
 
-/// What the fleet weighs against an endpoint's own measurements, in the measurements' unit (seconds).
+/// Weight of the mean of all endpoints against an endpoint's own measurements, in seconds of expected time.
 const PRIOR: f64 = 2.0;
-/// The most that own measurements weigh, so that no history is too long to fade.
-const MOST: f64 = 60.0;
-/// While measurements come, they fade over about this many seconds; when none come, with the square, so that after
-/// some minutes little is left of the slowest one.
+/// Upper bound of the weight of own measurements, so that a long history fades.
+const MAX_WEIGHT: f64 = 60.0;
+/// Time constant of forgetting, in seconds. The weight falls with the square of the time, so that after some minutes
+/// without measurements little is left of them.
 const MEMORY: f64 = 10.0;
-/// One measurement counts as at most this many times what was expected.
-const WILDEST: f64 = 10.0;
+/// Largest ratio of one measurement to the present estimate that is believed.
+const MAX_RATIO: f64 = 10.0;
 
-/// Where an estimate comes from.
+/// The origin of an estimate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// Nothing was measured there: the fleet's figure stands.
+    /// The mean of all endpoints: nothing was measured at this one.
     #[default]
     Fleet,
-    /// Output tokens as they passed.
+    /// Streamed output tokens.
     Stream,
-    /// The duration of whole replies.
+    /// The duration of non-streaming responses.
     Reply,
-    /// Sums on the engine's metrics page.
+    /// Counters on the engine's metrics page.
     Scrape,
 }
 
-/// The ratio of what was measured to what the fleet's line expects: measured over expected time, both with
-/// forgetting, shrunk to the fleet's own ratio.
+/// The ratio of measured to expected time, both with forgetting, shrunk to the ratio over all endpoints.
 ///
-/// A ratio needs one number per endpoint where a line needs three. With a few dozen measurements it is within a few
-/// percent, at whatever load they were made.
+/// A ratio is one parameter per endpoint, a line would be three. After a few dozen measurements at any load it is accurate
+/// to a few percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Factor {
     measured: f64,
@@ -43,37 +42,36 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Takes in that something took `measured` seconds which the line expects to take `expected`. What is not finite
-    /// and positive is passed over.
+    /// Takes in measured and expected seconds. Values that are not finite and positive are ignored.
     pub(crate) fn observe(&mut self, now: Time, measured: f64, expected: f64, source: Source) {
         if !(measured.is_finite() && measured > 0.0 && expected.is_finite() && expected > 0.0) {
             return;
         }
         let kept = self.kept(now);
         let current = self.value(now, 1.0);
-        let measured = measured.clamp(expected * current / WILDEST, expected * current * WILDEST);
+        let measured = measured.clamp(expected * current / MAX_RATIO, expected * current * MAX_RATIO);
         self.measured = self.measured * kept + measured;
         self.expected = self.expected * kept + expected;
-        if self.expected > MOST {
-            self.measured *= MOST / self.expected;
-            self.expected = MOST;
+        if self.expected > MAX_WEIGHT {
+            self.measured *= MAX_WEIGHT / self.expected;
+            self.expected = MAX_WEIGHT;
         }
         self.updated = self.updated.max(now);
         self.source = source;
     }
 
-    /// The ratio, shrunk to the fleet's.
+    /// The ratio, shrunk to `fleet`, the one over all endpoints.
     pub(crate) fn value(&self, now: Time, fleet: f64) -> f64 {
         let kept = self.kept(now);
         (self.measured * kept + PRIOR * fleet) / (self.expected * kept + PRIOR)
     }
 
-    /// Where the latest measurement came from.
+    /// The origin of the latest measurement.
     pub(crate) const fn source(&self) -> Source {
         self.source
     }
 
-    /// When the latest measurement was made; `None` where there was none.
+    /// The time of the latest measurement; `None` before the first.
     pub(crate) fn updated(&self) -> Option<Time> {
         (self.source != Source::Fleet).then_some(self.updated)
     }
@@ -109,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_gives_way_to_the_fleet() {
+    fn old_measurements_give_way_to_the_mean_of_all() {
         let factor = slow();
         assert!(factor.value(at(15), 1.0) > 1.4);
         assert!(factor.value(at(300), 1.0) < 1.05);
     }
 
     #[test]
-    fn a_recovered_endpoint_is_believed_soon() {
+    fn a_recovered_endpoint_is_known_soon() {
         let mut factor = slow();
         for tenth in 100..400 {
             factor.observe(Time::ZERO + Duration::from_millis(100 * tenth), 1.0, 1.0, Source::Stream);
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_measurement_is_bounded_and_nonsense_is_passed_over() {
+    fn an_outlier_is_bounded_and_invalid_values_are_ignored() {
         let mut factor = Factor::default();
         factor.observe(at(1), 1e9, 0.1, Source::Stream);
         assert!(factor.value(at(1), 1.0) < 2.0);

@@ -1,28 +1,29 @@
-//! A line fitted to measurements that never stop coming.
+//! Recursive least squares with forgetting.
 
 use std::array;
 
 use crate::time::{Time, seconds};
 
-/// What the fleet's prior weighs, in measurements.
+/// Weight of the prior, in measurements.
 const PRIOR: f64 = 5.0;
-/// How strongly the coefficients are held to their prior proportions, as a share of what the measurements say: load
-/// and context rise together, so that the measurements alone often cannot tell one coefficient from another.
+/// Strength of the ridge towards the prior proportions of the coefficients, as a share of the measurements' weight.
+/// Requests and context rise together, so that measurements alone often cannot separate their coefficients.
 const RIDGE: f64 = 0.02;
-/// A measurement from this many seconds ago counts half.
+/// Age in seconds at which a measurement counts half.
 const MEMORY: f64 = 60.0;
-/// No coefficient leaves its prior proportion to the others by more than this factor.
+/// Largest factor between a coefficient and its prior proportion to the others.
 const SPREAD: f64 = 10.0;
-/// The shortest time between two solutions, in seconds.
+/// Shortest time between two solutions, in seconds.
 const SOLVE_EVERY: f64 = 0.1;
 
 /// Least squares over `N` terms with forgetting and a ridge: `y = Σ coefficient·term`. Errors count relative to the
-/// size of what was expected, so that a long step says no more than a short one. Only + − × ÷ are used.
+/// expected value, so that long and short steps weigh the same. Only + − × ÷ are used: the result is the same on every
+/// build.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fit<const N: usize> {
-    /// Prior coefficients: the unit in which everything below is kept.
+    /// Prior coefficients: the units of everything below.
     prior: [f64; N],
-    /// The coefficients in force, as multiples of the prior ones.
+    /// The present coefficients as multiples of the prior ones.
     scale: [f64; N],
     xx: [[f64; N]; N],
     xy: [f64; N],
@@ -42,17 +43,17 @@ impl<const N: usize> Fit<N> {
         }
     }
 
-    /// The coefficients in force.
+    /// The present coefficients.
     pub(crate) fn coefficients(&self) -> [f64; N] {
         array::from_fn(|k| self.prior[k] * self.scale[k])
     }
 
-    /// What the line says for these terms.
+    /// The prediction for these terms.
     pub(crate) fn predict(&self, terms: [f64; N]) -> f64 {
         terms.iter().zip(self.coefficients()).map(|(term, coefficient)| term * coefficient).sum()
     }
 
-    /// Takes in a measurement. What is not finite and positive is passed over.
+    /// Takes in a measurement. Values that are not finite and positive are ignored.
     pub(crate) fn observe(&mut self, now: Time, terms: [f64; N], measured: f64) {
         let expected = self.predict(terms);
         if !(expected.is_finite() && expected > 0.0 && measured.is_finite() && measured > 0.0) {
@@ -60,7 +61,7 @@ impl<const N: usize> Fit<N> {
         }
         let kept = 1.0 / (1.0 + seconds(now.since(self.updated)) / MEMORY);
         self.updated = self.updated.max(now);
-        // One wild measurement moves the line no further than three times what was expected.
+        // One outlier counts as at most three times the expected value.
         let y = (measured / expected).clamp(1.0 / 3.0, 3.0);
         let x: [f64; N] = array::from_fn(|k| terms[k] * self.prior[k] / expected);
         for i in 0..N {
@@ -75,7 +76,7 @@ impl<const N: usize> Fit<N> {
         }
     }
 
-    /// The common multiple of the prior line that fits best, then the ridge around it.
+    /// Solves for the best common multiple of the prior, then for the coefficients with a ridge around it.
     fn solve(&mut self) {
         let all: f64 = self.xx.iter().flatten().sum();
         let common = (self.xy.iter().sum::<f64>() + PRIOR) / (all + PRIOR);
@@ -93,7 +94,7 @@ impl<const N: usize> Fit<N> {
     }
 }
 
-/// Solves `a·x = b` for a symmetric positive definite `a`, which needs no pivoting.
+/// Solves `a·x = b` by Gaussian elimination; `a` is symmetric and positive definite, so no pivoting is needed.
 fn eliminate<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> [f64; N] {
     for k in 0..N {
         let pivot = a[k];
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_changes_nothing() {
+    fn invalid_values_change_nothing() {
         let mut fit = Fit::new([0.01, 0.000_1]);
         for measured in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
             fit.observe(Time::ZERO + Duration::from_secs(9), [1.0, 1.0], measured);

@@ -1,4 +1,4 @@
-//! What the pool knows, for people and for metrics.
+//! Snapshots of the scheduler's state, for debug pages and metrics.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,12 @@ use crate::prefix::Cache;
 use crate::rates::{CurrentRates, Factor, Source};
 use crate::time::{Time, seconds};
 
-/// Everything the core holds, with ages in seconds.
+/// The scheduler's state, with ages in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerSnapshot {
-    /// Requests under way.
+    /// Requests that have not ended.
     pub requests: usize,
-    /// What the endpoints share.
+    /// The estimates that the endpoints share.
     pub fleet: FleetSnapshot,
     /// The InferencePools, in ascending order.
     pub pools: Vec<PoolSnapshot>,
@@ -28,16 +28,16 @@ pub struct SchedulerSnapshot {
     pub endpoints: Vec<EndpointSnapshot>,
 }
 
-/// The figures that the endpoints share.
+/// The estimates that the endpoints share.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FleetSnapshot {
     /// Running mean of the output length, in tokens.
     pub mean_output_tokens: f64,
-    /// Seconds per step without load.
+    /// Seconds per decode step without load.
     pub step_base_seconds: f64,
-    /// Seconds a step takes longer for each request in the batch, its share of prompts included.
+    /// Seconds per decode step added by each request in the batch, the prefill of its prompt included.
     pub step_seconds_per_request: f64,
-    /// Seconds a step takes longer for each token of context in the batch.
+    /// Seconds per decode step added by each token of context in the batch.
     pub step_seconds_per_context_token: f64,
     /// Seconds of prefill per prompt token.
     pub seconds_per_prompt_token: f64,
@@ -48,18 +48,18 @@ pub struct FleetSnapshot {
 /// An InferencePool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolSnapshot {
-    /// Which.
+    /// The InferencePool.
     pub id: PoolId,
     /// Its policy.
     pub policy: PoolPolicy,
-    /// Its momentary state.
+    /// Its present state.
     pub gauges: PoolGauges,
 }
 
-/// The momentary state of an InferencePool, cheap to take.
+/// The present state of an InferencePool, cheap to compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolGauges {
-    /// Endpoints that take requests as a matter of course.
+    /// Endpoints that are ready: neither draining nor ejected.
     pub ready_endpoints: usize,
     /// Requests in flight on all its endpoints, ready or not.
     pub in_flight: u64,
@@ -69,14 +69,14 @@ pub struct PoolGauges {
     pub average_waiting: Option<f64>,
     /// Whether all ready endpoints are saturated.
     pub saturated: bool,
-    /// Bytes of the prefix index, which all InferencePools of the pool share.
+    /// Bytes of the prefix index, which all InferencePools of the scheduler share.
     pub prefix_index_bytes: usize,
 }
 
 /// An endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSnapshot {
-    /// Which.
+    /// The endpoint.
     pub endpoint: EndpointId,
     /// The InferencePools that select it.
     pub pools: PoolSet,
@@ -96,69 +96,69 @@ pub struct EndpointSnapshot {
     pub prefix_cache: PrefixCacheSnapshot,
     /// The latest reading of its gauges.
     pub reading: Option<ReadingSnapshot>,
-    /// The most requests at which it was seen unsaturated.
+    /// Most requests in flight at which it was seen unsaturated.
     pub most_in_flight_unsaturated: Option<u32>,
     /// Adapter slots.
     pub adapter_slots: usize,
-    /// Adapters held to be resident, most recently used last.
+    /// Adapters assumed to be resident, most recently used last.
     pub adapters: Vec<ModelKey>,
 }
 
-/// What is believed of an endpoint's prefix cache.
+/// The model of an endpoint's prefix cache.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrefixCacheSnapshot {
-    /// Blocks held to be there, those of answers included.
+    /// Number of blocks, those of outputs included.
     pub blocks: u32,
-    /// Tokens that are taken to fit, requests in flight included.
+    /// Assumed capacity in tokens, requests in flight included.
     pub capacity_tokens: f64,
-    /// What an expected cached token counts, 0 to 1, after what the engine reported.
+    /// Weight of an expected cached token, 0 to 1, after the engine's reports.
     pub trust: f64,
-    /// Mean share of a prompt that was expected to be cached, over the latest requests that could be compared.
+    /// Mean expected cached share of a prompt, over the latest requests that could be compared.
     pub expected_share: Option<f64>,
-    /// Mean share of it that the engine reported to be cached.
+    /// Mean cached share of a prompt that the engine reported for them.
     pub reported_share: Option<f64>,
 }
 
-/// A learned figure.
+/// A learned estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// The figure.
+    /// The value.
     pub value: f64,
-    /// Where the latest measurement came from.
+    /// The origin of the latest measurement.
     pub source: Source,
-    /// Its age; `None` where the endpoint has none of its own.
+    /// The age of that measurement; `None` if the endpoint has none of its own.
     pub age_seconds: Option<f64>,
-    /// How many times the fleet's figure its times are.
+    /// Ratio of the endpoint's times to the mean of all endpoints.
     pub slowness: f64,
 }
 
-/// A reading of an engine's gauges, as it was.
+/// A reading of an engine's gauges, uncorrected.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadingSnapshot {
     /// Seconds since it was taken.
     pub age_seconds: f64,
-    /// Whether it still counts.
+    /// Whether it is fresh.
     pub fresh: bool,
     /// Requests running.
     pub running: Option<u32>,
     /// Requests waiting.
     pub waiting: Option<u32>,
-    /// Of those, the ones that wait for an adapter slot.
+    /// Waiting requests that wait for an adapter slot.
     pub deferred: Option<u32>,
     /// Use of the KV cache, 0 to 1.
     pub kv_use: Option<f64>,
-    /// KV blocks in all.
+    /// Number of KV blocks.
     pub kv_blocks: Option<u32>,
     /// Tokens per KV block.
     pub block_size: Option<u32>,
-    /// Seats.
+    /// `max_num_seqs` slots.
     pub max_running: Option<u32>,
-    /// Requests in it that others sent.
+    /// Requests in it that other routers sent.
     pub foreign: f64,
 }
 
 impl Scheduler {
-    /// Everything the core holds at this moment.
+    /// The scheduler's state at this moment.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
         let rates = self.rates.current(now);
@@ -184,7 +184,7 @@ impl Scheduler {
         }
     }
 
-    /// The momentary state of an InferencePool.
+    /// The present state of an InferencePool.
     #[must_use]
     pub fn gauges(&self, now: Time, pool: PoolId) -> PoolGauges {
         let known = self.pools.iter().find(|state| state.id == pool);
