@@ -83,4 +83,4 @@ def test_a_file_with_what_is_not_here_is_refused_by_its_path(tmp_path):
     config.write_text(DEFAULTS.read_text().replace("type: queue-scorer", "type: predicted-latency-producer"))
     refused = shared.run("epp", "--endpoint", "http://127.0.0.1:1", "--config-file", str(config))
     assert refused.returncode != 0
-    assert 'plugins[0].type: "predicted-latency-producer" has no counterpart here (fix: ' in refused.stderr
+    assert 'plugins[0].type: "predicted-latency-producer" is not supported (fix: ' in refused.stderr

@@ -170,7 +170,7 @@ spec:
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: grpc, labels: {app: grpc}, annotations: {pointsman.dev/laptop-only: "true"}}
+metadata: {name: grpc, labels: {app: grpc}, annotations: {pointsman.dev/static-endpoints: "true"}}
 addressType: IPv4
 endpoints:
 - addresses: ["127.0.0.1"]

@@ -55,7 +55,7 @@ def manifests(folder, engines, old: int, new: int) -> None:
         metadata:
           name: llama
           labels: {app: llama}
-          annotations: {pointsman.dev/laptop-only: "true"}
+          annotations: {pointsman.dev/static-endpoints: "true"}
         addressType: IPv4
         """)
     text = text.replace("OLD", str(old)).replace("NEW", str(new))

@@ -10,10 +10,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &["random"]),
     ("protocol", &[]),
     ("report", &["random"]),
-    ("config", &["core"]),
+    ("yaml", &[]),
+    ("config", &["core", "yaml"]),
     ("exchange", &["core", "protocol", "config"]),
-    ("workload", &["random", "core", "config"]),
-    ("sim", &["core", "config", "workload"]),
+    ("workload", &["core", "random", "yaml"]),
+    ("sim", &["core", "config", "workload", "yaml"]),
     ("telemetry", &["core"]),
     ("fleet", &["core", "protocol", "config", "telemetry"]),
     ("gateway", &["core", "protocol", "config", "exchange", "fleet", "telemetry"]),
@@ -25,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Crates without I/O, clocks, threads and randomness; [`purity`](crate::purity) checks their use of the standard library.
 pub(crate) const PURE: &[&str] =
-    &["random", "core", "protocol", "exchange", "config", "workload", "sim", "report"];
+    &["random", "core", "protocol", "exchange", "yaml", "config", "workload", "sim", "report"];
 
 /// Packages with I/O, clocks, threads or randomness, forbidden in the dependency tree of a pure crate.
 const IMPURE: &[&str] = &[

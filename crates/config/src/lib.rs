@@ -1,28 +1,31 @@
-//! Manifests to validated core types: every mistake in one run, with its position.
+//! Kubernetes manifests to validated core types. One run reports every mistake, with its position.
 //!
-//! What this crate must not know: files and directories (it is given texts with their names), sockets, clocks.
+//! This crate does not know the file system (texts are passed in with their names), sockets or clocks.
 
 mod assemble;
-mod decode;
-pub mod document;
+mod endpoint;
+mod identity;
+mod kind;
 mod load;
 mod manifest;
 pub mod models;
+mod names;
+mod options;
 mod picker_config;
-mod problem;
 mod quick;
 pub mod route;
-mod source;
+mod settings;
 mod weighted;
 mod world;
 
+pub use endpoint::{AppProtocol, EndpointAddress, EngineKind};
+pub use identity::{ObjectId, ObjectName, PoolIndex};
+pub use kind::Kind;
 pub use load::{Inventory, Loaded, load, load_with_previous};
-pub use manifest::{Kind, ObjectId, SupportedKind, supported_kinds};
+pub use manifest::placement::read_parameters as read_placement_parameters;
+pub use options::{Consumer, Options};
 pub use picker_config::{PickerConfig, read_picker_config};
-pub use problem::{Problem, Severity};
+pub use pointsman_yaml::{Limits, Problem, Severity, SourceText};
 pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
-pub use source::{Door, Options, SourceText};
-pub use world::{
-    AppProtocol, EndpointAddress, EngineAccess, EngineKind, GatewayPolicy, IpNet, Listener, ObjectName,
-    PoolIndex, PoolSpec, Timeouts, TlsFiles, World,
-};
+pub use settings::{EngineAccess, GatewayPolicy, IpNet, Timeouts};
+pub use world::{Listener, PoolSpec, TlsFiles, World};

@@ -1,10 +1,9 @@
-//! Objects: one decoded manifest each, checked as far as it can be checked alone.
+//! Decoded manifests, each checked on its own.
 
 pub(crate) mod endpoint_slice;
 pub(crate) mod gateway;
 pub(crate) mod http_route;
 pub(crate) mod inference_pool;
-mod kind;
 mod metadata;
 pub(crate) mod model;
 pub(crate) mod placement;
@@ -14,27 +13,26 @@ pub(crate) mod route_match;
 
 use std::sync::Arc;
 
-pub use kind::{Kind, ObjectId, SupportedKind, supported_kinds};
-pub(crate) use metadata::Metadata;
-pub use placement::read_parameters;
+use pointsman_yaml::{Field, Fields, Node, Position, Problem, Report, nearest, quoted, truncated};
 
-use crate::decode::{Field, Fields, Report, nearest};
-use crate::problem::{Mark, Problem};
-use crate::source::Node;
+use crate::identity::ObjectId;
+use crate::kind::{self, Kind};
+use crate::settings::GatewayPolicy;
+use metadata::Metadata;
 
 /// A decoded object.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Object {
     pub(crate) id: ObjectId,
-    /// The text it came from.
+    /// The name of its text.
     pub(crate) file: Arc<str>,
-    pub(crate) mark: Mark,
+    pub(crate) position: Position,
     pub(crate) group: Arc<str>,
     pub(crate) metadata: Metadata,
     pub(crate) spec: Spec,
 }
 
-/// What an object says, by kind.
+/// The spec of an object.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Spec {
     Gateway(gateway::Gateway),
@@ -45,49 +43,48 @@ pub(crate) enum Spec {
     InferenceModelRewrite(model::InferenceModelRewrite),
     EndpointSlice(endpoint_slice::EndpointSlice),
     PoolPolicy(Box<policy::PoolPolicySpec>),
-    GatewayPolicy(policy::GatewayLimits),
+    GatewayPolicy(GatewayPolicy),
 }
 
 impl Spec {
-    /// The pool, where it is one.
+    /// The spec of an InferencePool.
     pub(crate) const fn pool(&self) -> Option<&inference_pool::InferencePool> {
         if let Self::InferencePool(pool) = self { Some(pool) } else { None }
     }
 }
 
-/// What decoding one document gave.
+/// The result of decoding one object.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    /// The object, as far as it could be read.
+    /// The object, where all its required fields are usable.
     pub(crate) object: Option<Object>,
-    /// Nothing was wrong with it.
+    /// Whether there is an object and no error in it.
     pub(crate) sound: bool,
-    /// Its identity, where that much could be read.
+    /// The identity, where it is valid.
     pub(crate) id: Option<ObjectId>,
-    pub(crate) mark: Mark,
+    pub(crate) position: Position,
     pub(crate) problems: Vec<Problem>,
 }
 
-/// The objects of one document: one, or those of a `List`.
+/// Decodes the object of a document, or the objects of a `List`.
 pub(crate) fn decode(file: &Arc<str>, root: &Node) -> Vec<Decoded> {
     let kind = root.entry("kind").and_then(Node::text);
     if kind != Some("List") {
         return vec![decode_object(file, root)];
     }
-    let report = Report::new(Arc::clone(file), "List".to_owned(), None);
-    let field = Field::new(root, String::new(), &report);
-    let items = field.fields(|list| {
+    let report = Report::new(Arc::clone(file), "List".to_owned());
+    let items = Field::root(root, &report).fields(|list| {
         list.ignore("apiVersion");
         list.ignore("kind");
         list.ignore("metadata");
         list.required("items", "write the objects below items")
-            .map(|items| items.list(usize::MAX, |item| Some(item.node)))
+            .map(|items| items.list(usize::MAX, |item| Some(item.node())))
     });
     let mut decoded: Vec<Decoded> =
         items.flatten().unwrap_or_default().into_iter().map(|item| decode_object(file, item)).collect();
     let problems = report.into_problems();
     if !problems.is_empty() {
-        decoded.push(Decoded { object: None, sound: false, id: None, mark: root.mark, problems });
+        decoded.push(Decoded { object: None, sound: false, id: None, position: root.position(), problems });
     }
     decoded
 }
@@ -99,26 +96,26 @@ fn decode_object(file: &Arc<str>, root: &Node) -> Decoded {
     let label = match (&id, kind_text.is_empty(), name) {
         (Some(id), ..) => id.to_string(),
         (None, true, _) => "object".to_owned(),
-        (None, false, None) => crate::source::shortened(kind_text).into_owned(),
+        (None, false, None) => truncated(kind_text).into_owned(),
         (None, false, Some(name)) => {
-            format!("{} {namespace}/{}", crate::source::shortened(kind_text), crate::source::shortened(name))
+            format!("{} {namespace}/{}", truncated(kind_text), truncated(name))
         }
     };
-    let report = Report::new(Arc::clone(file), label, id.clone());
-    let field = Field::new(root, String::new(), &report);
-    let object = field.fields(|fields| read_object(file, fields, root)).flatten();
+    let report = Report::new(Arc::clone(file), label);
+    let namespace = id.as_ref().map(|id| &*id.name.namespace);
+    let object = Field::root(root, &report).fields(|fields| read_object(file, fields, namespace)).flatten();
     let sound = object.is_some() && !report.has_errors();
-    Decoded { object, sound, id, mark: root.mark, problems: report.into_problems() }
+    Decoded { object, sound, id, position: root.position(), problems: report.into_problems() }
 }
 
-fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, root: &Node) -> Option<Object> {
+fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>) -> Option<Object> {
     let supported = read_kind(fields);
     fields.ignore("status");
-    let metadata = fields
-        .required("metadata", "write metadata with a name")
-        .and_then(|metadata| metadata.fields(|fields| metadata::read(fields)).flatten());
+    let metadata = fields.required_value("metadata", "write metadata with a name", |metadata| {
+        metadata.fields(|fields| metadata::read(fields)).flatten()
+    });
     let Some((kind, group, version)) = supported else {
-        // Of an unknown kind nothing else can be judged.
+        // The fields of an unsupported kind are not known.
         fields.ignore("spec");
         for name in ["data", "stringData", "type", "rules", "subsets"] {
             fields.ignore(name);
@@ -134,19 +131,20 @@ fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, root: &Node) -> Option<
         | Kind::InferenceObjective
         | Kind::InferenceModelRewrite
         | Kind::PoolPolicy
-        | Kind::GatewayPolicy => fields
-            .required("spec", "write a spec")
-            .and_then(|spec| spec.fields(|fields| read_spec(kind, version, fields)).flatten()),
+        | Kind::GatewayPolicy => fields.required_value("spec", "write a spec", |spec| {
+            spec.fields(|fields| read_spec(kind, version, namespace, fields)).flatten()
+        }),
     };
     let metadata = metadata?;
     let id = ObjectId { kind, name: metadata.name.clone() };
-    Some(Object { id, file: Arc::clone(file), mark: root.mark, group: group.into(), metadata, spec: spec? })
+    let position = fields.location().position;
+    Some(Object { id, file: Arc::clone(file), position, group: group.into(), metadata, spec: spec? })
 }
 
-fn read_spec(kind: Kind, version: &str, spec: &mut Fields<'_>) -> Option<Spec> {
+fn read_spec(kind: Kind, version: &str, namespace: Option<&str>, spec: &mut Fields<'_>) -> Option<Spec> {
     match kind {
         Kind::Gateway => gateway::read(spec).map(Spec::Gateway),
-        Kind::HttpRoute => Some(Spec::HttpRoute(http_route::read(spec))),
+        Kind::HttpRoute => Some(Spec::HttpRoute(http_route::read(spec, namespace))),
         Kind::InferencePool if version == "v1" => inference_pool::read_v1(spec).map(Spec::InferencePool),
         Kind::InferencePool => inference_pool::read_v1alpha2(spec).map(Spec::InferencePool),
         Kind::InferenceModel => model::read_model(spec).map(Spec::InferenceModel),
@@ -158,7 +156,7 @@ fn read_spec(kind: Kind, version: &str, spec: &mut Fields<'_>) -> Option<Spec> {
     }
 }
 
-/// The kind, and the group and version it is written in.
+/// Reads the kind, its group and its version.
 fn read_kind(fields: &mut Fields<'_>) -> Option<(Kind, &'static str, &'static str)> {
     let api_version =
         fields.required("apiVersion", "write the group and version of the object").and_then(|f| {
@@ -168,14 +166,13 @@ fn read_kind(fields: &mut Fields<'_>) -> Option<(Kind, &'static str, &'static st
     let kind_field = fields.required("kind", "write the kind of the object")?;
     let kind_text = kind_field.text()?;
     let Some(kind) = kind::by_name(kind_text) else {
-        let names = || supported_kinds().iter().map(|supported| supported.kind.as_str());
-        let fix = match (kind::advice(kind_text), nearest(kind_text, names())) {
+        let names = Kind::ALL.map(Kind::as_str);
+        let fix = match (kind::advice(kind_text), nearest(kind_text, names.into_iter())) {
             (Some(advice), _) => advice.to_owned(),
             (None, Some(near)) => format!("did you mean {near}?"),
-            (None, None) => format!("remove it; supported are {}", kind::list_of_names()),
+            (None, None) => format!("remove it; supported kinds are {}", names.join(", ")),
         };
-        kind_field
-            .error(format!("{} is not a kind that is supported", crate::source::quoted(kind_text)), fix);
+        kind_field.error(format!("{} is not a supported kind", quoted(kind_text)), fix);
         return None;
     };
     let (field, text) = api_version?;
@@ -183,7 +180,7 @@ fn read_kind(fields: &mut Fields<'_>) -> Option<(Kind, &'static str, &'static st
     let found = versions.iter().find(|(group, version)| text == format!("{group}/{version}"));
     if found.is_none() {
         let all: Vec<String> = versions.iter().map(|(group, version)| format!("{group}/{version}")).collect();
-        let message = format!("{} is not a version of {kind} that is supported", crate::source::quoted(text));
+        let message = format!("{} is not a supported version of {kind}", quoted(text));
         field.error(message, format!("write {}", all.join(" or ")));
     }
     found.map(|(group, version)| (kind, *group, *version))

@@ -1,4 +1,4 @@
-//! Model rules of a pool: from a public name to the target model and the priority.
+//! Model rules of a pool: from the model name in a request to the target model and the priority.
 
 mod targets;
 
@@ -11,46 +11,47 @@ use crate::weighted::mixed;
 
 /// The model rules of one pool, compiled from InferenceModel, InferenceObjective and InferenceModelRewrite.
 ///
-/// A name that several rules claim goes to the oldest object; a rewrite beats an InferenceModel, an exact rewrite a
-/// general one.
+/// Where several rules match a name, the one of the oldest object applies. A rewrite has precedence over an
+/// InferenceModel, and an exact rewrite over one of all names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelRules {
     pub(crate) models: BTreeMap<Arc<str>, ModelRule>,
     pub(crate) objectives: BTreeMap<Arc<str>, i32>,
     pub(crate) rewrites: BTreeMap<Arc<str>, Targets>,
+    /// The rewrite of all other names.
     pub(crate) rewrite_rest: Option<Targets>,
     pub(crate) reject_undeclared: bool,
 }
 
-/// What an InferenceModel says of its name.
+/// The rule of an InferenceModel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRule {
     pub(crate) priority: i32,
     pub(crate) targets: Targets,
 }
 
-/// What a request's model comes to.
+/// The target model and the priority of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedModel {
-    /// What the engine is asked for; `None` where the name stays as the client wrote it.
+    /// The model name to send to the engine; `None` where it is the name in the request.
     pub target: Option<Arc<str>>,
-    /// Priority: 0 Standard, below 0 sheddable, above Critical.
+    /// Priority: 0 is Standard, a negative priority sheddable, a positive one Critical.
     pub priority: i32,
 }
 
-/// The pool serves declared models only, and this is none of them.
+/// The pool rejects models that no rule declares, and this is such a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UndeclaredModel;
 
 impl ModelRules {
-    /// Resolves the body's `model` and the (trusted) objective header. `draw` is the request's own random number,
-    /// which picks among weighted targets; a route may have used it before, the two choices stay independent.
+    /// Resolves the body's `model` and the objective header of a trusted client. `draw` is the request's random number,
+    /// which selects among weighted targets, independently of the route's selection by the same number.
     ///
-    /// The objective's priority goes before that of the model's criticality (Critical 1, Standard 0, Sheddable −1);
-    /// an objective that nobody declared counts as none. A request that names no model cannot be judged and passes.
+    /// The priority of the objective has precedence over that of the model's criticality (Critical 1, Standard 0,
+    /// Sheddable −1). An undeclared objective is ignored. A request without a model is not checked.
     ///
     /// # Errors
-    /// [`UndeclaredModel`] where the pool's policy refuses models that no rule declares.
+    /// [`UndeclaredModel`] where the pool's policy rejects models that no rule declares.
     pub fn resolve(
         &self,
         model: Option<&str>,
@@ -69,32 +70,26 @@ impl ModelRules {
         Ok(ResolvedModel { target: target.filter(|target| model != Some(&***target)).cloned(), priority })
     }
 
-    /// Public names that rules declare, in order: what `GET /v1/models` lists besides what engines serve.
+    /// The model names that rules declare, sorted. `GET /v1/models` lists them beside the models that engines serve.
     pub fn declared_models(&self) -> impl Iterator<Item = &Arc<str>> {
         let names: BTreeSet<&Arc<str>> = self.models.keys().chain(self.rewrites.keys()).collect();
         names.into_iter()
     }
 
-    /// What a request for `model` can come to by the rules, in the order declared: none where its name stays.
+    /// The possible target models of requests for `model`, in the order declared; empty where the name is not replaced.
     pub fn targets_of(&self, model: &str) -> impl Iterator<Item = &Arc<str>> {
         let rewrite = self.rewrites.get(model).or(self.rewrite_rest.as_ref());
         let targets = rewrite.or_else(|| self.models.get(model).map(|rule| &rule.targets));
         targets.into_iter().flat_map(Targets::names)
     }
 
-    /// Every (public name, target model) that requests for declared models can come to, ordered by public name; a name
-    /// that has no targets comes with itself.
+    /// Every (declared name, target model) pair, ordered by name. The target of a name that is not replaced is the name
+    /// itself.
     pub fn pairs(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         self.declared_models().flat_map(|public| {
             let mut targets = self.targets_of(public).peekable();
             let own = targets.peek().is_none().then_some(public);
             own.into_iter().chain(targets).map(move |target| (public, target))
         })
-    }
-
-    /// Whether models that no rule declares are refused.
-    #[must_use]
-    pub fn rejects_undeclared(&self) -> bool {
-        self.reject_undeclared
     }
 }

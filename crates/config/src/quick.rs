@@ -1,24 +1,27 @@
-//! The quick form: a few URLs instead of a folder. It is defined as the manifests that it prints, so that growing
-//! from it changes nothing.
+//! The quick form: a configuration from a list of endpoint URLs. It is defined by the manifests that it prints, so that
+//! replacing the URLs by these manifests changes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use crate::decode::is_dns_name;
-use crate::load::load;
-use crate::source::{Options, SourceText, quoted};
-use crate::world::{AppProtocol, World};
+use pointsman_yaml::{SourceText, quoted};
 
-/// What goes with the URLs of the quick form.
+use crate::endpoint::AppProtocol;
+use crate::load::load;
+use crate::names::is_dns_name;
+use crate::options::Options;
+use crate::world::World;
+
+/// Options of the quick form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuickOptions {
-    /// The port of the one listener.
+    /// Port of the listener.
     pub port: u16,
-    /// Certificate authorities to trust for `https://` endpoints, instead of the system's.
+    /// PEM file with the certificate authorities to trust for `https://` endpoints instead of the system's.
     pub engine_ca: Option<PathBuf>,
-    /// A file with the key that engines want.
+    /// File with the API key of the engines.
     pub engine_api_key_file: Option<PathBuf>,
 }
 
@@ -28,34 +31,34 @@ impl Default for QuickOptions {
     }
 }
 
-/// Why the quick form amounts to nothing.
+/// Why the quick form is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuickError {
-    /// No endpoint was given.
+    /// There is no endpoint.
     #[error("no endpoint given")]
     NoEndpoint,
-    /// An endpoint is not what it should be.
+    /// An endpoint URL is not valid.
     #[error("{url} is not an endpoint: {reason}; write it like http://127.0.0.1:8000")]
     Endpoint {
-        /// What was given, in quotes.
+        /// The URL, in quotes.
         url: String,
-        /// What is wrong with it.
+        /// The mistake.
         reason: &'static str,
     },
-    /// A path cannot stand in a manifest.
+    /// A path cannot be written in a manifest.
     #[error("the path {0} is not UTF-8")]
     Path(String),
-    /// The manifests do not load: a mistake of ours.
-    #[error("the quick form's manifests do not load: {0}")]
+    /// The generated manifests do not load, which is a bug.
+    #[error("the generated manifests do not load: {0}")]
     Manifests(String),
 }
 
-/// One pool of these endpoints, `default/pointsman`, and a route that leads everything to it; headers about
-/// objective and fairness are believed from loopback only.
+/// The configuration of one pool with these endpoints, `default/pointsman`, and a route of all requests to it. The
+/// headers of trusted clients (objective, fairness, deadline) are accepted from loopback only.
 ///
 /// # Errors
-/// [`QuickError`] where an endpoint is no URL of scheme `http`, `https` or `h2c` with a host and nothing behind its
-/// port.
+/// [`QuickError`] where an endpoint is not a URL of scheme `http`, `https` or `h2c` with a host, an optional port and
+/// nothing else.
 pub fn quick_form(endpoints: &[impl AsRef<str>], options: &QuickOptions) -> Result<World, QuickError> {
     let text = print_manifests(endpoints, options)?;
     let loaded = load(&[SourceText::new("quick-form", text)], &Options::default());
@@ -65,7 +68,7 @@ pub fn quick_form(endpoints: &[impl AsRef<str>], options: &QuickOptions) -> Resu
     }
 }
 
-/// The manifests that [`quick_form`] amounts to. Relative paths in them start at the folder they are written to.
+/// The manifests of [`quick_form`]. Relative paths in them are relative to the folder of the manifests.
 ///
 /// # Errors
 /// As [`quick_form`].
@@ -91,7 +94,7 @@ pub fn print_manifests(endpoints: &[impl AsRef<str>], options: &QuickOptions) ->
     Ok(text)
 }
 
-/// What the endpoints of one slice have in common.
+/// The properties that the endpoints of one EndpointSlice share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SliceKey {
     address_type: &'static str,
@@ -99,7 +102,7 @@ struct SliceKey {
     protocol: AppProtocol,
 }
 
-const MANIFESTS: &str = r#"# What `pointsman gateway --endpoint …` amounts to. Save it into a folder and run it with
+const MANIFESTS: &str = r#"# The manifests of `pointsman gateway --endpoint …`. Save them in a folder and run
 # `pointsman gateway --manifests FOLDER`.
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -112,7 +115,7 @@ spec:
     port: PORT
     protocol: HTTP
 ---
-# Every request goes to the one pool.
+# All requests go to one pool.
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata:
@@ -126,7 +129,7 @@ spec:
       kind: InferencePool
       name: pointsman
 ---
-# The pool holds the endpoints of every EndpointSlice with this label.
+# The endpoints of the pool are those of every EndpointSlice with this label.
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
 metadata:
@@ -137,13 +140,13 @@ spec:
       app: pointsman
   targetPorts:
   - number: 8000
-  # Needed in a cluster, without effect here.
+  # Required in a cluster; the gateway ignores it.
   endpointPickerRef:
     name: pointsman
     port:
       number: 9002
 ---
-# Who may set a request's objective by header.
+# Clients whose objective header is trusted.
 apiVersion: pointsman.dev/v1alpha1
 kind: GatewayPolicy
 metadata:
@@ -171,7 +174,7 @@ fn pool_policy(options: &QuickOptions) -> Result<String, QuickError> {
     ))
 }
 
-/// A path in double quotes, as JSON and YAML both have them.
+/// A path in double quotes, valid in both JSON and YAML.
 fn yaml_text(path: &Path) -> Result<String, QuickError> {
     let text = path.to_str().ok_or_else(|| QuickError::Path(path.display().to_string()))?;
     let mut quoted = String::from('"');
@@ -197,9 +200,9 @@ fn write_slice(text: &mut String, number: usize, key: &SliceKey, hosts: &[String
     };
     let _ = write!(
         text,
-        "---\n# Where the engines listen. A cluster has pods instead: keep this out of it.\n\
+        "---\n# Static endpoints. Do not apply them to a cluster, which creates EndpointSlices from pods.\n\
          apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: pointsman-{number}\n  \
-         labels:\n    app: pointsman\n  annotations:\n    pointsman.dev/laptop-only: \"true\"\n\
+         labels:\n    app: pointsman\n  annotations:\n    pointsman.dev/static-endpoints: \"true\"\n\
          addressType: {address_type}\nports:\n- port: {port}\n  appProtocol: {protocol}\nendpoints:\n"
     );
     for host in hosts {
@@ -207,31 +210,27 @@ fn write_slice(text: &mut String, number: usize, key: &SliceKey, hosts: &[String
     }
 }
 
-/// `scheme://host[:port][/]`.
+/// Parses `scheme://host[:port][/]`.
 fn parse_endpoint(url: &str) -> Result<(SliceKey, String), &'static str> {
     let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
-    let (protocol, usual) = match scheme.to_ascii_lowercase().as_str() {
+    let (protocol, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "http" => (AppProtocol::Http, 80),
         "https" => (AppProtocol::Https, 443),
         "h2c" => (AppProtocol::H2c, 80),
-        _ => return Err("its scheme is none of http, https and h2c"),
+        _ => return Err("its scheme is not http, https or h2c"),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
-        return Err("something stands behind its port; paths come from the clients");
+        return Err("it has a path or a query; clients send the path");
     }
     if authority.contains('@') {
-        return Err("it holds a user name; keys belong into --engine-api-key-file");
+        return Err("it contains a user name; use --engine-api-key-file for API keys");
     }
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, port) = bracketed.split_once(']').ok_or("a bracket is not closed")?;
         (
             host,
-            if port.is_empty() {
-                None
-            } else {
-                Some(port.strip_prefix(':').ok_or("its port is not a port")?)
-            },
+            if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or("its port is not valid")?) },
         )
     } else {
         match authority.split_once(':') {
@@ -241,9 +240,9 @@ fn parse_endpoint(url: &str) -> Result<(SliceKey, String), &'static str> {
     };
     let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
     let port = match port {
-        None => usual,
+        None => default_port,
         Some(port) => {
-            port.parse().ok().filter(|number| *number != 0 && digits(port)).ok_or("its port is not a port")?
+            port.parse().ok().filter(|number| *number != 0 && digits(port)).ok_or("its port is not valid")?
         }
     };
     let host = host.to_ascii_lowercase();
@@ -255,7 +254,7 @@ fn parse_endpoint(url: &str) -> Result<(SliceKey, String), &'static str> {
     } else if is_dns_name(&host) {
         "FQDN"
     } else {
-        return Err("its host is no name and no address");
+        return Err("its host is neither a host name nor an IP address");
     };
     Ok((SliceKey { address_type, port, protocol }, host))
 }

@@ -1,11 +1,11 @@
-//! Choices by weight from one uniform random number.
+//! Weighted selection by one uniform random number.
 
 use pointsman_core::Rng;
 
-/// Cumulated weights.
+/// Cumulative weights of a list of items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weights {
-    /// Where each item's part ends.
+    /// The sum of the weights up to and including each item.
     ends: Vec<u64>,
 }
 
@@ -18,18 +18,18 @@ impl Weights {
         Self { ends: ends.collect() }
     }
 
-    /// The item that a number, uniform over 64 bits, falls to; none where all weights are zero.
+    /// The index of the item selected by `draw`, which is uniform over 64 bits; `None` where all weights are zero.
     pub(crate) fn pick(&self, draw: u64) -> Option<usize> {
         let total = self.ends.last().copied().filter(|total| *total > 0)?;
-        // The high half of the product is uniform over 0..total (Lemire 2019, without its rejection: the error is
-        // below 2⁻⁴⁰ for weights as manifests have them).
+        // The high half of the product is uniform over 0..total. This is Lemire's method (2019) without rejection, whose
+        // error is below 2⁻⁴⁰ for the totals that manifests allow.
         let point = u64::try_from((u128::from(draw) * u128::from(total)) >> 64).ok()?;
         Some(self.ends.partition_point(|end| *end <= point))
     }
 }
 
-/// A number that is uniform where `draw` is and independent of its size for all purposes here, so that one random
-/// number of a request serves several choices.
+/// A second random number, practically independent of `draw`, so that one random number per request serves several
+/// selections.
 pub(crate) const fn mixed(draw: u64) -> u64 {
     Rng::seeded(draw).next_u64()
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_gets_exactly_its_share_of_an_even_sweep() {
+    fn items_are_selected_in_proportion_to_their_weights() {
         #[track_caller]
         fn check(weights: &[u32]) {
             let picker = Weights::new(weights.iter().copied());
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range_fall_to_the_first_and_the_last_item_with_weight() {
+    fn items_of_weight_zero_are_never_selected() {
         let weights = Weights::new([0, 5, 5, 0].into_iter());
         assert_eq!(weights.pick(0), Some(1));
         assert_eq!(weights.pick(u64::MAX), Some(2));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn mixing_leaves_two_choices_of_one_number_independent() {
+    fn selections_by_a_number_and_its_mix_are_independent() {
         let half = Weights::new([1, 1].into_iter());
         let tenth = Weights::new([9, 1].into_iter());
         let mut first_and_rare = 0;

@@ -1,11 +1,11 @@
-//! Public names to target models and priorities.
+//! Model names to target models and priorities.
 
 mod support;
 
 use pointsman_config::models::{ModelRules, UndeclaredModel};
 use support::{GATEWAY, load_text, pool, route, to};
 
-/// An object of the group of model-level kinds.
+/// An object of a model-level kind.
 fn object(kind: &str, name: &str, spec: &str) -> String {
     format!(
         "apiVersion: inference.networking.x-k8s.io/v1alpha2\nkind: {kind}\nmetadata: {{{name}}}\nspec: {{poolRef: {{name: p}}, {spec}}}\n---\n"
@@ -19,7 +19,7 @@ fn rules(objects: &[String]) -> ModelRules {
     (*loaded.world.pools[0].models).clone()
 }
 
-/// The target and priority of a request.
+/// Checks the target and the priority of a request.
 #[track_caller]
 fn check(rules: &ModelRules, model: &str, objective: Option<&str>, expected: (Option<&str>, i32)) {
     let resolved = rules.resolve(Some(model), objective, 7);
@@ -31,7 +31,7 @@ const EARLY: &str = "creationTimestamp: \"2025-01-01T00:00:00Z\"";
 const LATE: &str = "creationTimestamp: \"2026-01-01T00:00:00Z\"";
 
 #[test]
-fn criticality_becomes_a_priority_and_an_objective_goes_before_it() {
+fn an_objective_overrides_the_priority_of_a_criticality() {
     let rules = rules(&[
         object("InferenceModel", "name: a", "modelName: a, criticality: Critical, targetModels: [{name: t}]"),
         object("InferenceModel", "name: b", "modelName: b, criticality: Sheddable"),
@@ -53,7 +53,7 @@ fn criticality_becomes_a_priority_and_an_objective_goes_before_it() {
 }
 
 #[test]
-fn the_oldest_model_holds_a_name() {
+fn the_oldest_model_of_a_name_applies() {
     let two = |first: &str, second: &str| {
         rules(&[
             object(
@@ -75,7 +75,7 @@ fn the_oldest_model_holds_a_name() {
 }
 
 #[test]
-fn an_exact_rewrite_beats_a_general_one_and_both_beat_a_model() {
+fn exact_rewrites_override_general_ones_and_both_override_models() {
     let rules = rules(&[
         object(
             "InferenceModel",
@@ -97,7 +97,7 @@ fn an_exact_rewrite_beats_a_general_one_and_both_beat_a_model() {
 }
 
 #[test]
-fn among_rewrites_the_oldest_object_then_the_first_rule_counts() {
+fn among_rewrites_the_oldest_object_and_its_first_rule_apply() {
     let rewrite = |name: &str, target: &str| {
         let rule = |suffix: &str| {
             format!("{{matches: [{{model: {{value: m}}}}], targets: [{{modelRewrite: {target}{suffix}}}]}}")
@@ -112,18 +112,18 @@ fn among_rewrites_the_oldest_object_then_the_first_rule_counts() {
 }
 
 #[test]
-fn targets_get_their_shares() {
+fn targets_are_selected_by_weight() {
     #[track_caller]
     fn check(targets: &str, expected: &[(&str, f64)]) {
         let rules =
             rules(&[object("InferenceModel", "name: m", &format!("modelName: m, targetModels: {targets}"))]);
         let draws = 100_000_u32;
         for (name, share) in expected {
-            let is_it = |i: &u32| {
+            let is_selected = |i: &u32| {
                 let draw = u64::from(*i) * (u64::MAX / u64::from(draws));
                 rules.resolve(Some("m"), None, draw).unwrap().target.as_deref() == Some(*name)
             };
-            let count = (0..draws).filter(is_it).count();
+            let count = (0..draws).filter(is_selected).count();
             let sigma = (f64::from(draws) * share * (1.0 - share)).sqrt();
             let count = f64::from(u32::try_from(count).unwrap());
             assert!((count - f64::from(draws) * share).abs() <= 3.0 * sigma, "{name}: {count}");
@@ -135,7 +135,7 @@ fn targets_get_their_shares() {
 }
 
 #[test]
-fn a_pool_may_refuse_models_that_nobody_declared() {
+fn a_pool_may_reject_undeclared_models() {
     let policy = "apiVersion: pointsman.dev/v1alpha1\nkind: PoolPolicy\nmetadata: {name: p}\nspec: {poolRef: {name: p}, undeclaredModels: reject}\n---\n";
     let exact = object(
         "InferenceModelRewrite",
@@ -143,15 +143,14 @@ fn a_pool_may_refuse_models_that_nobody_declared() {
         "rules: [{matches: [{model: {value: k}}], targets: [{modelRewrite: t}]}]",
     );
     let rules = rules(&[object("InferenceModel", "name: m", "modelName: m"), exact, policy.to_owned()]);
-    assert!(rules.rejects_undeclared());
     assert_eq!(rules.resolve(Some("other"), None, 0), Err(UndeclaredModel));
     assert_eq!(rules.resolve(Some("t"), None, 0), Err(UndeclaredModel));
     check(&rules, "m", None, (None, 0));
     check(&rules, "k", None, (Some("t"), 0));
-    assert!(rules.resolve(None, None, 0).is_ok(), "a request without model is not judged");
+    assert!(rules.resolve(None, None, 0).is_ok(), "a request without model is not checked");
 }
 
-/// A model with two targets, one without, an exact rewrite, and a rewrite of everything else where asked for.
+/// A model with two targets, one without targets, an exact rewrite, and the rewrite rules of `rest`.
 fn several(rest: &str) -> ModelRules {
     let rewrites =
         format!("rules: [{{matches: [{{model: {{value: old}}}}], targets: [{{modelRewrite: t1}}]}}{rest}]");
@@ -163,14 +162,14 @@ fn several(rest: &str) -> ModelRules {
 }
 
 #[test]
-fn declared_names_are_listed_once_in_order() {
+fn declared_names_are_sorted_and_unique() {
     let rules = several("");
     let names: Vec<_> = rules.declared_models().map(|name| &**name).collect();
     assert_eq!(names, ["base", "m", "old"]);
 }
 
 #[test]
-fn pairs_are_what_requests_for_declared_models_can_come_to() {
+fn pairs_list_all_possible_targets_of_declared_models() {
     #[track_caller]
     fn check(rules: &ModelRules, expected: &[(&str, &str)]) {
         let pairs: Vec<_> = rules.pairs().map(|(public, target)| (&**public, &**target)).collect();

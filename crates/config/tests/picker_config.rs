@@ -1,14 +1,14 @@
-//! What is read of an EndpointPickerConfig, and what is refused.
+//! Reading of EndpointPickerConfig.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::time::Duration;
 
-use pointsman_config::{Door, Options, PickerConfig, SourceText, load, read_picker_config};
+use pointsman_config::{Consumer, Limits, Options, PickerConfig, SourceText, load, read_picker_config};
 use pointsman_core::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, Picker, Placement, PrefixScore, SaturationLimits,
 };
 
-/// The defaults of the extension's chart 1.0, and of 1.5, which names where metrics come from.
+/// The default configuration of the extension's Helm chart 1.0. That of 1.5 adds the source of metrics.
 const CHART_1_0: &str = "\
 apiVersion: inference.networking.x-k8s.io/v1alpha1
 kind: EndpointPickerConfig
@@ -51,7 +51,7 @@ schedulingProfiles:
 ";
 
 fn read(text: &str) -> Result<PickerConfig, Vec<String>> {
-    let read = read_picker_config(&SourceText::new("c.yaml", text), &Options::default());
+    let read = read_picker_config(&SourceText::new("c.yaml", text), &Limits::default());
     read.map(|(config, warnings)| {
         assert_eq!(warnings, [], "{text}");
         config
@@ -59,24 +59,24 @@ fn read(text: &str) -> Result<PickerConfig, Vec<String>> {
     .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
-fn with_head(rest: &str) -> String {
+fn with_header(rest: &str) -> String {
     format!("apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n{rest}")
 }
 
 #[track_caller]
 fn check(rest: &str, expected: Blend) {
-    let config = read(&with_head(rest)).unwrap();
+    let config = read(&with_header(rest)).unwrap();
     assert_eq!(config, PickerConfig { placement: Placement::Blend(expected), saturation: None }, "{rest}");
 }
 
 #[track_caller]
-fn refused(rest: &str, problem: &str) {
-    let problems = read(&with_head(rest)).unwrap_err();
+fn check_problem(rest: &str, problem: &str) {
+    let problems = read(&with_header(rest)).unwrap_err();
     assert_eq!(problems, [format!("c.yaml:{problem}")], "{rest}");
 }
 
 #[test]
-fn the_defaults_of_upstream_are_the_published_blend() {
+fn the_default_configuration_of_upstream_is_the_published_blend() {
     for text in [CHART_1_0, CHART_1_5, &CHART_1_0.replace("inference.networking.x-k8s.io", "llm-d.ai")] {
         let config = read(text).unwrap();
         assert_eq!(config, PickerConfig { placement: Placement::Blend(Blend::LLM_D), saturation: None });
@@ -85,7 +85,7 @@ fn the_defaults_of_upstream_are_the_published_blend() {
 }
 
 #[test]
-fn scorers_have_weight_one_unless_said() {
+fn scorers_have_weight_one_by_default() {
     let weights = BlendWeights { queue: 1.0, lora_affinity: 0.5, ..BlendWeights::NONE };
     check(
         "plugins: [{type: queue-scorer}, {type: lora-affinity-scorer, name: lora}]\nschedulingProfiles:\n\
@@ -100,7 +100,7 @@ fn scorers_have_weight_one_unless_said() {
 }
 
 #[test]
-fn parameters_are_those_of_upstream() {
+fn parameters_have_the_names_of_upstream() {
     let weights = BlendWeights {
         prefix_cache: 1.0,
         load_aware: 1.0,
@@ -136,7 +136,7 @@ fn parameters_are_those_of_upstream() {
 }
 
 #[test]
-fn a_profile_that_scores_nothing_draws() {
+fn a_profile_without_scorers_picks_at_random() {
     let random = Blend { picker: Picker::Random, ..Blend::EMPTY };
     check("plugins: [{type: max-score-picker}]\n", random);
     check(
@@ -146,7 +146,7 @@ fn a_profile_that_scores_nothing_draws() {
 }
 
 #[test]
-fn saturation_is_read_wherever_it_stands() {
+fn saturation_limits_may_be_inline_or_in_a_plugin() {
     let limits = SaturationLimits { waiting: 10, kv_use: 0.9 };
     for text in [
         "saturationDetector: {queueDepthThreshold: 10, kvCacheUtilThreshold: 0.9}\n",
@@ -156,62 +156,62 @@ fn saturation_is_read_wherever_it_stands() {
          \x20 parameters: {queueDepthThreshold: 10, kvCacheUtilThreshold: 0.9}\n\
          flowControl: {saturationDetector: {pluginRef: d}}\nfeatureGates: [flowControl=false]\n",
     ] {
-        assert_eq!(read(&with_head(text)).unwrap().saturation, Some(limits), "{text}");
+        assert_eq!(read(&with_header(text)).unwrap().saturation, Some(limits), "{text}");
     }
 }
 
 #[test]
-fn what_has_no_counterpart_is_refused_by_its_path_with_what_to_use_instead() {
+fn unsupported_settings_are_errors_with_an_alternative() {
     const AT: &str = "error: EndpointPickerConfig:";
-    refused(
+    check_problem(
         "plugins: [{type: latency-scorer}]\n",
         &format!(
-            "3:18: {AT} plugins[0].type: \"latency-scorer\" has no counterpart here (fix: leave the file out: the \
-             default placement weighs expected seconds)"
+            "3:18: {AT} plugins[0].type: \"latency-scorer\" is not supported (fix: omit the file: the \
+             default placement minimises the expected latency)"
         ),
     );
-    refused(
+    check_problem(
         "plugins: [{type: queue-scorers}]\n",
         &format!(
-            "3:18: {AT} plugins[0].type: \"queue-scorers\" has no counterpart here (fix: did you mean queue-scorer?)"
+            "3:18: {AT} plugins[0].type: \"queue-scorers\" is not supported (fix: did you mean queue-scorer?)"
         ),
     );
-    refused(
+    check_problem(
         "plugins:\n- type: prefix-cache-scorer\n  parameters:\n    hashBlockSize: 64\n",
         &format!(
-            "6:5: {AT} plugins[0].parameters.hashBlockSize: the index of prefixes sizes itself (fix: remove it)"
+            "6:5: {AT} plugins[0].parameters.hashBlockSize: is not supported: the prefix index has a fixed memory budget (fix: remove it)"
         ),
     );
-    refused(
+    check_problem(
         "featureGates: [flowControl]\n",
         &format!(
-            "3:16: {AT} featureGates[0]: requests are not queued here (fix: remove it: sheddable requests are \
-             answered with 429)"
+            "3:16: {AT} featureGates[0]: requests are not queued (fix: remove it: sheddable requests are \
+             rejected with 429)"
         ),
     );
-    refused(
+    check_problem(
         "dataLayer: {discovery: {pluginRef: x}}\n",
         &format!(
             "3:13: {AT} dataLayer.discovery: endpoints come from --manifests or --endpoint (fix: remove it)"
         ),
     );
-    refused(
+    check_problem(
         "plugins: [{type: queue-scorer}]\nschedulingProfiles: [{name: p, plugins: [{pluginRef: queue}]}]\n",
         &format!(
             "4:54: {AT} schedulingProfiles[0].plugins[0].pluginRef: there is no plugin \"queue\" (fix: did you mean \
              queue-scorer?)"
         ),
     );
-    refused(
+    check_problem(
         "plugins: [{type: queue-scorer}, {type: kv-cache-scorer}, {type: kv-cache-utilization-scorer}]\n",
         &format!(
-            "3:58: {AT} plugins[2]: a second \"kv-cache-utilization-scorer\" stands in the profile (fix: keep one)"
+            "3:58: {AT} plugins[2]: the profile already has a \"kv-cache-utilization-scorer\" (fix: remove one of the two)"
         ),
     );
 }
 
 #[test]
-fn what_is_no_such_file_is_refused() {
+fn other_files_are_errors() {
     let problems = read("").unwrap_err();
     assert!(problems[0].contains("the file is empty"), "{problems:?}");
     let problems = read("apiVersion: v1\nkind: ConfigMap\n").unwrap_err();
@@ -221,17 +221,17 @@ fn what_is_no_such_file_is_refused() {
 }
 
 #[test]
-fn what_no_profile_refers_to_is_a_warning() {
-    let text = with_head(
+fn an_unused_plugin_is_a_warning() {
+    let text = with_header(
         "plugins: [{type: queue-scorer}, {type: load-aware-scorer}]\n\
          schedulingProfiles: [{name: p, plugins: [{pluginRef: queue-scorer}]}]\n",
     );
-    let (_, warnings) = read_picker_config(&SourceText::new("c.yaml", text), &Options::default()).unwrap();
+    let (_, warnings) = read_picker_config(&SourceText::new("c.yaml", text), &Limits::default()).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
-            "c.yaml:3:33: warning: EndpointPickerConfig: plugins[1]: nothing refers to it (fix: refer to it, or remove it)"
+            "c.yaml:3:33: warning: EndpointPickerConfig: plugins[1]: is not used (fix: refer to it by pluginRef, or remove it)"
         ]
     );
 }
@@ -244,23 +244,23 @@ spec: {selector: {matchLabels: {app: p}}, targetPorts: [{number: 8000}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: p, labels: {app: p}, annotations: {pointsman.dev/laptop-only: \"true\"}}
+metadata: {name: p, labels: {app: p}, annotations: {pointsman.dev/static-endpoints: \"true\"}}
 addressType: IPv4
 endpoints: [{addresses: [127.0.0.1]}]
 ---
 ";
 
 fn for_picker(text: &str, config: Option<PickerConfig>) -> pointsman_config::Loaded {
-    let options = Options { door: Door::Picker { config }, ..Options::default() };
+    let options = Options { consumer: Consumer::Picker { config }, ..Options::default() };
     load(&[SourceText::new("f.yaml", text)], &options)
 }
 
 #[test]
-fn a_picker_needs_a_pool_and_no_gateway() {
+fn a_picker_requires_a_pool_and_ignores_gateways() {
     let loaded = for_picker(POOL, None);
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.world.pools.len(), 1);
-    // The gateway in front reads it, whatever it says.
+    // A Gateway configures the gateway that calls the picker.
     let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {gatewayClassName: \
                    envoy, listeners: [{name: h, port: 443, protocol: TLS}]}\n---\n";
     let loaded = for_picker(&format!("{gateway}{POOL}"), None);
@@ -270,7 +270,7 @@ fn a_picker_needs_a_pool_and_no_gateway() {
 }
 
 #[test]
-fn the_file_holds_for_the_pool_unless_a_policy_says_the_same() {
+fn the_file_applies_to_pools_and_excludes_the_same_setting_in_a_policy() {
     let config = read(CHART_1_0).unwrap();
     let policy = |spec: &str| {
         format!(
@@ -286,8 +286,8 @@ fn the_file_holds_for_the_pool_unless_a_policy_says_the_same() {
     assert_eq!(
         problems,
         [
-            "f.yaml:15:39: error: PoolPolicy default/p: spec.placement: the picker's --config-file says it too (fix: say \
-             it in one of them only)"
+            "f.yaml:15:39: error: PoolPolicy default/p: spec.placement: is also set by the picker\'s --config-file (fix: \
+             remove it from one of the two)"
         ]
     );
 }

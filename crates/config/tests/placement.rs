@@ -1,4 +1,4 @@
-//! How placement is written in a PoolPolicy.
+//! The `placement` of a PoolPolicy.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod support;
@@ -25,13 +25,13 @@ fn check(placement: &str, expected: Placement) {
 }
 
 #[track_caller]
-fn refused(placement: &str, problem: &str) {
+fn check_problem(placement: &str, problem: &str) {
     let problem = format!("f.yaml:6:{problem}");
     check_problems(&policy(placement), &[&problem]);
 }
 
 #[test]
-fn a_name_alone_takes_the_published_parameters() {
+fn a_name_alone_has_the_published_parameters() {
     for placement in Placement::ALL {
         check(placement.as_str(), placement);
         check(&format!("{{name: {}}}", placement.as_str()), placement);
@@ -39,7 +39,7 @@ fn a_name_alone_takes_the_published_parameters() {
 }
 
 #[test]
-fn parameters_stand_beside_the_name() {
+fn parameters_are_fields_beside_the_name() {
     let affinity = Affinity {
         threshold: 0.5,
         max_ttft_penalty: Duration::from_millis(2_500),
@@ -75,7 +75,7 @@ fn parameters_stand_beside_the_name() {
 }
 
 #[test]
-fn a_blend_names_the_scorers_it_has() {
+fn a_blend_has_the_scorers_with_a_weight() {
     let weights = BlendWeights { queue: 1.0, active_request: 0.5, prefix_cache: 3.0, ..BlendWeights::NONE };
     let blend = Blend {
         weights,
@@ -105,41 +105,41 @@ fn a_blend_names_the_scorers_it_has() {
 }
 
 #[test]
-fn what_has_no_effect_is_refused() {
-    refused(
+fn parameters_without_effect_are_errors() {
+    check_problem(
         "{name: llm-d-blend, weights: {queue: 1}, tokenLoadThreshold: 5}",
         "75: error: PoolPolicy default/p: spec.placement.tokenLoadThreshold: has no effect: its scorer has no weight \
          (fix: give the scorer a weight, or remove it)",
     );
-    refused(
+    check_problem(
         "{name: llm-d-blend, weights: {}}",
-        "43: error: PoolPolicy default/p: spec.placement.weights: no scorer has a weight (fix: give one a weight above 0)",
+        "43: error: PoolPolicy default/p: spec.placement.weights: gives no scorer a weight (fix: give at least one scorer a weight above 0)",
     );
-    refused(
+    check_problem(
         "{name: llm-d-blend, picker: random, weights: {queue: 1}}",
-        "59: error: PoolPolicy default/p: spec.placement.weights: has no effect beside picker random (fix: remove one of the two)",
+        "59: error: PoolPolicy default/p: spec.placement.weights: has no effect with picker random (fix: remove the weights or the picker)",
     );
-    refused(
+    check_problem(
         "{name: lpwl, loadFactor: 2}",
-        "27: error: PoolPolicy default/p: spec.placement.loadFactor: is not a field here (fix: remove it; known here: name)",
+        "27: error: PoolPolicy default/p: spec.placement.loadFactor: is not a known field (fix: remove it; known fields are name)",
     );
 }
 
 #[test]
-fn mistakes_have_their_place_and_a_fix() {
-    refused(
+fn mistakes_are_reported_with_position_and_fix() {
+    check_problem(
         "{name: bounded-load-hash, loadFactor: 0.9}",
         "52: error: PoolPolicy default/p: spec.placement.loadFactor: is 0.9, outside 1 to 1000000 \
          (fix: write a number from 1 to 1000000)",
     );
-    refused(
+    check_problem(
         "{name: dynamo-costs, prefillLoadScale: 2}",
         "21: error: PoolPolicy default/p: spec.placement.name: \"dynamo-costs\" is not one of pointsman, round-robin, \
          random, least-request, two-choices, filter-tree, llm-d-blend, sticky-until-saturated, sglang-cache-aware, \
          dynamo-cost, lpwl, lmetric, bounded-load-hash (fix: did you mean dynamo-cost?)",
     );
-    refused(
+    check_problem(
         "{prefillLoadScale: 2}",
-        "14: error: PoolPolicy default/p: spec.placement.name: is missing (fix: write the policy's name)",
+        "14: error: PoolPolicy default/p: spec.placement.name: is missing (fix: write the name of a placement rule)",
     );
 }

@@ -1,10 +1,10 @@
-//! What is wrong with one manifest, as `check` prints it. Routes and listeners: `route_problems.rs`.
+//! Problems of single manifests, as `check` prints them. `route_problems.rs` covers routes and listeners.
 
 mod support;
 
-use support::{check_problems as check, pool, problems};
+use support::{GATEWAY, check_problems as check, pool, problems};
 
-/// A pool's spec, in either version.
+/// Checks the problems of a pool's spec in either version.
 #[track_caller]
 fn check_pool(api_version: &str, spec: &str, expected: &[&str]) {
     let text = format!(
@@ -19,42 +19,44 @@ const V1: &str = "inference.networking.k8s.io/v1";
 const V1ALPHA2: &str = "inference.networking.x-k8s.io/v1alpha2";
 
 #[test]
-fn documents_that_cannot_be_read() {
+fn invalid_yaml() {
     check(
         "a: [1",
         &[
-            "f.yaml:2:1: error: not YAML: while parsing a flow sequence, expected ',' or ']' (fix: mend the YAML here or on the line before: indentation, quotes, brackets)",
+            "f.yaml:2:1: error: invalid YAML: while parsing a flow sequence, expected ',' or ']' (fix: check indentation, quotes and brackets here and on the line before)",
         ],
     );
     check(
         "a:\n\tb: 1",
         &[
-            "f.yaml:2:2: error: not YAML: tabs disallowed within this context (block indentation) (fix: indent with spaces)",
+            "f.yaml:2:2: error: invalid YAML: tabs disallowed within this context (block indentation) (fix: indent with spaces)",
         ],
     );
     check(
         "a: 1\nb: 2\na: 3",
-        &["f.yaml:3:1: error: the key \"a\" stands already on line 1 (fix: keep one of them)"],
+        &["f.yaml:3:1: error: the key \"a\" is already defined on line 1 (fix: remove one of the two)"],
     );
     check(
         "a: *x",
         &[
-            "f.yaml:1:4: error: not YAML: while parsing node, found unknown anchor (fix: mend the YAML here or on the line before: indentation, quotes, brackets)",
+            "f.yaml:1:4: error: invalid YAML: while parsing node, found unknown anchor (fix: check indentation, quotes and brackets here and on the line before)",
         ],
     );
     check(
         "a: &x [*x]",
-        &["f.yaml:1:8: error: the alias stands inside the value that it names (fix: write the value out)"],
+        &[
+            "f.yaml:1:8: error: the alias refers to a value that contains it (fix: replace the alias by the value)",
+        ],
     );
-    check("a: !secret b", &["f.yaml:1:4: error: the tag \"!secret\" has no meaning here (fix: remove it)"]);
+    check("a: !secret b", &["f.yaml:1:4: error: the tag \"!secret\" is not supported (fix: remove it)"]);
     check(
         "? [a]\n: b",
-        &["f.yaml:1:3: error: a list or mapping stands where a key must (fix: keys are plain words)"],
+        &["f.yaml:1:3: error: a key cannot be a list or a mapping (fix: write a string as the key)"],
     );
     check(
         "just text",
         &[
-            "f.yaml:1:1: error: object: wants a mapping, found the text \"just text\" (fix: write `name: value` lines below it)",
+            "f.yaml:1:1: error: object: expects a mapping, found the string \"just text\" (fix: write `name: value` lines below it)",
         ],
     );
 }
@@ -71,31 +73,31 @@ fn kinds_and_versions() {
     check(
         "apiVersion: v1\nkind: HttpRoute\nmetadata: {name: x}\nspec: {}",
         &[
-            "f.yaml:2:7: error: HttpRoute default/x: kind: \"HttpRoute\" is not a kind that is supported (fix: did you mean HTTPRoute?)",
+            "f.yaml:2:7: error: HttpRoute default/x: kind: \"HttpRoute\" is not a supported kind (fix: did you mean HTTPRoute?)",
         ],
     );
     check(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {name: x}\nspec: {}",
         &[
-            "f.yaml:2:7: error: TLSRoute default/x: kind: \"TLSRoute\" is not a kind that is supported (fix: write an HTTPRoute)",
+            "f.yaml:2:7: error: TLSRoute default/x: kind: \"TLSRoute\" is not a supported kind (fix: write an HTTPRoute)",
         ],
     );
     check(
         "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: x}\nspec: {}",
         &[
-            "f.yaml:2:7: error: ReferenceGrant default/x: kind: \"ReferenceGrant\" is not a kind that is supported (fix: put the route and its pool into one namespace)",
+            "f.yaml:2:7: error: ReferenceGrant default/x: kind: \"ReferenceGrant\" is not a supported kind (fix: move the route and its pool into one namespace)",
         ],
     );
     check(
         "apiVersion: example.com/v1\nkind: Cake\nmetadata: {name: x}",
         &[
-            "f.yaml:2:7: error: Cake default/x: kind: \"Cake\" is not a kind that is supported (fix: remove it; supported are Gateway, HTTPRoute, InferencePool, InferenceModel, InferenceObjective, InferenceModelRewrite, EndpointSlice, PoolPolicy, GatewayPolicy)",
+            "f.yaml:2:7: error: Cake default/x: kind: \"Cake\" is not a supported kind (fix: remove it; supported kinds are Gateway, HTTPRoute, InferencePool, InferenceModel, InferenceObjective, InferenceModelRewrite, EndpointSlice, PoolPolicy, GatewayPolicy)",
         ],
     );
     check(
         "apiVersion: inference.networking.k8s.io/v1alpha2\nkind: InferencePool\nmetadata: {name: x}\nspec: {}",
         &[
-            "f.yaml:1:13: error: InferencePool default/x: apiVersion: \"inference.networking.k8s.io/v1alpha2\" is not a version of InferencePool that is supported (fix: write inference.networking.k8s.io/v1 or inference.networking.x-k8s.io/v1alpha2)",
+            "f.yaml:1:13: error: InferencePool default/x: apiVersion: \"inference.networking.k8s.io/v1alpha2\" is not a supported version of InferencePool (fix: write inference.networking.k8s.io/v1 or inference.networking.x-k8s.io/v1alpha2)",
         ],
     );
 }
@@ -121,14 +123,14 @@ fn metadata() {
     check(
         &objective("{name: o, labels: {a: 1, -b: c}}"),
         &[
-            "f.yaml:3:33: error: InferenceObjective default/o: metadata.labels[\"a\"]: wants a text, found the number 1 (fix: put it in quotes)",
+            "f.yaml:3:33: error: InferenceObjective default/o: metadata.labels[\"a\"]: expects a string, found the number 1 (fix: put it in quotes)",
             "f.yaml:3:40: error: InferenceObjective default/o: metadata.labels[\"-b\"]: \"-b\" is not a label key (fix: write it like app or example.com/app)",
         ],
     );
     check(
         &objective("{name: o, annotations: {pointsman.dev/laptoponly: \"true\"}}"),
         &[
-            "f.yaml:3:61: error: InferenceObjective default/o: metadata.annotations[\"pointsman.dev/laptoponly\"]: \"pointsman.dev/laptoponly\" is not an annotation of ours (fix: known is pointsman.dev/laptop-only)",
+            "f.yaml:3:61: error: InferenceObjective default/o: metadata.annotations[\"pointsman.dev/laptoponly\"]: \"pointsman.dev/laptoponly\" is not a known annotation (fix: write pointsman.dev/static-endpoints, or remove it)",
         ],
     );
     check(
@@ -140,13 +142,13 @@ fn metadata() {
     check(
         &objective("{name: on}"),
         &[
-            "f.yaml:3:18: error: InferenceObjective default/on: metadata.name: wants a text, found on, which Kubernetes reads as a boolean (fix: put it in quotes)",
+            "f.yaml:3:18: error: InferenceObjective default/on: metadata.name: expects a string, found on, which YAML 1.1 reads as a boolean (fix: put it in quotes)",
         ],
     );
 }
 
 #[test]
-fn pools_as_the_extensions_own_schema_has_them() {
+fn inference_pools() {
     let picker = |port: &str| {
         format!(
             "  selector: {{matchLabels: {{app: q}}}}\n  targetPorts: [{{number: 8000}}]\n  endpointPickerRef: {{name: epp{port}}}"
@@ -160,7 +162,7 @@ fn pools_as_the_extensions_own_schema_has_them() {
             V1,
             &picker(kind),
             &[
-                "f.yaml:7:22: error: InferencePool default/q: spec.endpointPickerRef: port is required where kind is Service or not given (fix: write port: {number: 9002})",
+                "f.yaml:7:22: error: InferencePool default/q: spec.endpointPickerRef: port is required where kind is Service or omitted (fix: write port: {number: 9002})",
             ],
         );
     }
@@ -182,8 +184,8 @@ fn pools_as_the_extensions_own_schema_has_them() {
         "  selector: {app: q}\n  targetPorts: []\n  appProtocol: grpc",
         &[
             "f.yaml:5:13: error: InferencePool default/q: spec.selector.matchLabels: is missing (fix: write at least one label)",
-            "f.yaml:5:14: error: InferencePool default/q: spec.selector.app: is not a field here (fix: remove it; known here: matchLabels)",
-            "f.yaml:6:16: error: InferencePool default/q: spec.targetPorts: has no port (fix: write targetPorts: [{number: 8000}])",
+            "f.yaml:5:14: error: InferencePool default/q: spec.selector.app: is not a known field (fix: remove it; known fields are matchLabels)",
+            "f.yaml:6:16: error: InferencePool default/q: spec.targetPorts: is empty (fix: write targetPorts: [{number: 8000}])",
             "f.yaml:7:16: error: InferencePool default/q: spec.appProtocol: \"grpc\" is not one of http, kubernetes.io/h2c (fix: write one of http, kubernetes.io/h2c)",
         ],
     );
@@ -193,15 +195,15 @@ fn pools_as_the_extensions_own_schema_has_them() {
         V1ALPHA2,
         &old(""),
         &[
-            "f.yaml:5:3: error: InferencePool default/q: spec.extensionRef: is missing (fix: a cluster wants it: write extensionRef: {name: pointsman})",
+            "f.yaml:5:3: error: InferencePool default/q: spec.extensionRef: is missing (fix: a cluster requires it: write extensionRef: {name: pointsman})",
         ],
     );
     check_pool(
         V1ALPHA2,
         "  selector: {matchLabels: {app: q}}\n  targetPorts: [{number: 1}]\n  targetPortNumber: 70000\n  extensionRef: {name: epp}",
         &[
-            "f.yaml:5:13: error: InferencePool default/q: spec.selector: v1alpha2 has the labels right below selector (fix: remove matchLabels, or write apiVersion: inference.networking.k8s.io/v1)",
-            "f.yaml:6:3: error: InferencePool default/q: spec.targetPorts: is not a field here (fix: remove it; known here: selector, targetPortNumber, extensionRef)",
+            "f.yaml:5:13: error: InferencePool default/q: spec.selector: v1alpha2 has the labels directly below selector (fix: remove matchLabels, or write apiVersion: inference.networking.k8s.io/v1)",
+            "f.yaml:6:3: error: InferencePool default/q: spec.targetPorts: is not a known field (fix: remove it; known fields are selector, targetPortNumber, extensionRef)",
             "f.yaml:7:21: error: InferencePool default/q: spec.targetPortNumber: is 70000, outside 1 to 65535 (fix: write a number from 1 to 65535)",
         ],
     );
@@ -218,7 +220,7 @@ fn models() {
     check(
         &model("criticality: Critical"),
         &[
-            "f.yaml:4:7: error: InferenceModel default/m: spec.modelName: is missing (fix: write the name that clients ask for)",
+            "f.yaml:4:7: error: InferenceModel default/m: spec.modelName: is missing (fix: write the model name in client requests)",
         ],
     );
     check(
@@ -232,13 +234,13 @@ fn models() {
     check(
         &model(&format!("modelName: m, targetModels: [{many}]")),
         &[
-            "f.yaml:4:56: error: InferenceModel default/m: spec.targetModels: has 11 items, the most is 10 (fix: split it over several objects)",
+            "f.yaml:4:56: error: InferenceModel default/m: spec.targetModels: has 11 items, at most 10 are allowed (fix: split it into several objects)",
         ],
     );
     check(
         &model(&format!("modelName: {}", "m".repeat(257))),
         &[
-            "f.yaml:4:39: error: InferenceModel default/m: spec.modelName: is 257 characters long, the most is 256 (fix: shorten it)",
+            "f.yaml:4:39: error: InferenceModel default/m: spec.modelName: has 257 characters, at most 256 are allowed (fix: shorten it)",
         ],
     );
     let rewrite = |rules: &str| {
@@ -251,8 +253,8 @@ fn models() {
             "[{targets: []}, {matches: [{model: {value: b}}], targets: [{modelRewrite: a}], split: [{modelRewrite: a}]}, {matches: [{model: {type: Prefix, value: a}}]}]",
         ),
         &[
-            "f.yaml:4:46: error: InferenceModelRewrite default/w: spec.rules[0].targets: has no target (fix: write at least one)",
-            "f.yaml:4:121: error: InferenceModelRewrite default/w: spec.rules[1].split: is the older name of targets, which is there too (fix: remove split)",
+            "f.yaml:4:46: error: InferenceModelRewrite default/w: spec.rules[0].targets: is empty (fix: write at least one target)",
+            "f.yaml:4:121: error: InferenceModelRewrite default/w: spec.rules[1].split: is the former name of targets, which is also present (fix: remove split)",
             "f.yaml:4:143: error: InferenceModelRewrite default/w: spec.rules[2].targets: is missing (fix: write at least one target)",
             "f.yaml:4:169: error: InferenceModelRewrite default/w: spec.rules[2].matches[0].model.type: \"Prefix\" is not one of Exact (fix: write one of Exact)",
         ],
@@ -266,7 +268,7 @@ fn endpoint_slices() {
             "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, {metadata}}}\n{rest}"
         )
     };
-    let marked = "labels: {app: p}, annotations: {pointsman.dev/laptop-only: \"true\"}";
+    let marked = "labels: {app: p}, annotations: {pointsman.dev/static-endpoints: \"true\"}";
     check(
         &slice(
             marked,
@@ -280,9 +282,9 @@ fn endpoint_slices() {
             "addressType: IPv6\nendpoints: [{addresses: [\"::1\", 127.0.0.1], zone: a}]",
         ),
         &[
-            "f.yaml:1:1: error: EndpointSlice default/s: metadata.annotations[\"pointsman.dev/laptop-only\"]: an EndpointSlice must say that it is for laptops only (fix: add the annotation pointsman.dev/laptop-only: \"true\", and keep the file out of clusters: they have pods)",
-            "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not an engine that is known (fix: write one of vllm, sglang, trtllm-serve, triton, or remove it)",
-            "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address, as addressType says (fix: write an IPv6 address, as addressType says)",
+            "f.yaml:1:1: error: EndpointSlice default/s: metadata.annotations[\"pointsman.dev/static-endpoints\"]: an EndpointSlice must be marked as static endpoints (fix: add the annotation pointsman.dev/static-endpoints: \"true\", and do not apply the file to a cluster, which creates EndpointSlices from pods)",
+            "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not a known engine (fix: write one of vllm, sglang, trtllm-serve, triton, or remove it)",
+            "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address, as in addressType (fix: write an IPv6 address, as in addressType)",
             "f.yaml:5:45: error: EndpointSlice default/s: endpoints[0].zone: has no effect outside a cluster (fix: remove it)",
         ],
     );
@@ -292,8 +294,8 @@ fn endpoint_slices() {
             "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1]}]\nports: [{port: 1, protocol: UDP}]",
         ),
         &[
-            "f.yaml:1:1: warning: EndpointSlice default/s: no InferencePool of its namespace selects its labels: its endpoints serve nothing (fix: give it the labels of a pool's selector)",
-            "f.yaml:6:29: error: EndpointSlice default/s: ports[0].protocol: engines are reached over TCP (fix: write TCP, or remove the port)",
+            "f.yaml:1:1: warning: EndpointSlice default/s: no InferencePool of its namespace selects its labels, so its endpoints are not used (fix: add the labels of a pool's selector)",
+            "f.yaml:6:29: error: EndpointSlice default/s: ports[0].protocol: only TCP is supported (fix: write TCP, or remove the port)",
         ],
     );
     check(
@@ -302,19 +304,19 @@ fn endpoint_slices() {
             "addressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\nports: [{port: 8000, appProtocol: kubernetes.io/h2c}]",
         ),
         &[
-            "f.yaml:1:1: error: EndpointSlice default/s: 127.0.0.1:8000 is declared with another protocol or engine too, by EndpointSlice default/p (f.yaml:22) (fix: one address has one appProtocol and one engine label; name both in the slice)",
+            "f.yaml:1:1: error: EndpointSlice default/s: 127.0.0.1:8000 is declared with another protocol or engine by EndpointSlice default/p (f.yaml:22) (fix: give an address the same appProtocol and engine label in every slice)",
         ],
     );
 }
 
 #[test]
-fn two_of_one_name_are_both_named() {
+fn duplicate_names() {
     check(
         &format!(
             "apiVersion: {V1}\nkind: InferencePool\nmetadata: {{name: p}}\nspec: {{selector: {{matchLabels: {{app: p}}}}, targetPorts: [{{number: 1}}]}}"
         ),
         &[
-            "f.yaml:13:1: error: InferencePool default/p: stands already at f.yaml:1 (fix: remove one of the two, or give them different names)",
+            "f.yaml:13:1: error: InferencePool default/p: is already defined at f.yaml:1 (fix: remove one of the two, or give them different names)",
         ],
     );
 }
@@ -346,7 +348,7 @@ fn a_set_without_a_gateway_is_an_error() {
     assert_eq!(
         problems(&pool("p", 8000)),
         [
-            "f.yaml:1:1: error: there is no Gateway: nothing would listen (fix: write a Gateway with a listener)"
+            "f.yaml:1:1: error: there is no Gateway, so nothing would listen (fix: write a Gateway with a listener)"
         ]
     );
 }
@@ -360,4 +362,10 @@ fn json_is_yaml() {
             "f.yaml:6:23: error: InferenceObjective default/o: spec.poolRef.name: there is no InferencePool default/none (fix: write the pool, or correct the name)",
         ],
     );
+}
+
+#[test]
+fn the_former_annotation_of_static_endpoints_is_accepted() {
+    let set = format!("{GATEWAY}{}", pool("p", 8000));
+    assert_eq!(problems(&set.replace("static-endpoints", "laptop-only")), problems(&set));
 }

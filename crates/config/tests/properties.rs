@@ -1,4 +1,4 @@
-//! Whatever the texts hold, loading ends, stays within its bounds, and never panics.
+//! Loading never panics and stays within its limits, whatever the texts contain.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 #![expect(clippy::disallowed_methods, reason = "the test reads the shipped examples")]
 
@@ -12,7 +12,7 @@ use pointsman_config::{Loaded, Options, SourceText, load, load_with_previous};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Every example, good and broken, as one text each.
+/// All examples, valid and broken.
 fn examples() -> Vec<String> {
     fn collect(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -31,10 +31,10 @@ fn examples() -> Vec<String> {
     texts.into_iter().map(|(_, text)| text).collect()
 }
 
-/// Loads, checks positions, and asks every table and rule something.
+/// Loads a text, checks the positions of problems, and queries every route table and model rule.
 fn exercise(text: &str) -> Loaded {
     let loaded = load(&[SourceText::new("f.yaml", text)], &Options::default());
-    // YAML ends lines at a lone carriage return, too.
+    // In YAML a lone carriage return also ends a line.
     let lines = u32::try_from(text.split(['\n', '\r']).count()).unwrap();
     for problem in &loaded.problems {
         assert!((1..=lines + 1).contains(&problem.line) && problem.column >= 1, "{problem}");
@@ -59,7 +59,7 @@ fn exercise(text: &str) -> Loaded {
     loaded
 }
 
-/// A text with pieces replaced by others.
+/// A text with some parts replaced.
 fn mutated(text: &str, edits: &[(Index, Index, String)]) -> String {
     let mut chars: Vec<char> = text.chars().collect();
     for (start, length, with) in edits {
@@ -70,9 +70,9 @@ fn mutated(text: &str, edits: &[(Index, Index, String)]) -> String {
     chars.into_iter().collect()
 }
 
-/// What goes wrong in YAML written by hand.
+/// Typical mistakes of hand-written YAML.
 fn pieces() -> impl Strategy<Value = String> {
-    let usual = select(vec![
+    let typical = select(vec![
         "",
         " ",
         "\n",
@@ -103,7 +103,7 @@ fn pieces() -> impl Strategy<Value = String> {
         "é",
         "999999999999999999999",
     ]);
-    prop_oneof![8 => usual.prop_map(str::to_owned), 1 => ".{0,8}".prop_map(|text: String| text)]
+    prop_oneof![8 => typical.prop_map(str::to_owned), 1 => ".{0,8}".prop_map(|text: String| text)]
 }
 
 proptest! {
@@ -130,7 +130,7 @@ proptest! {
         let changed = mutated(text, &edits);
         exercise(&changed);
         let again = load_with_previous(&[SourceText::new("f.yaml", changed)], &Options::default(), &previous.objects);
-        // What was good before is kept or gone, never half there: the same texts twice give the same world.
+        // An invalid version in between leaves no trace: the valid text gives the same world again.
         let twice = load_with_previous(&[SourceText::new("f.yaml", text.as_str())], &Options::default(), &again.objects);
         if !previous.has_errors() {
             prop_assert_eq!(format!("{:?}", twice.world), format!("{:?}", previous.world));
@@ -169,8 +169,8 @@ fn alias_bombs_and_deep_nesting_are_refused() {
     check(&bomb, "more than 200000 values");
     check(&format!("a: {}", "[".repeat(70)), "nested deeper than 64 levels");
     check(&format!("a: {}", "[".repeat(100_000)), "recursion limit exceeded");
-    check(&"a:\n".repeat(3), "stands already on line 1");
-    check(&format!("a: \"{}\"", "x".repeat(5 << 20)), "the most is 4194304");
+    check(&"a:\n".repeat(3), "is already defined on line 1");
+    check(&format!("a: \"{}\"", "x".repeat(5 << 20)), "at most 4194304 are allowed");
 }
 
 #[test]

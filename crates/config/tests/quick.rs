@@ -1,9 +1,9 @@
-//! The quick form and the manifests it prints.
+//! The quick form and the manifests that it prints.
 
 use pointsman_config::{AppProtocol, Options, QuickOptions, SourceText, load, print_manifests, quick_form};
 
 #[test]
-fn what_is_printed_loads_to_the_same_world() {
+fn the_printed_manifests_load_to_the_same_world() {
     let options = QuickOptions {
         port: 8081,
         engine_ca: Some("/etc/ca \"1\".pem".into()),
@@ -34,7 +34,7 @@ fn what_is_printed_loads_to_the_same_world() {
 }
 
 #[test]
-fn a_url_that_is_no_endpoint_is_named_with_the_reason() {
+fn invalid_urls_are_reported_with_the_reason() {
     #[track_caller]
     fn check(url: &str, reason: &str) {
         let error = quick_form(&[url], &QuickOptions::default()).unwrap_err();
@@ -44,16 +44,16 @@ fn a_url_that_is_no_endpoint_is_named_with_the_reason() {
         );
     }
     check("127.0.0.1:8000", "it has no scheme");
-    check("ftp://127.0.0.1", "its scheme is none of http, https and h2c");
-    check("http://127.0.0.1:8000/v1", "something stands behind its port; paths come from the clients");
-    check("http://me@127.0.0.1", "it holds a user name; keys belong into --engine-api-key-file");
-    check("http://127.0.0.1:0", "its port is not a port");
-    check("http://127.0.0.1:+80", "its port is not a port");
-    check("http://127.0.0.1:", "its port is not a port");
+    check("ftp://127.0.0.1", "its scheme is not http, https or h2c");
+    check("http://127.0.0.1:8000/v1", "it has a path or a query; clients send the path");
+    check("http://me@127.0.0.1", "it contains a user name; use --engine-api-key-file for API keys");
+    check("http://127.0.0.1:0", "its port is not valid");
+    check("http://127.0.0.1:+80", "its port is not valid");
+    check("http://127.0.0.1:", "its port is not valid");
     check("http://[::1", "a bracket is not closed");
     check("http://[::g]", "its address is not an IPv6 address");
-    check("http://", "its host is no name and no address");
-    check("http://a b", "its host is no name and no address");
+    check("http://", "its host is neither a host name nor an IP address");
+    check("http://a b", "its host is neither a host name nor an IP address");
     let none: [&str; 0] = [];
     assert!(quick_form(&none, &QuickOptions::default()).is_err());
 }

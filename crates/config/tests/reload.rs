@@ -1,4 +1,4 @@
-//! A second load: bad objects keep their last good version, the rest applies, deletion is a change.
+//! Reload: invalid objects keep their last valid version, and all other changes apply.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod support;
@@ -22,8 +22,8 @@ fn route_to(name: &str, path: &str, pool: &str) -> String {
     )
 }
 
-/// A good set in three files: infrastructure, route `x` at `/x`, route `w` at `/w`, all to pool `a`.
-fn good() -> Vec<(&'static str, String)> {
+/// A valid set in three files: infrastructure, route `x` at `/x` and route `w` at `/w`, both to pool `a`.
+fn valid_set() -> Vec<(&'static str, String)> {
     vec![
         ("base.yaml", format!("{GATEWAY}{}{}", pool("a", 8001), pool("b", 8002))),
         ("x.yaml", route_to("x", "/x", "a")),
@@ -31,12 +31,12 @@ fn good() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Replaces a file after the good set, and checks outcomes and how many errors there are.
+/// Replaces a file of the valid set, and checks the outcomes and the number of errors.
 #[track_caller]
 fn check(file: &str, text: &str, expected: &[(&str, &str)], errors: usize) -> Loaded {
-    let first = load_files(&good(), None);
+    let first = load_files(&valid_set(), None);
     assert!(first.problems.is_empty(), "{:?}", first.problems);
-    let mut files = good();
+    let mut files = valid_set();
     files.iter_mut().find(|(name, _)| *name == file).unwrap().1 = text.to_owned();
     let second = load_files(&files, Some(&first));
     let lines: Vec<String> = second.problems.iter().map(ToString::to_string).collect();
@@ -48,35 +48,35 @@ fn check(file: &str, text: &str, expected: &[(&str, &str)], errors: usize) -> Lo
 }
 
 #[test]
-fn a_good_change_applies() {
+fn a_valid_change_applies() {
     check("x.yaml", &route_to("x", "/x", "b"), &[("GET h/x", "b"), ("GET h/w", "a")], 0);
 }
 
 #[test]
-fn deletion_is_a_change() {
+fn a_deleted_object_is_removed() {
     let loaded = check("x.yaml", "", &[("GET h/x", "404"), ("GET h/w", "a")], 0);
     assert_eq!(loaded.objects.ids().filter(|id| id.kind.as_str() == "HTTPRoute").count(), 1);
 }
 
 #[test]
-fn a_bad_object_keeps_its_last_good_version_and_the_rest_of_its_file_applies() {
+fn an_invalid_object_keeps_its_last_valid_version_and_the_rest_of_its_file_applies() {
     let text = format!("{}{}", route_to("x", "no-slash", "b"), route_to("z", "/z", "b"));
     check("x.yaml", &text, &[("GET h/x", "a"), ("GET h/z", "b"), ("GET h/w", "a")], 1);
 }
 
 #[test]
-fn a_bad_object_that_is_new_is_left_out() {
+fn an_invalid_new_object_is_omitted() {
     let text = format!("{}{}", route_to("x", "/x", "b"), route_to("z", "no-slash", "b"));
     check("x.yaml", &text, &[("GET h/x", "b"), ("GET h/z", "404")], 1);
 }
 
 #[test]
-fn a_file_that_is_no_yaml_keeps_what_it_held() {
+fn a_file_that_becomes_invalid_yaml_keeps_its_objects() {
     check("x.yaml", "kind: [", &[("GET h/x", "a"), ("GET h/w", "a")], 1);
 }
 
 #[test]
-fn a_document_without_a_name_keeps_what_its_file_held_and_no_longer_names() {
+fn a_document_without_name_keeps_the_missing_objects_of_its_file() {
     check(
         "x.yaml",
         "kind: HTTPRoute\napiVersion: gateway.networking.k8s.io/v1\nspecs: {}\n",
@@ -86,9 +86,9 @@ fn a_document_without_a_name_keeps_what_its_file_held_and_no_longer_names() {
 }
 
 #[test]
-fn an_object_that_moved_out_of_a_broken_file_is_taken_from_its_new_place() {
-    let first = load_files(&good(), None);
-    let mut files = good();
+fn an_object_that_moved_out_of_an_invalid_file_is_read_from_its_new_file() {
+    let first = load_files(&valid_set(), None);
+    let mut files = valid_set();
     files[1].1 = "kind: [".to_owned();
     files[2].1 = format!("{}{}", route_to("x", "/x", "b"), route_to("w", "/w", "b"));
     let second = load_files(&files, Some(&first));
@@ -97,12 +97,12 @@ fn an_object_that_moved_out_of_a_broken_file_is_taken_from_its_new_place() {
 }
 
 #[test]
-fn a_reference_that_leads_nowhere_keeps_the_version_that_led_somewhere() {
+fn a_reference_to_a_missing_object_keeps_the_previous_version() {
     check("x.yaml", &route_to("x", "/x", "missing"), &[("GET h/x", "a")], 1);
 }
 
 #[test]
-fn a_reference_to_a_new_object_that_is_bad_keeps_the_version_that_led_somewhere() {
+fn a_reference_to_an_invalid_new_object_keeps_the_previous_version() {
     let bad_pool = pool("c", 8003).replace("{number: 8003}", "{number: 0}");
     check(
         "x.yaml",
@@ -113,26 +113,26 @@ fn a_reference_to_a_new_object_that_is_bad_keeps_the_version_that_led_somewhere(
 }
 
 #[test]
-fn a_route_whose_pool_was_deleted_answers_500() {
+fn a_route_to_a_deleted_pool_responds_with_500() {
     let text = format!("{GATEWAY}{}", pool("b", 8002));
     check("base.yaml", &text, &[("GET h/x", "500"), ("GET h/w", "500")], 2);
 }
 
 #[test]
-fn an_object_that_is_there_twice_keeps_its_last_good_version() {
+fn an_object_defined_twice_keeps_its_last_valid_version() {
     let text = format!("{}{}", route_to("x", "/x", "b"), route_to("x", "/x2", "b"));
     check("x.yaml", &text, &[("GET h/x", "a"), ("GET h/x2", "404")], 1);
 }
 
 #[test]
-fn the_last_good_version_survives_any_number_of_bad_ones() {
-    let first = load_files(&good(), None);
-    let mut bad = good();
+fn the_last_valid_version_outlives_any_number_of_invalid_ones() {
+    let first = load_files(&valid_set(), None);
+    let mut bad = valid_set();
     bad[1].1 = route_to("x", "no-slash", "b");
     let second = load_files(&bad, Some(&first));
     let third = load_files(&bad, Some(&second));
     assert_eq!(outcome(&third.world, 0, "GET h/x"), "a");
-    let fourth = load_files(&good(), Some(&third));
+    let fourth = load_files(&valid_set(), Some(&third));
     assert!(fourth.problems.is_empty());
     assert_eq!(format!("{:?}", fourth.world), format!("{:?}", first.world));
 }

@@ -1,10 +1,10 @@
-//! What is wrong with one route or listener, as `check` prints it.
+//! Problems of single routes and listeners, as `check` prints them.
 
 mod support;
 
 use support::{check_problems as check, to};
 
-/// A rule of a route that stands on the lines after the seventh.
+/// Checks the problems of a rule, which starts on line 8.
 #[track_caller]
 fn check_rule(rule: &str, expected: &[&str]) {
     let text = format!(
@@ -16,7 +16,7 @@ fn check_rule(rule: &str, expected: &[&str]) {
     check(&text, &expected);
 }
 
-/// A listener of a second Gateway.
+/// Checks the problems of a listener of a second Gateway.
 #[track_caller]
 fn check_listener(listener: &str, expected: &[&str]) {
     let text = format!(
@@ -31,16 +31,18 @@ fn check_listener(listener: &str, expected: &[&str]) {
 }
 
 #[test]
-fn what_rules_of_a_route_do_not_support_is_refused_with_its_path() {
+fn unsupported_features_of_route_rules() {
     let to = to("p");
     check_rule(
         &format!("{{retry: {{attempts: 2}}, backendRefs: [{to}]}}"),
-        &["f.yaml:8:6: error: RULE.retry: retries are set per pool (fix: write retryBudget in a PoolPolicy)"],
+        &[
+            "f.yaml:8:6: error: RULE.retry: is not supported in a route (fix: write retryBudget in a PoolPolicy)",
+        ],
     );
     check_rule(
         &format!("{{sessionPersistence: {{}}, backendRefs: [{to}]}}"),
         &[
-            "f.yaml:8:6: error: RULE.sessionPersistence: sticky sessions are not supported (fix: remove it: placement knows prefixes)",
+            "f.yaml:8:6: error: RULE.sessionPersistence: is not supported (fix: remove it: the default placement already prefers endpoints with a cached prefix)",
         ],
     );
     for (kind, field) in [
@@ -71,7 +73,7 @@ fn what_rules_of_a_route_do_not_support_is_refused_with_its_path() {
     check_rule(
         "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, namespace: other}]",
         &[
-            "f.yaml:8:97: error: RULE.backendRefs[0].namespace: is another namespace than the route's, which needs a ReferenceGrant, and those are not supported (fix: put the route and its pool into one namespace)",
+            "f.yaml:8:97: error: RULE.backendRefs[0].namespace: differs from the route's namespace, and ReferenceGrant is not supported (fix: move the route and its pool into one namespace)",
         ],
     );
     check_rule(
@@ -83,7 +85,7 @@ fn what_rules_of_a_route_do_not_support_is_refused_with_its_path() {
     check_rule(
         "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, port: 9}]",
         &[
-            "f.yaml:8:19: error: RULE.backendRefs[0]: port 9 is none of the pool's, and has no effect (fix: remove port: the pool's endpoints have theirs)",
+            "f.yaml:8:19: error: RULE.backendRefs[0]: port 9 is not a port of the pool (fix: remove port: the ports of the pool apply)",
         ],
     );
     check_rule(
@@ -92,7 +94,7 @@ fn what_rules_of_a_route_do_not_support_is_refused_with_its_path() {
     );
 }
 
-/// A rule with that one match, on the first of its lines.
+/// Checks the problems of a match, which is on line 8.
 #[track_caller]
 fn check_match(rule_match: &str, expected: &[&str]) {
     let expected: Vec<String> =
@@ -112,21 +114,23 @@ fn paths_of_matches() {
         );
     };
     path("v1", "does not start with a slash");
-    path("/a//b", "holds two slashes in a row");
-    path("/a/../b", "holds a dot segment, which clients resolve before they send");
-    path("/a/.", "holds a dot segment, which clients resolve before they send");
-    path("/a%2Fb", "holds an escaped slash");
-    path("/a?b", "holds more than a path");
-    path("/a b", "holds characters that stand escaped in a path");
+    path("/a//b", "contains two slashes in a row");
+    path("/a/../b", "contains a dot segment, which clients resolve before sending");
+    path("/a/.", "contains a dot segment, which clients resolve before sending");
+    path("/a%2Fb", "contains an escaped slash");
+    path("/a?b", "contains a query or a fragment");
+    path("/a b", "contains characters that must be percent-encoded in a path");
     check_match(
         "{path: {type: RegularExpression, value: \"a)(b\"}}",
         &[
-            "f.yaml:8:55: error: MATCH.path.value: is not a regular expression: unopened group (fix: mend it; the syntax is RE2's)",
+            "f.yaml:8:55: error: MATCH.path.value: is not a regular expression: unopened group (fix: correct it; the syntax is that of RE2)",
         ],
     );
     check_match(
         "{path: {type: RegularExpression, value: \"((a{1,1000}){1,1000}){1,1000}\"}}",
-        &["f.yaml:8:55: error: MATCH.path.value: the pattern is too large (fix: bound its repetitions)"],
+        &[
+            "f.yaml:8:55: error: MATCH.path.value: the regular expression is too large (fix: reduce its repetitions)",
+        ],
     );
 }
 
@@ -142,30 +146,30 @@ fn methods_headers_and_queries_of_matches() {
         "{headers: [{name: a b, value: c}, {name: x}]}",
         &[
             "f.yaml:8:33: error: MATCH.headers[0].name: \"a b\" is not a header name (fix: write it like x-team)",
-            "f.yaml:8:49: error: MATCH.headers[1].value: is missing (fix: write the value to look for)",
+            "f.yaml:8:49: error: MATCH.headers[1].value: is missing (fix: write the value to match)",
         ],
     );
     check_match(
         "{headers: [{name: X, value: c}, {name: x, value: d}]}",
         &[
-            "f.yaml:8:15: error: MATCH.headers: \"x\" stands there twice (fix: name each once; a pattern can hold several values)",
+            "f.yaml:8:15: error: MATCH.headers: \"x\" is listed twice (fix: write each name once; a regular expression can match several values)",
         ],
     );
     check_match(
         "{queryParams: [{name: q, value: 1}]}",
         &[
-            "f.yaml:8:47: error: MATCH.queryParams[0].value: wants a text, found the number 1 (fix: put it in quotes)",
+            "f.yaml:8:47: error: MATCH.queryParams[0].value: expects a string, found the number 1 (fix: put it in quotes)",
         ],
     );
     check_match(
         "{grpc: {}}",
         &[
-            "f.yaml:8:16: error: MATCH.grpc: is not a field here (fix: remove it; known here: path, method, headers, queryParams)",
+            "f.yaml:8:16: error: MATCH.grpc: is not a known field (fix: remove it; known fields are path, method, headers, queryParams)",
         ],
     );
 }
 
-/// A rule with these filters, on the first of its lines.
+/// Checks the problems of filters, which are on line 8.
 #[track_caller]
 fn check_filter(filters: &str, expected: &[&str]) {
     check_rule(&format!("filters: {filters}\n    backendRefs: [{}]", to("p")), expected);
@@ -176,27 +180,27 @@ fn header_filters() {
     check_filter(
         "[{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Content-Length, value: \"1\"}, {name: host, value: a}]}}]",
         &[
-            "f.yaml:8:82: error: RULE.filters[0].requestHeaderModifier.set[0].name: content-length frames the message and cannot be changed (fix: remove it)",
-            "f.yaml:8:118: error: RULE.filters[0].requestHeaderModifier.set[1].name: host frames the message and cannot be changed (fix: use URLRewrite with hostname)",
+            "f.yaml:8:82: error: RULE.filters[0].requestHeaderModifier.set[0].name: content-length cannot be modified: it is part of the message framing or the connection (fix: remove it)",
+            "f.yaml:8:118: error: RULE.filters[0].requestHeaderModifier.set[1].name: host cannot be modified: it is part of the message framing or the connection (fix: write a URLRewrite filter with hostname)",
         ],
     );
     check_filter(
         "[{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X, value: a}], remove: [x]}}]",
         &[
-            "f.yaml:8:70: error: RULE.filters[0].responseHeaderModifier: \"x\" stands there twice (fix: name each header once)",
+            "f.yaml:8:70: error: RULE.filters[0].responseHeaderModifier: \"x\" is listed twice (fix: write each header once)",
         ],
     );
     check_filter(
         "[{type: RequestHeaderModifier, requestHeaderModifier: {}}]",
         &[
-            "f.yaml:8:68: error: RULE.filters[0].requestHeaderModifier: changes nothing (fix: write what to set, add or remove)",
+            "f.yaml:8:68: error: RULE.filters[0].requestHeaderModifier: has no effect (fix: write headers to set, add or remove)",
         ],
     );
     check_filter(
         "[{type: RequestHeaderModifier, urlRewrite: {hostname: a}}]",
         &[
-            "f.yaml:8:15: error: RULE.filters[0].requestHeaderModifier: is missing (fix: write what to set, add or remove)",
-            "f.yaml:8:45: error: RULE.filters[0].urlRewrite: is not a field here (fix: remove it; known here: type, requestMirror, extensionRef, cors, externalAuth, requestHeaderModifier)",
+            "f.yaml:8:15: error: RULE.filters[0].requestHeaderModifier: is missing (fix: write headers to set, add or remove)",
+            "f.yaml:8:45: error: RULE.filters[0].urlRewrite: is not a known field (fix: remove it; known fields are type, requestMirror, extensionRef, cors, externalAuth, requestHeaderModifier)",
         ],
     );
 }
@@ -205,13 +209,15 @@ fn header_filters() {
 fn rewrites_redirects_and_timeouts() {
     check_filter(
         "[{type: URLRewrite, urlRewrite: {hostname: a}}, {type: URLRewrite, urlRewrite: {hostname: b}}]",
-        &["f.yaml:8:62: error: RULE.filters[1]: is the second filter of its type (fix: merge the two)"],
+        &[
+            "f.yaml:8:62: error: RULE.filters[1]: is the second filter of its type (fix: merge the two filters)",
+        ],
     );
     check_filter(
         "[{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replacePrefixMatch: /a}}}]",
         &[
             "f.yaml:8:53: error: RULE.filters[0].urlRewrite.path.replaceFullPath: is missing (fix: write the new path)",
-            "f.yaml:8:77: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: does not go with this type (fix: remove it, or change the type)",
+            "f.yaml:8:77: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: does not belong to this type (fix: remove it, or change the type)",
         ],
     );
     check_rule(
@@ -220,16 +226,16 @@ fn rewrites_redirects_and_timeouts() {
             to("p")
         ),
         &[
-            "f.yaml:9:100: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: ReplacePrefixMatch needs exactly one match, a PathPrefix (fix: give the rule one match of type PathPrefix, or use ReplaceFullPath)",
+            "f.yaml:9:100: error: RULE.filters[0].urlRewrite.path.replacePrefixMatch: ReplacePrefixMatch requires exactly one match, of type PathPrefix (fix: give the rule one match of type PathPrefix, or use ReplaceFullPath)",
         ],
     );
     check_filter(
         "[{type: RequestRedirect, requestRedirect: {scheme: ftp, statusCode: 304, hostname: \"*.a\"}}]",
         &[
             "f.yaml:8:65: error: RULE.filters[0].requestRedirect.scheme: \"ftp\" is not one of http, https (fix: write one of http, https)",
-            "f.yaml:8:82: error: RULE.filters[0].requestRedirect.statusCode: 304 is not a redirect with a new place (fix: write 301, 302, 303, 307 or 308)",
-            "f.yaml:8:97: error: RULE.filters[0].requestRedirect.hostname: a wildcard is no host to go to (fix: write the full name)",
-            "f.yaml:9:18: error: RULE.backendRefs: a rule that redirects has no backends (fix: remove backendRefs, or the RequestRedirect)",
+            "f.yaml:8:82: error: RULE.filters[0].requestRedirect.statusCode: 304 is not a redirect status (fix: write 301, 302, 303, 307 or 308)",
+            "f.yaml:8:97: error: RULE.filters[0].requestRedirect.hostname: cannot be a wildcard (fix: write a full host name)",
+            "f.yaml:9:18: error: RULE.backendRefs: a rule with RequestRedirect cannot have backends (fix: remove backendRefs or RequestRedirect)",
         ],
     );
     check_rule(
@@ -242,7 +248,7 @@ fn rewrites_redirects_and_timeouts() {
     check_rule(
         "{}",
         &[
-            "f.yaml:8:5: warning: RULE: has no backend: it answers 500 (fix: add backendRefs to an InferencePool)",
+            "f.yaml:8:5: warning: RULE: has no backend, so the response is 500 (fix: add backendRefs to an InferencePool)",
         ],
     );
 }
@@ -264,19 +270,19 @@ fn parents() {
     );
     check_parent(
         "{name: g, namespace: default}",
-        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway admits routes of its own namespace only (fix: write allowedRoutes: {namespaces: {from: All}} in the listener)",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway accepts only routes of its own namespace (fix: write allowedRoutes: {namespaces: {from: All}} in the listener)",
     );
     check_parent(
         "{name: g, namespace: default, sectionName: https}",
-        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener of that sectionName and port (fix: name one of its listeners)",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener with this sectionName and port (fix: write the name and port of one of its listeners)",
     );
     check_parent(
         "{name: g, namespace: default, port: 1}",
-        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener of that sectionName and port (fix: name one of its listeners)",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: the Gateway has no listener with this sectionName and port (fix: write the name and port of one of its listeners)",
     );
     check_parent(
         "{name: g, kind: Service, group: gateway.networking.k8s.io}",
-        "32: error: HTTPRoute other/r: spec.parentRefs[0].kind: \"Service\" is not Gateway, the only kind of parent here (fix: write Gateway, the only kind of parent here)",
+        "32: error: HTTPRoute other/r: spec.parentRefs[0].kind: \"Service\" is not Gateway, the only supported kind of parent (fix: write Gateway, the only supported kind of parent)",
     );
 }
 
@@ -307,35 +313,35 @@ fn listeners() {
     check_listener(
         "{name: a, port: 9000, protocol: HTTPS, tls: {mode: Passthrough, options: {pointsman.dev/certificate-file: c}}}",
         &[
-            "f.yaml:7:56: error: LISTENER.tls.mode: Passthrough is not supported: the model's name is inside (fix: write mode: Terminate)",
-            "f.yaml:7:78: error: LISTENER.tls.options: wants both pointsman.dev/certificate-file and pointsman.dev/key-file (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
+            "f.yaml:7:56: error: LISTENER.tls.mode: Passthrough is not supported: routing reads the request body (fix: write mode: Terminate)",
+            "f.yaml:7:78: error: LISTENER.tls.options: needs both pointsman.dev/certificate-file and pointsman.dev/key-file (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
         ],
     );
     check_listener(
         "{name: a, port: 9000, protocol: HTTP, hostname: \"10.0.0.1\"}",
         &[
-            "f.yaml:7:53: error: LISTENER.hostname: \"10.0.0.1\" is an address, not a host name (fix: write a name, or remove the field)",
+            "f.yaml:7:53: error: LISTENER.hostname: \"10.0.0.1\" is an IP address, not a host name (fix: write a host name, or remove the field)",
         ],
     );
     check_listener(
         "{name: a, port: 9000, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {}}, kinds: [{kind: TCPRoute}]}}",
         &[
             "f.yaml:7:78: error: LISTENER.allowedRoutes.namespaces.from: Selector is not supported (fix: write Same or All)",
-            "f.yaml:7:88: error: LISTENER.allowedRoutes.namespaces.selector: labels of namespaces are not known here (fix: write from: Same or from: All)",
-            "f.yaml:7:118: error: LISTENER.allowedRoutes.kinds[0].kind: \"TCPRoute\" is not HTTPRoute, the only kind of route here (fix: write HTTPRoute, the only kind of route here)",
+            "f.yaml:7:88: error: LISTENER.allowedRoutes.namespaces.selector: is not supported (fix: write from: Same or from: All)",
+            "f.yaml:7:118: error: LISTENER.allowedRoutes.kinds[0].kind: \"TCPRoute\" is not HTTPRoute, the only supported kind of route (fix: write HTTPRoute, the only supported kind of route)",
         ],
     );
     check_listener(
         "{name: a, port: 8080, protocol: HTTP}",
         &[
-            "f.yaml:7:5: error: Gateway default/l: spec.listeners[0]: has the port and host name of listener \"http\" of Gateway default/g (f.yaml:9) (fix: change the port or the hostname)",
+            "f.yaml:7:5: error: Gateway default/l: spec.listeners[0]: has the same port and host name as listener \"http\" of Gateway default/g (f.yaml:9) (fix: change the port or the hostname)",
         ],
     );
     check_listener(
         "{name: a, port: 1, protocol: HTTP}\n  - {name: a, port: 2, protocol: HTTP}\n  - {name: b, port: 2, protocol: HTTP}",
         &[
-            "f.yaml:8:5: error: Gateway default/l: spec.listeners[1]: the name \"a\" stands already on line 7 (fix: give each listener its own name)",
-            "f.yaml:9:5: error: Gateway default/l: spec.listeners[2]: has the port and host name of listener \"a\" (fix: change the port or the hostname)",
+            "f.yaml:8:5: error: Gateway default/l: spec.listeners[1]: the name \"a\" is already used on line 7 (fix: give each listener its own name)",
+            "f.yaml:9:5: error: Gateway default/l: spec.listeners[2]: has the same port and host name as listener \"a\" (fix: change the port or the hostname)",
         ],
     );
 }

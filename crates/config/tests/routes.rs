@@ -1,4 +1,4 @@
-//! Which request a route takes: host names, paths, methods, headers, query parameters, and their precedence.
+//! Route matching: host names, paths, methods, headers, query parameters and their precedence.
 
 mod support;
 
@@ -11,7 +11,7 @@ fn pools() -> String {
     ["a", "b", "c", "d"].iter().zip(8001..).map(|(name, port)| pool(name, port)).collect()
 }
 
-/// A rule to a pool with that one match.
+/// A rule with one match and one backend.
 fn rule(rule_match: &str, name: &str) -> String {
     format!("  - matches: [{rule_match}]\n    backendRefs: [{}]\n", to(name))
 }
@@ -26,7 +26,7 @@ fn check(rules: &[(&str, &str)], requests: &[(&str, &str)]) {
 }
 
 #[test]
-fn an_exact_path_matches_itself_only() {
+fn an_exact_path_matches_only_itself() {
     check(
         &[("{path: {type: Exact, value: /v1/chat}}", "a")],
         &[
@@ -59,7 +59,7 @@ fn a_prefix_matches_whole_segments() {
 }
 
 #[test]
-fn paths_go_exact_then_longest_prefix_then_pattern_then_everything() {
+fn path_precedence_is_exact_then_longest_prefix_then_pattern_then_root() {
     check(
         &[
             ("{path: {type: PathPrefix, value: /}}", "a"),
@@ -87,7 +87,7 @@ fn a_pattern_must_match_the_whole_path() {
 }
 
 #[test]
-fn on_one_path_a_method_goes_before_headers_and_headers_before_query_parameters() {
+fn methods_have_precedence_over_headers_and_headers_over_query_parameters() {
     check(
         &[
             ("{queryParams: [{name: q, value: \"1\"}, {name: r, value: \"1\"}]}", "a"),
@@ -109,7 +109,7 @@ fn on_one_path_a_method_goes_before_headers_and_headers_before_query_parameters(
 }
 
 #[test]
-fn a_longer_path_beats_more_headers() {
+fn a_longer_path_has_precedence_over_more_headers() {
     check(
         &[
             ("{path: {value: /v1}, headers: [{name: x, value: \"1\"}]}", "a"),
@@ -120,12 +120,12 @@ fn a_longer_path_beats_more_headers() {
 }
 
 #[test]
-fn the_first_of_equal_rules_wins() {
+fn the_first_of_equal_rules_applies() {
     check(&[("{method: GET}", "a"), ("{method: GET}", "b")], &[("GET h/", "a")]);
 }
 
 #[test]
-fn headers_match_on_any_of_their_lines_and_queries_on_the_first() {
+fn headers_match_by_any_value_and_query_parameters_by_the_first() {
     check(
         &[("{headers: [{name: x, value: b}]}", "a"), ("{queryParams: [{name: q, value: b c}]}", "b")],
         &[
@@ -142,7 +142,7 @@ fn headers_match_on_any_of_their_lines_and_queries_on_the_first() {
 }
 
 #[test]
-fn query_patterns_see_values_without_escapes() {
+fn query_patterns_match_percent_decoded_values() {
     check(
         &[("{queryParams: [{name: q, type: RegularExpression, value: \"a b|c+\"}]}", "a")],
         &[("GET h/?q=a%20b", "a"), ("GET h/?q=ccc", "a"), ("GET h/?q=xccc", "404"), ("GET h/?q=%ff", "404")],
@@ -150,7 +150,7 @@ fn query_patterns_see_values_without_escapes() {
 }
 
 #[test]
-fn the_most_specific_host_name_comes_first() {
+fn the_most_specific_host_name_has_precedence() {
     let hosts = [
         ("any", "", "a"),
         ("wide", "  hostnames: [\"*.example.com\"]\n", "b"),
@@ -179,7 +179,7 @@ fn the_most_specific_host_name_comes_first() {
 }
 
 #[test]
-fn a_listener_takes_the_host_names_that_it_shares_with_the_route() {
+fn a_route_applies_to_the_host_names_that_it_shares_with_the_listener() {
     let gateway = "\
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -208,7 +208,7 @@ spec:
 }
 
 #[test]
-fn the_older_route_wins_and_names_decide_where_ages_do_not() {
+fn the_older_route_has_precedence_and_names_decide_where_ages_are_unknown() {
     #[track_caller]
     fn check(first: &str, second: &str, expected: &str, warns: bool) {
         let one = |name: &str, created: &str, pool: &str| {
@@ -231,7 +231,7 @@ fn the_older_route_wins_and_names_decide_where_ages_do_not() {
 }
 
 #[test]
-fn backends_are_drawn_by_weight() {
+fn backends_are_selected_by_weight() {
     let refs = format!(
         "[{}, {}, {}]",
         to("a").replace('}', ", weight: 3}"),
@@ -252,7 +252,7 @@ fn backends_are_drawn_by_weight() {
 }
 
 #[test]
-fn weight_zero_throughout_and_a_missing_pool_answer_500() {
+fn weight_zero_and_a_missing_pool_respond_with_500() {
     let zero = to("a").replace('}', ", weight: 0}");
     let text = format!(
         "{GATEWAY}{}{}",
@@ -272,7 +272,7 @@ fn weight_zero_throughout_and_a_missing_pool_answer_500() {
 }
 
 #[test]
-fn redirects_keep_what_they_do_not_name() {
+fn redirects_keep_the_parts_that_they_do_not_replace() {
     #[track_caller]
     fn check(redirect: &str, request: &str, expected: &str) {
         let spec = format!(
@@ -312,7 +312,7 @@ fn redirects_keep_what_they_do_not_name() {
 }
 
 #[test]
-fn a_forward_carries_filters_timeouts_and_how_its_path_matched() {
+fn a_forward_has_the_filters_timeouts_and_path_match_of_its_rule() {
     let spec = format!(
         "  rules:
   - matches: [{{path: {{value: /api/}}}}]
@@ -361,7 +361,7 @@ fn a_forward_carries_filters_timeouts_and_how_its_path_matched() {
 }
 
 #[test]
-fn a_table_tells_whether_it_looks_at_the_model() {
+fn a_table_reports_whether_it_matches_on_the_model() {
     let plain = format!("  rules: [{{backendRefs: [{}]}}]", to("a"));
     let by_model = format!(
         "  rules: [{{matches: [{{headers: [{{name: X-Gateway-Model-Name, value: m}}]}}], backendRefs: [{}]}}]",

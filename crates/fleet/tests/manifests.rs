@@ -130,7 +130,7 @@ metadata:
   name: laptop
   namespace: default
   labels: {app: vllm}
-  annotations: {pointsman.dev/laptop-only: 'true'}
+  annotations: {pointsman.dev/static-endpoints: 'true'}
 addressType: IPv4
 ports: [{port: 1}]
 endpoints:

@@ -85,7 +85,7 @@ async fn before(one: &[SocketAddr], two: &[SocketAddr]) -> Running {
             .map(|address| {
                 format!(
                     "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {app}-{port}\n  \
-                     labels: {{app: {app}}}\n  annotations: {{pointsman.dev/laptop-only: \"true\"}}\n\
+                     labels: {{app: {app}}}\n  annotations: {{pointsman.dev/static-endpoints: \"true\"}}\n\
                      addressType: IPv4\nports: [{{name: p, port: {port}}}]\nendpoints: [{{addresses: [127.0.0.1]}}]\n",
                     port = address.port()
                 )

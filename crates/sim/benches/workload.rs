@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use pointsman_config::SourceText;
 use pointsman_sim::experiment::load;
 use pointsman_workload::Jobs;
+use pointsman_yaml::SourceText;
 
 const JOBS: usize = 10_000;
 

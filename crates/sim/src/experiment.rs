@@ -17,9 +17,9 @@ mod workload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_config::{Problem, SourceText};
 use pointsman_core::Time;
 use pointsman_workload::{Generator, RecordedRequest, Workload};
+use pointsman_yaml::{Problem, SourceText};
 
 pub use format::explain_format;
 

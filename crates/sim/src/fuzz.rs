@@ -249,7 +249,7 @@ fn rounded(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use pointsman_config::SourceText;
+    use pointsman_yaml::SourceText;
 
     use super::*;
     use crate::experiment;

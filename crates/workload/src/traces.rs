@@ -8,8 +8,8 @@ mod stamp;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use pointsman_config::{Problem, Severity, SourceText};
 use pointsman_core::Time;
+use pointsman_yaml::{Problem, Severity, SourceText};
 
 use super::trace::{Row, Trace};
 pub use sharegpt::{Conversation, estimated_tokens, read_sharegpt};
@@ -115,7 +115,6 @@ impl Collector {
             path: path.to_owned(),
             message: message.to_string(),
             fix: fix.to_owned(),
-            object: None,
         });
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pointsman_config::{Door, Loaded, Options, Problem, Severity, load};
+use pointsman_config::{Consumer, Loaded, Options, Problem, Severity, load};
 use pointsman_fleet::manifests;
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ use crate::args::CheckArgs;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let sources = manifests::read(&args.paths)?;
-    let door = if args.picker { Door::Picker { config: None } } else { Door::Gateway };
-    let loaded = load(&sources, &Options { door, ..Options::default() });
+    let consumer = if args.picker { Consumer::Picker { config: None } } else { Consumer::Gateway };
+    let loaded = load(&sources, &Options { consumer, ..Options::default() });
     if args.json {
         let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "problems": problems }))?);
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
 }
 
 fn as_json(problem: &Problem) -> Value {
-    let Problem { severity, file, line, column, path, message, fix, object: _ } = problem;
+    let Problem { severity, file, line, column, path, message, fix } = problem;
     json!({
         "severity": severity.as_str(),
         "file": **file,

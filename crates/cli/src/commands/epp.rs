@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use pointsman_admin::AdminServer;
 use pointsman_config::{
-    Door, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, TlsFiles, World,
+    Consumer, Limits, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, TlsFiles, World,
     read_picker_config,
 };
 use pointsman_extproc::{
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         bail!("{}", complaints.join("\n       "));
     }
     let config = picker_config(&args)?;
-    let options = Options { door: Door::Picker { config }, ..Options::default() };
+    let options = Options { consumer: Consumer::Picker { config }, ..Options::default() };
     let (mut world, files) =
         first_world(&args.manifests, &args.endpoint, &QuickOptions::default(), &options)?;
     if let (None, Some(config)) = (&files, config) {
@@ -90,7 +90,7 @@ fn picker_config(args: &EppArgs) -> Result<Option<PickerConfig>> {
         (None, Some(text)) => SourceText::new("--config-text", text.as_str()),
         (None, None) => return Ok(None),
     };
-    match read_picker_config(&source, &Options::default()) {
+    match read_picker_config(&source, &Limits::default()) {
         Ok((config, warnings)) => {
             warnings.iter().for_each(|problem| eprintln!("{problem}"));
             Ok(Some(config))

@@ -1,36 +1,38 @@
-//! EndpointSlices to the endpoints of each pool.
+//! EndpointSlices to the endpoints of pools.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Assembly, position, whole};
+use crate::endpoint::{AppProtocol, EndpointAddress, EngineKind};
+use crate::identity::ObjectName;
+use crate::kind::Kind;
 use crate::manifest::endpoint_slice::{EndpointSlice, SlicePort};
 use crate::manifest::inference_pool::InferencePool;
-use crate::manifest::{Kind, Object, Spec};
-use crate::world::{AppProtocol, EndpointAddress, EngineKind, ObjectName};
+use crate::manifest::{Object, Spec};
 
-/// What has been said of one host and port, and by which slice.
-type Seen<'a> = BTreeMap<(Arc<str>, u16), (AppProtocol, Option<EngineKind>, &'a Object)>;
+/// The protocol and engine of each host and port, and the slice that declares them.
+type Declared<'a> = BTreeMap<(Arc<str>, u16), (AppProtocol, Option<EngineKind>, &'a Object)>;
 
 impl<'a> Assembly<'a> {
-    /// The endpoints of each pool: slices of its namespace whose labels its selector matches, addresses × ports.
+    /// The endpoints of each pool, from the slices of its namespace that its selector matches.
     pub(super) fn endpoints(
         &mut self,
         pools: &[(&'a Object, &'a InferencePool)],
     ) -> BTreeMap<ObjectName, Vec<EndpointAddress>> {
         let mut endpoints: BTreeMap<ObjectName, Vec<EndpointAddress>> = BTreeMap::new();
-        let mut seen = Seen::new();
+        let mut declared = Declared::new();
         for object in self.of(Kind::EndpointSlice) {
             let Spec::EndpointSlice(slice) = &object.spec else { continue };
             let selecting: Vec<_> = pools.iter().filter(|(pool, spec)| selects(pool, spec, object)).collect();
             if selecting.is_empty() && self.broken.iter().all(|id| id.kind != Kind::InferencePool) {
                 let message =
-                    "no InferencePool of its namespace selects its labels: its endpoints serve nothing";
-                self.warn(object, &whole(object), message, "give it the labels of a pool's selector");
+                    "no InferencePool of its namespace selects its labels, so its endpoints are not used";
+                self.warn(object, &whole(object), message, "add the labels of a pool's selector");
             }
             for (pool, spec) in selecting {
                 for address in addresses(slice, spec) {
-                    if self.agrees(object, &address, &mut seen) {
+                    if self.agrees(object, &address, &mut declared) {
                         endpoints.entry(pool.id.name.clone()).or_default().push(address);
                     }
                 }
@@ -44,31 +46,28 @@ impl<'a> Assembly<'a> {
             let broken_slice = self.broken.iter().any(|id| id.kind == Kind::EndpointSlice);
             if !broken_slice && endpoints.get(&pool.id.name).is_none_or(Vec::is_empty) {
                 let fix =
-                    "write an EndpointSlice whose labels the pool selects, with an address that is ready";
-                self.warn(pool, &whole(pool), "has no endpoint: requests are answered with 503", fix);
+                    "write an EndpointSlice with a ready address and with the labels of the pool's selector";
+                self.warn(pool, &whole(pool), "has no endpoint, so the response is 503", fix);
             }
         }
         endpoints
     }
 
-    /// Whether nothing else is said of the same host and port elsewhere.
-    fn agrees(&mut self, object: &'a Object, address: &EndpointAddress, seen: &mut Seen<'a>) -> bool {
+    /// Checks that no other slice declares another protocol or engine for the same host and port.
+    fn agrees(&mut self, object: &'a Object, address: &EndpointAddress, declared: &mut Declared<'a>) -> bool {
         let EndpointAddress { host, port, protocol, engine } = address;
         let (other_protocol, other_engine, other) =
-            *seen.entry((Arc::clone(host), *port)).or_insert((*protocol, *engine, object));
+            *declared.entry((Arc::clone(host), *port)).or_insert((*protocol, *engine, object));
         if (other_protocol, other_engine) == (*protocol, *engine) {
             return true;
         }
         let message = format!(
-            "{host}:{port} is declared with another protocol or engine too, by {} ({})",
+            "{host}:{port} is declared with another protocol or engine by {} ({})",
             other.id,
             position(other)
         );
-        let fix = "one address has one appProtocol and one engine label; name both in the slice";
-        let spot = whole(object);
-        if !self.problems.iter().any(|p| p.object.as_ref() == Some(&object.id) && p.message == message) {
-            self.error(object, &spot, message, fix);
-        }
+        let fix = "give an address the same appProtocol and engine label in every slice";
+        self.error(object, &whole(object), message, fix);
         false
     }
 }

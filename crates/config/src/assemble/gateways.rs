@@ -1,18 +1,20 @@
-//! Gateways to listeners, and which routes attach to which.
+//! Gateways to listeners, and the attachment of routes to listeners.
 
 use std::sync::Arc;
 
-use super::{Assembly, beside, position};
+use pointsman_yaml::{Located, quoted};
+
+use super::{Assembly, beside, by_age, position};
+use crate::identity::ObjectName;
+use crate::kind::Kind;
 use crate::manifest::gateway::GatewayListener;
 use crate::manifest::http_route::{HttpRoute, ParentRef};
-use crate::manifest::{Kind, Object, Spec};
-use crate::problem::Located;
+use crate::manifest::{Object, Spec};
 use crate::route::HostPattern;
-use crate::source::quoted;
 use crate::world::{Listener, TlsFiles};
 
-/// A listener, and the routes that attach to it with the host names that both take.
-pub(super) struct Attached<'a> {
+/// A listener with its attached routes, oldest first. Each route has the host names that it shares with the listener.
+pub(super) struct ListenerRoutes<'a> {
     pub(super) gateway: &'a Object,
     pub(super) listener: &'a Located<GatewayListener>,
     pub(super) routes: Vec<(&'a Object, &'a HttpRoute, Vec<HostPattern>)>,
@@ -24,14 +26,14 @@ impl<'a> Assembly<'a> {
         for object in self.of(Kind::Gateway) {
             let Spec::Gateway(gateway) = &object.spec else { continue };
             let listeners = gateway.listeners.iter();
-            attached.extend(listeners.map(|listener| Attached {
+            attached.extend(listeners.map(|listener| ListenerRoutes {
                 gateway: object,
                 listener,
                 routes: Vec::new(),
             }));
         }
         self.check_ports(&attached);
-        for object in super::by_age(self.of(Kind::HttpRoute)) {
+        for object in by_age(self.of(Kind::HttpRoute)) {
             let Spec::HttpRoute(route) = &object.spec else { continue };
             for parent in &route.parents {
                 self.attach(object, route, parent, &mut attached);
@@ -41,7 +43,7 @@ impl<'a> Assembly<'a> {
         attached.iter().map(|attached| self.listener(attached)).collect()
     }
 
-    fn listener(&mut self, attached: &Attached<'a>) -> Listener {
+    fn listener(&mut self, attached: &ListenerRoutes<'a>) -> Listener {
         let GatewayListener { name, hostname, port, tls, .. } = &attached.listener.value;
         let gateway = attached.gateway;
         Listener {
@@ -57,27 +59,27 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Listeners of different Gateways must be able to share a port.
-    fn check_ports(&mut self, attached: &[Attached<'a>]) {
+    /// Checks that listeners of different Gateways on one port differ in host name and agree on the protocol.
+    fn check_ports(&mut self, attached: &[ListenerRoutes<'a>]) {
         for (i, one) in attached.iter().enumerate() {
             let value = &one.listener.value;
             let earlier = attached[..i].iter().filter(|other| other.gateway.id != one.gateway.id);
             for other in earlier.filter(|other| other.listener.value.port == value.port) {
                 let theirs = &other.listener.value;
-                let what = if theirs.hostname == value.hostname {
-                    "port and host name"
+                let (shared, difference) = if theirs.hostname == value.hostname {
+                    ("port and host name", "")
                 } else if theirs.tls.is_some() != value.tls.is_some() {
-                    "port, but not the protocol,"
+                    ("port", ", but another protocol")
                 } else {
                     continue;
                 };
                 let message = format!(
-                    "has the {what} of listener {} of {} ({})",
+                    "has the same {shared} as listener {} of {} ({}){difference}",
                     quoted(&theirs.name),
                     other.gateway.id,
                     position(other.gateway)
                 );
-                self.error(one.gateway, &one.listener.spot, message, "change the port or the hostname");
+                self.error(one.gateway, &one.listener.location, message, "change the port or the hostname");
             }
         }
     }
@@ -87,26 +89,22 @@ impl<'a> Assembly<'a> {
         object: &'a Object,
         route: &'a HttpRoute,
         parent: &'a Located<ParentRef>,
-        attached: &mut [Attached<'a>],
+        attached: &mut [ListenerRoutes<'a>],
     ) {
         let ParentRef { name, namespace, section, port } = &parent.value;
         let own = &object.id.name.namespace;
-        let namespace = namespace.as_ref().unwrap_or(own);
-        let is_gateway = |a: &&mut Attached<'_>| {
-            a.gateway.id.name.namespace == *namespace && a.gateway.id.name.name == *name
-        };
-        let mut listeners: Vec<_> = attached.iter_mut().filter(is_gateway).collect();
-        let broken = self.is_broken(Kind::Gateway, namespace, name);
+        let namespace = Arc::clone(namespace.as_ref().unwrap_or(own));
+        let wanted = ObjectName { namespace, name: Arc::clone(name) };
+        let is_wanted = |a: &&mut ListenerRoutes<'_>| a.gateway.id.name == wanted;
+        let mut listeners: Vec<_> = attached.iter_mut().filter(is_wanted).collect();
+        let broken = self.is_broken(Kind::Gateway, &wanted);
         let mut fail = |message: String, fix: &str| {
             if !broken {
-                self.error(object, &parent.spot, message, fix);
+                self.error(object, &parent.location, message, fix);
             }
         };
         if listeners.is_empty() {
-            return fail(
-                format!("there is no Gateway {namespace}/{name}"),
-                "write the Gateway, or correct the name",
-            );
+            return fail(format!("there is no Gateway {wanted}"), "write the Gateway, or correct the name");
         }
         listeners.retain(|a| {
             let listener = &a.listener.value;
@@ -115,17 +113,17 @@ impl<'a> Assembly<'a> {
         });
         if listeners.is_empty() {
             return fail(
-                "the Gateway has no listener of that sectionName and port".to_owned(),
-                "name one of its listeners",
+                "the Gateway has no listener with this sectionName and port".to_owned(),
+                "write the name and port of one of its listeners",
             );
         }
-        listeners.retain(|a| a.listener.value.all_namespaces || namespace == own);
+        listeners.retain(|a| a.listener.value.all_namespaces || wanted.namespace == *own);
         if listeners.is_empty() {
             let fix = "write allowedRoutes: {namespaces: {from: All}} in the listener";
-            return fail("the Gateway admits routes of its own namespace only".to_owned(), fix);
+            return fail("the Gateway accepts only routes of its own namespace".to_owned(), fix);
         }
         let mut any = false;
-        // Routes come one after the other, so that only the last can be this one, through another of its parents.
+        // Routes are attached one after the other: only the last can be this one, through another of its parents.
         for a in listeners {
             let hosts = shared_hosts(a.listener.value.hostname.as_ref(), &route.hostnames);
             any |= !hosts.is_empty();
@@ -134,20 +132,20 @@ impl<'a> Assembly<'a> {
             }
         }
         if !any && !self.broken.contains(&object.id) {
-            let spot = route.hostnames_spot.as_ref().unwrap_or(&parent.spot);
-            let message = format!("no listener of Gateway {namespace}/{name} takes any of the host names");
-            self.error(object, spot, message, "use host names that a listener's hostname covers");
+            let location = route.hostnames_location.as_ref().unwrap_or(&parent.location);
+            let message = format!("no listener of Gateway {wanted} accepts any of the host names");
+            self.error(object, location, message, "write host names that a listener's hostname covers");
         }
     }
 }
 
-/// The host names that a listener and a route both take: the narrower of each overlapping pair.
+/// The host names that a listener and a route share: the more specific of each overlapping pair.
 fn shared_hosts(listener: Option<&Arc<str>>, route: &[Arc<str>]) -> Vec<HostPattern> {
     let listener = listener.map_or(HostPattern::Any, pattern);
     let mut hosts: Vec<HostPattern> = if route.is_empty() {
         vec![listener]
     } else {
-        route.iter().filter_map(|name| narrower(&listener, &pattern(name))).collect()
+        route.iter().filter_map(|name| more_specific(&listener, &pattern(name))).collect()
     };
     hosts.sort();
     hosts.dedup();
@@ -161,8 +159,8 @@ fn pattern(name: &Arc<str>) -> HostPattern {
     }
 }
 
-/// What both patterns take; none where they do not overlap.
-fn narrower(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
+/// The more specific of two overlapping patterns; `None` where they do not overlap.
+fn more_specific(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
     match (a, b) {
         (HostPattern::Any, other) | (other, HostPattern::Any) => Some(other.clone()),
         (HostPattern::Exact(x), HostPattern::Exact(y)) => (x == y).then(|| a.clone()),
@@ -182,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_narrower_of_two_host_names_counts() {
+    fn a_route_applies_to_the_host_names_that_it_shares_with_its_listener() {
         #[track_caller]
         fn check(listener: Option<&str>, route: &[&str], expected: &[&str]) {
             let listener = listener.map(Arc::from);

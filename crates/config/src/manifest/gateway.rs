@@ -2,30 +2,32 @@
 
 use std::sync::Arc;
 
-use super::kind::GATEWAY_GROUP;
-use crate::decode::{Field, Fields, is_dns_name};
-use crate::problem::Located;
-use crate::source::quoted;
+use pointsman_yaml::{Field, Fields, Located, quoted};
+
+use crate::kind::GATEWAY_GROUP;
+use crate::names::is_dns_name;
 
 const CERTIFICATE_FILE: &str = "pointsman.dev/certificate-file";
 const KEY_FILE: &str = "pointsman.dev/key-file";
 
+/// A Gateway.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Gateway {
     pub(crate) listeners: Vec<Located<GatewayListener>>,
 }
 
+/// A listener of a Gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GatewayListener {
     pub(crate) name: Arc<str>,
     pub(crate) hostname: Option<Arc<str>>,
     pub(crate) port: u16,
     pub(crate) tls: Option<CertificateFiles>,
-    /// Routes of other namespaces may attach.
+    /// Whether routes of other namespaces may attach.
     pub(crate) all_namespaces: bool,
 }
 
-/// Paths as written: relative to the folder of the manifest.
+/// Paths of PEM files as written, relative to the folder of the manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CertificateFiles {
     pub(crate) certificate: Box<str>,
@@ -33,40 +35,38 @@ pub(crate) struct CertificateFiles {
 }
 
 pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Gateway> {
-    // Required by the API; every Gateway of a folder is meant for us, whatever its class.
+    // The API requires a class. Every Gateway of the set is used, whatever its class.
     if let Some(class) = spec.required("gatewayClassName", "write gatewayClassName: pointsman") {
         class.text_where(is_dns_name, "the name of a GatewayClass");
     }
-    spec.refuse("addresses", "addresses cannot be chosen here", "remove it; give the address with --listen");
+    spec.refuse("addresses", "is not supported", "remove it; set the address with --listen");
     for name in ["infrastructure", "allowedListeners", "backendTLS", "tls", "defaultScope"] {
         spec.refuse(name, "is not supported", "remove it");
     }
     let listeners = spec.required("listeners", "write at least one listener")?;
-    let read: Vec<_> = listeners.list(64, read_listener);
-    if read.is_empty() && listeners.is_sound() {
-        listeners.error("has no listener", "write at least one, with name, port and protocol");
-    }
+    let fix = "write at least one listener, with name, port and protocol";
+    let read = listeners.non_empty_list(64, fix, read_listener);
     for (i, listener) in read.iter().enumerate() {
         let value = &listener.value;
         for earlier in &read[..i] {
             let other = &earlier.value;
             if other.name == value.name {
                 let message = format!(
-                    "the name {} stands already on line {}",
+                    "the name {} is already used on line {}",
                     quoted(&value.name),
-                    earlier.spot.mark.line
+                    earlier.location.position.line
                 );
-                spec.report.error_at(&listener.spot, message, "give each listener its own name");
+                spec.error_at(&listener.location, message, "give each listener its own name");
             } else if other.port == value.port && other.hostname == value.hostname {
-                let message = format!("has the port and host name of listener {}", quoted(&other.name));
-                spec.report.error_at(&listener.spot, message, "change the port or the hostname");
+                let message = format!("has the same port and host name as listener {}", quoted(&other.name));
+                spec.error_at(&listener.location, message, "change the port or the hostname");
             } else if other.port == value.port && other.tls.is_some() != value.tls.is_some() {
                 let message = format!(
-                    "shares port {} with listener {}, but not its protocol",
+                    "has the same port {} as listener {}, but another protocol",
                     value.port,
                     quoted(&other.name)
                 );
-                spec.report.error_at(&listener.spot, message, "use another port");
+                spec.error_at(&listener.location, message, "use another port");
             }
         }
     }
@@ -82,20 +82,16 @@ enum Protocol {
 
 fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
     let listener = field.fields(|fields| {
-        let name = fields
-            .required("name", "give the listener a name")
-            .and_then(|f| f.text_where(is_dns_name, "a name of lower case letters, digits and dashes"));
-        let port = fields.required("port", "write the port to listen on").and_then(|f| f.port());
-        let hostname = fields.get("hostname").map(|f| read_hostname(&f));
-        let protocol = fields.required("protocol", "write HTTP or HTTPS").and_then(|f| read_protocol(&f));
+        let name = fields.required_value("name", "give the listener a name", |f| {
+            f.text_where(is_dns_name, "a name of lower case letters, digits and dashes")
+        });
+        let port = fields.required_value("port", "write the port to listen on", Field::port);
+        let hostname = fields.optional("hostname", read_hostname);
+        let protocol = fields.required_value("protocol", "write HTTP or HTTPS", read_protocol);
         let tls = read_tls(fields, protocol);
         let all_namespaces = fields.get("allowedRoutes").is_some_and(|f| read_allowed_routes(&f));
-        let hostname = match hostname {
-            None => None,
-            Some(read) => Some(read?),
-        };
         let tls = if protocol? == Protocol::Https { Some(tls?) } else { None };
-        Some(GatewayListener { name: name?.into(), hostname, port: port?, tls, all_namespaces })
+        Some(GatewayListener { name: name?.into(), hostname: hostname?, port: port?, tls, all_namespaces })
     });
     listener.flatten().map(|listener| field.locate(listener))
 }
@@ -116,14 +112,14 @@ fn read_protocol(field: &Field<'_>) -> Option<Protocol> {
     Some(protocol)
 }
 
-/// A host name, possibly with `*.` before it, in lower case.
+/// Reads a host name in lower case, possibly with `*.` before it.
 pub(crate) fn read_hostname(field: &Field<'_>) -> Option<Arc<str>> {
     let text = field.text()?;
     let bare = text.strip_prefix("*.").unwrap_or(text);
     if bare.parse::<std::net::IpAddr>().is_ok() {
         field.error(
-            format!("{} is an address, not a host name", quoted(text)),
-            "write a name, or remove the field",
+            format!("{} is an IP address, not a host name", quoted(text)),
+            "write a host name, or remove the field",
         );
         return None;
     }
@@ -131,7 +127,7 @@ pub(crate) fn read_hostname(field: &Field<'_>) -> Option<Arc<str>> {
         return Some(text.into());
     }
     let fix = if bare.contains(':') {
-        "write the name without port"
+        "remove the port"
     } else {
         "write it like chat.example.com or *.example.com"
     };
@@ -143,13 +139,7 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
     const FIX: &str = "write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file";
     let Some(tls) = listener.get("tls") else {
         if protocol == Some(Protocol::Https) {
-            let spot = listener.spot();
-            listener.report.error(
-                spot.mark,
-                &format!("{}.tls", spot.path),
-                "an HTTPS listener needs a certificate",
-                FIX,
-            );
+            listener.error_in("tls", "an HTTPS listener needs a certificate", FIX);
         }
         return None;
     };
@@ -161,29 +151,32 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
         if let Some(mode) = fields.get("mode")
             && mode.choice(&[("Terminate", true), ("Passthrough", false)]) == Some(false)
         {
-            mode.error("Passthrough is not supported: the model's name is inside", "write mode: Terminate");
+            mode.error(
+                "Passthrough is not supported: routing reads the request body",
+                "write mode: Terminate",
+            );
         }
-        fields.refuse("certificateRefs", "there is no store of Secrets here", FIX);
+        fields.refuse("certificateRefs", "Secrets are not supported", FIX);
         fields.refuse("frontendValidation", "client certificates are not supported", "remove it");
         if fields.has("certificateRefs") && !fields.has("options") {
-            // That fix names the options already.
+            // The fix of certificateRefs already names the options.
             fields.ignore("options");
             return None;
         }
         let options = fields.required("options", FIX)?;
         let (mut certificate, mut key) = (None, None);
-        for (name, value) in options.text_map() {
+        for (name, value) in options.string_entries() {
             match name {
                 CERTIFICATE_FILE => certificate = value.text_up_to(4096),
                 KEY_FILE => key = value.text_up_to(4096),
                 _ => value.error(
-                    format!("{} is not an option here", quoted(name)),
-                    format!("known are {CERTIFICATE_FILE} and {KEY_FILE}"),
+                    format!("{} is not a known option", quoted(name)),
+                    format!("write {CERTIFICATE_FILE} and {KEY_FILE}"),
                 ),
             }
         }
         if (certificate.is_none() || key.is_none()) && options.is_sound() {
-            options.error(format!("wants both {CERTIFICATE_FILE} and {KEY_FILE}"), FIX);
+            options.error(format!("needs both {CERTIFICATE_FILE} and {KEY_FILE}"), FIX);
         }
         Some(CertificateFiles { certificate: certificate?.into(), key: key?.into() })
     })?
@@ -195,22 +188,19 @@ fn read_allowed_routes(field: &Field<'_>) -> bool {
         if let Some(kinds) = allowed.get("kinds") {
             kinds.list(8, |kind| {
                 kind.fields(|fields| {
-                    if let Some(group) = fields.get("group") {
-                        group.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP);
-                    }
+                    fields.optional("group", |f| f.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP));
                     if let Some(kind) = fields.required("kind", "write HTTPRoute") {
-                        kind.text_where(|text| text == "HTTPRoute", "HTTPRoute, the only kind of route here");
+                        kind.text_where(
+                            |text| text == "HTTPRoute",
+                            "HTTPRoute, the only supported kind of route",
+                        );
                     }
                 })
             });
         }
         let from = allowed.get("namespaces").and_then(|namespaces| {
             namespaces.fields(|fields| {
-                fields.refuse(
-                    "selector",
-                    "labels of namespaces are not known here",
-                    "write from: Same or from: All",
-                );
+                fields.refuse("selector", "is not supported", "write from: Same or from: All");
                 let from = fields.get("from")?;
                 let all = from.choice(&[("Same", Some(false)), ("All", Some(true)), ("Selector", None)])?;
                 if all.is_none() {

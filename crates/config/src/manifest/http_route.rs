@@ -1,44 +1,50 @@
-//! HTTPRoute: parents, host names, rules.
+//! HTTPRoute: parents, host names and rules.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gateway::read_hostname;
-use super::kind::{GATEWAY_GROUP, POOL_GROUP, POOL_GROUP_EXPERIMENTAL};
-use super::route_filter::{RouteFilters, read_filters};
-use super::route_match::{PathRule, RouteMatch, read_match};
-use crate::decode::{Field, Fields, is_dns_label, is_dns_name};
-use crate::problem::{Located, Spot};
+use pointsman_yaml::{Field, Fields, Located, Location, truncated};
 
+use super::gateway::read_hostname;
+use super::route_filter::{RouteFilters, read_filters};
+use super::route_match::read_match;
+use crate::kind::{GATEWAY_GROUP, POOL_GROUP, POOL_GROUP_EXPERIMENTAL};
+use crate::names::{is_dns_label, is_dns_name};
+use crate::route::{PathRule, RouteMatch};
+
+/// An HTTPRoute.
 #[derive(Debug, PartialEq)]
 pub(crate) struct HttpRoute {
     pub(crate) parents: Vec<Located<ParentRef>>,
     pub(crate) hostnames: Vec<Arc<str>>,
-    pub(crate) hostnames_spot: Option<Spot>,
+    pub(crate) hostnames_location: Option<Location>,
     pub(crate) rules: Vec<Located<RouteRule>>,
 }
 
+/// A reference to a Gateway or to one of its listeners.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ParentRef {
     pub(crate) name: Arc<str>,
-    /// `None` for the route's own.
+    /// `None` for the route's namespace.
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) section: Option<Arc<str>>,
     pub(crate) port: Option<u16>,
 }
 
+/// A rule of an HTTPRoute.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RouteRule {
-    /// Never empty: without matches in the manifest, the one that matches every path.
+    /// Never empty: a rule without matches has [`RouteMatch::any`].
     pub(crate) matches: Vec<RouteMatch>,
     pub(crate) filters: RouteFilters,
-    pub(crate) backends: Vec<Located<Backend>>,
+    pub(crate) backends: Vec<Located<BackendRef>>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) backend_timeout: Option<Duration>,
 }
 
+/// A reference to an InferencePool of the route's namespace.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Backend {
+pub(crate) struct BackendRef {
     pub(crate) group: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) port: Option<u16>,
@@ -46,42 +52,34 @@ pub(crate) struct Backend {
     pub(crate) filters: RouteFilters,
 }
 
-pub(crate) fn read(spec: &mut Fields<'_>) -> HttpRoute {
+/// Reads the spec of a route in `namespace`.
+pub(crate) fn read(spec: &mut Fields<'_>, namespace: Option<&str>) -> HttpRoute {
     spec.refuse("useDefaultGateways", "is not supported", "name the Gateway in parentRefs");
-    let parents = spec.required("parentRefs", "name the Gateway: parentRefs: [{name: …}]");
-    let parents = parents.map(|f| {
-        let parents = f.list(32, read_parent);
-        if parents.is_empty() && f.is_sound() {
-            f.error("names no Gateway", "write parentRefs: [{name: …}]");
-        }
-        parents
-    });
+    let fix = "name the Gateway: parentRefs: [{name: …}]";
+    let parents = spec.required("parentRefs", fix).map(|f| f.non_empty_list(32, fix, read_parent));
     let hostnames = spec.get("hostnames");
-    let hostnames_spot = hostnames.as_ref().map(Field::spot);
+    let hostnames_location = hostnames.as_ref().map(Field::location);
     let hostnames = hostnames.map(|f| f.list(16, |item| read_hostname(item))).unwrap_or_default();
     let rules = match spec.get("rules") {
-        Some(rules) => rules.list(16, read_rule),
+        Some(rules) => rules.list(16, |rule| read_rule(rule, namespace)),
         None => {
-            let spot = spec.spot();
             let fix = "write rules with backendRefs to an InferencePool";
-            spec.report.error(spot.mark, "spec.rules", "is missing, so that the route leads nowhere", fix);
+            spec.error_in("rules", "is missing, so the route has no effect", fix);
             Vec::new()
         }
     };
-    HttpRoute { parents: parents.unwrap_or_default(), hostnames, hostnames_spot, rules }
+    HttpRoute { parents: parents.unwrap_or_default(), hostnames, hostnames_location, rules }
 }
 
 fn read_parent(field: &Field<'_>) -> Option<Located<ParentRef>> {
     let parent = field.fields(|fields| {
-        if let Some(group) = fields.get("group") {
-            group.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP);
-        }
-        if let Some(kind) = fields.get("kind") {
-            kind.text_where(|text| text == "Gateway", "Gateway, the only kind of parent here");
-        }
-        let name = fields
-            .required("name", "name the Gateway")
-            .and_then(|f| f.text_where(is_dns_name, "the name of a Gateway"));
+        fields.optional("group", |f| f.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP));
+        fields.optional("kind", |f| {
+            f.text_where(|text| text == "Gateway", "Gateway, the only supported kind of parent")
+        });
+        let name = fields.required_value("name", "name the Gateway", |f| {
+            f.text_where(is_dns_name, "the name of a Gateway")
+        });
         let namespace = fields.get("namespace").and_then(|f| f.text_where(is_dns_label, "a namespace"));
         let section =
             fields.get("sectionName").and_then(|f| f.text_where(is_dns_name, "the name of a listener"));
@@ -93,31 +91,29 @@ fn read_parent(field: &Field<'_>) -> Option<Located<ParentRef>> {
             port,
         })
     });
-    // A parent of another kind is no Gateway that could be missing.
-    let is_gateway =
-        ["group", "kind"].iter().all(|name| field.report.is_sound(&format!("{}.{name}", field.path)));
+    // A parent of another kind is not looked up among the Gateways, where it would be reported again as missing.
+    let is_gateway = field.is_sound_at("group") && field.is_sound_at("kind");
     parent.flatten().filter(|_| is_gateway).map(|parent| field.locate(parent))
 }
 
-fn read_rule(field: &Field<'_>) -> Option<Located<RouteRule>> {
+fn read_rule(field: &Field<'_>, namespace: Option<&str>) -> Option<Located<RouteRule>> {
     let rule = field.fields(|fields| {
-        if let Some(name) = fields.get("name") {
-            name.text_where(is_dns_name, "a name of lower case letters, digits and dashes");
-        }
-        fields.refuse("retry", "retries are set per pool", "write retryBudget in a PoolPolicy");
+        fields.optional("name", |f| {
+            f.text_where(is_dns_name, "a name of lower case letters, digits and dashes")
+        });
+        fields.refuse("retry", "is not supported in a route", "write retryBudget in a PoolPolicy");
         fields.refuse(
             "sessionPersistence",
-            "sticky sessions are not supported",
-            "remove it: placement knows prefixes",
+            "is not supported",
+            "remove it: the default placement already prefers endpoints with a cached prefix",
         );
-        let mut matches =
-            fields.get("matches").map(|f| f.list(64, |item| read_match(item))).unwrap_or_default();
+        let mut matches = fields.list("matches", 64, read_match);
         if matches.is_empty() {
-            matches.push(RouteMatch::everything());
+            matches.push(RouteMatch::any());
         }
         let filters = fields.get("filters").map(|f| read_filters(&f)).unwrap_or_default();
         let backends = fields.get("backendRefs");
-        let refs = backends.as_ref().map(|f| f.list(16, read_backend)).unwrap_or_default();
+        let refs = backends.as_ref().map(|f| f.list(16, |f| read_backend(f, namespace))).unwrap_or_default();
         let (request_timeout, backend_timeout) = read_timeouts(fields);
         check_filters(field, &matches, &filters, &refs, backends.as_ref());
         RouteRule { matches, filters, backends: refs, request_timeout, backend_timeout }
@@ -125,66 +121,69 @@ fn read_rule(field: &Field<'_>) -> Option<Located<RouteRule>> {
     rule.map(|rule| field.locate(rule))
 }
 
-/// Which filters go together, as the Gateway API's own validation has it.
+/// Checks that matches, filters and backends fit together, by the validation rules of the Gateway API.
 fn check_filters(
     rule: &Field<'_>,
     matches: &[RouteMatch],
     filters: &RouteFilters,
-    refs: &[Located<Backend>],
+    refs: &[Located<BackendRef>],
     backends: Option<&Field<'_>>,
 ) {
     let one_prefix = matches.len() == 1 && matches.iter().all(|m| matches!(m.path, PathRule::Prefix(_)));
     for filters in std::iter::once(filters).chain(refs.iter().map(|backend| &backend.value.filters)) {
-        if let Some(spot) = &filters.replaces_prefix
+        if let Some(location) = &filters.replaces_prefix
             && !one_prefix
         {
             let fix = "give the rule one match of type PathPrefix, or use ReplaceFullPath";
-            rule.report.error_at(spot, "ReplacePrefixMatch needs exactly one match, a PathPrefix", fix);
+            rule.error_at(location, "ReplacePrefixMatch requires exactly one match, of type PathPrefix", fix);
         }
     }
     if let (Some(_), Some(backends)) = (&filters.redirect, backends) {
-        backends.error("a rule that redirects has no backends", "remove backendRefs, or the RequestRedirect");
+        backends.error(
+            "a rule with RequestRedirect cannot have backends",
+            "remove backendRefs or RequestRedirect",
+        );
     }
     let weights: u64 = refs.iter().map(|backend| u64::from(backend.value.weight)).sum();
     if filters.redirect.is_none() && weights == 0 && rule.is_sound() {
-        let (what, fix) = if refs.is_empty() {
-            ("has no backend: it answers 500", "add backendRefs to an InferencePool")
+        let (message, fix) = if refs.is_empty() {
+            ("has no backend, so the response is 500", "add backendRefs to an InferencePool")
         } else {
-            ("has backends of weight 0 only: it answers 500", "give one of them a weight")
+            ("has only backends of weight 0, so the response is 500", "give one of them a weight above 0")
         };
-        rule.report.warn(rule.node.mark, &rule.path, what, fix);
+        rule.warn(message, fix);
     }
 }
 
 fn read_timeouts(rule: &mut Fields<'_>) -> (Option<Duration>, Option<Duration>) {
     let timeouts = rule.get("timeouts").and_then(|field| {
         field.fields(|fields| {
-            let request = fields.get("request").and_then(|f| f.duration());
+            let request = fields.get("request").and_then(|f| f.gateway_duration());
             let backend_field = fields.get("backendRequest");
-            let backend = backend_field.as_ref().and_then(Field::duration);
+            let backend = backend_field.as_ref().and_then(Field::gateway_duration);
             if let (Some(request), Some(backend), Some(field)) = (request, backend, &backend_field)
                 && !request.is_zero()
                 && backend > request
             {
-                field.error("is longer than request, of which it is a part", "make it at most request");
+                field.error("is longer than the request timeout", "shorten it to at most request");
             }
             (request, backend)
         })
     });
-    // Zero means none.
+    // Zero disables a timeout.
     let (request, backend) = timeouts.unwrap_or_default();
     (request.filter(|d| !d.is_zero()), backend.filter(|d| !d.is_zero()))
 }
 
-fn read_backend(field: &Field<'_>) -> Option<Located<Backend>> {
+fn read_backend(field: &Field<'_>, route_namespace: Option<&str>) -> Option<Located<BackendRef>> {
     let backend = field.fields(|fields| {
         let group_field = fields.get("group");
         let kind_field = fields.get("kind");
         let kind = kind_field.as_ref().map_or(Some("Service"), Field::text);
         let group = group_field.as_ref().map_or(Some(""), Field::text);
-        let name = fields
-            .required("name", "name the InferencePool")
-            .and_then(|f| f.text_where(is_dns_name, "the name of a pool"));
+        let name = fields.required_value("name", "name the InferencePool", |f| {
+            f.text_where(is_dns_name, "the name of a pool")
+        });
         let namespace = fields.get("namespace");
         let port = fields.get("port").and_then(|f| f.port());
         let weight = fields.get("weight").map_or(Some(1), |f| f.integer(0..=1_000_000));
@@ -192,24 +191,24 @@ fn read_backend(field: &Field<'_>) -> Option<Located<Backend>> {
         let (group, kind) = (group?, kind?);
         if kind != "InferencePool" || (group != POOL_GROUP && group != POOL_GROUP_EXPERIMENTAL) {
             let at = kind_field.as_ref().or(group_field.as_ref()).unwrap_or(field);
-            let what = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-            let message = format!("{} backends are not supported", crate::source::shortened(&what));
+            let backend = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+            let message = format!("{} backends are not supported", truncated(&backend));
             at.error(message, format!("write group: {POOL_GROUP} and kind: InferencePool"));
             return None;
         }
         let namespace = namespace
             .and_then(|f| f.text_where(is_dns_label, "a namespace").map(|text| (f, text.to_owned())));
         let weight = weight.and_then(|weight| u32::try_from(weight).ok());
-        let backend = Backend { group: group.into(), name: name?.into(), port, weight: weight?, filters };
+        let backend = BackendRef { group: group.into(), name: name?.into(), port, weight: weight?, filters };
         Some((backend, namespace))
     });
     let (backend, namespace) = backend.flatten()?;
     if let Some((at, namespace)) = namespace
-        && Some(namespace.as_str()) != field.report.namespace()
+        && Some(namespace.as_str()) != route_namespace
     {
         at.error(
-            "is another namespace than the route's, which needs a ReferenceGrant, and those are not supported",
-            "put the route and its pool into one namespace",
+            "differs from the route's namespace, and ReferenceGrant is not supported",
+            "move the route and its pool into one namespace",
         );
     }
     Some(field.locate(backend))

@@ -1,28 +1,40 @@
-//! Names, labels, annotations and times of creation.
+//! `metadata`: names, labels, annotations and creation time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::decode::{Field, Fields, is_dns_label, is_dns_name, is_label_key, is_label_value};
-use crate::source::{Node, quoted};
-use crate::world::ObjectName;
+use pointsman_yaml::{Field, Fields, Node, quoted};
 
-/// Marks a file of endpoints as one that a cluster must not get.
-pub(crate) const LAPTOP_ONLY: &str = "pointsman.dev/laptop-only";
-/// Names the engine behind the endpoints of a slice.
+use crate::identity::ObjectName;
+use crate::names::{is_dns_label, is_dns_name, is_label_key, is_label_value};
+
+/// The annotation of static endpoints, which must not be applied to a cluster.
+pub(crate) const STATIC_ENDPOINTS: &str = "pointsman.dev/static-endpoints";
+/// The former name of [`STATIC_ENDPOINTS`], still accepted.
+const FORMER_STATIC_ENDPOINTS: &str = "pointsman.dev/laptop-only";
+/// The label that names the engine of a slice's endpoints.
 pub(crate) const ENGINE_LABEL: &str = "pointsman.dev/engine";
 
-/// An object's metadata, as far as it has an effect.
+/// The metadata of an object that has an effect.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Metadata {
     pub(crate) name: ObjectName,
     pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
     pub(crate) annotations: BTreeMap<Box<str>, Box<str>>,
-    /// When the API server made it, in seconds; manifests from people have none.
+    /// Creation time in seconds since 1970. Only an API server writes it.
     pub(crate) created: Option<i64>,
 }
 
-/// Namespace and name as they stand there, for labelling messages.
+impl Metadata {
+    /// Whether the object is marked as static endpoints.
+    pub(crate) fn has_static_endpoints(&self) -> bool {
+        [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS]
+            .iter()
+            .any(|name| self.annotations.get(*name).is_some_and(|value| &**value == "true"))
+    }
+}
+
+/// The namespace and name as written, without any check, to name the object in problems.
 pub(crate) fn peek(root: &Node) -> (&str, Option<&str>) {
     let metadata = root.entry("metadata");
     let text =
@@ -32,16 +44,15 @@ pub(crate) fn peek(root: &Node) -> (&str, Option<&str>) {
 
 pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
     const NAME: &str = "a name of lower case letters, digits, dashes and dots";
-    metadata.refuse("generateName", "cannot name the object outside a cluster", "write metadata.name");
-    let name =
-        metadata.required("name", "give the object a name").and_then(|f| f.text_where(is_dns_name, NAME));
+    metadata.refuse("generateName", "has no effect outside a cluster", "write metadata.name");
+    let name = metadata.required_value("name", "give the object a name", |f| f.text_where(is_dns_name, NAME));
     let namespace = metadata.get("namespace").map_or(Some("default"), |f| {
         f.text_where(is_dns_label, "a name of lower case letters, digits and dashes")
     });
     let labels = metadata.get("labels").map(|f| read_labels(&f)).unwrap_or_default();
     let annotations = metadata.get("annotations").map(|f| read_annotations(&f)).unwrap_or_default();
     let created = metadata.get("creationTimestamp").and_then(|f| read_time(&f));
-    // What an API server adds on its own; it decides nothing here.
+    // Added by an API server, without effect here.
     for name in [
         "uid",
         "resourceVersion",
@@ -59,10 +70,10 @@ pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
     Some(Metadata { name, labels, annotations, created })
 }
 
-/// A mapping of labels; the path and value of each are checked.
+/// Reads a mapping of labels.
 pub(crate) fn read_labels(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
     let mut labels = BTreeMap::new();
-    for (key, value) in field.text_map() {
+    for (key, value) in field.string_entries() {
         if !is_label_key(key) {
             value
                 .error(format!("{} is not a label key", quoted(key)), "write it like app or example.com/app");
@@ -77,13 +88,11 @@ pub(crate) fn read_labels(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
 
 fn read_annotations(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
     let mut annotations = BTreeMap::new();
-    for (key, value) in field.text_map() {
-        let ours = key.strip_prefix("pointsman.dev/");
-        if ours.is_some() && key != LAPTOP_ONLY {
-            value.error(
-                format!("{} is not an annotation of ours", quoted(key)),
-                format!("known is {LAPTOP_ONLY}"),
-            );
+    for (key, value) in field.string_entries() {
+        let is_known = [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS].contains(&key);
+        if key.starts_with("pointsman.dev/") && !is_known {
+            let message = format!("{} is not a known annotation", quoted(key));
+            value.error(message, format!("write {STATIC_ENDPOINTS}, or remove it"));
         }
         if let Some(text) = value.text() {
             annotations.insert(key.into(), text.into());
@@ -102,7 +111,7 @@ fn read_time(field: &Field<'_>) -> Option<i64> {
     time
 }
 
-/// RFC 3339 to seconds since 1970; fractions are dropped, as an API server does.
+/// Parses an RFC 3339 time to seconds since 1970, without fractions, as an API server does.
 fn parse_time(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| {
         let digits = text.get(range)?;
@@ -139,7 +148,7 @@ fn parse_time(text: &str) -> Option<i64> {
         }
         _ => return None,
     };
-    // Days since 1970 by the civil calendar, counted in years that begin in March.
+    // Days since 0000-03-01: years that begin in March have the leap day at their end.
     let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     let days =
         365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1;

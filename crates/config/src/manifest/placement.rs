@@ -1,4 +1,4 @@
-//! `placement`: a policy's name, or its name with parameters.
+//! `placement`: the name of a placement rule, or its name with parameters.
 
 use std::ops::RangeInclusive;
 
@@ -6,18 +6,16 @@ use pointsman_core::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
     Placement, PrefixScore,
 };
+use pointsman_yaml::{Field, Fields, ValueKind};
 
-use crate::decode::{Field, Fields};
-use crate::source::Value;
-
-/// Scorers' weights, and factors: more than anybody means, and far from what rounding would spoil.
+/// Range of weights and factors. The maximum exceeds any useful value, and rounding does not matter below it.
 const FACTOR: RangeInclusive<f64> = 0.0..=1e6;
 
-/// Reads `placement: NAME` or `placement: {name: NAME, …}`; what is not said has its published value.
+/// Reads `placement: NAME` or `placement: {name: NAME, …}`. Omitted parameters have their published values.
 pub(crate) fn read(field: &Field<'_>) -> Option<Placement> {
-    match &field.node.value {
-        Value::Map(_) => field.fields(read_with_parameters)?,
-        Value::Scalar(_) | Value::List(_) => read_name(field),
+    match field.kind() {
+        ValueKind::Mapping => field.fields(read_with_parameters)?,
+        ValueKind::String | ValueKind::Number | ValueKind::List => read_name(field),
     }
 }
 
@@ -26,19 +24,17 @@ fn read_name(field: &Field<'_>) -> Option<Placement> {
 }
 
 fn read_with_parameters(fields: &mut Fields<'_>) -> Option<Placement> {
-    let name = fields.required("name", "write the policy's name");
-    let placement = match name.and_then(|field| read_name(&field)) {
-        Some(placement) => placement,
-        None => {
-            // Which parameters there may be is not known.
-            fields.ignore_rest();
-            return None;
-        }
+    let name = fields.required("name", "write the name of a placement rule");
+    let Some(placement) = name.and_then(|field| read_name(&field)) else {
+        // The valid parameters are not known without the name.
+        fields.ignore_rest();
+        return None;
     };
     Some(read_parameters(placement, fields))
 }
 
-/// The parameters of a policy, which stand beside its name; what is not said has its published value.
+/// Reads the parameters of a placement rule, which are fields beside its name. Omitted parameters have their published
+/// values.
 pub fn read_parameters(placement: Placement, fields: &mut Fields<'_>) -> Placement {
     match placement {
         Placement::Pointsman
@@ -53,11 +49,9 @@ pub fn read_parameters(placement: Placement, fields: &mut Fields<'_>) -> Placeme
         Placement::StickyUntilSaturated(_) => Placement::StickyUntilSaturated(read_affinity(fields)),
         Placement::SglangCacheAware(_) => Placement::SglangCacheAware(read_cache_aware(fields)),
         Placement::DynamoCost(_) => {
-            let scale = fields.get("prefillLoadScale").and_then(|f| f.number(FACTOR));
-            let default = DynamoCost::DYNAMO;
-            Placement::DynamoCost(DynamoCost {
-                prefill_load_scale: scale.unwrap_or(default.prefill_load_scale),
-            })
+            let default = DynamoCost::DYNAMO.prefill_load_scale;
+            let prefill_load_scale = fields.value_or("prefillLoadScale", default, |f| f.number(FACTOR));
+            Placement::DynamoCost(DynamoCost { prefill_load_scale })
         }
         Placement::BoundedLoadHash(_) => Placement::BoundedLoadHash(read_bounded_load(fields)),
     }
@@ -65,37 +59,35 @@ pub fn read_parameters(placement: Placement, fields: &mut Fields<'_>) -> Placeme
 
 fn read_cache_aware(fields: &mut Fields<'_>) -> CacheAware {
     let default = CacheAware::SGLANG;
-    let cache = fields.get("cacheThreshold").and_then(|f| f.share());
-    let absolute = fields.get("balanceAbsThreshold").and_then(|f| f.u32_from(0));
-    let relative = fields.get("balanceRelThreshold").and_then(|f| f.number(1.0..=1e6));
+    let (absolute, relative) = (default.balance_abs_threshold, default.balance_rel_threshold);
     CacheAware {
-        cache_threshold: cache.unwrap_or(default.cache_threshold),
-        balance_abs_threshold: absolute.unwrap_or(default.balance_abs_threshold),
-        balance_rel_threshold: relative.unwrap_or(default.balance_rel_threshold),
+        cache_threshold: fields.value_or("cacheThreshold", default.cache_threshold, Field::share),
+        balance_abs_threshold: fields.value_or("balanceAbsThreshold", absolute, |f| f.u32_from(0)),
+        balance_rel_threshold: fields.value_or("balanceRelThreshold", relative, |f| f.number(1.0..=1e6)),
     }
 }
 
 fn read_bounded_load(fields: &mut Fields<'_>) -> BoundedLoad {
     let default = BoundedLoad::KUBEAI;
-    let factor = fields.get("loadFactor").and_then(|f| f.number(1.0..=1e6));
-    let tokens = fields.get("prefixTokens").and_then(|f| f.u32_from(1));
     BoundedLoad {
-        load_factor: factor.unwrap_or(default.load_factor),
-        prefix_tokens: tokens.unwrap_or(default.prefix_tokens),
+        load_factor: fields.value_or("loadFactor", default.load_factor, |f| f.number(1.0..=1e6)),
+        prefix_tokens: fields.value_or("prefixTokens", default.prefix_tokens, |f| f.u32_from(1)),
     }
 }
 
 fn read_affinity(fields: &mut Fields<'_>) -> Affinity {
     let default = Affinity::LLM_D;
-    let threshold = fields.get("affinityThreshold").and_then(|f| f.number(0.01..=1.0));
-    let penalty = fields.get("maxTTFTPenalty").and_then(|f| f.duration());
-    let throughput = fields.get("peakPrefillThroughput").and_then(|f| f.number(1.0..=1e9));
-    let exploration = fields.get("explorationProbability").and_then(|f| f.share());
+    let (throughput, exploration) = (default.peak_prefill_throughput, default.exploration_probability);
     Affinity {
-        threshold: threshold.unwrap_or(default.threshold),
-        max_ttft_penalty: penalty.unwrap_or(default.max_ttft_penalty),
-        peak_prefill_throughput: throughput.unwrap_or(default.peak_prefill_throughput),
-        exploration_probability: exploration.unwrap_or(default.exploration_probability),
+        threshold: fields.value_or("affinityThreshold", default.threshold, |f| f.number(0.01..=1.0)),
+        max_ttft_penalty: fields.value_or(
+            "maxTTFTPenalty",
+            default.max_ttft_penalty,
+            Field::gateway_duration,
+        ),
+        peak_prefill_throughput: fields
+            .value_or("peakPrefillThroughput", throughput, |f| f.number(1.0..=1e9)),
+        exploration_probability: fields.value_or("explorationProbability", exploration, Field::share),
     }
 }
 
@@ -107,20 +99,20 @@ fn read_blend(fields: &mut Fields<'_>) -> Blend {
         ("weighted-random", Picker::WeightedRandom),
         ("random", Picker::Random),
     ];
-    let picker = fields.get("picker").and_then(|f| f.choice(&pickers)).unwrap_or(default.picker);
-    let given = fields.get("weights");
-    let weights = match (&given, picker) {
+    let picker = fields.value_or("picker", default.picker, |f| f.choice(&pickers));
+    let written = fields.get("weights");
+    let weights = match (&written, picker) {
         (Some(field), _) => field.fields(read_weights).unwrap_or(default.weights),
         (None, Picker::Random) => BlendWeights::NONE,
         (None, Picker::MaxScore | Picker::WeightedRandom) => default.weights,
     };
-    if let Some(field) = given.filter(Field::is_sound) {
+    if let Some(field) = written.filter(Field::is_sound) {
         match (picker, weights == BlendWeights::NONE) {
             (Picker::Random, false) => {
-                field.error("has no effect beside picker random", "remove one of the two");
+                field.error("has no effect with picker random", "remove the weights or the picker");
             }
             (Picker::MaxScore | Picker::WeightedRandom, true) => {
-                field.error("no scorer has a weight", "give one a weight above 0");
+                field.error("gives no scorer a weight", "give at least one scorer a weight above 0");
             }
             (Picker::Random, true) | (Picker::MaxScore | Picker::WeightedRandom, false) => {}
         }
@@ -142,7 +134,7 @@ fn read_blend(fields: &mut Fields<'_>) -> Blend {
     }
 }
 
-/// A parameter of a scorer; where that has no weight it would have no effect.
+/// The parameter of a scorer, which is an error where the scorer has no weight.
 fn of_scorer<'a>(fields: &mut Fields<'a>, name: &'static str, weight: f64) -> Option<Field<'a>> {
     let field = fields.get(name)?;
     if weight == 0.0 {
@@ -152,7 +144,7 @@ fn of_scorer<'a>(fields: &mut Fields<'a>, name: &'static str, weight: f64) -> Op
 }
 
 fn read_weights(fields: &mut Fields<'_>) -> BlendWeights {
-    let mut weight = |name| fields.get(name).and_then(|f| f.number(FACTOR)).unwrap_or(0.0);
+    let mut weight = |name| fields.value_or(name, 0.0, |f| f.number(FACTOR));
     BlendWeights {
         queue: weight("queue"),
         running_requests: weight("runningRequests"),
@@ -166,22 +158,21 @@ fn read_weights(fields: &mut Fields<'_>) -> BlendWeights {
     }
 }
 
-fn read_prefix(fields: &mut Fields<'_>) -> PrefixScore {
+/// Reads the parameters of the prefix cache scorer, in manifests and in picker configuration files.
+pub(crate) fn read_prefix(fields: &mut Fields<'_>) -> PrefixScore {
     let default = PrefixScore::default();
-    let weight = fields.get("matchLengthWeight").and_then(|f| f.share());
-    let scale = fields.get("matchLengthScaleTokens").and_then(|f| f.u32_from(1));
+    let (weight, scale) = (default.match_length_weight, default.match_length_scale_tokens);
     PrefixScore {
-        match_length_weight: weight.unwrap_or(default.match_length_weight),
-        match_length_scale_tokens: scale.unwrap_or(default.match_length_scale_tokens),
+        match_length_weight: fields.value_or("matchLengthWeight", weight, Field::share),
+        match_length_scale_tokens: fields.value_or("matchLengthScaleTokens", scale, |f| f.u32_from(1)),
     }
 }
 
-fn read_active_request(fields: &mut Fields<'_>) -> ActiveRequestScore {
+/// Reads the parameters of the active request scorer, in manifests and in picker configuration files.
+pub(crate) fn read_active_request(fields: &mut Fields<'_>) -> ActiveRequestScore {
     let default = ActiveRequestScore::default();
-    let idle = fields.get("idleThreshold").and_then(|f| f.u32_from(0));
-    let busy = fields.get("maxBusyScore").and_then(|f| f.share());
     ActiveRequestScore {
-        idle_threshold: idle.unwrap_or(default.idle_threshold),
-        max_busy_score: busy.unwrap_or(default.max_busy_score),
+        idle_threshold: fields.value_or("idleThreshold", default.idle_threshold, |f| f.u32_from(0)),
+        max_busy_score: fields.value_or("maxBusyScore", default.max_busy_score, Field::share),
     }
 }

@@ -1,39 +1,35 @@
-//! Our own kinds: PoolPolicySpec and GatewayPolicy.
+//! PoolPolicy and GatewayPolicy.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use pointsman_core::{PoolPolicy, RetryBudget, SaturationLimits};
+use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
-use crate::decode::{Field, Fields};
-use crate::problem::Spot;
-use crate::source::quoted;
-use crate::world::{GatewayPolicy, IpNet, Timeouts};
+use crate::settings::{GatewayPolicy, IpNet, Timeouts};
 
+/// The spec of a PoolPolicy manifest.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PoolPolicySpec {
     pub(crate) pool: PoolRef,
     pub(crate) policy: PoolPolicy,
-    /// Where it says what a picker's configuration file says too.
-    pub(crate) picker_config: Option<Spot>,
+    /// The location of a setting that a picker's configuration file also contains.
+    pub(crate) picker_setting: Option<Location>,
+    /// Whether models that no rule declares are rejected.
     pub(crate) reject_undeclared: bool,
     pub(crate) timeouts: Timeouts,
-    /// Paths as written: relative to the folder of the manifest.
+    /// As written, relative to the folder of the manifest.
     pub(crate) ca_file: Option<Box<str>>,
+    /// As written, relative to the folder of the manifest.
     pub(crate) api_key_file: Option<Box<str>>,
 }
-
-/// A GatewayPolicy, complete with defaults.
-#[derive(Debug, PartialEq)]
-pub(crate) struct GatewayLimits(pub(crate) GatewayPolicy);
 
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let pool = read_pool_ref(spec);
     let mut policy = PoolPolicy::default();
     let (placement, saturation) = (spec.get("placement"), spec.get("saturation"));
-    let picker_config = placement.as_ref().or(saturation.as_ref()).map(Field::spot);
+    let picker_setting = placement.as_ref().or(saturation.as_ref()).map(Field::location);
     if let Some(placement) = placement.and_then(|f| placement::read(&f)) {
         policy.placement = placement;
     }
@@ -43,9 +39,9 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     if let Some(budget) = spec.get("retryBudget").and_then(|f| f.fields(read_retry_budget)) {
         policy.retry_budget = budget;
     }
-    let undeclared =
-        spec.get("undeclaredModels").and_then(|f| f.choice(&[("allow", false), ("reject", true)]));
-    let timeouts = spec.get("timeouts").and_then(|f| read_timeouts(&f)).unwrap_or_default();
+    let undeclared = [("allow", false), ("reject", true)];
+    let reject_undeclared = spec.value_or("undeclaredModels", false, |f| f.choice(&undeclared));
+    let timeouts = spec.value_or("timeouts", Timeouts::default(), read_timeouts);
     let engine = spec.get("engine").and_then(|f| {
         f.fields(|fields| {
             let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(Box::<str>::from);
@@ -53,11 +49,10 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
         })
     });
     let (ca_file, api_key_file) = engine.unwrap_or_default();
-    let reject_undeclared = undeclared.unwrap_or(false);
     Some(PoolPolicySpec {
         pool: pool?,
         policy,
-        picker_config,
+        picker_setting,
         reject_undeclared,
         timeouts,
         ca_file,
@@ -67,97 +62,79 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {
     let default = SaturationLimits::default();
-    let waiting = fields.get("waiting").and_then(|f| f.u32_from(0)).unwrap_or(default.waiting);
-    let kv_use = fields.get("kvUse").and_then(|f| f.share()).unwrap_or(default.kv_use);
-    SaturationLimits { waiting, kv_use }
+    SaturationLimits {
+        waiting: fields.value_or("waiting", default.waiting, |f| f.u32_from(0)),
+        kv_use: fields.value_or("kvUse", default.kv_use, Field::share),
+    }
 }
 
 fn read_retry_budget(fields: &mut Fields<'_>) -> RetryBudget {
     let default = RetryBudget::default();
-    let ratio = fields.get("ratio").and_then(|f| f.share()).unwrap_or(default.ratio);
-    let min_per_second =
-        fields.get("minPerSecond").and_then(|f| f.u32_from(0)).unwrap_or(default.min_per_second);
-    let max_attempts = fields.get("maxAttempts").and_then(|f| f.u32_from(1)).unwrap_or(default.max_attempts);
-    RetryBudget { ratio, min_per_second, max_attempts }
+    RetryBudget {
+        ratio: fields.value_or("ratio", default.ratio, Field::share),
+        min_per_second: fields.value_or("minPerSecond", default.min_per_second, |f| f.u32_from(0)),
+        max_attempts: fields.value_or("maxAttempts", default.max_attempts, |f| f.u32_from(1)),
+    }
 }
 
 fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
     let timeouts = field.fields(|fields| {
         let default = Timeouts::default();
-        let mut budget = |name, default: Duration| {
+        let mut timeout = |name, default: Duration| {
             let Some(field) = fields.get(name) else { return default };
-            let duration = field.duration();
+            let duration = field.gateway_duration();
             if duration.is_some_and(|d| d.is_zero()) {
-                field.error("is zero, which leaves no time at all", "write a time, or remove it");
+                field.error("must be above zero", "write a duration above 0s, or remove it");
             }
             duration.unwrap_or(default)
         };
         Timeouts {
-            connect: budget("connect", default.connect),
-            first_byte: budget("firstByte", default.first_byte),
-            idle: budget("idle", default.idle),
-            idle_limit: budget("idleLimit", default.idle_limit),
-            keep_alive: budget("keepAlive", default.keep_alive),
+            connect: timeout("connect", default.connect),
+            first_byte: timeout("firstByte", default.first_byte),
+            idle: timeout("idle", default.idle),
+            idle_limit: timeout("idleLimit", default.idle_limit),
+            keep_alive: timeout("keepAlive", default.keep_alive),
         }
     })?;
-    let are_sound =
-        ["idle", "idleLimit"].iter().all(|name| field.report.is_sound(&format!("{}.{name}", field.path)));
+    let are_sound = field.is_sound_at("idle") && field.is_sound_at("idleLimit");
     if timeouts.idle_limit < timeouts.idle && are_sound {
         let (idle, limit) = (timeouts.idle, timeouts.idle_limit);
         field.error(
             format!("idleLimit ({limit:?}) is shorter than idle ({idle:?})"),
-            "make idleLimit the longer one",
+            "raise idleLimit, or shorten idle",
         );
     }
     Some(timeouts)
 }
 
-pub(crate) fn read_gateway(spec: &mut Fields<'_>) -> GatewayLimits {
-    let mut policy = GatewayPolicy::default();
-    if let Some(sources) = spec.get("trustedSources") {
-        policy.trusted_sources = sources.list(256, |item| read_range(item));
-    }
-    if let Some(bytes) = spec.get("maxBodyBytes").and_then(|f| f.quantity()) {
-        policy.max_body_bytes = bytes;
-    }
+pub(crate) fn read_gateway(spec: &mut Fields<'_>) -> GatewayPolicy {
+    let default = GatewayPolicy::default();
+    let trusted_sources = spec.get("trustedSources").map(|f| f.list(256, read_ip_net));
+    let max_body_bytes = spec.value_or("maxBodyBytes", default.max_body_bytes, Field::quantity);
     let held = spec.get("maxHeldBytes");
-    if let Some(bytes) = held.as_ref().and_then(Field::quantity) {
-        policy.max_held_bytes = bytes;
-    }
-    if let Some(field) = spec.get("maxRequests")
-        && let Some(requests) = field.quantity()
-    {
-        match u32::try_from(requests) {
-            Ok(requests) => policy.max_requests = requests,
-            Err(_) => field.error("is more than 4294967295", "write a smaller number"),
+    let max_held_bytes = held.as_ref().and_then(Field::quantity).unwrap_or(default.max_held_bytes);
+    let max_requests = spec.value_or("maxRequests", default.max_requests, |f| {
+        let requests = u32::try_from(f.quantity()?).ok();
+        if requests.is_none() {
+            f.error("is more than 4294967295", "write a smaller number");
         }
+        requests
+    });
+    if max_held_bytes < max_body_bytes && spec.is_sound("maxBodyBytes") && spec.is_sound("maxHeldBytes") {
+        let location = held.map_or_else(|| spec.location(), |f| f.location());
+        let message = "maxHeldBytes is less than maxBodyBytes, so the longest bodies are always rejected";
+        spec.error_at(&location, message, "raise maxHeldBytes, or lower maxBodyBytes");
     }
-    let are_sound = ["spec.maxBodyBytes", "spec.maxHeldBytes"].iter().all(|path| spec.report.is_sound(path));
-    if policy.max_held_bytes < policy.max_body_bytes && are_sound {
-        let spot = held.map_or_else(|| spec.spot(), |f| f.spot());
-        let message = "less than maxBodyBytes can be held, so that the longest bodies never pass";
-        spec.report.error_at(&spot, message, "raise maxHeldBytes, or lower maxBodyBytes");
-    }
-    GatewayLimits(policy)
+    let trusted_sources = trusted_sources.unwrap_or_default();
+    GatewayPolicy { trusted_sources, max_body_bytes, max_held_bytes, max_requests }
 }
 
-fn read_range(field: &Field<'_>) -> Option<IpNet> {
+fn read_ip_net(field: &Field<'_>) -> Option<IpNet> {
     let text = field.text()?;
-    let range = parse_range(text);
+    let range = IpNet::parse(text);
     if range.is_none() {
-        field.error(
-            format!("{} is not an address range", quoted(text)),
-            "write it like 10.0.0.0/8 or ::1/128",
-        );
+        let message = format!("{} is not an address range", quoted(text));
+        field.error(message, "write it like 10.0.0.0/8 or ::1/128");
     }
     range
-}
-
-fn parse_range(text: &str) -> Option<IpNet> {
-    let (address, prefix) = text.split_once('/')?;
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let digits = prefix.bytes().all(|b| b.is_ascii_digit());
-    let prefix: u8 = prefix.parse().ok().filter(|prefix| digits && *prefix <= most)?;
-    Some(IpNet { address, prefix })
 }

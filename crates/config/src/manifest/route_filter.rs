@@ -1,33 +1,21 @@
-//! What a rule of an HTTPRoute, or one of its backends, changes.
+//! Filters of a rule or a backend of an HTTPRoute.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::gateway::read_hostname;
 use super::route_match::{path_defect, read_header_name, read_header_value};
-use crate::decode::{Field, Fields};
-use crate::problem::Spot;
-use crate::route::{Filter, HeaderChange, PathRewrite};
-use crate::source::quoted;
+use crate::route::{Filter, HeaderChange, PathRewrite, RedirectRule};
 
 /// The filters of a rule or of a backend.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct RouteFilters {
     pub(crate) filters: Vec<Filter>,
     pub(crate) redirect: Option<RedirectRule>,
-    /// Where a `ReplacePrefixMatch` stands.
-    pub(crate) replaces_prefix: Option<Spot>,
-}
-
-/// A redirect; what is `None` stays as the request has it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RedirectRule {
-    pub(crate) https: Option<bool>,
-    pub(crate) hostname: Option<Arc<str>>,
-    pub(crate) port: Option<u16>,
-    pub(crate) path: Option<PathRewrite>,
-    pub(crate) status: u16,
+    /// The location of a `ReplacePrefixMatch`.
+    pub(crate) replaces_prefix: Option<Location>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +26,7 @@ enum FilterType {
     Redirect,
 }
 
+/// Filter types of the API; `None` for those not supported.
 const TYPES: [(&str, Option<FilterType>); 8] = [
     ("RequestHeaderModifier", Some(FilterType::RequestHeaders)),
     ("ResponseHeaderModifier", Some(FilterType::ResponseHeaders)),
@@ -55,13 +44,13 @@ pub(crate) fn read_filters(field: &Field<'_>) -> RouteFilters {
     field.list(16, |item| {
         let kind = item.fields(|fields| read_filter(fields, &mut all)).flatten()?;
         if seen.contains(&kind) {
-            item.error("is the second filter of its type", "merge the two");
+            item.error("is the second filter of its type", "merge the two filters");
         }
         seen.push(kind);
         Some(())
     });
     if seen.contains(&FilterType::UrlRewrite) && seen.contains(&FilterType::Redirect) {
-        field.error("URLRewrite and RequestRedirect exclude each other", "keep one of them");
+        field.error("URLRewrite and RequestRedirect exclude each other", "remove one of the two");
     }
     all
 }
@@ -84,30 +73,31 @@ fn read_filter(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<Filter
     };
     match kind {
         FilterType::RequestHeaders => {
-            let change = fields.required("requestHeaderModifier", "write what to set, add or remove");
+            let change = fields.required("requestHeaderModifier", "write headers to set, add or remove");
             all.filters.push(Filter::RequestHeaders(change.and_then(|f| read_change(&f))?));
         }
         FilterType::ResponseHeaders => {
-            let change = fields.required("responseHeaderModifier", "write what to set, add or remove");
+            let change = fields.required("responseHeaderModifier", "write headers to set, add or remove");
             all.filters.push(Filter::ResponseHeaders(change.and_then(|f| read_change(&f))?));
         }
         FilterType::UrlRewrite => {
             let rewrite = fields.required("urlRewrite", "write a hostname or a path")?;
             let (hostname, path) = rewrite.fields(|f| (read_target_host(f), read_path(f, all)))?;
             if hostname.is_none() && path.is_none() && rewrite.is_sound() {
-                rewrite.error("changes nothing", "write a hostname or a path");
+                rewrite.error("has no effect", "write a hostname or a path");
             }
             all.filters.push(Filter::UrlRewrite { hostname, path });
         }
         FilterType::Redirect => {
-            let redirect = fields.required("requestRedirect", "write where to, such as scheme: https")?;
+            let redirect =
+                fields.required("requestRedirect", "write the parts to replace, such as scheme: https")?;
             all.redirect = Some(redirect.fields(|f| read_redirect(f, all))?);
         }
     }
     Some(kind)
 }
 
-/// Headers that frame a message or belong to one connection: changing them breaks it.
+/// Headers of message framing and of the connection, which a filter must not change.
 const FRAMING: [HeaderName; 8] = [
     http::header::CONNECTION,
     http::header::CONTENT_LENGTH,
@@ -121,19 +111,19 @@ const FRAMING: [HeaderName; 8] = [
 
 fn read_change(field: &Field<'_>) -> Option<HeaderChange> {
     let change = field.fields(|fields| {
-        let set = fields.get("set").map(|f| f.list(16, read_header)).unwrap_or_default();
-        let add = fields.get("add").map(|f| f.list(16, read_header)).unwrap_or_default();
-        let remove = fields.get("remove").map(|f| f.list(16, changeable)).unwrap_or_default();
+        let set = fields.list("set", 16, read_header);
+        let add = fields.list("add", 16, read_header);
+        let remove = fields.list("remove", 16, read_modifiable_name);
         HeaderChange { set, add, remove }
     })?;
     if change.set.is_empty() && change.add.is_empty() && change.remove.is_empty() && field.is_sound() {
-        field.error("changes nothing", "write what to set, add or remove");
+        field.error("has no effect", "write headers to set, add or remove");
     }
     let names = change.set.iter().chain(&change.add).map(|(name, _)| name).chain(&change.remove);
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         if !seen.insert(name.as_str()) {
-            field.error(format!("{} stands there twice", quoted(name.as_str())), "name each header once");
+            field.error(format!("{} is listed twice", quoted(name.as_str())), "write each header once");
         }
     }
     Some(change)
@@ -141,17 +131,21 @@ fn read_change(field: &Field<'_>) -> Option<HeaderChange> {
 
 fn read_header(field: &Field<'_>) -> Option<(HeaderName, HeaderValue)> {
     field.fields(|fields| {
-        let name = fields.required("name", "name the header").and_then(|f| changeable(&f));
-        let value = fields.required("value", "write the value").and_then(|f| read_header_value(&f));
+        let name = fields.required_value("name", "name the header", read_modifiable_name);
+        let value = fields.required_value("value", "write the value", read_header_value);
         Some((name?, value?))
     })?
 }
 
-fn changeable(field: &Field<'_>) -> Option<HeaderName> {
+fn read_modifiable_name(field: &Field<'_>) -> Option<HeaderName> {
     let name = read_header_name(field)?;
     if FRAMING.contains(&name) {
-        let fix = if name == http::header::HOST { "use URLRewrite with hostname" } else { "remove it" };
-        field.error(format!("{name} frames the message and cannot be changed"), fix);
+        let fix =
+            if name == http::header::HOST { "write a URLRewrite filter with hostname" } else { "remove it" };
+        field.error(
+            format!("{name} cannot be modified: it is part of the message framing or the connection"),
+            fix,
+        );
         return None;
     }
     Some(name)
@@ -161,7 +155,7 @@ fn read_target_host(fields: &mut Fields<'_>) -> Option<Arc<str>> {
     let field = fields.get("hostname")?;
     let host = read_hostname(&field)?;
     if host.starts_with('*') {
-        field.error("a wildcard is no host to go to", "write the full name");
+        field.error("cannot be a wildcard", "write a full host name");
         return None;
     }
     Some(host)
@@ -172,8 +166,7 @@ fn read_path(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<PathRewr
     field.fields(|fields| {
         const WORDS: [(&str, bool); 2] = [("ReplaceFullPath", true), ("ReplacePrefixMatch", false)];
         let full = fields
-            .required("type", "write ReplaceFullPath or ReplacePrefixMatch")
-            .and_then(|f| f.choice(&WORDS));
+            .required_value("type", "write ReplaceFullPath or ReplacePrefixMatch", |f| f.choice(&WORDS));
         let (wanted, other) = match full {
             Some(true) => ("replaceFullPath", "replacePrefixMatch"),
             Some(false) => ("replacePrefixMatch", "replaceFullPath"),
@@ -183,7 +176,7 @@ fn read_path(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<PathRewr
                 return None;
             }
         };
-        fields.refuse(other, "does not go with this type", "remove it, or change the type");
+        fields.refuse(other, "does not belong to this type", "remove it, or change the type");
         let value = fields.required(wanted, "write the new path")?;
         let text = value.text()?;
         let empty_prefix = text.is_empty() && full == Some(false);
@@ -195,7 +188,7 @@ fn read_path(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<PathRewr
         if full == Some(true) {
             return Some(PathRewrite::Full(text.into()));
         }
-        all.replaces_prefix = Some(value.spot());
+        all.replaces_prefix = Some(value.location());
         Some(PathRewrite::Prefix(text.into()))
     })?
 }
@@ -208,7 +201,7 @@ fn read_redirect(fields: &mut Fields<'_>, all: &mut RouteFilters) -> RedirectRul
     let status = fields.get("statusCode").and_then(|f| {
         let code = f.integer(300..=399)?;
         if !matches!(code, 301 | 302 | 303 | 307 | 308) {
-            f.error(format!("{code} is not a redirect with a new place"), "write 301, 302, 303, 307 or 308");
+            f.error(format!("{code} is not a redirect status"), "write 301, 302, 303, 307 or 308");
         }
         u16::try_from(code).ok()
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::weighted::Weights;
 
-/// Target models with their shares.
+/// Weighted target models.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Targets {
     names: Vec<Arc<str>>,
@@ -25,7 +25,7 @@ impl Targets {
         self.names.iter()
     }
 
-    /// The target that the number falls to; none where there is no target.
+    /// The target selected by `draw`, uniform over 64 bits; `None` where there is no target.
     pub(crate) fn draw(&self, draw: u64) -> Option<&Arc<str>> {
         self.weights.pick(draw).and_then(|i| self.names.get(i))
     }

@@ -1,4 +1,4 @@
-//! `plugins`: which of them have a counterpart here, and their parameters.
+//! `plugins`: the supported plugins and their parameters.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use pointsman_core::{ActiveRequestScore, Affinity, Blend, Picker, PrefixScore, SaturationLimits};
 
-use super::misplaced;
-use crate::decode::{Field, Fields, nearest};
-use crate::source::quoted;
+use pointsman_yaml::{Field, Fields, nearest, quoted};
+
+use crate::manifest::placement;
 
 /// A declared plugin.
 #[derive(Debug)]
@@ -16,20 +16,20 @@ pub(super) struct Plugin<'a> {
     pub(super) type_name: &'a str,
     pub(super) role: Role,
     pub(super) field: Field<'a>,
-    /// Whether anything refers to it.
+    /// Whether anything refers to the plugin.
     pub(super) used: Cell<bool>,
 }
 
-/// What a plugin does, with its parameters.
+/// The function of a plugin, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Role {
     Scorer(Scorer),
     Affinity(Affinity),
     Picker(Picker),
     Detector(SaturationLimits),
-    /// One profile serves every request: what is done here.
+    /// One profile for every request, as in Pointsman.
     SingleProfile,
-    /// Facts that are always gathered.
+    /// Data that Pointsman always collects.
     Producer,
     MetricsSource,
     MetricsExtractor,
@@ -50,74 +50,111 @@ pub(super) enum Scorer {
     TokenLoad(u64),
 }
 
-/// Types that have a counterpart, in alphabetical order. `docs/endpoint-picker.md` has the same list.
-const SUPPORTED: [&str; 22] = [
-    "active-request-scorer",
-    "anthropic-parser",
-    "approx-prefix-cache-producer",
-    "core-metrics-extractor",
-    "inflight-load-producer",
-    "kv-cache-scorer",
-    "kv-cache-utilization-scorer",
-    "load-aware-scorer",
-    "lora-affinity-scorer",
-    "max-score-picker",
-    "metrics-data-source",
-    "no-hit-lru-scorer",
-    "openai-parser",
-    "prefix-cache-affinity-filter",
-    "prefix-cache-scorer",
-    "queue-scorer",
-    "random-picker",
-    "running-requests-size-scorer",
-    "single-profile-handler",
-    "token-load-scorer",
-    "utilization-detector",
-    "weighted-random-picker",
+/// Reads the parameters of a plugin type; `None` where they are not usable.
+type ReadRole = fn(Option<&Field<'_>>) -> Option<Role>;
+
+/// Supported plugin types, sorted. `docs/endpoint-picker.md` has the same list.
+const SUPPORTED: [(&str, ReadRole); 22] = [
+    ("active-request-scorer", |parameters| {
+        let default = ActiveRequestScore::default();
+        scorer(parameters, default, Scorer::ActiveRequest, placement::read_active_request)
+    }),
+    ("anthropic-parser", |parameters| without(parameters, Role::Parser)),
+    ("approx-prefix-cache-producer", |parameters| without(parameters, Role::Producer)),
+    ("core-metrics-extractor", |parameters| without(parameters, Role::MetricsExtractor)),
+    ("inflight-load-producer", |parameters| without(parameters, Role::Producer)),
+    ("kv-cache-scorer", |parameters| without(parameters, Role::Scorer(Scorer::KvCacheUtilization))),
+    ("kv-cache-utilization-scorer", |parameters| {
+        without(parameters, Role::Scorer(Scorer::KvCacheUtilization))
+    }),
+    ("load-aware-scorer", |parameters| {
+        let default = Blend::EMPTY.load_aware_threshold;
+        scorer(parameters, default, Scorer::LoadAware, |fields| {
+            fields.value_or("threshold", default, |f| f.u32_from(1))
+        })
+    }),
+    ("lora-affinity-scorer", |parameters| without(parameters, Role::Scorer(Scorer::LoraAffinity))),
+    ("max-score-picker", |parameters| picker(parameters, Picker::MaxScore)),
+    ("metrics-data-source", |parameters| {
+        with(parameters, (), read_metrics_source).map(|()| Role::MetricsSource)
+    }),
+    ("no-hit-lru-scorer", |parameters| without(parameters, Role::Scorer(Scorer::NoHitLru))),
+    ("openai-parser", |parameters| without(parameters, Role::Parser)),
+    ("prefix-cache-affinity-filter", |parameters| {
+        with(parameters, Affinity::LLM_D, read_affinity).map(Role::Affinity)
+    }),
+    ("prefix-cache-scorer", |parameters| {
+        scorer(parameters, PrefixScore::default(), Scorer::PrefixCache, read_prefix)
+    }),
+    ("queue-scorer", |parameters| without(parameters, Role::Scorer(Scorer::Queue))),
+    ("random-picker", |parameters| picker(parameters, Picker::Random)),
+    ("running-requests-size-scorer", |parameters| without(parameters, Role::Scorer(Scorer::RunningRequests))),
+    ("single-profile-handler", |parameters| without(parameters, Role::SingleProfile)),
+    ("token-load-scorer", |parameters| {
+        let default = Blend::EMPTY.token_load_threshold;
+        scorer(parameters, default, Scorer::TokenLoad, |fields| {
+            let read = |f: &Field<'_>| u64::try_from(f.integer(1..=i64::MAX)?).ok();
+            fields.value_or("queueThresholdTokens", default, read)
+        })
+    }),
+    ("utilization-detector", |parameters| {
+        with(parameters, SaturationLimits::default(), read_saturation).map(Role::Detector)
+    }),
+    ("weighted-random-picker", |parameters| picker(parameters, Picker::WeightedRandom)),
 ];
 
-/// The plugins of a file by name.
-#[derive(Debug)]
-pub(super) struct Plugins<'a>(BTreeMap<&'a str, Plugin<'a>>, bool);
+impl Plugin<'_> {
+    /// Reports a reference to this plugin in a place that requires another role.
+    pub(super) fn report_misplaced(&self, reference: &Field<'_>) {
+        reference.error(format!("{} cannot be used here", quoted(self.type_name)), "remove the reference");
+    }
+}
+
+/// The plugins of a file.
+#[derive(Debug, Default)]
+pub(super) struct Plugins<'a> {
+    by_name: BTreeMap<&'a str, Plugin<'a>>,
+    /// Whether some plugin is not usable. A reference to an unknown name may then mean that plugin.
+    has_unusable: bool,
+}
 
 impl<'a> Plugins<'a> {
     pub(super) fn read(fields: &mut Fields<'a>) -> Self {
-        let mut plugins = Self(BTreeMap::new(), false);
+        let mut plugins = Self::default();
         let Some(list) = fields.get("plugins") else { return plugins };
         list.list(256, |field| {
             let (name, plugin) =
                 field.fields(|fields| read_plugin(fields, field)).flatten().or_else(|| {
-                    plugins.1 = true; // References to it are no mistakes of their own.
+                    plugins.has_unusable = true;
                     None
                 })?;
-            if let Some(first) = plugins.0.get(name) {
-                let line = first.field.node.mark.line;
-                let message = format!("{} stands already on line {line}", quoted(name));
+            if let Some(first) = plugins.by_name.get(name) {
+                let line = first.field.node().position().line;
+                let message = format!("{} is already defined on line {line}", quoted(name));
                 field.error(message, "give one of the two another name");
             }
-            plugins.0.insert(name, plugin);
+            plugins.by_name.insert(name, plugin);
             Some(())
         });
         plugins
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty() && !self.1
+        self.by_name.is_empty() && !self.has_unusable
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Plugin<'a>> {
-        self.0.values()
+        self.by_name.values()
     }
 
     /// The plugin that a reference names.
     pub(super) fn get(&self, reference: &Field<'_>) -> Option<&Plugin<'a>> {
         let name = reference.text()?;
-        let Some(plugin) = self.0.get(name) else {
-            // A plugin that was refused is not missing.
-            if !self.1 {
-                let fix = match nearest(name, self.0.keys().copied()) {
+        let Some(plugin) = self.by_name.get(name) else {
+            if !self.has_unusable {
+                let fix = match nearest(name, self.by_name.keys().copied()) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => "declare it below plugins".to_owned(),
+                    None => "add it to plugins".to_owned(),
                 };
                 reference.error(format!("there is no plugin {}", quoted(name)), fix);
             }
@@ -127,15 +164,13 @@ impl<'a> Plugins<'a> {
         Some(plugin)
     }
 
-    /// Checks that a reference leads to a plugin of one role; parameters do not count.
-    pub(super) fn expect(&self, reference: Option<Field<'_>>, role: &Role) {
-        let Some((field, plugin)) =
-            reference.and_then(|field| self.get(&field).map(|plugin| (field, plugin)))
-        else {
-            return;
-        };
-        if std::mem::discriminant(&plugin.role) != std::mem::discriminant(role) {
-            misplaced(&field, plugin);
+    /// Checks that `pluginRef` names a plugin of a role, whatever its parameters.
+    pub(super) fn check_reference(&self, fields: &mut Fields<'_>, role: &Role) {
+        let Some(reference) = fields.required("pluginRef", "name a plugin") else { return };
+        if let Some(plugin) = self.get(&reference)
+            && std::mem::discriminant(&plugin.role) != std::mem::discriminant(role)
+        {
+            plugin.report_misplaced(&reference);
         }
     }
 
@@ -145,17 +180,16 @@ impl<'a> Plugins<'a> {
         if let Role::Detector(limits) = plugin.role {
             return Some(limits);
         }
-        misplaced(reference, plugin);
+        plugin.report_misplaced(reference);
         None
     }
 
-    /// Plugins that nothing refers to, and that would do nothing upstream either.
+    /// Warns of plugins that have no effect because nothing refers to them, as upstream.
     pub(super) fn warn_of_unused(&self) {
         for plugin in self.all().filter(|plugin| !plugin.used.get()) {
             match plugin.role {
                 Role::Scorer(_) | Role::Affinity(_) | Role::Picker(_) | Role::Detector(_) => {
-                    let Field { node, path, report } = &plugin.field;
-                    report.warn(node.mark, path, "nothing refers to it", "refer to it, or remove it");
+                    plugin.field.warn("is not used", "refer to it by pluginRef, or remove it");
                 }
                 Role::SingleProfile
                 | Role::Producer
@@ -173,91 +207,59 @@ fn read_plugin<'a>(fields: &mut Fields<'a>, whole: &Field<'a>) -> Option<(&'a st
     let parameters = fields.get("parameters");
     let kind = kind?;
     let type_name = kind.text()?;
-    let Some(role) = role(type_name, parameters.as_ref()) else {
-        if !SUPPORTED.contains(&type_name) {
-            kind.error(format!("{} has no counterpart here", quoted(type_name)), instead(type_name));
-        }
+    let Some((_, read_role)) = SUPPORTED.iter().find(|(supported, _)| *supported == type_name) else {
+        kind.error(format!("{} is not supported", quoted(type_name)), alternative(type_name));
         return None;
     };
+    let role = read_role(parameters.as_ref())?;
     let plugin = Plugin { type_name, role, field: whole.clone(), used: Cell::new(false) };
     Some((name.unwrap_or(type_name), plugin))
 }
 
-/// The role of a type; `None` where it has none here, or where its parameters cannot be read.
-fn role(type_name: &str, parameters: Option<&Field<'_>>) -> Option<Role> {
-    let picker = |picker| with(parameters, Role::Picker(picker), read_picker);
-    match type_name {
-        "queue-scorer" => without(parameters, Role::Scorer(Scorer::Queue)),
-        "running-requests-size-scorer" => without(parameters, Role::Scorer(Scorer::RunningRequests)),
-        "kv-cache-utilization-scorer" | "kv-cache-scorer" => {
-            without(parameters, Role::Scorer(Scorer::KvCacheUtilization))
-        }
-        "no-hit-lru-scorer" => without(parameters, Role::Scorer(Scorer::NoHitLru)),
-        "lora-affinity-scorer" => without(parameters, Role::Scorer(Scorer::LoraAffinity)),
-        "prefix-cache-scorer" => {
-            with(parameters, PrefixScore::default(), read_prefix).map(Scorer::PrefixCache).map(Role::Scorer)
-        }
-        "load-aware-scorer" => {
-            let default = Blend::EMPTY.load_aware_threshold;
-            with(parameters, default, read_load_aware).map(Scorer::LoadAware).map(Role::Scorer)
-        }
-        "active-request-scorer" => with(parameters, ActiveRequestScore::default(), read_active_request)
-            .map(Scorer::ActiveRequest)
-            .map(Role::Scorer),
-        "token-load-scorer" => {
-            let default = Blend::EMPTY.token_load_threshold;
-            with(parameters, default, read_token_load).map(Scorer::TokenLoad).map(Role::Scorer)
-        }
-        "prefix-cache-affinity-filter" => {
-            with(parameters, Affinity::LLM_D, read_affinity).map(Role::Affinity)
-        }
-        "max-score-picker" => picker(Picker::MaxScore),
-        "random-picker" => picker(Picker::Random),
-        "weighted-random-picker" => picker(Picker::WeightedRandom),
-        "utilization-detector" => {
-            with(parameters, SaturationLimits::default(), read_saturation).map(Role::Detector)
-        }
-        "single-profile-handler" => without(parameters, Role::SingleProfile),
-        "approx-prefix-cache-producer" | "inflight-load-producer" => without(parameters, Role::Producer),
-        "metrics-data-source" => with(parameters, Role::MetricsSource, read_metrics_source),
-        "core-metrics-extractor" => without(parameters, Role::MetricsExtractor),
-        "openai-parser" | "anthropic-parser" => without(parameters, Role::Parser),
-        _ => None,
-    }
-}
-
-/// What `parameters` make of the defaults.
-fn with<T>(
-    parameters: Option<&Field<'_>>,
-    default: T,
-    read: impl FnOnce(&mut Fields<'_>, T) -> T,
-) -> Option<T> {
+/// The parameters of a plugin, or `default` where it has none.
+fn with<T>(parameters: Option<&Field<'_>>, default: T, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
     match parameters {
-        Some(field) => field.fields(|fields| read(fields, default)),
+        Some(field) => field.fields(read),
         None => Some(default),
     }
 }
 
-/// A plugin without parameters.
-fn without<T>(parameters: Option<&Field<'_>>, role: T) -> Option<T> {
-    with(parameters, role, |_, role| role)
+/// The role of a scorer with parameters.
+fn scorer<T>(
+    parameters: Option<&Field<'_>>,
+    default: T,
+    scorer: impl FnOnce(T) -> Scorer,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Option<Role> {
+    with(parameters, default, read).map(|parameters| Role::Scorer(scorer(parameters)))
 }
 
-/// How the index is sized is not the file's to say: it has a byte budget, and blocks of its own size.
-fn read_prefix(fields: &mut Fields<'_>, default: PrefixScore) -> PrefixScore {
-    for name in SIZING {
-        fields.refuse(name, "the index of prefixes sizes itself", "remove it");
-    }
-    let weight = fields.get("matchLengthWeight").and_then(|field| field.share());
-    let scale = fields.get("matchLengthScaleTokens").and_then(|field| field.u32_from(1));
-    PrefixScore {
-        match_length_weight: weight.unwrap_or(default.match_length_weight),
-        match_length_scale_tokens: scale.unwrap_or(default.match_length_scale_tokens),
-    }
+/// The role of a picker, which has no usable parameters.
+fn picker(parameters: Option<&Field<'_>>, picker: Picker) -> Option<Role> {
+    with(parameters, (), |fields| {
+        if let Some(field) = fields.get("maxNumOfEndpoints")
+            && field.u32_from(1).is_some_and(|number| number != 1)
+        {
+            field.error("is not supported: fallback endpoints are always named", "remove it");
+        }
+    })
+    .map(|()| Role::Picker(picker))
 }
 
-/// Parameters of the approximate index, from its first release on.
-const SIZING: [&str; 7] = [
+/// The role of a plugin without parameters.
+fn without(parameters: Option<&Field<'_>>, role: Role) -> Option<Role> {
+    with(parameters, (), |_| ()).map(|()| role)
+}
+
+fn read_prefix(fields: &mut Fields<'_>) -> PrefixScore {
+    for name in INDEX_SIZE_FIELDS {
+        fields.refuse(name, "is not supported: the prefix index has a fixed memory budget", "remove it");
+    }
+    placement::read_prefix(fields)
+}
+
+/// Parameters for the size of the approximate prefix index, in all releases of the extension.
+const INDEX_SIZE_FIELDS: [&str; 7] = [
     "autoTune",
     "blockSize",
     "blockSizeTokens",
@@ -267,85 +269,59 @@ const SIZING: [&str; 7] = [
     "maxPrefixTokensToMatch",
 ];
 
-fn read_load_aware(fields: &mut Fields<'_>, default: u32) -> u32 {
-    fields.get("threshold").and_then(|field| field.u32_from(1)).unwrap_or(default)
-}
-
-fn read_token_load(fields: &mut Fields<'_>, default: u64) -> u64 {
-    let threshold = fields.get("queueThresholdTokens").and_then(|field| field.integer(1..=i64::MAX));
-    threshold.and_then(|tokens| u64::try_from(tokens).ok()).unwrap_or(default)
-}
-
-fn read_active_request(fields: &mut Fields<'_>, default: ActiveRequestScore) -> ActiveRequestScore {
-    let idle = fields.get("idleThreshold").and_then(|field| field.u32_from(0));
-    let busy = fields.get("maxBusyScore").and_then(|field| field.share());
-    ActiveRequestScore {
-        idle_threshold: idle.unwrap_or(default.idle_threshold),
-        max_busy_score: busy.unwrap_or(default.max_busy_score),
-    }
-}
-
-fn read_affinity(fields: &mut Fields<'_>, default: Affinity) -> Affinity {
-    let threshold = fields.get("affinityThreshold").and_then(|field| field.share());
-    let penalty = fields.get("maxTTFTPenaltyMs").and_then(|field| field.u32_from(0));
-    let throughput = fields.get("peakPrefillThroughput").and_then(|field| field.number(1.0..=1e9));
-    let exploration = fields.get("explorationProbability").and_then(|field| field.share());
+fn read_affinity(fields: &mut Fields<'_>) -> Affinity {
+    let default = Affinity::LLM_D;
+    let (throughput, exploration) = (default.peak_prefill_throughput, default.exploration_probability);
+    let milliseconds = |f: &Field<'_>| f.u32_from(0).map(|number| Duration::from_millis(number.into()));
     Affinity {
-        threshold: threshold.unwrap_or(default.threshold),
-        max_ttft_penalty: penalty
-            .map_or(default.max_ttft_penalty, |milliseconds| Duration::from_millis(milliseconds.into())),
-        peak_prefill_throughput: throughput.unwrap_or(default.peak_prefill_throughput),
-        exploration_probability: exploration.unwrap_or(default.exploration_probability),
+        threshold: fields.value_or("affinityThreshold", default.threshold, Field::share),
+        max_ttft_penalty: fields.value_or("maxTTFTPenaltyMs", default.max_ttft_penalty, milliseconds),
+        peak_prefill_throughput: fields
+            .value_or("peakPrefillThroughput", throughput, |f| f.number(1.0..=1e9)),
+        exploration_probability: fields.value_or("explorationProbability", exploration, Field::share),
     }
 }
 
-/// Fallbacks are always named, and how many does not depend on the picker.
-fn read_picker(fields: &mut Fields<'_>, role: Role) -> Role {
-    if let Some(field) = fields.get("maxNumOfEndpoints")
-        && field.u32_from(1).is_some_and(|most| most != 1)
-    {
-        field.error(
-            "how many destinations are named is not the picker's to say",
-            "remove it: fallbacks always are",
-        );
+/// Reads `queueDepthThreshold` and `kvCacheUtilThreshold`, of a plugin or inline.
+pub(super) fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {
+    fields.refuse(
+        "metricsStalenessThreshold",
+        "is not supported: old metrics lose weight gradually",
+        "remove it",
+    );
+    fields.refuse("headroom", "is not supported: an endpoint is saturated or not", "remove it");
+    let default = SaturationLimits::default();
+    SaturationLimits {
+        waiting: fields.value_or("queueDepthThreshold", default.waiting, |f| f.u32_from(0)),
+        kv_use: fields.value_or("kvCacheUtilThreshold", default.kv_use, Field::share),
     }
-    role
 }
 
-/// `queueDepthThreshold` and `kvCacheUtilThreshold`, of a plugin or in place.
-pub(super) fn read_saturation(fields: &mut Fields<'_>, default: SaturationLimits) -> SaturationLimits {
-    fields.refuse("metricsStalenessThreshold", "old gauges fade by themselves", "remove it");
-    fields.refuse("headroom", "an endpoint is saturated or is not", "remove it");
-    let waiting = fields.get("queueDepthThreshold").and_then(|field| field.u32_from(0));
-    let kv_use = fields.get("kvCacheUtilThreshold").and_then(|field| field.share());
-    SaturationLimits { waiting: waiting.unwrap_or(default.waiting), kv_use: kv_use.unwrap_or(default.kv_use) }
-}
-
-/// Engines are asked where they serve, so that only those values say what is done.
-fn read_metrics_source(fields: &mut Fields<'_>, role: Role) -> Role {
+/// Checks that metrics are to be scraped from the port that serves requests, as Pointsman does.
+fn read_metrics_source(fields: &mut Fields<'_>) {
     for (name, value) in [("scheme", "http"), ("path", "/metrics")] {
         if let Some(field) = fields.get(name)
             && field.text().is_some_and(|text| text != value)
         {
-            field.error("metrics are read where the engine serves", format!("write {value}, or remove it"));
+            let message = "is not supported: metrics are scraped from the engine's serving port";
+            field.error(message, format!("write {value}, or remove it"));
         }
     }
-    // Upstream's default, which says nothing of clear text.
+    // The default upstream, without effect on clear text.
     if let Some(field) = fields.get("insecureSkipVerify") {
         field.boolean();
     }
-    role
 }
 
-/// What to use in the place of a plugin without a counterpart.
-fn instead(type_name: &str) -> String {
+/// The suggested fix for a plugin type that is not supported.
+fn alternative(type_name: &str) -> String {
     let advice = match type_name {
         "decode-filter"
         | "prefill-filter"
         | "encode-filter"
         | "by-label"
         | "by-label-selector"
-        | "label-selector-filter" => "select the pods by the InferencePool's own labels",
+        | "label-selector-filter" => "select the pods by the InferencePool's labels",
         "disagg-profile-handler"
         | "pd-profile-handler"
         | "header-profile-handler"
@@ -355,7 +331,7 @@ fn instead(type_name: &str) -> String {
         | "always-disagg-multimodal-decider"
         | "disagg-headers-handler"
         | "prefill-header-handler" => {
-            "prefill and decode are not split here: remove it, and keep one profile"
+            "remove it and keep one profile: disaggregated prefill is not supported"
         }
         "decision-tree-filter"
         | "low-queue-filter"
@@ -366,26 +342,29 @@ fn instead(type_name: &str) -> String {
         "precise-prefix-cache-scorer"
         | "precise-prefix-cache-producer"
         | "session-affinity-scorer"
-        | "session-affinity-filter" => "use prefix-cache-scorer, which follows what was sent where",
+        | "session-affinity-filter" => {
+            "use prefix-cache-scorer, which tracks the prefixes sent to each endpoint"
+        }
         "latency-scorer"
         | "predicted-latency-producer"
         | "latency-predictor-producer"
         | "slo-aware-routing"
         | "slo-headroom-tier-filter"
-        | "latency-slo-admitter" => "leave the file out: the default placement weighs expected seconds",
+        | "latency-slo-admitter" => "omit the file: the default placement minimises the expected latency",
         "utilization-filter" | "concurrency-detector" | "probabilistic-admitter" => {
             "use utilization-detector"
         }
         "passthrough-parser" | "vllmhttp-parser" | "sglanghttp-parser" | "vllmgrpc-parser"
-        | "vertexai-parser" => "remove it: a body is read by what its path asks for",
-        "models-data-source" | "models-extractor" => "remove it: engines' models are always read",
+        | "vertexai-parser" => "remove it: the path of a request determines its API",
+        "models-data-source" | "models-extractor" => "remove it: models of engines are always scraped",
         "file-discovery" | "k8s-notification-source" | "endpoint-notification-source" => {
             "remove it: endpoints come from --manifests or --endpoint"
         }
         _ => {
-            return match nearest(type_name, SUPPORTED.into_iter()) {
+            let supported = SUPPORTED.map(|(name, _)| name);
+            return match nearest(type_name, supported.into_iter()) {
                 Some(near) => format!("did you mean {near}?"),
-                None => format!("remove it; known here: {}", SUPPORTED.join(", ")),
+                None => format!("remove it; supported types are {}", supported.join(", ")),
             };
         }
     };

@@ -1,16 +1,15 @@
-//! `schedulingProfiles`: the one profile, as a blend.
+//! `schedulingProfiles`: the scheduling profile as a blend of scorers.
 
 use pointsman_core::{Blend, BlendWeights, Picker};
 
-use super::misplaced;
+use pointsman_yaml::{Field, Fields, quoted};
+
 use super::plugins::{Plugin, Plugins, Role, Scorer};
-use crate::decode::{Field, Fields};
-use crate::source::quoted;
 
-/// Weights beyond this are nobody's meaning.
-const MOST: f64 = 1e6;
+/// Maximum weight of a scorer, beyond any useful value.
+const MAX_WEIGHT: f64 = 1e6;
 
-/// A profile that is being put together.
+/// A profile whose plugins are being added.
 #[derive(Default)]
 struct Profile {
     blend: Option<Blend>,
@@ -18,22 +17,23 @@ struct Profile {
     scorers: Vec<&'static str>,
 }
 
-/// The blend of the one profile. Without profiles, one of all plugins is meant, each scorer with weight 1.
+/// Reads the profile. A file without profiles has one of all plugins, each scorer with weight 1.
 pub(super) fn read(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend> {
     let Some(list) = fields.get("schedulingProfiles") else {
         let mut profile = Profile::default();
         for plugin in plugins.all() {
             match profile.add(plugin, 1.0) {
                 Ok(()) => plugin.used.set(true),
-                Err(Mistake::Misplaced) => {} // Not a part of any profile.
-                Err(twice @ Mistake::Twice) => twice.report(&plugin.field, plugin),
+                // Such a plugin belongs to no profile.
+                Err(Mistake::Misplaced) => {}
+                Err(duplicate @ Mistake::Duplicate) => duplicate.report(&plugin.field, plugin),
             }
         }
         return Some(profile.finish());
     };
     let mut profiles = list.list(16, |profile| profile.fields(|fields| read_profile(fields, plugins)));
     if profiles.len() > 1 {
-        list.error("there is more than one profile", "keep one: prefill and decode are not split here");
+        list.error("has more than one profile", "keep one: disaggregated prefill is not supported");
     }
     profiles.pop().flatten().or_else(|| list.is_sound().then_some(Blend::LLM_D))
 }
@@ -48,11 +48,11 @@ fn read_profile(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend>
         item.fields(|fields| {
             let reference = fields.required("pluginRef", "name a plugin");
             let weight = fields.get("weight");
-            let value = weight.as_ref().map_or(Some(1.0), |field| field.number(0.0..=MOST));
+            let value = weight.as_ref().map_or(Some(1.0), |field| field.number(0.0..=MAX_WEIGHT));
             let (reference, value) = (reference?, value?);
             let plugin = plugins.get(&reference)?;
             if let (Some(weight), false) = (&weight, matches!(plugin.role, Role::Scorer(_))) {
-                weight.error("only scorers have a weight", "remove it");
+                weight.error("has no effect: the plugin is not a scorer", "remove it");
             }
             profile.add(plugin, value).unwrap_or_else(|mistake| mistake.report(&reference, plugin));
             Some(())
@@ -61,26 +61,26 @@ fn read_profile(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend>
     });
     let chosen = profile.finish();
     if chosen.picker == Picker::Random && chosen.weights != BlendWeights::NONE {
-        list.error("scorers have no effect beside random-picker", "remove them, or take max-score-picker");
+        list.error("scorers have no effect with random-picker", "remove them, or use max-score-picker");
     }
     Some(chosen)
 }
 
 /// Why a plugin cannot be part of a profile.
 enum Mistake {
-    /// It has another place.
+    /// Its role does not belong in a profile.
     Misplaced,
-    /// One of its type is there already.
-    Twice,
+    /// The profile already has a plugin of its type.
+    Duplicate,
 }
 
 impl Mistake {
     fn report(&self, reference: &Field<'_>, plugin: &Plugin<'_>) {
         match self {
-            Self::Misplaced => misplaced(reference, plugin),
-            Self::Twice => {
-                let message = format!("a second {} stands in the profile", quoted(plugin.type_name));
-                reference.error(message, "keep one");
+            Self::Misplaced => plugin.report_misplaced(reference),
+            Self::Duplicate => {
+                let message = format!("the profile already has a {}", quoted(plugin.type_name));
+                reference.error(message, "remove one of the two");
             }
         }
     }
@@ -93,21 +93,21 @@ impl Profile {
             Role::Scorer(scorer) => {
                 let name = set(blend, scorer, weight);
                 if self.scorers.contains(&name) {
-                    return Err(Mistake::Twice);
+                    return Err(Mistake::Duplicate);
                 }
                 self.scorers.push(name);
             }
             Role::Affinity(affinity) => {
                 if blend.affinity.replace(affinity).is_some() {
-                    return Err(Mistake::Twice);
+                    return Err(Mistake::Duplicate);
                 }
             }
             Role::Picker(picker) => {
                 if self.picker.replace(picker).is_some() {
-                    return Err(Mistake::Twice);
+                    return Err(Mistake::Duplicate);
                 }
             }
-            // Upstream takes them in profiles, where they do nothing else than outside.
+            // Upstream accepts these in profiles too, without further effect.
             Role::SingleProfile | Role::Producer => {}
             Role::Detector(_) | Role::MetricsSource | Role::MetricsExtractor | Role::Parser => {
                 return Err(Mistake::Misplaced);
@@ -116,19 +116,19 @@ impl Profile {
         Ok(())
     }
 
-    /// Where nothing scores, all are equal, and one is drawn.
+    /// The blend. Without scorers all endpoints are equal, so the picker is random.
     fn finish(self) -> Blend {
         let mut blend = self.blend.unwrap_or(Blend::EMPTY);
-        let silent = if blend.weights == BlendWeights::NONE { Picker::Random } else { Picker::MaxScore };
+        let default = if blend.weights == BlendWeights::NONE { Picker::Random } else { Picker::MaxScore };
         blend.picker = match self.picker {
-            None | Some(Picker::MaxScore) => silent,
+            None | Some(Picker::MaxScore) => default,
             Some(picker) => picker,
         };
         blend
     }
 }
 
-/// Gives a scorer its weight and parameters, and says which it is.
+/// Sets the weight and the parameters of a scorer, and returns the scorer's name.
 const fn set(blend: &mut Blend, scorer: Scorer, weight: f64) -> &'static str {
     let weights = &mut blend.weights;
     let (slot, name) = match scorer {

@@ -1,5 +1,5 @@
-//! A small valid set to add to, and ways to look at what it comes to.
-#![allow(dead_code, reason = "each test file uses a part")]
+//! A small valid set of manifests for tests, and assertions on the loaded world.
+#![allow(dead_code, reason = "each test file uses only some functions")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -17,7 +17,7 @@ spec:
 ---
 ";
 
-/// A pool of one endpoint, named so, with that port.
+/// A pool `name` with one endpoint on `port`.
 pub(crate) fn pool(name: &str, port: u16) -> String {
     format!(
         "\
@@ -30,7 +30,7 @@ spec:
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{pointsman.dev/laptop-only: \"true\"}}}}
+metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{pointsman.dev/static-endpoints: \"true\"}}}}
 addressType: IPv4
 endpoints: [{{addresses: [127.0.0.1]}}]
 ---
@@ -38,7 +38,7 @@ endpoints: [{{addresses: [127.0.0.1]}}]
     )
 }
 
-/// An HTTPRoute of the Gateway `g` with that spec besides its parents, two blanks in.
+/// An HTTPRoute of the Gateway `g`. `spec` is the rest of its spec, indented by two spaces.
 pub(crate) fn route(name: &str, spec: &str) -> String {
     format!(
         "\
@@ -76,7 +76,7 @@ pub(crate) fn world(text: &str) -> World {
     loaded.world
 }
 
-/// A request such as `GET chat.example.com/v1?a=1 x-team: a`; one blank apart, headers at the end.
+/// A request such as `GET chat.example.com/v1?a=1 x-team: a`, with single spaces.
 pub(crate) struct Request {
     method: Method,
     host: String,
@@ -106,7 +106,7 @@ impl Request {
     }
 }
 
-/// Where a request leads: the pool's name, `-> status location`, `500`, or `404`.
+/// The outcome of routing: the name of the pool, `-> status location`, `500` or `404`.
 pub(crate) fn outcome(world: &World, listener: usize, request: &str) -> String {
     match Request::new(request).find(&world.listeners[listener].routes, 0) {
         None => "404".to_owned(),
@@ -116,7 +116,7 @@ pub(crate) fn outcome(world: &World, listener: usize, request: &str) -> String {
     }
 }
 
-/// Wraps what is wrong in a set that is otherwise right.
+/// Checks the problems of `text` within a set that is otherwise valid.
 #[track_caller]
 pub(crate) fn check_problems(text: &str, expected: &[&str]) {
     let set = format!(

@@ -18,7 +18,7 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use pointsman_config::{Options, SourceText, read_picker_config};
+use pointsman_config::{Limits, SourceText, read_picker_config};
 use tokio::net::TcpListener;
 
 use crate::running::*;
@@ -110,7 +110,7 @@ async fn configured(manifests: &str, config: Option<&str>, engines: &[Gauges]) -
     let mut world = world_of(&format!("{POOL}{manifests}"), &ports);
     if let Some(config) = config {
         let source = SourceText::new("config.yaml", config);
-        let (config, _) = read_picker_config(&source, &Options::default()).unwrap();
+        let (config, _) = read_picker_config(&source, &Limits::default()).unwrap();
         config.apply(&mut world.pools[0].policy);
     }
     let picker = Running::start(world).await;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsman_config::{Door, Options, SourceText, World, load};
+use pointsman_config::{Consumer, Options, SourceText, World, load};
 use pointsman_extproc::wire::{
     Event, HeaderMap, HeaderValue, HttpBody, HttpHeaders, Kind, ListValue, Metadata, Mutation,
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
@@ -56,7 +56,7 @@ pub(crate) fn world_of(pool: &str, ports: &[u16]) -> World {
         "---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {{name: slice, labels: {{app: engine}}, annotations: {{pointsman.dev/laptop-only: \"true\"}}}}
+metadata: {{name: slice, labels: {{app: engine}}, annotations: {{pointsman.dev/static-endpoints: \"true\"}}}}
 addressType: IPv4
 endpoints:
 - addresses: [\"127.0.0.1\"]
@@ -64,7 +64,7 @@ ports:
 {listed}"
     );
     let slice = if ports.is_empty() { String::new() } else { slice };
-    let options = Options { door: Door::Picker { config: None }, ..Options::default() };
+    let options = Options { consumer: Consumer::Picker { config: None }, ..Options::default() };
     let loaded = load(&[SourceText::new("pool.yaml", pool.to_owned() + &slice)], &options);
     assert!(!loaded.has_errors(), "{:?}", loaded.problems);
     loaded.world

@@ -1,7 +1,7 @@
 //! Distributions of tokens, turns and seconds.
 
-use pointsman_config::document::{Field, Fields, Shape};
 use pointsman_workload::{Choice, Distribution};
+use pointsman_yaml::{Field, Fields, ValueKind};
 
 use super::values::{above_zero, parse_duration};
 
@@ -40,9 +40,11 @@ const KINDS: [(&str, Kind); 5] = [
 
 /// Reads a distribution, or a single value.
 pub(super) fn read(field: &Field<'_>, unit: Unit) -> Option<Distribution> {
-    match field.shape() {
-        Shape::Map => field.fields(|fields| read_kind(fields, unit)).flatten(),
-        Shape::Number | Shape::Text | Shape::List => value(field, unit).map(Distribution::Fixed),
+    match field.kind() {
+        ValueKind::Mapping => field.fields(|fields| read_kind(fields, unit)).flatten(),
+        ValueKind::Number | ValueKind::String | ValueKind::List => {
+            value(field, unit).map(Distribution::Fixed)
+        }
     }
 }
 
@@ -51,14 +53,7 @@ fn value(field: &Field<'_>, unit: Unit) -> Option<f64> {
         Unit::Count => {
             field.integer(1..=10_000_000).and_then(|tokens| u32::try_from(tokens).ok()).map(f64::from)
         }
-        Unit::Seconds => {
-            let written = field.written("a duration")?;
-            let seconds = parse_duration(written).map(|duration| duration.as_secs_f64());
-            if seconds.is_none() {
-                field.error(format!("{written:?} is not a duration"), "write it like 500ms, 30s or 1m30s");
-            }
-            seconds
-        }
+        Unit::Seconds => duration(field).map(|duration| duration.as_secs_f64()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pointsman_config::document::{Field, Fields};
 use pointsman_core::Time;
+use pointsman_yaml::{Field, Fields};
 
 use super::profiles::Profiles;
 use super::values::{above_zero, duration};

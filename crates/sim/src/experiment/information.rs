@@ -1,7 +1,7 @@
 //! `information`: what routers know, and with which delay.
 
-use pointsman_config::document::{Field, Fields};
 use pointsman_core::Time;
+use pointsman_yaml::{Field, Fields};
 
 use super::values::{duration, time_span};
 use crate::scenario::{Information, PrefixKnowledge};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use pointsman_config::document::{Field, Fields, Shape, read_parameters};
+use pointsman_config::read_placement_parameters;
 use pointsman_core::{Placement, PoolPolicy, SaturationLimits};
+use pointsman_yaml::{Field, Fields, ValueKind};
 
 use super::{Arm, information};
 use crate::scenario::{Bound, Information, Routing};
@@ -40,9 +41,9 @@ fn arm(routing: Routing, information: &Information) -> Arm {
 pub(super) fn read(field: &Field<'_>, default: &Information, block_size: Option<u32>) -> Vec<Arm> {
     let mut known: Vec<Arm> = Vec::new();
     let arms = field.list(64, |item| {
-        let arm = match item.shape() {
-            Shape::Map => item.fields(|fields| read_arm(fields, default, block_size)).flatten()?,
-            Shape::Number | Shape::Text | Shape::List => arm(read_name(item)?, default),
+        let arm = match item.kind() {
+            ValueKind::Mapping => item.fields(|fields| read_arm(fields, default, block_size)).flatten()?,
+            ValueKind::Number | ValueKind::String | ValueKind::List => arm(read_name(item)?, default),
         };
         if let Some(same) = known.iter().find(|same| same.name == arm.name) {
             item.error(
@@ -98,7 +99,7 @@ fn read_arm(fields: &mut Fields<'_>, default: &Information, block_size: Option<u
     let routing = match routing {
         Routing::Pool(policy) => {
             let limits = fields.get("saturation").and_then(|f| f.fields(read_saturation));
-            let placement = read_parameters(policy.placement, fields);
+            let placement = read_placement_parameters(policy.placement, fields);
             Routing::Pool(PoolPolicy { placement, saturation: limits.unwrap_or(policy.saturation), ..policy })
         }
         Routing::ServicePerConnection | Routing::ServicePerRequest | Routing::Bound(_) => routing,

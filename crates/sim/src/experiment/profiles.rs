@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_config::document::{Field, Fields};
+use pointsman_yaml::{Field, Fields};
 
 use super::Files;
 use super::values::duration;

@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_config::document::{self, Field, Fields};
-use pointsman_config::{Options, Problem, SourceText};
 use pointsman_core::{Time, seconds};
 use pointsman_workload::{Arrivals, Workload};
+use pointsman_yaml::{Field, Fields, Limits, Problem, SourceText, read_document};
 
 use super::profiles::Profiles;
 use super::schedule::{self, Times};
@@ -18,11 +17,10 @@ use crate::scenario::{Information, PrefixKnowledge};
 pub(super) fn load(source: &SourceText, files: &dyn Files) -> Result<Experiment, Vec<Problem>> {
     let (folder, name) = split(&source.name);
     let sources = Sources { files, folder, problems: RefCell::default() };
-    let options = Options::default();
-    let read = document::read(source, &options, |root| {
+    let read = read_document(source, &Limits::default(), "", |root| {
         root.fields(|fields| read_experiment(fields, name, &sources)).flatten()
     });
-    read.map_err(|mut problems| {
+    read.map(|(experiment, _)| experiment).map_err(|mut problems| {
         problems.extend(sources.problems.take());
         problems
     })

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pointsman_config::document::{Field, Fields, Shape};
 use pointsman_core::seconds;
+use pointsman_yaml::{Field, Fields, ValueKind};
 
 use super::values::{above_zero, duration, time_span};
 
@@ -50,15 +50,15 @@ pub(super) fn read_times(fields: &mut Fields<'_>) -> Option<Times> {
 pub(super) fn read_rates(field: &Field<'_>, length: Option<Duration>) -> Option<Vec<f64>> {
     let is_too_many = |rate: f64| length.is_some_and(|length| rate * seconds(length) > MOST_REQUESTS);
     let too_many = || format!("makes more than {MOST_REQUESTS:.0} requests a run");
-    let rates = match field.shape() {
-        Shape::Map => {
+    let rates = match field.kind() {
+        ValueKind::Mapping => {
             let rates = field.fields(read_range).flatten()?;
             if rates.iter().any(|rate| is_too_many(*rate)) {
                 field.error(too_many(), "lower the rates, or the duration");
             }
             rates
         }
-        Shape::Number | Shape::Text | Shape::List => {
+        ValueKind::Number | ValueKind::String | ValueKind::List => {
             let mut known: Vec<f64> = Vec::new();
             let rates = field.list(200, |item| {
                 let rate = above_zero(item, MOST_RATE)?;
@@ -104,7 +104,7 @@ fn read_range(fields: &mut Fields<'_>) -> Option<Vec<f64>> {
 /// Reads the seeds: a number of seeds, or a list.
 pub(super) fn read_seeds(field: Option<&Field<'_>>) -> Option<Vec<u64>> {
     let Some(field) = field else { return Some((1..=u64::from(SEEDS)).collect()) };
-    if field.shape() != Shape::List {
+    if field.kind() != ValueKind::List {
         return field
             .integer(1..=10_000)
             .and_then(|count| u64::try_from(count).ok())

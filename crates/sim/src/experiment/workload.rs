@@ -6,9 +6,8 @@ mod trace;
 
 use std::cell::RefCell;
 
-use pointsman_config::document::{Field, Fields, Shape};
-use pointsman_config::{Problem, SourceText};
 use pointsman_workload::{Arrivals, Choice, Class, Lengths, Workload};
+use pointsman_yaml::{Field, Fields, Problem, SourceText, ValueKind};
 
 use super::Files;
 use super::profiles::file_text;
@@ -107,7 +106,7 @@ fn read_workload(
 }
 
 fn read_connections(field: &Field<'_>) -> Option<Option<u32>> {
-    if field.shape() == Shape::Text {
+    if field.kind() == ValueKind::String {
         return field.choice(&[("per-request", None)]);
     }
     field.integer(1..=1_000_000).map(|count| u32::try_from(count).ok())

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pointsman_config::SourceText;
 use pointsman_sim::experiment::load;
 use pointsman_workload::Jobs;
 use pointsman_workload::{TraceFormat, read_sharegpt};
+use pointsman_yaml::SourceText;
 use proptest::prelude::*;
 
 use super::shipped::shipped;

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pointsman_config::SourceText;
 use pointsman_sim::experiment::load;
+use pointsman_yaml::SourceText;
 
 use super::folder;
 use super::mistakes::BROKEN;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pointsman_config::SourceText;
 use pointsman_core::{BlockHash, Time, seconds};
 use pointsman_sim::experiment::{Experiment, Files, load};
 use pointsman_workload::{Job, Jobs, RecordedRequest};
+use pointsman_yaml::SourceText;
 
 const MOONCAKE: &str = r#"{"timestamp": 0, "input_length": 1100, "output_length": 5, "hash_ids": [1, 2, 3]}
 {"timestamp": 1000, "input_length": 1030, "output_length": 6, "hash_ids": [1, 2, 4]}

@@ -12,8 +12,8 @@ mod shipped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pointsman_config::{Problem, SourceText};
 use pointsman_sim::experiment::{Experiment, load};
+use pointsman_yaml::{Problem, SourceText};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")

@@ -77,9 +77,9 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
             "13:5: error: placements[1]: \"pointsmann\" is not one of …",
             "14:5: error: placements[2]: central-late-binding is a bound, not a placement (fix: write it under bounds)",
             "15:5: error: placements[3]: \"pointsman\" is listed twice (fix: remove it, or give it a label of its own)",
-            "16:39: error: placements[4].weights: is not a field here (fix: remove it; known here: name, label, information, saturation)",
+            "16:39: error: placements[4].weights: is not a known field (fix: remove it; known fields are name, label, information, saturation)",
             "17:5: error: placements[5]: differs from \"pointsman\" only in its label (fix: remove it, or give it other parameters)",
-            "18:32: error: placements[6].saturation: is not a field here (fix: remove it; known here: name, label, information)",
+            "18:32: error: placements[6].saturation: is not a known field (fix: remove it; known fields are name, label, information)",
             "19:32: error: placements[7].label: \"two words\" is not a name of letters, digits and - . _ / : with up to 63 of them (fix: write a name of letters, digits and - . _ / : with up to 63 of them)",
             "20:25: error: bounds[1]: is listed twice (fix: remove it)",
             "20:40: error: bounds[2]: \"round-robin\" is not one of …",
@@ -94,7 +94,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
     (
         "syntax.yaml",
         &[
-            "5:6: error: not YAML: illegal placement of ':' indicator (fix: mend the YAML here or on the line before: indentation, quotes, brackets)",
+            "5:6: error: invalid YAML: illegal placement of ':' indicator (fix: check indentation, quotes and brackets here and on the line before)",
         ],
     ),
     (
@@ -110,7 +110,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
             "6:15: error: seeds[2]: is listed twice (fix: remove it: the same run would count twice)",
             "8:9: error: warmUp: is 60s, not shorter than the duration of 60s: nothing would be counted (fix: make it shorter than duration)",
             "9:8: error: drain: \"10\" is not a duration (fix: write it like 250us, 500ms, 1.5s or 1m30s)",
-            "10:1: error: warmup: is not a field here (fix: did you mean warmUp?)",
+            "10:1: error: warmup: is not a known field (fix: did you mean warmUp?)",
         ],
     ),
     (
@@ -129,7 +129,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
         "traces.yaml",
         &[
             "4:32: error: workload.trace.file: cannot be used, see its problems (fix: correct the file, or name another)",
-            "4:43: error: workload.trace.hole: is not a field here (fix: did you mean holes?)",
+            "4:43: error: workload.trace.hole: is not a known field (fix: did you mean holes?)",
             "5:3: error: workload.lengths: has no effect beside a trace (fix: remove it, or the trace)",
             "6:12: error: workload.classes: has no effect beside trace (fix: write one of the two)",
             "azure.csv:3:29: error: ContextTokens: is missing (fix: complete the row, or remove it)",
@@ -151,7 +151,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
             "5:16: error: workload.connections: is 0, outside 1 to 1000000 (fix: write a number from 1 to 1000000)",
             "6:57: error: workload.lengths.prompt.max: is below the mean (fix: raise it, or lower the mean)",
             "6:96: error: workload.lengths.output.points: does not cover the shares 0 to 1 (fix: start with [0, least] and end with [1, most])",
-            "6:118: error: workload.lengths.inputs: is not a field here (fix: remove it; known here: sharegpt, prompt, output)",
+            "6:118: error: workload.lengths.inputs: is not a known field (fix: remove it; known fields are sharegpt, prompt, output)",
             "7:22: error: workload.prefixes.groups: has no effect beside weights (fix: remove it, or the weights)",
             "7:39: error: workload.prefixes.weights[1]: is 0: it must be above 0 (fix: write a number above 0)",
             "7:51: error: workload.prefixes.tokens: is 0, outside 1 to 10000000 (fix: write a number from 1 to 10000000)",
@@ -160,7 +160,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
             "9:30: error: workload.adapters.zipf: has no effect: there is one item only (fix: remove it)",
             "9:39: error: workload.adapters.base: is 1, outside 0 to 0.999 (fix: write a number from 0 to 0.999)",
             "10:27: error: workload.criticality.critical: is 0: it must be above 0 (fix: write a number above 0)",
-            "11:13: error: workload.streamed: is 1.5, outside 0 to 1 (fix: write a share from 0 to 1)",
+            "11:13: error: workload.streamed: is 1.5, outside 0 to 1 (fix: write a number from 0 to 1)",
             "12:22: error: workload.maxTokens.value: is 0, outside 1 to 4294967295 (fix: write a number from 1 to 4294967295)",
             "12:32: error: workload.maxTokens.share: is 0: it must be above 0 (fix: write a number above 0)",
         ],

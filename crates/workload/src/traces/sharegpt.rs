@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use pointsman_config::{Problem, SourceText};
+use pointsman_yaml::{Problem, SourceText};
 use serde::Deserialize;
 
 use super::Collector;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use pointsman_config::SourceText;
+use pointsman_yaml::{SourceText, parse_duration};
 
 use crate::scenario::{Information, PrefixKnowledge};
 
 use super::super::load;
-use super::super::values::parse_duration;
 use super::table::SECTIONS;
 
 /// Field names that a reader accepts in the mapping of `text` that contains the unknown field `zzzzzzzzzzzz`.

@@ -1,7 +1,7 @@
 //! `workload.arrivals`: the arrival process.
 
-use pointsman_config::document::{Field, Fields, Shape};
 use pointsman_workload::Arrivals;
+use pointsman_yaml::{Field, Fields, ValueKind};
 
 use crate::experiment::values::time_span;
 
@@ -24,9 +24,9 @@ const ARRIVALS: [(&str, Kind); 5] = [
 
 /// Reads the arrival process. `has_trace` tells whether a trace can provide arrivals.
 pub(super) fn read(field: &Field<'_>, has_trace: bool) -> Option<Arrivals> {
-    let arrivals = match field.shape() {
-        Shape::Map => field.fields(read_kind).flatten(),
-        Shape::Number | Shape::Text | Shape::List => match field.choice(&ARRIVALS)? {
+    let arrivals = match field.kind() {
+        ValueKind::Mapping => field.fields(read_kind).flatten(),
+        ValueKind::Number | ValueKind::String | ValueKind::List => match field.choice(&ARRIVALS)? {
             Kind::Poisson => Some(Arrivals::Poisson),
             Kind::Constant => Some(Arrivals::Constant),
             Kind::Recorded => Some(Arrivals::Recorded),

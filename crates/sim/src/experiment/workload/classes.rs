@@ -1,9 +1,9 @@
 //! `workload.classes[]`: classes of requests.
 
-use pointsman_config::document::{Field, Fields, Shape};
 use pointsman_workload::{
     Adapters, Choice, Class, LengthTable, Lengths, OutputBound, PrefixGroups, Sessions, read_sharegpt,
 };
+use pointsman_yaml::{Field, Fields, ValueKind};
 
 use super::{Reading, Sources};
 use crate::experiment::distributions::{self, Unit, read_choice};
@@ -95,7 +95,7 @@ pub(super) fn read(
 }
 
 fn read_lengths(field: &Field<'_>, sources: &Sources<'_>) -> Option<Lengths> {
-    if field.shape() != Shape::Map {
+    if field.kind() != ValueKind::Mapping {
         let table = field.choice(&LengthTable::ALL.map(|table| (table.name(), table)))?;
         return Some(Lengths::Drawn { prompt: table.prompt(), output: table.output() });
     }
@@ -164,7 +164,7 @@ pub(super) fn number_adapters(classes: &mut [Class]) {
 const CRITICALITIES: [(&str, i32); 3] = [("critical", 1), ("standard", 0), ("sheddable", -1)];
 
 fn read_criticality(field: &Field<'_>) -> Option<(Vec<i32>, Choice)> {
-    if field.shape() != Shape::Map {
+    if field.kind() != ValueKind::Mapping {
         return field.choice(&CRITICALITIES).map(|priority| (vec![priority], Choice::weighted(&[1.0])));
     }
     field.fields(|fields| {
@@ -185,14 +185,14 @@ fn read_criticality(field: &Field<'_>) -> Option<(Vec<i32>, Choice)> {
 }
 
 fn read_bound(field: &Field<'_>) -> Option<OutputBound> {
-    match field.shape() {
-        Shape::Map => field.fields(|fields| {
+    match field.kind() {
+        ValueKind::Mapping => field.fields(|fields| {
             let tokens = fields.required("value", "write value: 1024").and_then(|f| f.u32_from(1));
             let share = fields.get("share").map_or(Some(1.0), |f| above_zero(&f, 1.0));
             Some(OutputBound::Value { tokens: tokens?, share: share? })
         })?,
-        Shape::Number => field.u32_from(1).map(|tokens| OutputBound::Value { tokens, share: 1.0 }),
-        Shape::Text | Shape::List => {
+        ValueKind::Number => field.u32_from(1).map(|tokens| OutputBound::Value { tokens, share: 1.0 }),
+        ValueKind::String | ValueKind::List => {
             field.choice(&[("exact", OutputBound::Exact), ("unset", OutputBound::Unset)])
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pointsman_config::document::{Field, Fields};
 use pointsman_workload::{Trace, TraceFormat};
+use pointsman_yaml::{Field, Fields};
 
 use super::Reading;
 

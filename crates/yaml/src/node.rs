@@ -1,13 +1,13 @@
-//! The node tree: what YAML says, each node with its place.
+//! The tree of a document: values as written, each with its position.
 
 use std::borrow::Cow;
 
-use crate::problem::Mark;
+use crate::problem::Position;
 
-/// A value and where it starts.
+/// A value and the position of its first character.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) mark: Mark,
+pub struct Node {
+    pub(crate) position: Position,
     pub(crate) value: Value,
 }
 
@@ -15,13 +15,13 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Scalar(Scalar),
     List(Vec<Node>),
-    /// In the order written. Keys are unique; their places are those of the keys.
-    Map(Vec<(Key, Node)>),
+    /// In the order written. Keys are unique.
+    Mapping(Vec<(Key, Node)>),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
-    pub(crate) mark: Mark,
+    pub(crate) position: Position,
     pub(crate) name: Box<str>,
 }
 
@@ -32,26 +32,26 @@ pub(crate) struct Scalar {
     pub(crate) plain: bool,
 }
 
-/// What an unquoted scalar is to a Kubernetes API server, which reads YAML 1.1 here and there.
+/// The type of a scalar as a Kubernetes API server reads it, which mixes YAML 1.1 and 1.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScalarType {
     Null,
     Bool,
     Number,
-    Text,
+    String,
 }
 
 impl Scalar {
     pub(crate) fn scalar_type(&self) -> ScalarType {
         if !self.plain {
-            return ScalarType::Text;
+            return ScalarType::String;
         }
         match &*self.text {
             "" | "~" | "null" | "Null" | "NULL" => ScalarType::Null,
             "true" | "True" | "TRUE" | "false" | "False" | "FALSE" | "yes" | "Yes" | "YES" | "no" | "No"
             | "NO" | "on" | "On" | "ON" | "off" | "Off" | "OFF" | "y" | "Y" | "n" | "N" => ScalarType::Bool,
             text if is_number(text) => ScalarType::Number,
-            _ => ScalarType::Text,
+            _ => ScalarType::String,
         }
     }
 }
@@ -71,54 +71,66 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Node {
-    /// What it is, in words for messages.
+    /// The position of the value.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The value for messages, such as `the number 1`.
     pub(crate) fn describe(&self) -> Cow<'static, str> {
         match &self.value {
             Value::List(_) => "a list".into(),
-            Value::Map(_) => "a mapping".into(),
+            Value::Mapping(_) => "a mapping".into(),
             Value::Scalar(scalar) => match scalar.scalar_type() {
-                ScalarType::Null => "nothing".into(),
+                ScalarType::Null => "null".into(),
                 ScalarType::Bool if matches!(scalar.text.len(), 4 | 5) => {
                     format!("the boolean {}", scalar.text).into()
                 }
-                ScalarType::Bool => format!("{}, which Kubernetes reads as a boolean", scalar.text).into(),
-                ScalarType::Number => format!("the number {}", shortened(&scalar.text)).into(),
-                ScalarType::Text => format!("the text {}", quoted(&scalar.text)).into(),
+                ScalarType::Bool => format!("{}, which YAML 1.1 reads as a boolean", scalar.text).into(),
+                ScalarType::Number => format!("the number {}", truncated(&scalar.text)).into(),
+                ScalarType::String => format!("the string {}", quoted(&scalar.text)).into(),
             },
         }
     }
 
-    pub(crate) fn is_null(&self) -> bool {
+    /// Whether the value is null or empty.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
     }
 
-    /// The entry of a mapping, without any check.
-    pub(crate) fn entry(&self, name: &str) -> Option<&Self> {
-        let Value::Map(entries) = &self.value else { return None };
+    /// The value under a key, where this is a mapping that has it.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&Self> {
+        let Value::Mapping(entries) = &self.value else { return None };
         entries.iter().find(|(key, _)| &*key.name == name).map(|(_, node)| node)
     }
 
-    /// The text of a scalar, without any check.
-    pub(crate) fn text(&self) -> Option<&str> {
+    /// The text of a scalar, whatever its type.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) => Some(&scalar.text),
-            Value::List(_) | Value::Map(_) => None,
+            Value::List(_) | Value::Mapping(_) => None,
         }
     }
 }
 
-/// The longest part of a text that a message repeats.
-const SHOWN: usize = 64;
+/// Maximum number of characters of an input that a message repeats.
+const MAX_SHOWN: usize = 64;
 
-/// A text, cut where it is long.
-pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN) {
+/// A text, truncated to what a message should repeat.
+#[must_use]
+pub fn truncated(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
     }
 }
 
-/// A text in quotes, cut where it is long, control characters escaped.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
+/// A text in quotes for messages, truncated, with control characters escaped.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("{:?}", truncated(text))
 }

@@ -1,0 +1,140 @@
+//! InferencePools with their policies, and the GatewayPolicy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pointsman_core::PoolPolicy;
+use pointsman_yaml::nearest;
+
+use super::{Assembly, beside, position, whole};
+use crate::identity::ObjectName;
+use crate::kind::Kind;
+use crate::manifest::inference_pool::InferencePool;
+use crate::manifest::model::PoolRef;
+use crate::manifest::policy::PoolPolicySpec;
+use crate::manifest::{Object, Spec};
+use crate::models::ModelRules;
+use crate::options::Consumer;
+use crate::settings::{EngineAccess, GatewayPolicy, Timeouts};
+use crate::world::PoolSpec;
+
+impl<'a> Assembly<'a> {
+    pub(super) fn gateway_policy(&mut self) -> GatewayPolicy {
+        let mut policies = self.of(Kind::GatewayPolicy);
+        let first = policies.next();
+        for object in policies {
+            if let Some(first) = first {
+                let message =
+                    format!("is the second GatewayPolicy, after {} ({})", first.id.name, position(first));
+                let fix = "merge the two: a GatewayPolicy applies to the whole gateway";
+                self.error(object, &whole(object), message, fix);
+            }
+        }
+        let Some(Spec::GatewayPolicy(policy)) = first.map(|object| &object.spec) else {
+            return GatewayPolicy::default();
+        };
+        policy.clone()
+    }
+
+    pub(super) fn pools(&mut self) -> Vec<PoolSpec> {
+        let pools: Vec<(&Object, &InferencePool)> = self
+            .of(Kind::InferencePool)
+            .filter_map(|object| object.spec.pool().map(|pool| (object, pool)))
+            .collect();
+        let mut endpoints = self.endpoints(&pools);
+        let mut rules = self.model_rules();
+        let policies = self.pool_policies();
+        let mut specs = Vec::new();
+        for (object, _) in pools {
+            let name = object.id.name.clone();
+            let mut rules = rules.remove(&name).unwrap_or_default();
+            let policy = policies.get(&name).copied();
+            if let Some((object, policy)) = policy {
+                rules.reject_undeclared = policy.reject_undeclared;
+                self.warn_if_nothing_is_served(object, policy, &rules);
+            }
+            specs.push(PoolSpec {
+                endpoints: endpoints.remove(&name).unwrap_or_default(),
+                policy: self.pool_policy(policy),
+                timeouts: policy.map_or_else(Timeouts::default, |(_, policy)| policy.timeouts),
+                access: policy.map(|(object, policy)| access(object, policy)).unwrap_or_default(),
+                models: Arc::new(rules),
+                name,
+            });
+        }
+        specs
+    }
+
+    /// The policy of a pool: its PoolPolicy, overridden by the picker's configuration file.
+    fn pool_policy(&mut self, spec: Option<(&Object, &PoolPolicySpec)>) -> PoolPolicy {
+        let mut policy = spec.map(|(_, spec)| spec.policy.clone()).unwrap_or_default();
+        if let Consumer::Picker { config: Some(config) } = self.consumer {
+            if let Some((object, spec)) = spec
+                && let Some(location) = &spec.picker_setting
+            {
+                let fix = "remove it from one of the two";
+                self.error(object, location, "is also set by the picker's --config-file", fix);
+            }
+            config.apply(&mut policy);
+        }
+        policy
+    }
+
+    fn warn_if_nothing_is_served(&mut self, object: &Object, policy: &PoolPolicySpec, rules: &ModelRules) {
+        let declares = rules.declared_models().next().is_some() || rules.rewrite_rest.is_some();
+        if rules.reject_undeclared && !declares {
+            let message = "the pool rejects undeclared models and declares none, so it rejects every model";
+            let fix = "write an InferenceModel for each model that is served";
+            self.warn(object, &policy.pool.location, message, fix);
+        }
+    }
+
+    /// The pool that a reference names, in the namespace of the object. A pool that does not exist is an error.
+    pub(super) fn check_pool_ref(&mut self, object: &'a Object, pool: &PoolRef) -> Option<ObjectName> {
+        let name =
+            ObjectName { namespace: Arc::clone(&object.id.name.namespace), name: Arc::clone(&pool.value) };
+        if self.get(Kind::InferencePool, &name).is_some() {
+            return Some(name);
+        }
+        if !self.is_broken(Kind::InferencePool, &name) {
+            let fix = self.missing_pool_fix(&name);
+            self.error(object, &pool.location, format!("there is no InferencePool {name}"), fix);
+        }
+        None
+    }
+
+    /// The suggested fix of a reference to a pool that does not exist.
+    pub(super) fn missing_pool_fix(&self, missing: &ObjectName) -> String {
+        let pools = || self.of(Kind::InferencePool).map(|pool| &pool.id.name);
+        if let Some(other) = pools().find(|name| name.name == missing.name) {
+            return format!("there is one in namespace {}: move both into one namespace", other.namespace);
+        }
+        let names = pools().filter(|name| name.namespace == missing.namespace).map(|name| &*name.name);
+        match nearest(&missing.name, names) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "write the pool, or correct the name".to_owned(),
+        }
+    }
+
+    /// The PoolPolicy of each pool. A second one is an error.
+    fn pool_policies(&mut self) -> BTreeMap<ObjectName, (&'a Object, &'a PoolPolicySpec)> {
+        let mut policies: BTreeMap<ObjectName, (&Object, &PoolPolicySpec)> = BTreeMap::new();
+        for object in self.of(Kind::PoolPolicy) {
+            let Spec::PoolPolicy(policy) = &object.spec else { continue };
+            let Some(pool) = self.check_pool_ref(object, &policy.pool) else { continue };
+            if let Some((first, _)) = policies.get(&pool) {
+                let message =
+                    format!("the pool already has a PoolPolicy, {} ({})", first.id.name, position(first));
+                self.error(object, &policy.pool.location, message, "merge the two");
+                continue;
+            }
+            policies.insert(pool, (object, policy));
+        }
+        policies
+    }
+}
+
+fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
+    let resolve = |path: &Option<Box<str>>| path.as_ref().map(|path| beside(&object.file, path));
+    EngineAccess { ca: resolve(&policy.ca_file), api_key: resolve(&policy.api_key_file) }
+}
