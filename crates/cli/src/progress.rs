@@ -1,4 +1,4 @@
-//! Progress on long work, on standard error and only where a person sees it.
+//! Progress bars on standard error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pointsman_bench::run::Progress;
 use tokio::task::JoinHandle;
 
-/// A bar that follows a load until it is finished.
+/// A progress bar of a load test.
 pub(crate) struct Bar {
     bar: ProgressBar,
     follower: JoinHandle<()>,
 }
 
-/// Draws a bar over `planned` requests. Hidden where standard error is no terminal.
+/// Shows a bar for `planned` requests, if standard error is a terminal.
 pub(crate) fn bar(progress: &Arc<Progress>, planned: u64) -> Bar {
     let bar = ProgressBar::new(planned);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} answered, {msg}  {elapsed}") {
@@ -33,7 +33,7 @@ pub(crate) fn bar(progress: &Arc<Progress>, planned: u64) -> Bar {
 }
 
 impl Bar {
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(self) {
         self.follower.abort();
         self.bar.finish_and_clear();

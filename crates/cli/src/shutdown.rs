@@ -1,14 +1,14 @@
-//! When to stop.
+//! Signals.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. A second signal ends the process at once, for whoever
-/// does not want to wait for streams.
+/// A token that is cancelled at the first SIGTERM or SIGINT. A second signal ends the process at once, with exit status
+/// 130.
 ///
 /// # Errors
-/// The system refuses signal handlers.
+/// The signal handlers cannot be installed.
 pub(crate) fn on_signal() -> Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;

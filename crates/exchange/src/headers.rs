@@ -1,20 +1,20 @@
-//! Header names with a meaning between gateways, and which of them an engine never sees.
+//! Headers with a meaning between gateway, endpoint picker and engine, and the removal of those that end here.
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Set by the gateway from the body's `model`, for routes to match on (the extension's body-based routing).
+/// The body's `model`, set by the gateway for routes to match on (the extension's body-based routing).
 pub const MODEL_NAME: HeaderName = HeaderName::from_static("x-gateway-model-name");
-/// Names the InferenceObjective of a request; believed from trusted peers only.
+/// The InferenceObjective of a request; read from trusted peers only.
 pub const OBJECTIVE: HeaderName = HeaderName::from_static("x-gateway-inference-objective");
-/// On our own refusals: the reason, from a closed list.
+/// The reason of a refusal, from a closed list.
 pub const REASON: HeaderName = HeaderName::from_static("x-pointsman-reason");
-/// On our own refusals: tells client libraries, which repeat 429 and 5xx by themselves, not to.
+/// Set on refusals, since client libraries retry 429 and 5xx by default.
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// The objective's name in newer gateways.
+/// [`OBJECTIVE`] as newer gateways name it.
 const OBJECTIVE_ALIAS: HeaderName = HeaderName::from_static("x-llm-d-inference-objective");
 
-/// Instructions between gateway and endpoint picker. A client's copies mean nothing, and engines get none.
+/// Instructions between gateway and endpoint picker. A client's copies are ignored, and engines receive none.
 static CONTROL: [HeaderName; 13] = [
     MODEL_NAME,
     OBJECTIVE,
@@ -31,23 +31,22 @@ static CONTROL: [HeaderName; 13] = [
     HeaderName::from_static("x-data-parallel-host-port"),
 ];
 
-/// The objective that a trusted peer names.
 pub(crate) fn objective(headers: &HeaderMap) -> Option<&str> {
     headers.get(OBJECTIVE).or_else(|| headers.get(OBJECTIVE_ALIAS)).and_then(|value| value.to_str().ok())
 }
 
-/// The fields that [`Incoming::begin`](crate::Incoming::begin) reads.
+/// The header fields that [`RequestReader::begin`](crate::RequestReader::begin) reads.
 static READ: [HeaderName; 5] =
     [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, OBJECTIVE, OBJECTIVE_ALIAS];
 
-/// The field of this name if reading a request's head needs it. A door that builds its header map from
-/// something else may leave out all others.
+/// The header of this name if [`RequestReader::begin`](crate::RequestReader::begin) reads it. A door that converts
+/// headers may leave out all others.
 #[must_use]
 pub fn read_header(name: &str) -> Option<HeaderName> {
     READ.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned()
 }
 
-/// The control header of this name.
+/// The header of this name if it is a control header, which ends at Pointsman.
 #[must_use]
 pub fn control_header(name: &str) -> Option<HeaderName> {
     CONTROL.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned()
@@ -60,8 +59,8 @@ pub fn strip_control_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what belongs to one connection alone (RFC 9110, section 7.6.1), the headers that `connection` lists
-/// included. `te: trailers` is dropped too: trailers are passed on only where HTTP/2 carries them anyway.
+/// Removes hop-by-hop headers (RFC 9110, section 7.6.1), those listed in `connection` included. `te: trailers` is removed
+/// too, since trailers are passed on only over HTTP/2, which needs no `te`.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if let Some(listed) = headers.remove(header::CONNECTION) {
         let names = listed.to_str().unwrap_or_default().split(',');
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn control_headers_never_reach_an_engine() {
+    fn control_headers_are_stripped() {
         let all: Vec<(&str, &str)> = CONTROL.iter().map(|name| (name.as_str(), "x")).collect();
         check(strip_control_headers, &all, &[]);
         check(
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn control_headers_are_known_by_name() {
+    fn control_headers_are_found_by_name() {
         for name in &CONTROL {
             assert_eq!(control_header(name.as_str()), Some(name.clone()));
         }
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_the_connection_lists_end_there() {
+    fn headers_listed_in_connection_are_stripped() {
         check(
             strip_hop_by_hop,
             &[

@@ -1,33 +1,32 @@
-//! The life of one inference request, shared by every front door: reading its body, naming its model, applying the
-//! pool's model rules, watching the engine's answer, and the outcome.
+//! The life of one inference request, shared by all front doors: its body is read, its model named, the pool's model
+//! rules applied, the engine's response observed, and the outcome determined.
 //!
-//! One request passes through four types, each of which can only do what is due:
+//! A request passes through four types, each of which offers only the steps that are due:
 //!
 //! ```text
-//! Incoming ──body──▶ Request ──route, rules──▶ Outgoing ──per attempt──▶ Answer ──▶ Verdict
-//!     └──────────────── Refusal, at every step that can refuse ────────────┘
+//! RequestReader ──body──▶ ParsedRequest ──model rules──▶ EngineRequest ──per attempt──▶ EngineResponse ──▶ Verdict
+//!       └──────────────────────── Refusal, at every step that can refuse ────────────────────┘
 //! ```
 //!
-//! A door (the gateway, the endpoint picker) turns these steps into HTTP calls or messages. It asks the pool for an
-//! endpoint between [`Request::resolve`] and [`Outgoing::answer`].
+//! A front door (the gateway, the endpoint picker) translates between these steps and HTTP or ext_proc messages. It
+//! places the request between [`ParsedRequest::resolve`] and [`EngineRequest::response`].
 //!
-//! What this crate must not know: sockets, tokio, hyper, ext_proc, endpoints' addresses, clocks.
+//! Must not know: sockets, tokio, hyper, ext_proc, endpoints' addresses, clocks.
 
-mod answer;
+mod body;
+mod engine_request;
+mod engine_response;
 mod headers;
-mod incoming;
-mod outgoing;
+mod parsed_request;
 mod refusal;
-mod request;
-mod stored;
+mod request_reader;
 
-pub use answer::{Answer, AnswerEnd, ChunkFacts, HeadVerdict, Verdict};
+pub use engine_request::EngineRequest;
+pub use engine_response::{ChunkFacts, EngineResponse, HeadVerdict, ResponseEnd, Verdict};
 pub use headers::{
     MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, control_header, read_header, strip_control_headers,
     strip_hop_by_hop,
 };
-pub use incoming::{Head, Incoming, Limits};
-pub use outgoing::Outgoing;
-pub use refusal::{Refusal, RefusalAnswer};
-pub use request::{Request, Resolving};
-pub use stored::StoredResponses;
+pub use parsed_request::{ParsedRequest, ResolveContext};
+pub use refusal::{Refusal, RefusalResponse};
+pub use request_reader::{Limits, RequestHead, RequestReader};

@@ -1,4 +1,4 @@
-//! Every way in which Pointsman itself says no, and what the client is told.
+//! The reasons for which Pointsman refuses a request, and the error that the client receives.
 
 use std::time::Duration;
 
@@ -9,52 +9,52 @@ use pointsman_protocol::{BodyError, ErrorBody, ErrorShape};
 
 use crate::headers::{REASON, SHOULD_RETRY};
 
-/// Why a request is not served. Closed: status, reason and metric label are each one exhaustive match.
+/// Why a request is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The body is not the JSON that this API takes.
+    /// The body is not valid JSON for this API.
     Body(BodyError),
-    /// The API needs `model`, and the body has none.
+    /// The API requires `model` and the body has none.
     MissingModel,
-    /// The body came in an encoding other than identity, and would have to be read.
+    /// The body must be read and has a content-encoding other than identity.
     ContentEncoding,
-    /// The body is longer than the limit, in bytes.
+    /// The body is longer than the limit.
     BodyTooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
     /// The body ended before its announced length.
     BodyIncomplete,
-    /// The body did not come in time.
+    /// The client paused within the body for longer than the timeout.
     BodyTimeout,
-    /// More headers or longer ones than are taken.
+    /// The request has too many header fields.
     HeadersTooLarge,
     /// No route matches.
     NoRoute,
-    /// The route leads nowhere: its backends are missing or have no weight.
+    /// The route has no backend, or none with a weight above 0.
     NoBackend,
-    /// The pool serves declared models only.
+    /// The pool serves declared models only, and this model is not declared.
     UndeclaredModel,
-    /// An engine's administration path that no route names exactly.
+    /// The path is an engine's administration path, and no route matches it exactly.
     Administration,
-    /// A stored response that no engine is known to hold.
+    /// No engine is known to hold the stored response.
     UnknownResponse,
-    /// The gateway holds as much as it may: bytes of bodies, or requests.
+    /// The limit of concurrent requests or of buffered body bytes is reached.
     Busy,
-    /// The whole request's time budget is spent.
+    /// The route's request timeout has passed.
     RequestTimeout,
-    /// The pool's answer.
+    /// The scheduler rejected the request.
     Pool(Rejection),
 }
 
-/// A refusal as HTTP.
+/// A refusal as an HTTP response.
 #[derive(Clone, Debug)]
-pub struct RefusalAnswer {
+pub struct RefusalResponse {
     /// The status.
     pub status: StatusCode,
-    /// `content-type`, `x-pointsman-reason`, `x-should-retry` and, where it helps, `retry-after`.
+    /// `content-type`, `x-pointsman-reason`, `x-should-retry` and, for a status of 429, `retry-after`.
     pub headers: HeaderMap,
-    /// The error in the shape of the client's API.
+    /// The error in the format of the client's API.
     pub body: Bytes,
 }
 
@@ -103,7 +103,7 @@ impl Refusal {
         }
     }
 
-    /// The word in `x-pointsman-reason` and in metric labels.
+    /// The value of `x-pointsman-reason` and of the metric label `reason`.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ impl Refusal {
         }
     }
 
-    /// A sentence for the person who reads it. Never any of the request's own text.
+    /// The error message. It never contains text of the request.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -137,53 +137,60 @@ impl Refusal {
                 "the request body names no model; set \"model\" to one of /v1/models".into()
             }
             Self::ContentEncoding => {
-                "request bodies are read as they come; send this one without content-encoding".into()
+                "compressed request bodies are not supported; send the body without content-encoding".into()
             }
             Self::BodyTooLarge { limit } => format!("the request body is longer than {limit} bytes"),
             Self::BodyIncomplete => "the request body ended before its announced length".into(),
-            Self::BodyTimeout => "the request body did not arrive in time".into(),
-            Self::HeadersTooLarge => "too many request headers, or too long ones".into(),
+            Self::BodyTimeout => "the request body did not arrive within the timeout".into(),
+            Self::HeadersTooLarge => "the request has too many header fields".into(),
             Self::NoRoute => "no route matches this host, path, method and headers".into(),
             Self::NoBackend => "the route for this request has no backend".into(),
             Self::UndeclaredModel => {
                 "this pool serves declared models only, and this model is not declared; see /v1/models".into()
             }
             Self::Administration => {
-                "an engine's administration path is reachable only by a route that names it exactly".into()
+                "an engine's administration path requires a route that matches it exactly".into()
             }
             Self::UnknownResponse => {
                 "no engine is known to hold this stored response; it may have expired".into()
             }
-            Self::Busy => "the gateway holds as many requests as it may; try again later".into(),
-            Self::RequestTimeout => "the request ran out of the time its route allows".into(),
+            Self::Busy => {
+                "the limit of concurrent requests or buffered bytes is reached; try again later".into()
+            }
+            Self::RequestTimeout => "the request exceeded the timeout of its route".into(),
             Self::Pool(Rejection::Saturated { .. }) => {
-                "all model servers of the pool are saturated, and this request's priority gives way".into()
+                "all model servers of the pool are saturated, and this request is sheddable".into()
             }
             Self::Pool(Rejection::NoReadyEndpoint) => "the pool has no ready endpoint".into(),
             Self::Pool(Rejection::EmptySubset) => {
-                "no endpoint that this request is limited to is ready".into()
+                "none of the endpoints that may serve this request is ready".into()
             }
             Self::Pool(Rejection::AttemptsFailed(cause)) => {
-                format!("no model server could answer; the last attempt failed: {}", cause_text(*cause))
+                format!("no attempt succeeded; the last one failed: {}", cause_text(*cause))
             }
         }
     }
 
-    /// The refusal as an HTTP answer in the given API's shape.
+    /// The refusal as an HTTP response, in the error format `shape`.
     #[must_use]
-    pub fn answer(&self, shape: ErrorShape) -> RefusalAnswer {
+    pub fn response(&self, shape: ErrorShape) -> RefusalResponse {
         let status = self.status();
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(REASON, HeaderValue::from_static(self.reason()));
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-        if let Some(span) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+        if let Some(delay) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
         }
-        RefusalAnswer { status, headers, body: self.error_body().body(shape) }
+        RefusalResponse { status, headers, body: self.error_body().body(shape) }
     }
 
-    /// The refusal as an error object.
+    /// The refusal as the last event of a stream that has started, in the error format `shape`.
+    #[must_use]
+    pub fn event(&self, shape: ErrorShape) -> Bytes {
+        self.error_body().event(shape)
+    }
+
     fn error_body(&self) -> ErrorBody {
         let param = match self {
             Self::Body(error) => error.param(),
@@ -228,18 +235,18 @@ impl Refusal {
     }
 }
 
-/// The cause in words.
+/// A failure cause as the end of a sentence.
 pub(crate) const fn cause_text(cause: FailureCause) -> &'static str {
     match cause {
-        FailureCause::Connect => "it took no connection",
+        FailureCause::Connect => "the connection could not be opened",
         FailureCause::Tls => "the TLS handshake failed",
-        FailureCause::Refused => "it refused the stream",
-        FailureCause::Lost => "the connection was lost before the answer",
-        FailureCause::FirstByteTimeout => "no answer came in time",
-        FailureCause::Unavailable => "it answered that it is unavailable",
-        FailureCause::EngineError => "it reported an error of its own",
-        FailureCause::Truncated => "the answer broke off",
+        FailureCause::Refused => "the stream was refused",
+        FailureCause::Lost => "the connection was lost before the response",
+        FailureCause::FirstByteTimeout => "the first byte did not arrive within the timeout",
+        FailureCause::Unavailable => "it responded that it is unavailable",
+        FailureCause::EngineError => "it reported an error",
+        FailureCause::Truncated => "the response was truncated",
         FailureCause::Stalled => "the response stalled",
-        FailureCause::Garbage => "the answer was no HTTP",
+        FailureCause::Garbage => "the response was not valid HTTP",
     }
 }

@@ -1,4 +1,4 @@
-//! From the head and body of a request to what the pool is asked and the engine is sent, or to a refusal.
+//! From a request's head and body to its placement facts and the engine's request, or to a refusal.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use bytes::Bytes;
@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
 use pointsman_config::{Options, SourceText, load};
 use pointsman_core::{EndpointId, FailureCause, ModelKey, PoolId};
-use pointsman_exchange::{Head, Incoming, Limits, OBJECTIVE, Outgoing, REASON, Refusal, Request, Resolving};
+use pointsman_exchange::{
+    EngineRequest, Limits, OBJECTIVE, ParsedRequest, REASON, Refusal, RequestHead, RequestReader,
+    ResolveContext,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const LIMITS: Limits = Limits { max_body_bytes: 64 << 10 };
@@ -19,11 +22,11 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 /// Reads a POST in chunks of `size` bytes.
-fn read_in(path: &str, head: &[(&str, &str)], body: &[u8], size: usize) -> Result<Request, Refusal> {
+fn read_in(path: &str, head: &[(&str, &str)], body: &[u8], size: usize) -> Result<ParsedRequest, Refusal> {
     let headers = headers(head);
-    let head = Head { method: &Method::POST, path, headers: &headers, has_body: true, trusted: true };
-    let mut incoming = Incoming::begin(&head, LIMITS)?;
-    if incoming.holds_body() {
+    let head = RequestHead { method: &Method::POST, path, headers: &headers, has_body: true, trusted: true };
+    let mut incoming = RequestReader::begin(&head, LIMITS)?;
+    if incoming.buffers_body() {
         for chunk in body.chunks(size.max(1)) {
             incoming.body_chunk(Bytes::copy_from_slice(chunk))?;
         }
@@ -31,13 +34,13 @@ fn read_in(path: &str, head: &[(&str, &str)], body: &[u8], size: usize) -> Resul
     incoming.finish()
 }
 
-fn read(path: &str, head: &[(&str, &str)], body: &str) -> Result<Request, Refusal> {
+fn read(path: &str, head: &[(&str, &str)], body: &str) -> Result<ParsedRequest, Refusal> {
     read_in(path, head, body.as_bytes(), body.len())
 }
 
-fn resolve(request: Request) -> Result<Outgoing, Refusal> {
+fn resolve(request: ParsedRequest) -> Result<EngineRequest, Refusal> {
     let rules = ModelRules::default();
-    request.resolve(&Resolving {
+    request.resolve(&ResolveContext {
         rules: &rules,
         pool: PoolId(0),
         draw: 0,
@@ -47,13 +50,13 @@ fn resolve(request: Request) -> Result<Outgoing, Refusal> {
 }
 
 #[track_caller]
-fn check_refused(result: Result<Outgoing, Refusal>, status: u16, reason: &str) {
+fn check_refused(result: Result<EngineRequest, Refusal>, status: u16, reason: &str) {
     let refusal = result.err().unwrap_or_else(|| panic!("not refused; due: {status} {reason}"));
     assert_eq!((refusal.status().as_u16(), refusal.reason()), (status, reason));
 }
 
 #[test]
-fn bodies_that_cannot_be_read_are_refused() {
+fn invalid_bodies_are_refused() {
     let json = [("content-type", "application/json")];
     let deep = format!(r#"{{"model":"m","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
     for body in
@@ -66,7 +69,7 @@ fn bodies_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn bodies_over_the_limit_are_refused_announced_or_not() {
+fn bodies_over_the_limit_are_refused_with_and_without_content_length() {
     let announced = [("content-length", "70000")];
     check_refused(read(CHAT, &announced, "").and_then(resolve), 413, "body_too_large");
     check_refused(read("/v1/audio/transcriptions", &announced, "").and_then(resolve), 413, "body_too_large");
@@ -74,7 +77,7 @@ fn bodies_over_the_limit_are_refused_announced_or_not() {
 }
 
 #[test]
-fn an_encoded_body_is_refused_only_where_it_must_be_read() {
+fn an_encoded_body_is_refused_only_if_it_must_be_read() {
     let encoded = [("content-encoding", "gzip"), ("content-type", "application/json")];
     check_refused(read(CHAT, &encoded, "").and_then(resolve), 415, "content_encoding");
     assert!(read("/custom", &encoded, "").and_then(resolve).is_ok());
@@ -82,32 +85,33 @@ fn an_encoded_body_is_refused_only_where_it_must_be_read() {
 }
 
 #[test]
-fn administration_paths_need_a_route_that_names_them() {
+fn administration_paths_need_a_route_that_matches_exactly() {
     for path in ["/v1/load_lora_adapter", "/sleep", "//sleep", "/x/../sleep", "/%73leep"] {
         check_refused(read(path, &[], "{}").and_then(resolve), 404, "administration_path");
     }
     let named = read("/v1/load_lora_adapter", &[], "{}").unwrap();
     let rules = ModelRules::default();
-    let with = Resolving { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: true, holder: None };
+    let with =
+        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: true, holder: None };
     assert!(named.resolve(&with).is_ok());
 }
 
 #[test]
-fn a_stored_response_goes_to_its_holder_or_nowhere() {
+fn a_stored_response_is_served_by_its_holder_or_refused() {
     let body = r#"{"model":"m","input":"go on","previous_response_id":"resp_1"}"#;
     let request = read("/v1/responses", &[], body).unwrap();
     assert_eq!(request.stored_response(), Some("resp_1"));
     let rules = ModelRules::default();
     let mut with =
-        Resolving { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
+        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
     check_refused(request.resolve(&with), 404, "unknown_response");
     with.holder = Some(EndpointId(3));
-    let outgoing = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
-    assert_eq!(outgoing.placement().subset.as_deref(), Some(&[EndpointId(3)][..]));
+    let request = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
+    assert_eq!(request.placement().subset.as_deref(), Some(&[EndpointId(3)][..]));
 }
 
 #[test]
-fn every_way_of_cutting_the_body_gives_the_same_request() {
+fn chunk_boundaries_do_not_change_the_request() {
     let content = "four words and more ".repeat(30);
     let body = format!(
         r#"{{"model":"llama","messages":[{{"role":"user","content":"{content}"}}],"stream":true,"max_tokens":7,"n":2}}"#
@@ -116,18 +120,18 @@ fn every_way_of_cutting_the_body_gives_the_same_request() {
     let whole = read_in(CHAT, &[], body, body.len()).and_then(resolve).unwrap();
     assert_eq!((whole.placement().blocks.len(), whole.placement().block_tokens), (2, 64));
     for size in 1..=body.len() {
-        let outgoing = read_in(CHAT, &[], body, size).and_then(resolve).unwrap();
-        assert_eq!(outgoing.placement(), whole.placement());
-        let placement = outgoing.placement();
+        let request = read_in(CHAT, &[], body, size).and_then(resolve).unwrap();
+        assert_eq!(request.placement(), whole.placement());
+        let placement = request.placement();
         assert_eq!(placement.target, Some(ModelKey::of("llama")));
         assert_eq!((placement.max_output_tokens, placement.observes_tokens), (Some(14), true));
         assert!(placement.prompt_tokens > 0);
-        let sent: Vec<u8> = outgoing.body().unwrap().parts.concat();
+        let sent: Vec<u8> = request.body().unwrap().parts.concat();
         assert_eq!(sent, body);
     }
 }
 
-/// A pool that sends the models `public` and `alias` to the target `adapter`.
+/// A pool that rewrites the models `public` and `alias` to `adapter`.
 const POOL: &str = r"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -167,7 +171,8 @@ fn a_prompt_is_hashed_for_its_target_model() {
     let rules = &loaded.world.pools[0].models;
     let hashed = |model: &str, salt: &str, prompt: &str| {
         let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
-        let with = Resolving { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
+        let with =
+            ResolveContext { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
         let placement =
             read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement().clone();
         assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });
@@ -184,13 +189,13 @@ fn a_prompt_is_hashed_for_its_target_model() {
 }
 
 #[test]
-fn what_is_not_read_is_placed_by_its_length() {
+fn an_unread_body_is_placed_by_its_content_length() {
     for (path, length, tokens) in [("/v1/audio/transcriptions", "4000", 1_000), ("/custom", "60000", 8_192)] {
         let request = read(path, &[("content-length", length), ("content-type", "audio/wav")], "").unwrap();
-        let outgoing = resolve(request).unwrap();
-        assert_eq!(outgoing.placement().prompt_tokens, tokens);
-        assert!(outgoing.placement().blocks.is_empty());
-        assert!(outgoing.body().is_none());
+        let request = resolve(request).unwrap();
+        assert_eq!(request.placement().prompt_tokens, tokens);
+        assert!(request.placement().blocks.is_empty());
+        assert!(request.body().is_none());
     }
     let form = read(CHAT, &[("content-type", "multipart/form-data; boundary=x")], "").unwrap();
     assert!(form.model().is_none());
@@ -198,19 +203,19 @@ fn what_is_not_read_is_placed_by_its_length() {
 
 #[test]
 fn control_headers_are_removed_and_the_length_follows_the_body() {
-    let outgoing = read(CHAT, &[], r#"{"model":"m","messages":[]}"#).and_then(resolve).unwrap();
+    let request = read(CHAT, &[], r#"{"model":"m","messages":[]}"#).and_then(resolve).unwrap();
     let mut sent = headers(&[
         ("x-gateway-inference-objective", "o"),
         ("content-length", "5"),
         ("expect", "100-continue"),
     ]);
-    outgoing.prepare_headers(&mut sent);
+    request.prepare_headers(&mut sent);
     assert!(!sent.contains_key(OBJECTIVE) && !sent.contains_key(header::EXPECT));
     assert_eq!(sent[header::CONTENT_LENGTH], "27");
 }
 
 #[test]
-fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
+fn only_stateless_calls_are_retried_after_they_were_written() {
     use FailureCause::{
         Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, Stalled, Tls, Truncated, Unavailable,
     };
@@ -219,54 +224,52 @@ fn only_what_leaves_nothing_behind_is_repeated_after_it_was_written() {
     let stream =
         read("/v1/audio/transcriptions", &[("content-type", "audio/wav")], "").and_then(resolve).unwrap();
     for cause in [Connect, Tls, Refused] {
-        assert!(chat.may_repeat(cause) && stored.may_repeat(cause) && !stream.may_repeat(cause), "{cause:?}");
+        assert!(chat.may_retry(cause) && stored.may_retry(cause) && !stream.may_retry(cause), "{cause:?}");
     }
     for cause in [Lost, Stalled, Unavailable, EngineError] {
-        assert!(
-            chat.may_repeat(cause) && !stored.may_repeat(cause) && !stream.may_repeat(cause),
-            "{cause:?}"
-        );
+        assert!(chat.may_retry(cause) && !stored.may_retry(cause) && !stream.may_retry(cause), "{cause:?}");
     }
     for cause in [FirstByteTimeout, Truncated, Garbage] {
-        assert!(!chat.may_repeat(cause), "{cause:?}");
+        assert!(!chat.may_retry(cause), "{cause:?}");
     }
     let get_headers = HeaderMap::new();
-    let head = Head {
+    let head = RequestHead {
         method: &Method::GET,
         path: "/version",
         headers: &get_headers,
         has_body: false,
         trusted: false,
     };
-    let get = resolve(Incoming::begin(&head, LIMITS).unwrap().finish().unwrap()).unwrap();
-    assert!(get.may_repeat(Connect) && !get.may_repeat(Lost));
+    let get = resolve(RequestReader::begin(&head, LIMITS).unwrap().finish().unwrap()).unwrap();
+    assert!(get.may_retry(Connect) && !get.may_retry(Lost));
 }
 
 #[test]
-fn an_untrusted_peer_names_no_objective() {
+fn an_untrusted_peers_objective_is_ignored() {
     let named = headers(&[("x-gateway-inference-objective", "gold")]);
     for (trusted, expected) in [(true, true), (false, false)] {
-        let head = Head { method: &Method::POST, path: "/custom", headers: &named, has_body: true, trusted };
-        let request = Incoming::begin(&head, LIMITS).unwrap().finish().unwrap();
+        let head =
+            RequestHead { method: &Method::POST, path: "/custom", headers: &named, has_body: true, trusted };
+        let request = RequestReader::begin(&head, LIMITS).unwrap().finish().unwrap();
         assert_eq!(format!("{request:?}").contains("gold"), expected);
     }
 }
 
 #[test]
-fn debug_output_holds_no_prompt() {
+fn debug_output_contains_no_prompt() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"MARKER"}],"cache_salt":"MARKER"}"#;
     let request = read(CHAT, &[], body).unwrap();
     assert!(!format!("{request:?}").contains("MARKER"));
-    let outgoing = resolve(request).unwrap();
-    assert!(!format!("{outgoing:?}").contains("MARKER"));
+    let request = resolve(request).unwrap();
+    assert!(!format!("{request:?}").contains("MARKER"));
 }
 
 #[test]
-fn a_refusal_tells_client_libraries_not_to_repeat_it() {
+fn a_refusal_tells_client_libraries_not_to_retry() {
     let refusal = read(CHAT, &[], "{}").err().unwrap();
-    let answer = refusal.answer(pointsman_protocol::ErrorShape::OpenAi);
-    assert_eq!(answer.headers[REASON], "missing_model");
-    assert_eq!(answer.headers["x-should-retry"], "false");
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let response = refusal.response(pointsman_protocol::ErrorShape::OpenAi);
+    assert_eq!(response.headers[REASON], "missing_model");
+    assert_eq!(response.headers["x-should-retry"], "false");
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
     assert!(text.starts_with(r#"{"error":{"#) && text.contains(r#""param":"model""#), "{text}");
 }

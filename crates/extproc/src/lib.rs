@@ -1,16 +1,18 @@
-//! The endpoint picker: Envoy's external processing protocol (ext_proc) in front of the pools, as the Gateway API
-//! inference extension's proposal 004 asks for it. What is done with a request is decided in `pointsman-exchange`;
-//! this crate turns messages into its steps and its outputs into messages.
+//! The endpoint picker: Envoy's external processing protocol (ext_proc), as proposal 004 of the Gateway API inference
+//! extension specifies it.
+//!
+//! `pointsman-exchange` decides what happens to a request, `pointsman-door` places and records it. This crate translates
+//! between messages and their steps.
 //!
 //! ```text
-//! Envoy ──ProcessingRequest──▶ Session ──Asking──▶ pool
-//!       ◀─ProcessingResponse──         ◀──guard───
+//! Envoy ──ProcessingRequest──▶ Session ──EngineRequest──▶ pool
+//!       ◀─ProcessingResponse──         ◀─────Guard──────
 //! ```
 //!
-//! [`Session`] is pure: no sockets, no clock, no runtime. It sees the pool through [`Pool`] and holds the load that is
-//! reserved for a request through [`Guard`]. [`Picker`] runs sessions on gRPC streams against a pool of the fleet.
+//! [`Session`] is pure: no sockets, no clock, no runtime. It reaches the pool through [`Pool`] and holds the load reserved
+//! for a request through [`Guard`]. [`Picker`] runs sessions on gRPC streams against a pool of the fleet.
 //!
-//! What this crate must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
+//! Must not know: how endpoints are chosen, model rules, body formats, manifests' syntax.
 
 mod address;
 mod bootstrap;
@@ -21,7 +23,6 @@ mod lanes;
 mod live;
 mod picker;
 mod process;
-mod record;
 mod session;
 mod shared;
 mod tls;
@@ -32,6 +33,6 @@ pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, en
 pub use grpc::Messages;
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
-    Asking, BodyMode, Guard, Next, OutOfOrder, Patience, Pool, Session, SessionOptions, Summary,
+    BodyMode, Guard, Next, Pool, ProtocolViolation, Session, SessionOptions, Summary, WaitingFor,
 };
 pub use tls::{Security, SecurityError, SecurityFiles};

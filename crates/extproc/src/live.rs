@@ -1,45 +1,30 @@
-//! A pool of the fleet, as a session sees it.
+//! Sessions' view of a fleet's pool.
 
 use std::sync::Arc;
 
-use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PoolId, Usage};
+use pointsman_core::{Completion, EndpointId, Usage};
+use pointsman_door::Door;
+use pointsman_exchange::{EngineRequest, ParsedRequest, Refusal};
 use pointsman_fleet::{Placed, PoolHandle};
 
 use crate::address::SubsetHint;
 use crate::session::{Guard, Pool};
-use crate::shared::Shared;
 
-/// One pool, in the generation of the configuration that its request began under.
+/// A pool, in the generation of the configuration under which the stream began.
 #[derive(Debug)]
 pub(crate) struct LivePool {
-    handle: Arc<PoolHandle>,
-    rules: Arc<ModelRules>,
-    shared: Arc<Shared>,
-}
-
-impl LivePool {
-    pub(crate) const fn new(handle: Arc<PoolHandle>, rules: Arc<ModelRules>, shared: Arc<Shared>) -> Self {
-        Self { handle, rules, shared }
-    }
-
-    pub(crate) const fn handle(&self) -> &Arc<PoolHandle> {
-        &self.handle
-    }
+    pub(crate) handle: Arc<PoolHandle>,
+    pub(crate) door: Arc<Door>,
 }
 
 impl Pool for LivePool {
     type Guard = LiveGuard;
 
-    fn rules(&self) -> &ModelRules {
-        &self.rules
+    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal> {
+        self.door.resolve(&self.handle, request, self.door.draw(), administration)
     }
 
-    fn pool_id(&self) -> PoolId {
-        self.handle.pool_id()
-    }
-
-    fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
+    fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
         let listed = self.handle.endpoints().iter().filter(|endpoint| {
             let address = &endpoint.address;
             hint.contains(&address.host, address.port)
@@ -47,18 +32,14 @@ impl Pool for LivePool {
         listed.map(|endpoint| endpoint.id).collect()
     }
 
-    /// Gateways mostly write an address as we do.
-    fn at(&self, address: &str) -> Option<EndpointId> {
+    fn endpoint_at(&self, address: &str) -> Option<EndpointId> {
+        // Most gateways format addresses as `authority` does, which saves parsing all of them.
         let same = self.handle.endpoints().iter().find(|endpoint| endpoint.authority() == address);
-        same.map(|endpoint| endpoint.id).or_else(|| self.within(&SubsetHint::of([address])).first().copied())
+        same.map(|endpoint| endpoint.id).or_else(|| self.subset(&SubsetHint::of([address])).first().copied())
     }
 
-    fn holder(&self, response: &str) -> Option<EndpointId> {
-        self.shared.stored().holder(self.shared.fleet.now(), response)
-    }
-
-    fn stored(&self, response: &str, endpoint: EndpointId) {
-        self.shared.stored().insert(self.shared.fleet.now(), response, endpoint);
+    fn remember_response(&self, id: &str, endpoint: EndpointId) {
+        self.door.remember_response(id, endpoint);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The picker as a whole: its ports, from the start to the end of the drain.
+//! The picker: its ports, from their opening to the end of the drain.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::ObjectName;
+use pointsman_door::Door;
 use pointsman_fleet::{Fleet, Generation};
+use pointsman_telemetry::Metrics;
 use pointsman_telemetry::trace::Tracer;
-use pointsman_telemetry::{GatewaySample, Metrics};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -17,43 +18,43 @@ use crate::connection::Port;
 use crate::grpc::Services;
 use crate::lanes::Lanes;
 use crate::session::SessionOptions;
-use crate::shared::Shared;
+use crate::shared::{Shared, StreamTimeouts};
 use crate::tls::{Secured, Security, SecurityError};
 
-/// How often certificate files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which certificate files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How a picker is run.
+/// Options of a picker.
 #[derive(Clone, Debug)]
 pub struct PickerOptions {
-    /// The pool to pick from; may be left out where the configuration has one only.
+    /// The pool to pick from; optional if the configuration has only one.
     pub pool: Option<ObjectName>,
     /// The address of all ports.
     pub bind: IpAddr,
-    /// The port of ext_proc; 0 for any that is free.
+    /// The port of ext_proc; 0 for any free port.
     pub grpc_port: u16,
-    /// The port of the health service in clear text; 0 for any that is free.
+    /// The port of the plain-text health service; 0 for any free port.
     pub health_port: u16,
-    /// TLS on the ext_proc port.
+    /// TLS of the ext_proc port.
     pub security: Security,
-    /// How requests are treated. The limits are those of the configuration.
+    /// Treatment of requests, except for limits, which are those of the configuration.
     pub session: SessionOptions,
-    /// How long the pool may hold a request.
-    pub pick_patience: Duration,
-    /// How long a request's body may pause.
-    pub body_patience: Duration,
-    /// How long streams are still taken after the shutdown began, while health says that they are not welcome: gateways
-    /// with several pickers turn to another in that time. Part of the time to drain; over at once where no gateway is
+    /// Timeout for the placement of a request.
+    pub pick_timeout: Duration,
+    /// Timeout for a pause within a request's body.
+    pub body_timeout: Duration,
+    /// Time for which streams are accepted after the shutdown began, while the health service reports `NOT_SERVING`, so that
+    /// gateways with several pickers turn to another one. Part of the drain timeout; ends at once if no gateway is
     /// connected.
     pub handover: Duration,
-    /// Where spans of requests go.
+    /// Destination of spans.
     pub tracer: Tracer,
-    /// Threads that serve connections; 0 for as many as the machine has processors.
+    /// Number of threads that serve connections; 0 for one per processor.
     pub threads: usize,
 }
 
 impl Default for PickerOptions {
-    /// The ports and the security of the extension's picker.
+    /// Ports and security of the extension's picker.
     fn default() -> Self {
         Self {
             pool: None,
@@ -62,8 +63,8 @@ impl Default for PickerOptions {
             health_port: 9003,
             security: Security::SelfSigned,
             session: SessionOptions::default(),
-            pick_patience: Duration::from_secs(30),
-            body_patience: Duration::from_secs(30),
+            pick_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
             handover: Duration::from_secs(5),
             tracer: Tracer::disabled(),
             threads: 0,
@@ -79,38 +80,38 @@ pub enum PickerError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
-    /// The certificate cannot be used.
+    /// The certificate cannot be loaded.
     #[error(transparent)]
     Tls(#[from] SecurityError),
     /// The configuration has no such pool.
     #[error("no pool {name}; the configuration has {known}")]
     UnknownPool {
-        /// The pool asked for.
+        /// The name given.
         name: ObjectName,
-        /// Those that there are.
+        /// The configuration's pools.
         known: String,
     },
-    /// The pool was not named, and there is not one to take.
-    #[error("name the pool to pick from; the configuration has {known}")]
+    /// The pool is not named, and the configuration does not have exactly one.
+    #[error("no pool named, and the configuration has {known}")]
     PoolNotNamed {
-        /// Those that there are.
+        /// The configuration's pools.
         known: String,
     },
-    /// A gateway takes addresses only.
-    #[error("endpoint {endpoint} is a host name, and a gateway takes IP addresses only")]
+    /// An endpoint has a host name, and gateways accept IP addresses only.
+    #[error("endpoint {endpoint} is a host name; gateways accept IP addresses only")]
     HostName {
         /// The endpoint.
         endpoint: String,
     },
 }
 
-/// A picker whose ports are open. It serves nothing until [`Picker::run`].
+/// A picker whose ports are open. It accepts connections from [`Picker::run`] on.
 #[derive(Debug)]
 pub struct Picker {
     shared: Arc<Shared>,
@@ -126,7 +127,7 @@ impl Picker {
     /// Opens the ports. Must be called within a tokio runtime, after [`Fleet::apply`].
     ///
     /// # Errors
-    /// A port is taken, the certificate cannot be read, or it is not clear which pool is meant.
+    /// A port cannot be opened, the certificate cannot be loaded, or the pool is unknown or ambiguous.
     pub fn bind(options: PickerOptions, fleet: Fleet, metrics: Metrics) -> Result<Self, PickerError> {
         let PickerOptions { bind, grpc_port, health_port, session, .. } = options;
         let pool = pool_of(&fleet.current(), options.pool)?;
@@ -138,37 +139,33 @@ impl Picker {
             threads => threads,
         };
         let lanes = Arc::new(Lanes::start(threads).map_err(PickerError::Thread)?);
-        let patience = (options.pick_patience, options.body_patience);
-        let shared = Arc::new(Shared::new(fleet, (metrics, options.tracer), pool, session, patience));
-        let (streams, held) = (Arc::clone(&shared.streams), Arc::clone(&shared.held));
-        shared.metrics.register_gateway(Box::new(move || GatewaySample {
-            requests: streams.used(),
-            held_body_bytes: held.used(),
-        }));
+        let timeouts = StreamTimeouts { pick: options.pick_timeout, body: options.body_timeout };
+        let door = Door::new(fleet, metrics, options.tracer);
+        let shared = Arc::new(Shared::new(door, pool, session, timeouts));
         let addresses = [grpc_address, health_address];
         Ok(Self { shared, secured, lanes, grpc, health, addresses, handover: options.handover })
     }
 
-    /// Where ext_proc is served.
+    /// The address of ext_proc.
     #[must_use]
     pub const fn grpc_addr(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Where health is served.
+    /// The address of the health service.
     #[must_use]
     pub const fn health_addr(&self) -> SocketAddr {
         self.addresses[1]
     }
 
-    /// The pool it picks from.
+    /// The pool to pick from.
     #[must_use]
     pub fn pool(&self) -> &ObjectName {
         &self.shared.pool
     }
 
-    /// Serves until `shutdown` comes. Then health says so; after [`PickerOptions::handover`] no new streams are taken;
-    /// those under way may end for as long as `drain`, and what is left is cut.
+    /// Serves until `shutdown` is ready. From then on the health service reports `NOT_SERVING`, new streams are accepted for
+    /// [`PickerOptions::handover`], streams in progress may end until `drain` has passed, and the rest is aborted.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send, drain: Duration) {
         let Self { shared, secured, lanes, grpc, health, handover, .. } = self;
         let port = Port {
@@ -179,31 +176,31 @@ impl Picker {
             tasks: TaskTracker::new(),
         };
         let picker = tokio::spawn(port.clone().run(grpc, Arc::clone(&lanes)));
-        // Health goes on during the drain, to say that no more streams are welcome.
-        let watched = Port {
+        // Health is served during the drain, to report that the picker is not ready.
+        let health_port = Port {
             services: Services::Health,
             secured: None,
             closing: shared.cut.clone(),
             tasks: TaskTracker::new(),
             ..port.clone()
         };
-        let health = tokio::spawn(watched.run(health, Arc::clone(&lanes)));
+        let health = tokio::spawn(health_port.run(health, Arc::clone(&lanes)));
         let mut shutdown = std::pin::pin!(shutdown);
-        while tokio::time::timeout(LOOK_EVERY, shutdown.as_mut()).await.is_err() {
-            reload(secured.as_deref(), &shared.metrics);
+        while tokio::time::timeout(CHECK_INTERVAL, shutdown.as_mut()).await.is_err() {
+            reload(secured.as_deref(), shared.door.metrics());
         }
         let end = tokio::time::Instant::now() + drain;
         shared.leave();
         port.tasks.close();
-        // Whether the gateways have gone by then or not, it ends.
         let _ = tokio::time::timeout(handover.min(drain), port.tasks.wait()).await;
         shared.closing.cancel();
         if tokio::time::timeout_at(end, port.tasks.wait()).await.is_err() {
-            tracing::warn!(streams = shared.streams.used(), "streams are cut: the time to drain is over");
+            let requests = shared.door.requests_in_flight();
+            tracing::warn!(requests, "drain timeout reached, streams aborted");
         }
         shared.cut.cancel();
         port.tasks.wait().await;
-        // All end by their tokens; a panic in one of them has been logged.
+        // Both tasks end with their tokens; a panic in one of them has been logged.
         let _ = (picker.await, health.await);
         let _ = tokio::task::spawn_blocking(move || drop(lanes)).await;
     }
@@ -214,11 +211,11 @@ fn reload(secured: Option<&Secured>, metrics: &Metrics) {
         None => {}
         Some(Ok(())) => {
             metrics.certificate_reloaded(true);
-            tracing::info!("the certificate was read again");
+            tracing::info!("certificate reloaded");
         }
         Some(Err(error)) => {
             metrics.certificate_reloaded(false);
-            tracing::warn!(%error, "the certificate could not be read again; the old one stays");
+            tracing::warn!(%error, "certificate cannot be reloaded, the old one stays in use");
         }
     }
 }

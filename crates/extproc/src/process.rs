@@ -1,7 +1,7 @@
-//! One call of `Process`: runs a session on the messages of its stream.
+//! One `Process` call: runs a session on the messages of its stream.
 //!
-//! The answers are a stream that reads requests when it is asked for more, so one task serves a call, nothing is
-//! queued besides what one message leads to, and a gateway that stops reading is not read from.
+//! The responses are a stream that reads requests when it is polled. So one task serves a call, only the responses to one
+//! message are queued, and a gateway that stops reading is not read from.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,67 +9,63 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use pointsman_core::Rejection;
+use pointsman_door::{REQUEST_ID, RequestContext, TRACEPARENT};
 use pointsman_exchange::Refusal;
-use pointsman_fleet::Placed;
-use tokio::time::{Instant, Sleep};
+use pointsman_fleet::{Placed, PoolHandle};
+use tokio::time::Sleep;
 use tonic::{Status, Streaming};
 
 use crate::live::{LiveGuard, LivePool};
-use crate::record::Record;
-use crate::session::{Next, Patience, Session, SessionOptions};
+use crate::session::{Next, Session, SessionOptions, WaitingFor};
 use crate::shared::Shared;
-use crate::wire::{Event, HttpHeaders, ProcessingRequest, ProcessingResponse};
-use pointsman_fleet::Share;
-use pointsman_telemetry::trace::{SpanName, TraceContext};
+use crate::wire::{Event, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse};
 
-/// The header that carries a trace (W3C Trace Context).
-const TRACEPARENT: &str = "traceparent";
-/// When a request that the pool held too long may come again.
+/// `retry-after` of a request that was not placed within the timeout.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 type Placement = Pin<Box<dyn Future<Output = Result<Placed, Rejection>> + Send>>;
 
-/// A call in progress; as a stream, its answers.
+/// A call in progress, as the stream of its responses.
 pub(crate) struct Process(Option<Box<Call>>);
 
 struct Call {
     shared: Arc<Shared>,
     incoming: Streaming<ProcessingRequest>,
     session: Session<LivePool>,
-    pool: Arc<pointsman_fleet::PoolHandle>,
-    record: Record,
-    /// Answers, and how many of them were sent.
+    pool: Arc<PoolHandle>,
+    /// `None` before the request's headers.
+    context: Option<RequestContext>,
+    /// The client's ID of the request.
+    request_id: Option<Bytes>,
+    /// Responses, of which the first `sent` were returned.
     out: Vec<ProcessingResponse>,
     sent: usize,
     placement: Option<Placement>,
-    timer: Option<(Patience, Pin<Box<Sleep>>)>,
-    held: Share,
-    slot: Share,
+    timer: Option<(WaitingFor, Pin<Box<Sleep>>)>,
     end: Option<Result<(), Status>>,
 }
 
 impl Process {
     pub(crate) fn start(shared: &Arc<Shared>, incoming: Streaming<ProcessingRequest>) -> Self {
         let Some(pool) = shared.live_pool() else {
-            // The gateway treats this as a picker that is away, which for its pool it is.
+            // The gateway treats this like a picker that cannot be reached.
             shared.tell_broken(&"the pool is not configured");
             return Self(None);
         };
         let options = SessionOptions { limits: shared.limits(), ..shared.session };
-        let handle = Arc::clone(pool.handle());
         Self(Some(Box::new(Call {
-            session: Session::new(pool, options, shared.draw()),
+            pool: Arc::clone(&pool.handle),
+            session: Session::new(pool, options),
             incoming,
-            pool: handle,
-            record: Record::start(),
+            context: None,
+            request_id: None,
             out: Vec::new(),
             sent: 0,
             placement: None,
             timer: None,
-            held: shared.held.share(),
-            slot: shared.streams.share(),
             end: None,
             shared: Arc::clone(shared),
         })))
@@ -81,18 +77,18 @@ impl Stream for Process {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match &mut self.0 {
-            Some(call) => call.poll_answer(cx),
+            Some(call) => call.poll_response(cx),
             None => Poll::Ready(Some(Err(Status::unavailable("the pool is not configured")))),
         }
     }
 }
 
 impl Call {
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ProcessingResponse, Status>>> {
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ProcessingResponse, Status>>> {
         loop {
-            if let Some(answer) = self.out.get_mut(self.sent) {
+            if let Some(response) = self.out.get_mut(self.sent) {
                 self.sent += 1;
-                return Poll::Ready(Some(Ok(std::mem::take(answer))));
+                return Poll::Ready(Some(Ok(std::mem::take(response))));
             }
             self.out.clear();
             self.sent = 0;
@@ -110,15 +106,16 @@ impl Call {
         }
     }
 
-    /// Takes the next thing that happened.
+    /// Processes the next placement, message or timeout.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(placement) = &mut self.placement
-            && let Poll::Ready(placed) = placement.as_mut().poll(cx)
+            && let Poll::Ready(result) = placement.as_mut().poll(cx)
         {
             self.placement = None;
-            let endpoint = placed.as_ref().ok().map(|placed| placed.endpoint().authority());
-            self.record.answered(endpoint);
-            let next = self.session.placed(placed.map(LiveGuard), &mut self.out);
+            if let Some(context) = &mut self.context {
+                context.placed(&result);
+            }
+            let next = self.session.placed(result.map(LiveGuard), &mut self.out);
             self.follow(next);
             return Poll::Ready(());
         }
@@ -130,42 +127,52 @@ impl Call {
             Poll::Ready(None | Some(Err(_))) => {
                 self.placement = None;
                 self.session.close();
-                self.settle();
+                self.report();
                 self.end = Some(Ok(()));
                 Poll::Ready(())
             }
-            Poll::Pending => self.wait(cx),
+            Poll::Pending => self.poll_timeout(cx),
         }
     }
 
     fn take(&mut self, message: ProcessingRequest) {
-        if self.timer.as_ref().is_some_and(|(patience, _)| *patience == Patience::Body) {
+        if self.timer.as_ref().is_some_and(|(waiting_for, _)| *waiting_for == WaitingFor::Body) {
             self.timer = None;
         }
         if let Some(config) = &message.protocol_config {
             self.shared.tell_modes(config);
         }
-        if let Some(Event::RequestHeaders(head)) = &message.request {
-            self.record.traced(self.shared.tracer.start(parent(head), SpanName::Request));
-        }
-        if self.slot.is_empty() && !self.slot.grow_to(1, self.most_requests()) {
-            return self.refuse(&Refusal::Busy);
+        if let Some(Event::RequestHeaders(head)) = &message.request
+            && self.context.is_none()
+            && let Err(refusal) = self.begin(head)
+        {
+            return self.refuse(&refusal);
         }
         let next = self.session.message(message, &mut self.out);
         self.follow(next);
+        let Some(context) = &mut self.context else { return };
         match self.session.held_bytes() {
-            0 => self.held.give_back(),
+            0 => context.release_body(),
             held => {
-                let most = self.shared.fleet.load().world.gateway.max_held_bytes;
-                if !self.held.grow_to(held, most) {
-                    self.refuse(&Refusal::Busy);
+                if let Err(refusal) = context.hold_body(held) {
+                    self.refuse(&refusal);
                 }
             }
         }
     }
 
-    fn most_requests(&self) -> u64 {
-        self.shared.fleet.load().world.gateway.max_requests.into()
+    /// Starts the record of the request whose headers arrived.
+    fn begin(&mut self, head: &HttpHeaders) -> Result<(), Refusal> {
+        let fields = head.headers.as_ref().map(|map| map.headers.as_slice()).unwrap_or_default();
+        let field = |name: &str| fields.iter().find(|field| field.key == name).map(HeaderValue::bytes);
+        let traceparent = field(TRACEPARENT);
+        self.request_id = field(REQUEST_ID).cloned();
+        let door = &self.shared.door;
+        let generation = door.fleet().load();
+        let policy = &generation.world.gateway;
+        let context = self.context.insert(door.begin(policy, traceparent.map(AsRef::as_ref)));
+        context.set_pool(&self.pool);
+        context.admit()
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
@@ -177,51 +184,59 @@ impl Call {
     fn follow(&mut self, next: Next) {
         match next {
             Next::Read => {}
-            Next::Ask(asking) => {
-                self.record.asked(&self.pool, &asking, self.session.held_bytes() > 0);
-                self.placement = Some(Box::pin(self.pool.place(asking.facts).placed()));
+            Next::Place => {
+                if let (Some(context), Some(request)) = (&mut self.context, self.session.waiting_request()) {
+                    let ticket = context.place(&self.pool, request, || self.request_id.as_deref());
+                    self.placement = Some(Box::pin(ticket.placed()));
+                }
             }
             Next::Withdraw => self.placement = None,
-            Next::Over => self.end = Some(Ok(())),
-            Next::Broken(why) => {
-                self.shared.tell_broken(&why);
+            Next::End => self.end = Some(Ok(())),
+            Next::Abort(violation) => {
+                self.shared.tell_broken(&violation);
                 self.placement = None;
                 self.session.close();
-                self.end = Some(Err(Status::failed_precondition(why.to_string())));
+                self.end = Some(Err(Status::failed_precondition(violation.to_string())));
             }
         }
-        self.settle();
+        self.report();
     }
 
-    /// Reports what is known by now.
-    fn settle(&mut self) {
-        self.record.streaming(&self.pool, self.session.is_streaming());
+    /// Reports the session's progress to the request's record.
+    fn report(&mut self) {
+        let Some(context) = &mut self.context else { return };
+        context.set_streaming(self.session.is_streaming());
         if self.session.first_token_seen() {
-            self.record.first_token();
+            context.first_token();
         }
         if let Some(summary) = self.session.take_summary() {
-            let bytes = (self.session.request_bytes(), self.session.response_bytes());
-            self.record.finish(&self.pool, &summary, bytes);
+            if let Some(endpoint) = summary.endpoint.and_then(|id| self.pool.endpoint(id)) {
+                context.served_by(endpoint);
+            }
+            context.set_status(summary.status);
+            context.set_request_bytes(self.session.request_bytes());
+            context.add_response_bytes(self.session.response_bytes());
+            context.finish(summary.outcome, summary.usage);
         }
     }
 
-    /// Nothing happened: waits, for as long as the session's patience lasts.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.session.patience();
-        let (span, refusal) = match patience {
-            Patience::Unlimited => {
+    /// Refuses the request if the timeout of what the session waits for has passed.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting_for = self.session.waiting_for();
+        let (timeout, refusal) = match waiting_for {
+            WaitingFor::Message => {
                 self.timer = None;
                 return Poll::Pending;
             }
-            Patience::Body => (self.shared.body_patience, Refusal::BodyTimeout),
-            Patience::Pool => {
+            WaitingFor::Body => (self.shared.timeouts.body, Refusal::BodyTimeout),
+            WaitingFor::Placement => {
                 let rejection = Rejection::Saturated { retry_after: RETRY_AFTER };
-                (self.shared.pick_patience, Refusal::Pool(rejection))
+                (self.shared.timeouts.pick, Refusal::Pool(rejection))
             }
         };
         let timer = match &mut self.timer {
-            Some((armed, timer)) if *armed == patience => timer,
-            slot => &mut slot.insert((patience, Box::pin(tokio::time::sleep_until(Instant::now() + span)))).1,
+            Some((armed, timer)) if *armed == waiting_for => timer,
+            slot => &mut slot.insert((waiting_for, Box::pin(tokio::time::sleep(timeout)))).1,
         };
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
@@ -232,17 +247,13 @@ impl Call {
     }
 }
 
-/// The trace that the client, or the gateway, goes on with.
-fn parent(head: &HttpHeaders) -> Option<TraceContext> {
-    let fields = &head.headers.as_ref()?.headers;
-    let field = fields.iter().find(|field| field.key == TRACEPARENT)?;
-    TraceContext::parse(field.bytes())
-}
-
 impl Drop for Call {
-    /// The gateway broke the stream off.
+    /// The gateway aborted the stream, or the response stream ended.
     fn drop(&mut self) {
         self.session.close();
-        self.settle();
+        self.report();
+        if let Some(context) = self.context.take() {
+            context.discard(); // Without effect on a request that has ended.
+        }
     }
 }

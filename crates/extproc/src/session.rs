@@ -1,4 +1,4 @@
-//! One stream of messages: one request and its response.
+//! One stream of ext_proc messages: a request and its response.
 
 mod mode;
 mod pool;
@@ -6,11 +6,8 @@ mod reply;
 mod request;
 mod response;
 
-use std::sync::Arc;
-
-use http::StatusCode;
-use pointsman_core::{Completion, Rejection, RequestFacts, Usage};
-use pointsman_exchange::{Answer, AnswerEnd, Limits, Refusal};
+use pointsman_core::{Completion, EndpointId, Rejection, Usage};
+use pointsman_exchange::{EngineRequest, EngineResponse, Limits, Refusal, ResponseEnd};
 use pointsman_protocol::ErrorShape;
 use pointsman_telemetry::Outcome;
 
@@ -21,27 +18,27 @@ pub use mode::BodyMode;
 pub use pool::{Guard, Pool};
 
 use mode::Modes;
-use request::{Asked, Held};
+use request::{HeldBody, PendingPlacement};
 
-/// How sessions treat requests.
+/// Treatment of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Bounds on requests.
+    /// Limits on requests.
     pub limits: Limits,
-    /// Whether objective headers are believed; the gateway in front is the peer, so by default they are.
+    /// Whether objective headers are trusted; by default they are, since the gateway in front is the peer.
     pub trust_request_headers: bool,
-    /// Name one destination only, for gateways that read the header as a single address.
+    /// Whether to name a single destination, for gateways that read the header as one address.
     pub single_destination: bool,
-    /// Let requests to engines' administration paths through.
+    /// Whether engines' administration paths are allowed.
     pub administration: bool,
-    /// How request bodies come where the gateway does not say.
+    /// Mode of request bodies if the gateway does not declare one.
     pub assumed_request_mode: BodyMode,
-    /// How response bodies come where the gateway does not say.
+    /// Mode of response bodies if the gateway does not declare one.
     pub assumed_response_mode: BodyMode,
 }
 
 impl Default for SessionOptions {
-    /// As proposal 004 wants gateways: full duplex both ways.
+    /// Full duplex both ways, as proposal 004 requires of gateways.
     fn default() -> Self {
         Self {
             limits: Limits { max_body_bytes: 32 << 20 },
@@ -54,83 +51,74 @@ impl Default for SessionOptions {
     }
 }
 
-/// What to do after a message.
-#[derive(Debug)]
+/// The caller's next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Take the next message.
+    /// Read the next message.
     Read,
-    /// Ask the pool, and hand its answer to [`Session::placed`]. Messages may be taken meanwhile.
-    Ask(Asking),
-    /// Nobody waits for the pool's answer any more: withdraw the request, then take the next message.
+    /// Place [`Session::waiting_request`] and pass the result to [`Session::placed`]. Messages may be read meanwhile.
+    Place,
+    /// Withdraw the request that is being placed, then read the next message.
     Withdraw,
-    /// All is answered: end the stream.
-    Over,
-    /// Break the stream off; the gateway does what it is configured to do without a picker.
-    Broken(OutOfOrder),
+    /// End the stream: everything has been answered.
+    End,
+    /// Abort the stream with an error. The gateway then fails open or closed, as it is configured.
+    Abort(ProtocolViolation),
 }
 
-/// A question to the pool.
-#[derive(Clone, Debug)]
-pub struct Asking {
-    /// What placement depends on.
-    pub facts: RequestFacts,
-    /// The public model, where the body names one.
-    pub model: Option<Arc<str>>,
-    /// The model that the engine is asked for.
-    pub target: Option<Arc<str>>,
-}
-
-/// Messages that no gateway sends, or a mode that this picker does not speak.
+/// A message that is invalid in the stream's state, or a mode that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutOfOrder {
-    /// Request headers came twice.
-    #[error("request headers came twice on one stream")]
+pub enum ProtocolViolation {
+    /// Request headers were received twice.
+    #[error("request headers received twice")]
     RequestHeadersRepeated,
-    /// Response headers came twice.
-    #[error("response headers came twice on one stream")]
+    /// Response headers were received twice.
+    #[error("response headers received twice")]
     ResponseHeadersRepeated,
-    /// A piece of the request's body came before its headers.
-    #[error("a request body came before its headers; the filter must send request headers")]
+    /// A request body was received before the headers.
+    #[error("request body received before its headers; the filter must send request headers")]
     BodyBeforeHeaders,
-    /// The filter is configured for a body mode that this picker does not speak.
+    /// The filter is configured for an unsupported body mode.
     #[error("body send mode {0} is not supported; use FULL_DUPLEX_STREAMED or BUFFERED")]
     Mode(i32),
-    /// Metadata that cannot be read may limit the choice of endpoints.
-    #[error("the metadata of a head cannot be read")]
+    /// The metadata, which may limit the choice of endpoints, cannot be decoded.
+    #[error("the metadata cannot be decoded")]
     Metadata,
-    /// More messages came than a gateway has on its way while it waits.
-    #[error("too many messages while the request waits for an endpoint")]
+    /// More messages were received during placement than a gateway sends without waiting.
+    #[error("too many messages while the request waits for its placement")]
     Backlog,
 }
 
-/// What the session waits for from outside, each with its own patience.
+/// The event that a session waits for. Each has its own timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// The next message may take as long as it likes.
-    Unlimited,
-    /// The request's body is on its way.
+pub enum WaitingFor {
+    /// Any message, without a timeout.
+    Message,
+    /// The rest of the request's body.
     Body,
-    /// The pool holds the request.
-    Pool,
+    /// The placement of the request.
+    Placement,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// How it ended.
+    /// Its completion or refusal.
     pub outcome: Outcome,
-    /// The status that the client was sent; 0 where none is known.
+    /// The endpoint that served the request, if one did.
+    pub endpoint: Option<EndpointId>,
+    /// The status that the client received; 0 if it is unknown.
     pub status: u16,
     /// Token counts.
     pub usage: Usage,
 }
 
-/// One stream. Dropping it gives back what the request has reserved; [`Session::close`] also says how it ended.
+/// The state machine of one stream. Dropping it releases the load reserved for the request; [`Session::close`] reports
+/// its outcome too.
 #[derive(Debug)]
 pub struct Session<P: Pool> {
     pool: P,
     options: SessionOptions,
-    draw: u64,
     modes: Option<Modes>,
     request: RequestHalf,
     response: ResponseHalf,
@@ -144,22 +132,22 @@ pub struct Session<P: Pool> {
     concluded: bool,
 }
 
-/// Where the request is.
+/// State of the request.
 #[derive(Debug)]
 enum RequestHalf {
-    /// Its headers have not come.
+    /// The headers have not arrived.
     Expected,
-    /// Its body is held until it is whole.
-    Holding(Box<Held>),
-    /// The pool was asked.
-    Asked(Box<Asked>),
-    /// The rest of its body passes as it comes.
+    /// The body is buffered until it is complete.
+    Buffering(Box<HeldBody>),
+    /// The request waits for its placement.
+    Placing(Box<PendingPlacement>),
+    /// The rest of the body streams through.
     Passing,
-    /// It is complete, or nobody's business any more.
+    /// The request is complete, or no longer relevant.
     Ended,
 }
 
-/// Where the response is.
+/// State of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResponseHalf {
     Expected,
@@ -167,21 +155,20 @@ enum ResponseHalf {
     Ended,
 }
 
-/// A request that an engine serves.
+/// A request at its engine.
 #[derive(Debug)]
 struct Serving<G> {
     guard: G,
-    answer: Answer,
+    response: EngineResponse,
 }
 
 impl<P: Pool> Session<P> {
-    /// A session in front of `pool`. `draw` is the request's own random number.
+    /// A session for a stream whose request is for `pool`.
     #[must_use]
-    pub fn new(pool: P, options: SessionOptions, draw: u64) -> Self {
+    pub const fn new(pool: P, options: SessionOptions) -> Self {
         Self {
             pool,
             options,
-            draw,
             modes: None,
             request: RequestHalf::Expected,
             response: ResponseHalf::Expected,
@@ -196,21 +183,21 @@ impl<P: Pool> Session<P> {
         }
     }
 
-    /// Takes the next message and puts the answers that are due into `out`.
+    /// Processes the next message and appends the responses to `out`.
     pub fn message(&mut self, message: ProcessingRequest, out: &mut Vec<ProcessingResponse>) -> Next {
         if self.modes.is_none() {
             match Modes::of(message.protocol_config.as_ref(), &self.options) {
                 Ok(modes) => self.modes = Some(modes),
-                Err(mode) => return Next::Broken(OutOfOrder::Mode(mode)),
+                Err(mode) => return Next::Abort(ProtocolViolation::Mode(mode)),
             }
         }
         if message.observability_mode {
-            return Next::Read; // Nobody reads answers, so nothing that is decided could have an effect.
+            return Next::Read; // The gateway ignores responses, so no decision would have an effect.
         }
         let metadata = match &message.request {
             Some(Event::RequestHeaders(_) | Event::ResponseHeaders(_)) => match message.metadata() {
                 Ok(metadata) => metadata,
-                Err(_) => return Next::Broken(OutOfOrder::Metadata),
+                Err(_) => return Next::Abort(ProtocolViolation::Metadata),
             },
             Some(
                 Event::RequestBody(_)
@@ -221,15 +208,15 @@ impl<P: Pool> Session<P> {
             | None => None,
         };
         let Some(event) = message.request else { return Next::Read };
-        if let RequestHalf::Asked(asked) = &mut self.request {
+        if let RequestHalf::Placing(pending) = &mut self.request {
             return match event {
                 Event::ResponseHeaders(_) | Event::ResponseBody(_) | Event::ResponseTrailers(_) => {
                     self.request = RequestHalf::Ended;
                     self.respond(event, None, out);
                     Next::Withdraw
                 }
-                Event::RequestHeaders(_) => Next::Broken(OutOfOrder::RequestHeadersRepeated),
-                Event::RequestBody(_) | Event::RequestTrailers(_) => asked.keep(event),
+                Event::RequestHeaders(_) => Next::Abort(ProtocolViolation::RequestHeadersRepeated),
+                Event::RequestBody(_) | Event::RequestTrailers(_) => pending.queue(event),
             };
         }
         match event {
@@ -246,86 +233,97 @@ impl<P: Pool> Session<P> {
         }
     }
 
-    /// The pool's answer to [`Next::Ask`].
-    pub fn placed(&mut self, answer: Result<P::Guard, Rejection>, out: &mut Vec<ProcessingResponse>) -> Next {
-        match answer {
+    /// The request to place, from [`Next::Place`] until [`Session::placed`].
+    #[must_use]
+    pub const fn waiting_request(&self) -> Option<&EngineRequest> {
+        match &self.request {
+            RequestHalf::Placing(pending) => Some(pending.request()),
+            RequestHalf::Expected | RequestHalf::Buffering(_) | RequestHalf::Passing | RequestHalf::Ended => {
+                None
+            }
+        }
+    }
+
+    /// Processes the result of the placement.
+    pub fn placed(&mut self, result: Result<P::Guard, Rejection>, out: &mut Vec<ProcessingResponse>) -> Next {
+        match result {
             Ok(guard) => self.dispatched(guard, out),
             Err(rejection) => self.refuse(&Refusal::Pool(rejection), out),
         }
     }
 
-    /// Answers the client with a refusal, if the request still waits for an answer.
+    /// Answers the client with a refusal, and ends the stream.
     pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<ProcessingResponse>) -> Next {
         self.request = RequestHalf::Ended;
         self.response = ResponseHalf::Ended;
         out.push(reply::refusal(refusal, self.shape));
         self.status = refusal.status().as_u16();
-        self.conclude(Outcome::Rejected(refusal.reason()), Usage::default());
-        Next::Over
+        self.conclude(Outcome::Rejected(refusal.reason()), None, Usage::default());
+        Next::End
     }
 
-    /// The stream is over, by the gateway's word or because it broke. Where the gateway sends no response bodies, that
-    /// is how every response ends, and it cannot be told whether the client took all of it.
+    /// The gateway ended the stream or aborted it. If the gateway sends no response bodies, every response ends so, and a
+    /// client that disconnected cannot be told from one that read everything.
     pub fn close(&mut self) {
-        let seen_no_body = self.modes().response == BodyMode::Absent;
-        let end = if seen_no_body && self.response == ResponseHalf::Passing {
-            AnswerEnd::Clean
+        let unseen_body = self.modes().response == BodyMode::Absent;
+        let end = if unseen_body && self.response == ResponseHalf::Passing {
+            ResponseEnd::Clean
         } else {
-            AnswerEnd::ClientGone
+            ResponseEnd::ClientGone
         };
         self.finish(end);
         if !matches!(self.request, RequestHalf::Expected) {
-            self.conclude(Outcome::Served(Completion::ClientGone), Usage::default());
+            self.conclude(Outcome::Served(Completion::ClientGone), None, Usage::default());
         }
         self.request = RequestHalf::Ended;
         self.response = ResponseHalf::Ended;
     }
 
-    /// What the session waits for.
+    /// The event that the session waits for.
     #[must_use]
-    pub const fn patience(&self) -> Patience {
+    pub const fn waiting_for(&self) -> WaitingFor {
         match &self.request {
-            RequestHalf::Holding(_) => Patience::Body,
-            RequestHalf::Asked(_) => Patience::Pool,
-            RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => Patience::Unlimited,
+            RequestHalf::Buffering(_) => WaitingFor::Body,
+            RequestHalf::Placing(_) => WaitingFor::Placement,
+            RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => WaitingFor::Message,
         }
     }
 
-    /// Bytes of the request's body that are held now: those that came, or those that were announced.
+    /// Bytes that buffering the request's body takes: its content-length, or those that arrived if they are more.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         match &self.request {
-            RequestHalf::Holding(held) => held.announced().max(self.request_bytes),
-            RequestHalf::Asked(_) => self.request_bytes,
+            RequestHalf::Buffering(held) => held.content_length().max(self.request_bytes),
+            RequestHalf::Placing(_) => self.request_bytes,
             RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => 0,
         }
     }
 
-    /// Bytes of the request's body that came.
+    /// Bytes of the request's body that arrived.
     #[must_use]
     pub const fn request_bytes(&self) -> u64 {
         self.request_bytes
     }
 
-    /// Bytes of the response's body that came.
+    /// Bytes of the response's body that arrived.
     #[must_use]
     pub const fn response_bytes(&self) -> u64 {
         self.response_bytes
     }
 
-    /// Whether the first output token was seen.
+    /// Whether the first output token has arrived.
     #[must_use]
     pub const fn first_token_seen(&self) -> bool {
         self.first_token
     }
 
-    /// Whether a streamed answer is under way.
+    /// Whether a streamed response is in progress.
     #[must_use]
     pub fn is_streaming(&self) -> bool {
-        self.serving.as_ref().is_some_and(|serving| serving.answer.is_stream())
+        self.serving.as_ref().is_some_and(|serving| serving.response.is_stream())
     }
 
-    /// What became of the request, once.
+    /// The request's outcome, once.
     pub const fn take_summary(&mut self) -> Option<Summary> {
         self.summary.take()
     }
@@ -334,26 +332,21 @@ impl<P: Pool> Session<P> {
         self.modes.unwrap_or_else(|| Modes::assumed(&self.options))
     }
 
-    /// Ends the accounting of a request that an engine serves.
-    fn finish(&mut self, end: AnswerEnd) {
-        let Some(Serving { guard, answer }) = self.serving.take() else { return };
-        let verdict = answer.end(end);
+    /// Ends the accounting of a request at its engine.
+    fn finish(&mut self, end: ResponseEnd) {
+        let Some(Serving { guard, response }) = self.serving.take() else { return };
+        let (verdict, endpoint) = (response.end(end), guard.endpoint());
         if let Some(id) = &verdict.stored_response {
-            self.pool.stored(id, guard.endpoint());
+            self.pool.remember_response(id, endpoint);
         }
         guard.finish(verdict.completion, verdict.usage);
-        self.conclude(Outcome::Served(verdict.completion), verdict.usage);
+        self.conclude(Outcome::Served(verdict.completion), Some(endpoint), verdict.usage);
     }
 
-    /// The first conclusion stands.
-    fn conclude(&mut self, outcome: Outcome, usage: Usage) {
+    /// Sets the request's outcome. Later calls have no effect.
+    fn conclude(&mut self, outcome: Outcome, endpoint: Option<EndpointId>, usage: Usage) {
         if !std::mem::replace(&mut self.concluded, true) {
-            self.summary = Some(Summary { outcome, status: self.status, usage });
+            self.summary = Some(Summary { outcome, endpoint, status: self.status, usage });
         }
     }
-}
-
-/// The status in a response's pseudo-header.
-fn status(text: &[u8]) -> Option<StatusCode> {
-    StatusCode::from_bytes(text).ok()
 }

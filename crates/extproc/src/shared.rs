@@ -1,136 +1,108 @@
-//! What all streams of a picker share.
+//! State that all streams of a picker share.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pointsman_config::ObjectName;
-use pointsman_core::Rng;
-use pointsman_exchange::{Limits, StoredResponses};
-use pointsman_fleet::Fleet;
-use pointsman_telemetry::Metrics;
-use pointsman_telemetry::trace::Tracer;
+use pointsman_door::Door;
+use pointsman_exchange::Limits;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::LivePool;
 use crate::session::SessionOptions;
 use crate::wire::ProtocolConfiguration;
-use pointsman_fleet::Budget;
 
-/// The most stored responses that are remembered.
-const STORED: usize = 100_000;
-/// How long one is remembered after its last use; engines keep them in memory for less.
-const STORED_FOR: Duration = Duration::from_hours(24);
-
-/// The picker's state, behind one reference count.
+/// The picker's shared state.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) fleet: Fleet,
-    pub(crate) metrics: Metrics,
-    pub(crate) tracer: Tracer,
+    pub(crate) door: Arc<Door>,
     pub(crate) pool: ObjectName,
     pub(crate) session: SessionOptions,
-    pub(crate) pick_patience: Duration,
-    pub(crate) body_patience: Duration,
-    /// Bytes of held bodies.
-    pub(crate) held: Arc<Budget>,
-    /// Streams.
-    pub(crate) streams: Arc<Budget>,
-    /// No new streams.
+    pub(crate) timeouts: StreamTimeouts,
+    /// Cancelled when no new streams are accepted.
     pub(crate) closing: CancellationToken,
-    /// The time to drain is over.
+    /// Cancelled at the end of the drain timeout.
     pub(crate) cut: CancellationToken,
-    pub(crate) stored: Mutex<StoredResponses>,
-    draws: AtomicU64,
     leaving: AtomicBool,
     modes_told: AtomicBool,
     broken_told: AtomicBool,
 }
 
+/// Timeouts of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamTimeouts {
+    /// For the placement of a request.
+    pub(crate) pick: Duration,
+    /// For a pause within a request's body.
+    pub(crate) body: Duration,
+}
+
 impl Shared {
     pub(crate) fn new(
-        fleet: Fleet,
-        (metrics, tracer): (Metrics, Tracer),
+        door: Arc<Door>,
         pool: ObjectName,
         session: SessionOptions,
-        (pick_patience, body_patience): (Duration, Duration),
+        timeouts: StreamTimeouts,
     ) -> Self {
         Self {
-            fleet,
-            metrics,
-            tracer,
+            door,
             pool,
             session,
-            pick_patience,
-            body_patience,
-            held: Arc::default(),
-            streams: Arc::default(),
+            timeouts,
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
-            stored: Mutex::new(StoredResponses::new(STORED, STORED_FOR)),
-            draws: AtomicU64::new(RandomState::new().hash_one(0)),
             leaving: AtomicBool::new(false),
             modes_told: AtomicBool::new(false),
             broken_told: AtomicBool::new(false),
         }
     }
 
-    /// The pool as it is configured now; `None` where the configuration has it no more.
-    pub(crate) fn live_pool(self: &Arc<Self>) -> Option<LivePool> {
-        let generation = self.fleet.load();
-        let index = generation.pools.iter().position(|pool| *pool.name() == self.pool)?;
-        let rules = &generation.world.pools.get(index)?.models;
-        Some(LivePool::new(Arc::clone(&generation.pools[index]), Arc::clone(rules), Arc::clone(self)))
+    /// The pool of the configuration in force, if it exists.
+    pub(crate) fn live_pool(&self) -> Option<LivePool> {
+        let generation = self.door.fleet().load();
+        let handle = generation.pools.iter().find(|pool| *pool.name() == self.pool)?;
+        Some(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.door) })
     }
 
-    /// From now on new streams are not welcome.
+    /// Makes the picker not ready, so that gateways turn to another one.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Whether new streams are welcome.
+    /// Whether the picker is ready for new streams.
     pub(crate) fn ready(&self) -> bool {
         !self.leaving.load(Ordering::Relaxed)
-            && self.fleet.load().pools.iter().any(|pool| *pool.name() == self.pool)
+            && self.door.fleet().load().pools.iter().any(|pool| *pool.name() == self.pool)
     }
 
-    /// Bounds on requests, as configured now.
+    /// The limits of the configuration in force.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_body_bytes: self.fleet.load().world.gateway.max_body_bytes }
+        Limits { max_body_bytes: self.door.fleet().load().world.gateway.max_body_bytes }
     }
 
-    /// A random number for one request, to draw among weighted targets.
-    pub(crate) fn draw(&self) -> u64 {
-        Rng::seeded(self.draws.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)).next_u64()
-    }
-
-    pub(crate) fn stored(&self) -> MutexGuard<'_, StoredResponses> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says once what the gateway sends, because what can be learned from responses depends on it.
+    /// Logs the gateway's body send modes once, since they determine what can be learned from responses.
     pub(crate) fn tell_modes(&self, config: &ProtocolConfiguration) {
         if !self.modes_told.swap(true, Ordering::Relaxed) {
             let ProtocolConfiguration { request_body_mode, response_body_mode, .. } = *config;
-            tracing::info!(request_body_mode, response_body_mode, "the gateway's body send modes");
+            tracing::info!(request_body_mode, response_body_mode, "body send modes of the gateway");
             if response_body_mode == 0 {
                 tracing::info!(
-                    "no response bodies come, so an answer's end and a client's leave look the same"
+                    "the gateway sends no response bodies: a complete response and a client's disconnect look the same"
                 );
             }
             if request_body_mode == 1 {
-                tracing::warn!("request bodies come STREAMED and cannot be read; use FULL_DUPLEX_STREAMED");
+                tracing::warn!("request bodies in mode STREAMED cannot be read; use FULL_DUPLEX_STREAMED");
             }
         }
     }
 
-    /// Says that a stream broke off: once loudly, then for those who look closely.
+    /// Logs that a stream was aborted: the first time as a warning, then at debug level.
     pub(crate) fn tell_broken(&self, error: &dyn std::fmt::Display) {
         if self.broken_told.swap(true, Ordering::Relaxed) {
-            tracing::debug!(%error, "a stream was broken off");
+            tracing::debug!(%error, "a stream was aborted");
         } else {
-            tracing::warn!(%error, "a stream was broken off; further ones are logged at debug level");
+            tracing::warn!(%error, "a stream was aborted; further ones are logged at debug level");
         }
     }
 }

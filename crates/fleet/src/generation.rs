@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pointsman_config::models::ModelRules;
 use pointsman_config::{ObjectName, PoolIndex, World};
 use pointsman_core::{EndpointId, PoolId, RequestFacts};
 use pointsman_protocol::ServedModel;
@@ -45,6 +46,7 @@ pub struct PoolHandle {
     pub(crate) endpoints: Arc<[Arc<PoolEndpoint>]>,
     pub(crate) series: Arc<PoolSeries>,
     pub(crate) models: Arc<ModelIndex>,
+    pub(crate) rules: Arc<ModelRules>,
 }
 
 impl PoolHandle {
@@ -88,6 +90,12 @@ impl PoolHandle {
     #[must_use]
     pub const fn name(&self) -> &ObjectName {
         &self.name
+    }
+
+    /// The pool's model rules.
+    #[must_use]
+    pub fn rules(&self) -> &ModelRules {
+        &self.rules
     }
 
     /// The pool's metric series.

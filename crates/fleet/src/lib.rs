@@ -11,7 +11,6 @@
 //! Must not know: the content of requests, how they are forwarded, listeners, admin pages.
 
 mod activity;
-mod budget;
 pub mod certificates;
 mod client;
 mod clock;
@@ -32,7 +31,6 @@ mod tasks;
 mod ticket;
 
 pub use activity::{Activity, StreamActivity};
-pub use budget::{Budget, Share};
 pub use clock::Clock;
 pub use connect::{ConnectError, Connection, Connector, HttpVersion};
 pub use endpoint::{PoolEndpoint, authority};

@@ -1,4 +1,4 @@
-//! Attempts at engines, until one answers or no other may be made.
+//! Attempts at endpoints, until one responds or none may follow.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -6,111 +6,105 @@ use std::sync::Arc;
 
 use http::response;
 use hyper::body::Incoming;
-use pointsman_core::{FailureCause, Rejection, ResponsePhase};
-use pointsman_exchange::{Answer, HeadVerdict, Outgoing, Refusal};
+use pointsman_core::{FailureCause, ResponsePhase};
+use pointsman_door::RequestContext;
+use pointsman_exchange::{EngineRequest, EngineResponse, HeadVerdict, Refusal};
 use pointsman_fleet::{Clock, Placed, PoolEndpoint, PoolHandle};
-use pointsman_telemetry::trace::{Attribute, Span, SpanName};
+use pointsman_telemetry::trace::{Attribute, Span};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client_body::{ClientBody, ClientBodyError};
-use crate::forward::Template;
-use crate::record::Record;
-use crate::relay::First;
+use crate::client_body::ClientBody;
+use crate::relay::FirstFrame;
 use crate::shared::Shared;
-use crate::upstream::{self, AnswerBody, Answered, OutBody, SendCause, SendError};
+use crate::template::RequestTemplate;
+use crate::upstream::{self, RequestBody, SendCause, SendError, UpstreamBody, UpstreamResponse};
 
-/// A request on its way to a pool.
+/// A request to be placed and sent.
 pub(crate) struct Attempts<'a> {
     pub(crate) shared: &'a Shared,
-    pub(crate) pool: &'a PoolHandle,
-    pub(crate) outgoing: &'a Outgoing,
-    pub(crate) template: Template,
-    /// The client's body, where it streams through.
+    pub(crate) pool: &'a Arc<PoolHandle>,
+    pub(crate) engine_request: &'a EngineRequest,
+    pub(crate) template: RequestTemplate,
+    /// The client's body, if it streams through.
     pub(crate) body: Option<Box<ClientBody<Incoming>>>,
-    /// The client asks for another protocol.
+    /// Whether the client asks for a protocol upgrade.
     pub(crate) upgrades: bool,
-    /// The end of the time that the route allows.
+    /// When the route's timeout ends.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// The answer that goes to the client.
-pub(crate) struct Chosen {
-    /// The reservation; `None` where it was given up and the engine's own error is all there is.
+/// The response to pass on to the client.
+pub(crate) struct SelectedResponse {
+    /// The reserved load; `None` if no attempt succeeded and this is the error response of a failed one.
     pub(crate) placed: Option<Placed>,
-    pub(crate) got: Got,
+    pub(crate) response: StartedResponse,
 }
 
-/// An engine's answer, of which the head and the first bytes are here.
-pub(crate) struct Got {
+/// An engine's response whose head and first body frame have arrived.
+pub(crate) struct StartedResponse {
     pub(crate) endpoint: Arc<PoolEndpoint>,
     pub(crate) head: response::Parts,
-    pub(crate) body: AnswerBody,
-    pub(crate) first: Option<First>,
-    pub(crate) answer: Answer,
+    pub(crate) body: UpstreamBody,
+    pub(crate) first: Option<FirstFrame>,
+    pub(crate) observer: EngineResponse,
 }
 
-/// What one attempt came to.
-enum Tried {
-    /// An answer to pass on.
-    Good(Got),
-    /// An answer that says that the engine failed; to be passed on where no other attempt is made.
-    Bad(FailureCause, Got),
-    /// No answer.
-    Failed(FailureCause),
+/// The outcome of one attempt.
+enum AttemptOutcome {
+    /// A response to pass on.
+    Response(StartedResponse),
+    /// A response that reports a failure of the engine; it is passed on only if no retry follows.
+    ErrorResponse(FailureCause, StartedResponse),
+    /// No response.
+    NoResponse(FailureCause),
 }
 
 impl Attempts<'_> {
-    /// Places the request and sends it, as often as it takes and may be.
-    pub(crate) async fn run(mut self, record: &mut Record) -> Result<Chosen, Refusal> {
-        let mut ticket = self.pool.place(self.outgoing.placement().clone());
-        let mut bad: Option<Got> = None;
+    /// Places and sends the request, and retries failed attempts as far as the request and the pool's retry budget allow.
+    pub(crate) async fn run(mut self, context: &mut RequestContext) -> Result<SelectedResponse, Refusal> {
+        let mut ticket = context.place(self.pool, self.engine_request, || self.template.request_id());
+        let mut last_error: Option<StartedResponse> = None;
         loop {
-            let asked = record.span().is_recorded().then(Instant::now);
-            let placed = match self.in_time(ticket.placed()).await? {
-                Ok(placed) => placed,
-                Err(rejection) => return last_resort(rejection, bad),
+            let result = self.before_deadline(ticket.placed()).await?;
+            context.placed(&result);
+            let placed = match (result, last_error) {
+                (Ok(placed), error) => {
+                    last_error = error;
+                    placed
+                }
+                // The engine's own error says more than a refusal.
+                (Err(_), Some(response)) => return Ok(SelectedResponse { placed: None, response }),
+                (Err(rejection), None) => return Err(Refusal::Pool(rejection)),
             };
-            record.attempts += 1;
-            let mut span = record.span().child(SpanName::Attempt);
-            if let Some(asked) = asked {
-                span.set(Attribute::Endpoint(placed.endpoint().authority().into()));
-                span.set(Attribute::Placement(asked.elapsed()));
-            }
-            let tried = self.attempt(&placed, &span).await?;
-            let (cause, got) = match tried {
-                Tried::Good(got) => return Ok(Chosen { placed: Some(placed), got }),
-                Tried::Bad(cause, got) => (cause, Some(got)),
-                Tried::Failed(cause) => (cause, None),
+            let mut span = context.attempt_span();
+            let (cause, response) = match self.attempt(&placed, &span).await? {
+                AttemptOutcome::Response(response) => {
+                    return Ok(SelectedResponse { placed: Some(placed), response });
+                }
+                AttemptOutcome::ErrorResponse(cause, response) => (cause, Some(response)),
+                AttemptOutcome::NoResponse(cause) => (cause, None),
             };
             span.set(Attribute::Reason(cause.as_str()));
-            let repeat = self.outgoing.may_repeat(cause);
-            tracing::debug!(
-                pool = self.pool.series().name(),
-                endpoint = placed.endpoint().authority(),
-                cause = cause.as_str(),
-                repeat,
-                "attempt failed"
-            );
-            bad = match got {
-                Some(got) if !repeat => return Ok(Chosen { placed: Some(placed), got }),
-                Some(got) => Some(got),
-                None => bad,
+            let retry = self.engine_request.may_retry(cause);
+            last_error = match response {
+                Some(response) if !retry => return Ok(SelectedResponse { placed: Some(placed), response }),
+                Some(response) => Some(response),
+                None => last_error,
             };
-            ticket = placed.failed(cause, repeat);
+            ticket = context.attempt_failed(placed, cause, retry);
         }
     }
 
-    /// Awaits within the time that the route allows.
-    async fn in_time<T>(&self, future: impl Future<Output = T>) -> Result<T, Refusal> {
+    async fn before_deadline<T>(&self, future: impl Future<Output = T>) -> Result<T, Refusal> {
         match self.deadline {
             None => Ok(future.await),
             Some(deadline) => timeout_at(deadline, future).await.map_err(|_| Refusal::RequestTimeout),
         }
     }
 
-    /// One placement's attempt. A request lost on a kept connection, which the engine may have been closing, is sent
-    /// to the same endpoint once more if it may be repeated at all: that says nothing of the engine's health.
-    async fn attempt(&mut self, placed: &Placed, span: &Span) -> Result<Tried, Refusal> {
+    /// Sends the request to one endpoint. A request lost on a reused connection, which the engine may have been closing,
+    /// is sent once more on a new one if it may be retried; this does not count against the endpoint.
+    async fn attempt(&mut self, placed: &Placed, span: &Span) -> Result<AttemptOutcome, Refusal> {
         let endpoint = placed.endpoint();
         let upstream = self.shared.upstreams.of(endpoint);
         if let Some(context) = span.traceparent()
@@ -118,76 +112,77 @@ impl Attempts<'_> {
         {
             self.template.set_traceparent(value);
         }
-        let mut again = false;
+        let mut resent = false;
         loop {
-            let fresh = again;
-            let body = self.next_body();
+            let new_connection = resent;
+            let body = self.request_body();
             let request = self.template.request(&upstream, body);
-            let budget = Instant::now() + endpoint.timeouts.first_byte;
-            let until = self.deadline.map_or(budget, |deadline| deadline.min(budget));
+            let first_byte = Instant::now() + endpoint.timeouts.first_byte;
+            let until = self.deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
             let sent = pin!(async {
-                let answered = if self.upgrades {
+                let response = if self.upgrades {
                     upstream::upgrade(&upstream, endpoint, request).await?
                 } else {
-                    upstream.send(endpoint, request, fresh).await?
+                    upstream.send(endpoint, request, new_connection).await?
                 };
-                self.first_bytes(endpoint, answered).await
+                self.first_bytes(endpoint, response).await
             });
-            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.fleet.clock()).await {
-                Waited::Done(Ok(tried)) => return Ok(tried),
+            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet().clock()).await {
+                Waited::Done(Ok(outcome)) => return Ok(outcome),
                 Waited::Done(Err(error)) => error,
                 Waited::OutOfTime if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
-                Waited::OutOfTime => return Ok(Tried::Failed(FailureCause::FirstByteTimeout)),
-                Waited::Stalled => return Ok(Tried::Failed(FailureCause::Stalled)),
+                Waited::OutOfTime => return Ok(AttemptOutcome::NoResponse(FailureCause::FirstByteTimeout)),
+                Waited::Stalled => return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled)),
             };
             match error.cause {
-                SendCause::ClientBody(error) => return Err(refusal_of(error)),
+                SendCause::ClientBody(error) => return Err(error.into()),
                 SendCause::Attempt(cause @ FailureCause::Lost)
-                    if error.kept && !fresh && self.outgoing.may_repeat(cause) =>
+                    if error.reused && !new_connection && self.engine_request.may_retry(cause) =>
                 {
-                    again = true;
+                    resent = true;
                 }
-                SendCause::Attempt(cause) => return Ok(Tried::Failed(cause)),
+                SendCause::Attempt(cause) => return Ok(AttemptOutcome::NoResponse(cause)),
             }
         }
     }
 
-    fn next_body(&mut self) -> OutBody {
-        match (self.outgoing.body(), self.body.take()) {
-            (Some(held), _) => OutBody::held(held),
-            (None, Some(body)) => OutBody::Stream(body),
-            (None, None) => OutBody::Empty,
+    fn request_body(&mut self) -> RequestBody {
+        match (self.engine_request.body(), self.body.take()) {
+            (Some(body), _) => RequestBody::buffered(body),
+            (None, Some(body)) => RequestBody::Stream(body),
+            (None, None) => RequestBody::Empty,
         }
     }
 
-    /// Holds the head until the first bytes of the body are here, and judges both.
+    /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes.
     async fn first_bytes(
         &self,
         endpoint: &Arc<PoolEndpoint>,
-        answered: Answered,
-    ) -> Result<Tried, SendError> {
-        let Answered { head, body } = answered;
-        let answer = self.outgoing.answer();
-        let mut got = Got { endpoint: Arc::clone(endpoint), head, body, first: None, answer };
-        let verdict = got.answer.head(got.head.status, &got.head.headers);
+        response: UpstreamResponse,
+    ) -> Result<AttemptOutcome, SendError> {
+        let UpstreamResponse { head, body } = response;
+        let observer = self.engine_request.response();
+        let mut response =
+            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer };
+        let verdict = response.observer.head(response.head.status, &response.head.headers);
         if let HeadVerdict::Failure(cause) = verdict
-            && self.outgoing.may_repeat(cause)
+            && self.engine_request.may_retry(cause)
         {
-            return Ok(Tried::Bad(cause, got));
+            return Ok(AttemptOutcome::ErrorResponse(cause, response));
         }
-        if got.body.is_end() || got.head.status.is_informational() {
-            return Ok(Tried::Good(got));
+        if response.body.is_end() || response.head.status.is_informational() {
+            return Ok(AttemptOutcome::Response(response));
         }
-        let frame = match poll_fn(|cx| got.body.poll_frame(cx)).await {
-            None => return Ok(Tried::Good(got)),
+        let frame = match poll_fn(|cx| response.body.poll_frame(cx)).await {
+            None => return Ok(AttemptOutcome::Response(response)),
             Some(Err(_)) => return Err(FailureCause::Lost.into()),
             Some(Ok(frame)) => frame,
         };
-        let facts = frame.data_ref().map(|data| got.answer.chunk(data)).unwrap_or_default();
-        got.first = Some((frame, facts));
+        let facts = frame.data_ref().map(|data| response.observer.chunk(data)).unwrap_or_default();
+        response.first = Some((frame, facts));
         Ok(match facts.failure {
-            Some(cause) if !facts.first_token => Tried::Bad(cause, got),
-            Some(_) | None => Tried::Good(got),
+            Some(cause) if !facts.first_token => AttemptOutcome::ErrorResponse(cause, response),
+            Some(_) | None => AttemptOutcome::Response(response),
         })
     }
 }
@@ -220,21 +215,4 @@ async fn first_bytes_or_stall<F: Future>(
         now = clock.now();
     }
     Waited::Stalled
-}
-
-/// No other attempt is made: the engine's own words say more than ours.
-fn last_resort(rejection: Rejection, bad: Option<Got>) -> Result<Chosen, Refusal> {
-    match bad {
-        Some(got) => Ok(Chosen { placed: None, got }),
-        None => Err(Refusal::Pool(rejection)),
-    }
-}
-
-/// What a failed body of the client's is answered with.
-pub(crate) const fn refusal_of(error: ClientBodyError) -> Refusal {
-    match error {
-        ClientBodyError::TooLarge { limit } => Refusal::BodyTooLarge { limit },
-        ClientBodyError::Timeout => Refusal::BodyTimeout,
-        ClientBodyError::Broken => Refusal::BodyIncomplete,
-    }
 }

@@ -1,17 +1,17 @@
-//! What is known of a client's connection.
+//! The peer of a client connection.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
 use pointsman_config::IpNet;
 
-/// The far end of a connection, as requests on it see it.
+/// A client, as the requests on its connection see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     peer: IpAddr,
     value: HeaderValue,
     secure: bool,
-    /// Whether its control headers are believed; settled per request, since the configuration may change.
+    /// Whether its control headers are trusted. Set per request, since the configuration may change.
     pub(crate) trusted: bool,
 }
 
@@ -23,8 +23,8 @@ impl Client {
         Self { peer, value, secure, trusted: false }
     }
 
-    /// The same client under the given trust.
-    pub(crate) fn judged(&self, trusted: &[IpNet]) -> Self {
+    /// The same client, trusted if its address is in one of the networks.
+    pub(crate) fn with_trust(&self, trusted: &[IpNet]) -> Self {
         let trusted = trusted.iter().any(|net| net.contains(self.peer));
         Self { trusted, ..self.clone() }
     }

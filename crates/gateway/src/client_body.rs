@@ -1,4 +1,4 @@
-//! A client's body on its way through: bounded in length and in patience.
+//! A client's request body, limited in length and in the time that it may pause.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,46 +6,57 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use pointsman_exchange::Refusal;
 use tokio::time::{Instant, Sleep};
 
-/// Why a client's body did not arrive.
+/// Why reading a client's body failed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum ClientBodyError {
-    /// It is longer than the limit.
+    /// The body is longer than the limit.
     #[error("the request body is longer than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// No byte came for too long.
-    #[error("the request body stopped coming")]
+    /// The client paused for longer than the timeout.
+    #[error("no byte of the request body arrived within the timeout")]
     Timeout,
-    /// The connection broke, or the framing did.
-    #[error("the request body broke off")]
+    /// The connection was lost, or the framing is invalid.
+    #[error("the request body is incomplete")]
     Broken,
 }
 
-/// A body that may not exceed `limit` bytes, nor pause for longer than `patience`.
+/// A body that may not exceed `limit` bytes, nor pause for longer than `timeout`.
 ///
-/// Patience counts from when the body was asked for and had nothing to give, so a slow engine costs the client none
-/// of it. The timer is only moved when it fires: a body that keeps coming costs no timer operation per piece.
+/// A pause begins when the body is polled and has no data, so the time that a slow engine takes does not count. The timer
+/// is reset only when it fires, so that a steady body costs no timer operation per frame.
 #[derive(Debug)]
 pub(crate) struct ClientBody<B> {
     inner: B,
     limit: u64,
     passed: u64,
-    patience: Duration,
+    timeout: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+impl From<ClientBodyError> for Refusal {
+    fn from(error: ClientBodyError) -> Self {
+        match error {
+            ClientBodyError::TooLarge { limit } => Self::BodyTooLarge { limit },
+            ClientBodyError::Timeout => Self::BodyTimeout,
+            ClientBodyError::Broken => Self::BodyIncomplete,
+        }
+    }
+}
+
 impl<B> ClientBody<B> {
-    pub(crate) fn new(inner: B, limit: u64, patience: Duration) -> Self {
-        Self { inner, limit, passed: 0, patience, waiting_since: None, timer: None }
+    pub(crate) fn new(inner: B, limit: u64, timeout: Duration) -> Self {
+        Self { inner, limit, passed: 0, timeout, waiting_since: None, timer: None }
     }
 
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.patience;
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.timeout;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
@@ -71,7 +82,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ClientBody<B> {
             this.waiting_since = None;
         }
         match polled {
-            Poll::Pending => match this.poll_patience(cx) {
+            Poll::Pending => match this.poll_timeout(cx) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(ClientBodyError::Timeout))),
                 Poll::Pending => Poll::Pending,
             },
@@ -107,41 +118,40 @@ mod tests {
 
     use super::*;
 
-    type Piece = Result<Frame<Bytes>, Infallible>;
+    type FrameResult = Result<Frame<Bytes>, Infallible>;
 
-    /// A piece of three bytes after each of the pauses, which are in seconds.
-    fn pieces(pauses: &'static [u64]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+    /// A body of three bytes after each of the pauses, which are in seconds.
+    fn body_with(pauses: &'static [u64]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let stream = stream::unfold(pauses, |pauses| async move {
             let (pause, rest) = pauses.split_first()?;
             tokio::time::sleep(Duration::from_secs(*pause)).await;
-            Some((Piece::Ok(Frame::data(Bytes::from_static(b"abc"))), rest))
+            Some((FrameResult::Ok(Frame::data(Bytes::from_static(b"abc"))), rest))
         });
         StreamBody::new(Box::pin(stream))
     }
 
     const LIMIT: u64 = 9;
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    // Time stands still in these tests but for the pauses themselves.
     #[tokio::test(start_paused = true)]
-    async fn a_body_may_take_long_but_not_pause_for_long() {
-        let slow = ClientBody::new(pieces(&[29, 29, 29]), LIMIT, PATIENCE);
+    async fn a_body_may_be_slow_but_not_pause_for_longer_than_the_timeout() {
+        let slow = ClientBody::new(body_with(&[29, 29, 29]), LIMIT, TIMEOUT);
         assert_eq!(slow.collect().await.unwrap().to_bytes(), "abcabcabc");
-        let stuck = ClientBody::new(pieces(&[0, 31]), LIMIT, PATIENCE);
+        let stuck = ClientBody::new(body_with(&[0, 31]), LIMIT, TIMEOUT);
         assert!(matches!(stuck.collect().await, Err(ClientBodyError::Timeout)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_in_which_nobody_asks_is_not_the_clients() {
-        let mut body = ClientBody::new(pieces(&[1, 20]), LIMIT, PATIENCE);
+    async fn time_between_polls_does_not_count_as_a_pause() {
+        let mut body = ClientBody::new(body_with(&[1, 20]), LIMIT, TIMEOUT);
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(body.frame().await.unwrap().is_ok());
     }
 
     #[tokio::test]
-    async fn a_body_stops_at_its_limit() {
-        let mut long = ClientBody::new(pieces(&[0, 0, 0, 0]), LIMIT, PATIENCE);
+    async fn a_body_over_its_limit_fails() {
+        let mut long = ClientBody::new(body_with(&[0, 0, 0, 0]), LIMIT, TIMEOUT);
         for _ in 0..3 {
             assert!(long.frame().await.unwrap().is_ok());
         }

@@ -1,8 +1,8 @@
-//! Keeps a task that wakes itself from going round through the scheduler.
+//! Polls a future again at once if it wakes its own task, instead of going through the runtime's scheduler.
 //!
-//! Within one connection hyper's halves talk through channels, and each message wakes the task that is already running.
-//! The runtime takes that for new work: it queues the task again and wakes an idle thread to steal it, which costs more
-//! than the work. Here only what was woken is polled again, at once.
+//! Within a connection hyper's halves communicate through channels, and each message wakes the task that is already
+//! running. The runtime treats that as new work: it queues the task and wakes an idle thread to steal it, which costs more
+//! than the work itself.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,17 +12,17 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// How often one thing is polled in a row before the scheduler has its turn.
+/// Maximum number of polls in a row before the task yields to the runtime.
 const ROUNDS: usize = 4;
 
-/// Nobody polls: a wake goes to the task.
+/// Not being polled: a wake goes to the task.
 const IDLE: u8 = 0;
-/// What is behind the gate is being polled.
+/// The inner future is being polled.
 const POLLING: u8 = 1;
-/// It was woken meanwhile.
+/// The inner future was woken while it was polled.
 const WOKEN: u8 = 2;
 
-/// Stands between a task and something that it polls.
+/// Intercepts the wake-ups between a task and a future that it polls.
 #[derive(Debug)]
 pub(crate) struct Gate {
     wakes: Arc<Wakes>,
@@ -54,9 +54,9 @@ impl Gate {
         Self { waker: Waker::from(Arc::clone(&wakes)), wakes }
     }
 
-    /// Calls `poll`, and again at once where it was woken during the call and is still not ready.
+    /// Calls `poll`, and again at once if it was woken during the call and is still pending.
     ///
-    /// A wake during a call that ends ready is dropped: who gets a result polls again before waiting.
+    /// A wake during a call that returns ready is dropped, since the caller polls again before it waits.
     pub(crate) fn poll<T>(
         &self,
         cx: &Context<'_>,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_future_that_wakes_itself_goes_on() {
+    async fn a_future_that_wakes_itself_progresses() {
         let mut left = 100;
         let polls = gated(poll_fn(|cx| {
             left -= 1;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wake_from_elsewhere_arrives() {
+    async fn a_wake_from_another_task_arrives() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let waiting = tokio::spawn(gated(receiver));
         tokio::task::yield_now().await;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_was_woken_is_polled_again() {
+    async fn only_the_woken_future_is_polled_again() {
         let (gate, mut inner, mut outer) = (Gate::new(), 0, 0);
         let polls = poll_fn(|cx| {
             outer += 1;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wake_after_a_result_arrives() {
+    async fn a_wake_after_a_ready_poll_arrives() {
         let (gate, mut waker) = (Gate::new(), None);
         let first = poll_fn(|cx| {
             gate.poll(cx, |cx| {

@@ -1,4 +1,4 @@
-//! The gateway: the sockets that the listeners in force need, opened and closed as the configuration changes.
+//! The gateway and its sockets, which follow the listeners of the configuration in force.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,30 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::{Listener, World};
+use pointsman_door::Door;
 use pointsman_fleet::Fleet;
 use pointsman_fleet::certificates::TlsError;
+use pointsman_telemetry::Metrics;
 use pointsman_telemetry::trace::Tracer;
-use pointsman_telemetry::{GatewaySample, Metrics};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::entrance::Entrance;
+use crate::bound_port::BoundPort;
 use crate::listener::{Acceptor, bind, bind_any};
 use crate::shared::Shared;
 use crate::tls::Certificates;
 
-/// How often listeners are compared with the configuration in force.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How often idle connections are closed and certificate files looked at, in such looks.
-const TRIM_EVERY: u32 = 5;
+/// Interval at which the generation of the configuration is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// Interval of housekeeping, in multiples of [`CHECK_INTERVAL`].
+const HOUSEKEEPING_CHECKS: u32 = 5;
 
-/// How a gateway is run, apart from its configuration.
+/// Options of a gateway besides its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayOptions {
-    /// One socket for all plain HTTP listeners, whatever their ports; the listener is chosen by host name. Listeners
-    /// with TLS keep their own ports.
+    /// Address of one socket for all plain HTTP listeners, which are then told apart by host name. Listeners with TLS keep
+    /// their own ports.
     pub listen: Option<SocketAddr>,
-    /// Where spans go.
+    /// Destination of spans.
     pub tracer: Tracer,
 }
 
@@ -41,69 +42,63 @@ pub enum GatewayError {
     Listen {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A listener's certificate cannot be used.
+    /// A listener's certificate cannot be loaded.
     #[error("listener on port {port}: {source}")]
     Tls {
         /// The port.
         port: u16,
-        /// Why.
+        /// The cause.
         source: TlsError,
     },
-    /// TLS and plain listeners cannot share a port.
+    /// TLS and plain listeners share a port.
     #[error("port {port} has listeners with and without TLS")]
     MixedPort {
         /// The port.
         port: u16,
     },
-    /// There is nothing to listen on.
-    #[error("no listener: the manifests hold no Gateway with a port, and no address was given")]
+    /// There is no listener.
+    #[error("no listener: the manifests have no Gateway with a port, and no --listen address is given")]
     NoListener,
 }
 
-/// A gateway whose sockets are open. It serves nothing until [`Gateway::run`].
+/// A gateway whose sockets are open. It accepts connections from [`Gateway::run`] on.
 #[derive(Debug)]
 pub struct Gateway {
     shared: Arc<Shared>,
     listen: Option<SocketAddr>,
-    /// The configuration that the sockets were opened for.
+    /// Generation of the configuration that the sockets were opened for.
     generation: u64,
-    sockets: BTreeMap<Entrance, Open>,
-    /// The last complaint about a reload, so that it is logged once.
-    complaint: Option<String>,
+    sockets: BTreeMap<BoundPort, OpenSocket>,
+    /// The last error that was logged, so that it is logged once.
+    last_error: Option<String>,
 }
 
-/// An open socket.
 #[derive(Debug)]
-struct Open {
+struct OpenSocket {
     address: SocketAddr,
-    /// Until the gateway runs.
+    /// `None` once connections are accepted.
     listener: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
     closing: CancellationToken,
 }
 
 impl Gateway {
-    /// Opens the sockets that the fleet's configuration in force needs.
+    /// Opens the sockets of the configuration in force.
     ///
     /// # Errors
-    /// When a port is taken or may not be used, a certificate cannot be read, or there is nothing to listen on.
+    /// A port cannot be opened, a certificate cannot be loaded, or there is no listener.
     pub fn bind(options: GatewayOptions, fleet: Fleet, metrics: Metrics) -> Result<Self, GatewayError> {
         let GatewayOptions { listen, tracer } = options;
         let generation = fleet.current();
-        let shared = Arc::new(Shared::new(fleet, metrics, tracer));
-        let (requests, held) = (Arc::clone(&shared.requests), Arc::clone(&shared.held));
-        shared.metrics.register_gateway(Box::new(move || GatewaySample {
-            requests: requests.used(),
-            held_body_bytes: held.used(),
-        }));
-        let mut gateway =
-            Self { shared, listen, generation: generation.number, sockets: BTreeMap::new(), complaint: None };
-        for (entrance, listeners) in wanted(&generation.world, listen) {
-            let open = gateway.open(entrance, &listeners)?;
-            gateway.sockets.insert(entrance, open);
+        let shared = Arc::new(Shared::new(Door::new(fleet, metrics, tracer)));
+        let (number, sockets) = (generation.number, BTreeMap::new());
+        let mut gateway = Self { shared, listen, generation: number, sockets, last_error: None };
+        for (bound_port, listeners) in wanted(&generation.world, listen) {
+            let open = gateway.open(bound_port, &listeners)?;
+            gateway.sockets.insert(bound_port, open);
         }
         if gateway.sockets.is_empty() {
             return Err(GatewayError::NoListener);
@@ -111,30 +106,30 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// The addresses listened on, that of [`GatewayOptions::listen`] first, then by port.
+    /// The addresses of the sockets, that of [`GatewayOptions::listen`] first, then by port.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.sockets.values().map(|open| open.address).collect()
     }
 
-    /// Serves until `shutdown` comes, then takes no new connections, lets requests under way end for as long as
-    /// `drain`, and cuts what is left.
+    /// Serves until `shutdown` is ready. Then closes the sockets, waits up to `drain` for requests in flight, and aborts the
+    /// rest.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: Duration) {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        let mut looks = 0_u32;
+        let mut ticks = tokio::time::interval(CHECK_INTERVAL);
+        let mut checks = 0_u32;
         self.accept();
         loop {
             tokio::select! {
                 () = shutdown.as_mut() => break,
                 _ = ticks.tick() => {}
             }
-            let now = self.shared.fleet.current().number;
+            let now = self.shared.door.fleet().current().number;
             if std::mem::replace(&mut self.generation, now) != now {
                 self.reconcile();
             }
-            looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(TRIM_EVERY) {
+            checks = checks.wrapping_add(1);
+            if checks.is_multiple_of(HOUSEKEEPING_CHECKS) {
                 self.housekeep();
             }
         }
@@ -146,26 +141,28 @@ impl Gateway {
         self.shared.tasks.close();
         if tokio::time::timeout(drain, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
-                requests = self.shared.requests.used(),
-                "requests were cut off: the time to drain is over"
+                requests = self.shared.door.requests_in_flight(),
+                "drain timeout reached, requests aborted"
             );
         }
-        self.shared.cut.cancel();
+        self.shared.abort.cancel();
         self.shared.tasks.wait().await;
     }
 
-    fn open(&self, entrance: Entrance, listeners: &[&Listener]) -> Result<Open, GatewayError> {
+    fn open(&self, port: BoundPort, listeners: &[&Listener]) -> Result<OpenSocket, GatewayError> {
         let failed = |address: String| |source| GatewayError::Listen { address, source };
-        let (listener, port) = match (entrance, self.listen) {
-            (Entrance::EveryPlain, Some(address)) => {
+        let (listener, number) = match (port, self.listen) {
+            (BoundPort::AllPlain, Some(address)) => {
                 (bind(address).map_err(failed(address.to_string()))?, address.port())
             }
-            (Entrance::EveryPlain, None) => return Err(GatewayError::NoListener),
-            (Entrance::Port(port), _) => (bind_any(port).map_err(failed(format!("port {port}")))?, port),
+            (BoundPort::AllPlain, None) => return Err(GatewayError::NoListener),
+            (BoundPort::Port(number), _) => {
+                (bind_any(number).map_err(failed(format!("port {number}")))?, number)
+            }
         };
-        let address = listener.local_addr().map_err(failed(format!("port {port}")))?;
-        let certificates = certificates(entrance, listeners)?;
-        Ok(Open {
+        let address = listener.local_addr().map_err(failed(format!("port {number}")))?;
+        let certificates = certificates(port, listeners)?;
+        Ok(OpenSocket {
             address,
             listener: Some(listener),
             certificates,
@@ -173,20 +170,20 @@ impl Gateway {
         })
     }
 
-    /// Starts to accept on the sockets that do not yet.
+    /// Starts to accept connections on newly opened sockets.
     fn accept(&mut self) {
-        for (entrance, open) in &mut self.sockets {
+        for (port, open) in &mut self.sockets {
             let Some(listener) = open.listener.take() else { continue };
             let tls = match open.certificates.as_ref().map(Certificates::server_config).transpose() {
                 Ok(tls) => tls,
                 Err(error) => {
-                    tracing::error!(%error, address = %open.address, "no TLS, so the port stays closed");
+                    tracing::error!(%error, address = %open.address, "TLS setup failed, the port stays closed");
                     continue;
                 }
             };
             let acceptor = Acceptor {
                 shared: Arc::clone(&self.shared),
-                entrance: *entrance,
+                port: *port,
                 tls,
                 closing: open.closing.clone(),
             };
@@ -194,13 +191,13 @@ impl Gateway {
         }
     }
 
-    /// Opens and closes sockets as the configuration in force wants it. What cannot be opened is logged and tried
+    /// Opens and closes sockets to match the configuration in force. A socket that cannot be opened is logged, and tried
     /// again at the next change.
     fn reconcile(&mut self) {
-        let generation = self.shared.fleet.current();
+        let generation = self.shared.door.fleet().current();
         let wanted = wanted(&generation.world, self.listen);
-        self.sockets.retain(|entrance, open| {
-            let stays = wanted.get(entrance).is_some_and(|listeners| {
+        self.sockets.retain(|port, open| {
+            let stays = wanted.get(port).is_some_and(|listeners| {
                 open.certificates.as_ref().is_none_or(|held| held.serves(listeners))
                     && open.certificates.is_some() == listeners.iter().any(|listener| listener.tls.is_some())
             });
@@ -210,20 +207,20 @@ impl Gateway {
             }
             stays
         });
-        for (entrance, listeners) in &wanted {
-            if self.sockets.contains_key(entrance) {
+        for (port, listeners) in &wanted {
+            if self.sockets.contains_key(port) {
                 continue;
             }
-            match self.open(*entrance, listeners) {
+            match self.open(*port, listeners) {
                 Ok(open) => {
                     tracing::info!(address = %open.address, "listening");
-                    self.sockets.insert(*entrance, open);
+                    self.sockets.insert(*port, open);
                 }
                 Err(error) => {
-                    let complaint = error.to_string();
-                    if self.complaint.as_ref() != Some(&complaint) {
-                        tracing::error!(%error, "a listener of the new configuration is not in force");
-                        self.complaint = Some(complaint);
+                    let text = error.to_string();
+                    if self.last_error.as_ref() != Some(&text) {
+                        tracing::error!(%error, "a listener of the new configuration cannot be opened");
+                        self.last_error = Some(text);
                     }
                 }
             }
@@ -231,46 +228,45 @@ impl Gateway {
         self.accept();
     }
 
-    /// Closes idle connections to engines, and reads certificates again whose files changed.
+    /// Closes idle connections to engines, and reloads certificates whose files changed.
     fn housekeep(&self) {
-        let generation = self.shared.fleet.current();
+        let generation = self.shared.door.fleet().current();
         let known = |endpoint| generation.pools.iter().any(|pool| pool.endpoint(endpoint).is_some());
         self.shared.upstreams.trim(known);
         for open in self.sockets.values() {
             let Some(result) = open.certificates.as_ref().and_then(|held| held.reload_if_changed()) else {
                 continue;
             };
-            self.shared.metrics.certificate_reloaded(result.is_ok());
+            self.shared.door.metrics().certificate_reloaded(result.is_ok());
             match result {
-                Ok(()) => tracing::info!(address = %open.address, "certificates read again"),
-                Err(error) => tracing::error!(%error, "the certificates before stay in force"),
+                Ok(()) => tracing::info!(address = %open.address, "certificates reloaded"),
+                Err(error) => {
+                    tracing::error!(%error, "certificates cannot be reloaded, the old ones stay in use");
+                }
             }
         }
     }
 }
 
-/// The sockets that a configuration needs, with their listeners.
-fn wanted(world: &World, listen: Option<SocketAddr>) -> BTreeMap<Entrance, Vec<&Listener>> {
-    let mut wanted: BTreeMap<Entrance, Vec<&Listener>> = BTreeMap::new();
+/// The sockets that a configuration needs, each with the listeners that it serves.
+fn wanted(world: &World, listen: Option<SocketAddr>) -> BTreeMap<BoundPort, Vec<&Listener>> {
+    let mut wanted: BTreeMap<BoundPort, Vec<&Listener>> = BTreeMap::new();
     if listen.is_some() {
-        wanted.insert(Entrance::EveryPlain, Vec::new());
+        wanted.insert(BoundPort::AllPlain, Vec::new());
     }
     for listener in &world.listeners {
-        let entrance = match (listen, &listener.tls, listener.port) {
-            (Some(_), None, _) => Entrance::EveryPlain,
+        let port = match (listen, &listener.tls, listener.port) {
+            (Some(_), None, _) => BoundPort::AllPlain,
             (_, _, 0) => continue,
-            (_, _, port) => Entrance::Port(port),
+            (_, _, number) => BoundPort::Port(number),
         };
-        wanted.entry(entrance).or_default().push(listener);
+        wanted.entry(port).or_default().push(listener);
     }
     wanted
 }
 
-fn certificates(
-    entrance: Entrance,
-    listeners: &[&Listener],
-) -> Result<Option<Arc<Certificates>>, GatewayError> {
-    let Entrance::Port(port) = entrance else { return Ok(None) };
+fn certificates(port: BoundPort, listeners: &[&Listener]) -> Result<Option<Arc<Certificates>>, GatewayError> {
+    let BoundPort::Port(port) = port else { return Ok(None) };
     let with_tls = listeners.iter().filter(|listener| listener.tls.is_some()).count();
     if with_tls == 0 {
         return Ok(None);

@@ -1,30 +1,30 @@
-//! Pointsman's own HTTP gateway: listeners, TLS, HTTP/1.1 and HTTP/2 in and out, connections to engines, streaming,
-//! repeated attempts. What is done with a request is decided in `pointsman-exchange` and where it goes in
-//! `pointsman-fleet`; this crate carries bytes.
+//! The HTTP gateway: listeners, TLS, HTTP/1.1 and HTTP/2 in and out, connections to engines, streaming, retries.
+//!
+//! `pointsman-exchange` decides what happens to a request, `pointsman-door` places and records it. This crate moves bytes.
 //!
 //! ```text
-//! listener ─▶ serve ─▶ attempt ─▶ upstream ─▶ engine
-//!                         │           │
-//!   client ◀── relay ◀────┴───────────┘
+//! listener ─▶ serve ─▶ proxy ─▶ attempt ─▶ upstream ─▶ engine
+//!                                  │           │
+//!   client ◀── relay ◀─────────────┴───────────┘
 //! ```
 //!
-//! What this crate must not know: what bodies say, how endpoints are chosen, manifests' syntax.
+//! Must not know: body formats, model rules, how endpoints are chosen, the syntax of manifests.
 
 mod attempt;
+mod bound_port;
 mod client;
 mod client_body;
-mod entrance;
-mod forward;
 mod gate;
 mod gateway;
 mod listener;
-mod models;
-mod record;
+mod model_list;
+mod proxy;
 mod relay;
-mod reply;
+mod response;
+mod route;
 mod serve;
 mod shared;
-mod stored;
+mod template;
 mod tls;
 mod tunnel;
 mod upstream;

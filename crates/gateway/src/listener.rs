@@ -1,4 +1,4 @@
-//! One listening socket: accepts connections and serves HTTP on them.
+//! A listening socket: accepts connections and serves HTTP on them.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -15,35 +15,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::bound_port::BoundPort;
 use crate::client::Client;
-use crate::entrance::Entrance;
 use crate::gate::gated;
-use crate::serve::{Door, serve};
+use crate::serve::{ConnectionContext, serve};
 use crate::shared::Shared;
 
-/// Connections that wait to be accepted.
+/// Length of the accept queue (listen backlog).
 const BACKLOG: i32 = 4096;
-/// The most client connections at one time.
+/// Maximum number of client connections.
 const MAX_CONNECTIONS: u64 = 65_536;
-/// The longest head of a request, and the most read ahead of a body, in bytes.
+/// Maximum length of a request head, and of the read buffer, in bytes.
 const MAX_HEAD_BYTES: usize = 128 << 10;
-/// The most header fields of a request.
+/// Maximum number of request header fields.
 const MAX_HEADERS: usize = 128;
-/// How long a TLS handshake may take.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take for the next request's head, idle time included.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// The most streams of one HTTP/2 connection.
+/// Timeout of a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for the next request head, idle time included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
-/// What one HTTP/2 stream may have on its way unread, in bytes: a long prompt.
+/// Flow control window of an HTTP/2 stream, in bytes: enough for a long prompt.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for a whole HTTP/2 connection.
+/// Flow control window of an HTTP/2 connection, in bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// A silent HTTP/2 connection is asked for a sign of life this often.
+/// Interval of keep-alive pings on an idle HTTP/2 connection.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// How long the answer to that may take.
+/// Timeout of a keep-alive ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// The pause after a failure to accept, such as too many open files.
+/// Pause after a failed accept, for instance because of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens a listening socket.
@@ -51,7 +51,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        // One socket for both families.
+        // Accept IPv4 on the same socket.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
@@ -60,7 +60,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Opens a listening socket on every address of this machine: both families where there is IPv6, else IPv4.
+/// Opens a listening socket on all addresses: IPv4 and IPv6 if the machine has IPv6, otherwise IPv4.
 pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
     match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -70,13 +70,13 @@ pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// What the connections of a socket have in common.
+/// Accepts and serves the connections of one socket.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) entrance: Entrance,
+    pub(crate) port: BoundPort,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// The socket is closed, by shutdown or because no listener wants it any more.
+    /// Cancelled when the socket closes: at shutdown, or when no listener needs it any more.
     pub(crate) closing: CancellationToken,
 }
 
@@ -89,22 +89,22 @@ impl Acceptor {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let mut slot = self.shared.connections.share();
             if !slot.grow_to(1, MAX_CONNECTIONS) {
-                tracing::warn!(most = MAX_CONNECTIONS, "a connection was turned away: there are too many");
+                tracing::warn!(limit = MAX_CONNECTIONS, "connection refused: limit reached");
                 continue;
             }
             let (acceptor, server) = (self.clone(), Arc::clone(&server));
-            let open = self.shared.metrics.client_connections();
+            let open = self.shared.door.metrics().client_connections();
             self.shared.tasks.spawn(async move {
                 open.inc();
                 let connection = gated(acceptor.connection(&server, stream, peer));
-                acceptor.shared.cut.clone().run_until_cancelled(connection).await;
+                acceptor.shared.abort.clone().run_until_cancelled(connection).await;
                 open.dec();
                 drop(slot);
             });
@@ -113,15 +113,15 @@ impl Acceptor {
 
     async fn connection(&self, server: &Server, stream: TcpStream, peer: SocketAddr) {
         if stream.set_nodelay(true).is_err() {
-            return; // It is gone already.
+            return; // The peer has closed the connection.
         }
         let client = Client::new(peer, self.tls.is_some());
         let Some(tls) = &self.tls else { return self.http(server, stream, client).await };
         let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
-        match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => self.http(server, stream, client).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
         }
     }
 
@@ -129,16 +129,17 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let door = Arc::new(Door { shared: Arc::clone(&self.shared), client, entrance: self.entrance });
+        let context =
+            Arc::new(ConnectionContext { shared: Arc::clone(&self.shared), client, port: self.port });
         let service = service_fn(move |request| {
-            let door = Arc::clone(&door);
-            async move { Ok::<_, std::convert::Infallible>(serve(door, request).await) }
+            let context = Arc::clone(&context);
+            async move { Ok::<_, std::convert::Infallible>(serve(context, request).await) }
         });
         let mut connection =
             std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
         tokio::select! {
             biased;
-            // What the client did wrong it has been told by hyper, and what broke is no news.
+            // hyper has answered the client's errors; a lost connection needs no log line.
             _ = connection.as_mut() => return,
             () = self.closing.cancelled() => connection.as_mut().graceful_shutdown(),
         }
@@ -153,7 +154,7 @@ fn server() -> Server {
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .http2()

@@ -1,4 +1,4 @@
-//! An engine's answer on its way to the client: passed on byte for byte, watched as it passes.
+//! The body of an engine's response on its way to the client: passed on unchanged, and observed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,109 +8,105 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pointsman_core::{Completion, FailureCause, Usage};
-use pointsman_exchange::{Answer, AnswerEnd, ChunkFacts, Verdict};
+use pointsman_door::{Door, RequestContext};
+use pointsman_exchange::{ChunkFacts, EngineResponse, Refusal, ResponseEnd, Verdict};
 use pointsman_fleet::{Clock, Placed, PoolEndpoint, StreamActivity};
-use pointsman_protocol::{ErrorBody, ErrorShape};
-use pointsman_telemetry::{Outcome, Running};
+use pointsman_protocol::ErrorShape;
+use pointsman_telemetry::Outcome;
 use tokio::time::{Instant, Sleep};
 
-use crate::record::Record;
-use crate::reply::BrokenOff;
-use crate::stored::Stored;
-use crate::upstream::AnswerBody;
+use crate::upstream::UpstreamBody;
 
-/// How long the last event of a broken stream has to leave before the connection is cut behind it.
+/// Time between the error event of a broken stream and the abort of its connection, so that the event is delivered.
 const LINGER: Duration = Duration::from_millis(20);
 
-/// A frame that was read while the head was held, and what it said.
-pub(crate) type First = (Frame<Bytes>, ChunkFacts);
+/// A body frame that was read before the response head was passed on, and the facts learned from it.
+pub(crate) type FirstFrame = (Frame<Bytes>, ChunkFacts);
 
-/// What a relay needs to know of its request.
+/// The response is incomplete, and the connection is to be aborted.
+#[derive(Debug, thiserror::Error)]
+#[error("the response was aborted")]
+pub(crate) struct Aborted;
+
+/// The request that a relay serves.
 #[derive(Debug)]
-pub(crate) struct RelayOf {
-    /// The reservation; `None` where it was given up, and the engine's own error answer is passed on.
+pub(crate) struct RelayContext {
+    /// The reserved load; `None` for the error response of an attempt that failed.
     pub(crate) placed: Option<Placed>,
-    /// The endpoint that answers.
     pub(crate) endpoint: Arc<PoolEndpoint>,
-    /// The watch over the answer.
-    pub(crate) answer: Answer,
-    /// Counts the stream, where it is one.
-    pub(crate) stream: Option<Running>,
-    /// The end of the time that the route allows.
+    pub(crate) observer: EngineResponse,
+    /// When the route's timeout ends.
     pub(crate) deadline: Option<Instant>,
-    /// The shape of errors.
+    /// The error format of the request's API.
     pub(crate) shape: ErrorShape,
-    /// The fleet's clock.
-    pub(crate) clock: Clock,
-    /// Where stored responses are remembered.
-    pub(crate) stored: Arc<Stored>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) request: RequestContext,
 }
 
-/// The answer's body as the client's connection reads it.
+/// The response body as the client's connection reads it.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    body: AnswerBody,
-    first: Option<First>,
+    body: UpstreamBody,
+    first: Option<FirstFrame>,
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
     activity: StreamActivity,
     placed: Option<Placed>,
     endpoint: Arc<PoolEndpoint>,
-    answer: Option<Answer>,
-    _stream: Option<Running>,
+    /// `None` after the end of the response.
+    observer: Option<EngineResponse>,
     deadline: Option<Instant>,
     shape: ErrorShape,
-    record: Record,
     clock: Clock,
-    stored: Arc<Stored>,
+    door: Arc<Door>,
+    request: RequestContext,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The engine's bytes pass.
+    /// Frames of the engine pass.
     Passing,
-    /// They broke off, and one event says so.
-    LastEvent(Bytes),
-    /// The event leaves.
+    /// The stream broke, and this event is to be sent.
+    ErrorEvent(Bytes),
+    /// The event was sent, and the connection is aborted after [`LINGER`].
     Lingering,
-    /// The connection is cut.
-    Cut,
-    /// All is over.
-    Over,
+    /// The connection is to be aborted.
+    Aborting,
+    Ended,
 }
 
 impl Relay {
-    /// `first` is what was read while the head was held, with what it said.
-    pub(crate) fn new(of: RelayOf, body: AnswerBody, first: Option<First>, record: Record) -> Self {
-        let activity = StreamActivity::start(&of.endpoint.activity, of.clock.now());
+    /// `first` is the frame that was read before.
+    pub(crate) fn new(context: RelayContext, body: UpstreamBody, first: Option<FirstFrame>) -> Self {
+        let RelayContext { placed, endpoint, observer, deadline, shape, door, request } = context;
+        let clock = door.fleet().clock();
         let mut relay = Self {
             body,
             first,
             state: State::Passing,
             timer: None,
-            activity,
-            placed: of.placed,
-            endpoint: of.endpoint,
-            answer: Some(of.answer),
-            _stream: of.stream,
-            deadline: of.deadline,
-            shape: of.shape,
-            record,
-            clock: of.clock,
-            stored: of.stored,
+            activity: StreamActivity::start(&endpoint.activity, clock.now()),
+            placed,
+            endpoint,
+            observer: Some(observer),
+            deadline,
+            shape,
+            clock,
+            door,
+            request,
         };
         if relay.first.is_none() && relay.body.is_end() {
-            relay.end(AnswerEnd::Clean);
+            relay.end(ResponseEnd::Clean);
         }
         relay
     }
 
-    /// Whether nothing more will come.
+    /// Whether all frames have been read.
     pub(crate) const fn is_end(&self) -> bool {
-        matches!(self.state, State::Over) && self.first.is_none()
+        matches!(self.state, State::Ended) && self.first.is_none()
     }
 
-    /// The length, where the engine announced one.
+    /// The remaining length, if the engine sent a content-length.
     pub(crate) fn size_hint(&self) -> SizeHint {
         let first = self.first.as_ref().and_then(|(frame, _)| frame.data_ref()).map_or(0, Bytes::len) as u64;
         match self.body.remaining() {
@@ -119,12 +115,9 @@ impl Relay {
         }
     }
 
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if let Some((frame, facts)) = self.first.take() {
-            self.note(frame.data_ref().map_or(0, Bytes::len), facts);
+            self.record(frame.data_ref().map_or(0, Bytes::len), facts);
             return Poll::Ready(Some(Ok(frame)));
         }
         loop {
@@ -134,7 +127,7 @@ impl Relay {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
-                State::LastEvent(event) => {
+                State::ErrorEvent(event) => {
                     let event = std::mem::take(event);
                     self.state = State::Lingering;
                     self.timer = Some(Box::pin(tokio::time::sleep(LINGER)));
@@ -144,58 +137,57 @@ impl Relay {
                     if let Some(timer) = &mut self.timer {
                         ready!(timer.as_mut().poll(cx));
                     }
-                    self.state = State::Cut;
+                    self.state = State::Aborting;
                 }
-                State::Cut => {
-                    self.state = State::Over;
-                    return Poll::Ready(Some(Err(BrokenOff)));
+                State::Aborting => {
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err(Aborted)));
                 }
-                State::Over => return Poll::Ready(None),
+                State::Ended => return Poll::Ready(None),
             }
         }
     }
 
-    /// The next frame, or `None` once the state has changed.
+    /// The next frame, or `None` when the state has changed.
     fn poll_passing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_data() {
                     self.activity.on_chunk(&self.endpoint.activity, self.clock.now());
                 }
-                Poll::Ready(Some(self.pass(frame)))
+                Poll::Ready(Some(self.observe(frame)))
             }
             Poll::Ready(Some(Err(_))) => {
-                self.end(AnswerEnd::Failed(FailureCause::Truncated));
+                self.end(ResponseEnd::Failed(FailureCause::Truncated));
                 Poll::Ready(None)
             }
             Poll::Ready(None) => {
-                self.end(AnswerEnd::Clean);
+                self.end(ResponseEnd::Clean);
                 Poll::Ready(None)
             }
             Poll::Pending => self.poll_timer(cx).map(|()| None),
         }
     }
 
-    /// Watches one frame pass.
-    fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let (Some(data), Some(answer)) = (frame.data_ref(), &mut self.answer) {
-            let facts = answer.chunk(data);
-            self.note(data.len(), facts);
+    fn observe(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let (Some(data), Some(observer)) = (frame.data_ref(), &mut self.observer) {
+            let facts = observer.chunk(data);
+            self.record(data.len(), facts);
         }
         frame
     }
 
-    /// Tells core and record of a piece, and of the end if that was the last one.
-    fn note(&mut self, length: usize, facts: ChunkFacts) {
-        self.record.response_bytes += length as u64;
+    /// Reports the facts of a chunk to the scheduler and the request's record, and ends the response after its last chunk.
+    fn record(&mut self, length: usize, facts: ChunkFacts) {
+        self.request.add_response_bytes(length as u64);
         if facts.first_token {
-            self.record.first_token();
+            self.request.first_token();
             self.placed.iter_mut().for_each(Placed::first_token);
         } else if facts.output_tokens > 0 {
             self.placed.iter_mut().for_each(|placed| placed.progress(facts.output_tokens));
         }
         if self.body.is_end() {
-            self.end(AnswerEnd::Clean);
+            self.end(ResponseEnd::Clean);
         }
     }
 
@@ -214,7 +206,7 @@ impl Relay {
             }
             let liveness = self.endpoint.timeouts.liveness();
             let Some(check) = self.activity.check(&self.endpoint.activity, now, &liveness) else {
-                self.end(AnswerEnd::Failed(FailureCause::Stalled));
+                self.end(ResponseEnd::Failed(FailureCause::Stalled));
                 return Poll::Ready(());
             };
             let check = Instant::from_std(self.clock.instant(check));
@@ -226,48 +218,47 @@ impl Relay {
         }
     }
 
-    /// The answer has ended, one way or another.
-    fn end(&mut self, end: AnswerEnd) {
-        let Some(answer) = self.answer.take() else { return };
-        let Verdict { completion, usage, last_event, break_off, stored_response } = answer.end(end);
+    fn end(&mut self, end: ResponseEnd) {
+        let Some(observer) = self.observer.take() else { return };
+        let Verdict { completion, usage, error_event, abort, stored_response } = observer.end(end);
         if let Some(id) = stored_response {
-            self.stored.remember(self.clock.now(), &id, self.endpoint.id);
+            self.door.remember_response(&id, self.endpoint.id);
         }
         if let Some(placed) = self.placed.take() {
             placed.finish(completion, usage);
         }
-        self.close(Outcome::Served(completion), usage, last_event, break_off);
+        self.close(Outcome::Served(completion), usage, error_event, abort);
     }
 
-    /// The route's time for the whole request is spent. That is no fault of the endpoint's.
+    /// Ends the response at the route's timeout, which does not count against the endpoint.
     fn out_of_time(&mut self) {
-        let is_stream = self.answer.take().is_some_and(|answer| answer.is_stream());
+        let is_stream = self.observer.take().is_some_and(|observer| observer.is_stream());
         self.placed = None;
-        let text = "the request ran out of the time its route allows";
-        let event = is_stream.then(|| ErrorBody::new(504, "request_timeout", text).event(self.shape));
-        self.close(Outcome::Rejected("request_timeout"), Usage::default(), event, true);
+        let refusal = Refusal::RequestTimeout;
+        let event = is_stream.then(|| refusal.event(self.shape));
+        self.close(Outcome::Rejected(refusal.reason()), Usage::default(), event, true);
     }
 
-    fn close(&mut self, outcome: Outcome, usage: Usage, last_event: Option<Bytes>, break_off: bool) {
-        self.record.response_bytes += last_event.as_ref().map_or(0, Bytes::len) as u64;
-        self.record.finish(outcome, usage);
-        self.state = match (last_event, break_off) {
-            (Some(event), _) => State::LastEvent(event),
-            (None, true) => State::Cut,
-            (None, false) => State::Over,
+    fn close(&mut self, outcome: Outcome, usage: Usage, error_event: Option<Bytes>, abort: bool) {
+        self.request.add_response_bytes(error_event.as_ref().map_or(0, Bytes::len) as u64);
+        self.request.finish(outcome, usage);
+        self.state = match (error_event, abort) {
+            (Some(event), _) => State::ErrorEvent(event),
+            (None, true) => State::Aborting,
+            (None, false) => State::Ended,
         };
     }
 }
 
 impl Drop for Relay {
-    /// The client went away before the end: what was seen until then still counts.
+    /// Reports what was observed of the response if the client disconnected before its end.
     fn drop(&mut self) {
-        if let Some(answer) = self.answer.take() {
-            let usage = answer.end(AnswerEnd::ClientGone).usage;
+        if let Some(observer) = self.observer.take() {
+            let usage = observer.end(ResponseEnd::ClientGone).usage;
             if let Some(placed) = self.placed.take() {
                 placed.finish(Completion::ClientGone, usage);
             }
-            self.record.finish(Outcome::Served(Completion::ClientGone), usage);
+            self.request.finish(Outcome::Served(Completion::ClientGone), usage);
         }
     }
 }

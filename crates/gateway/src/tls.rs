@@ -1,4 +1,4 @@
-//! Certificates of listeners, chosen by server name.
+//! Listeners' certificates, selected by server name (SNI).
 
 use std::sync::Arc;
 
@@ -8,66 +8,69 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// HTTP/2 before HTTP/1.1.
+/// ALPN protocols, in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The certificates of all TLS listeners that share a port, replaced as their files change.
+/// The certificates of the TLS listeners that share a port, reloaded when their files change.
 #[derive(Debug)]
-pub(crate) struct Certificates(Reloaded<Vec<Entry>>);
+pub(crate) struct Certificates(Reloaded<Vec<ListenerCertificate>>);
 
 #[derive(Debug)]
-struct Entry {
+struct ListenerCertificate {
     hostname: Option<Arc<str>>,
     files: TlsFiles,
     key: Arc<CertifiedKey>,
 }
 
 impl Certificates {
-    /// Reads the certificates of these listeners.
+    /// Loads the certificates of these listeners.
     pub(crate) fn load(listeners: &[&Listener]) -> Result<Arc<Self>, TlsError> {
         let named =
             listeners.iter().filter_map(|listener| Some((listener.hostname.clone(), listener.tls.as_ref()?)));
         let named: Vec<_> = named.collect();
         let paths = named.iter().flat_map(|(_, files)| [files.certificate.clone(), files.key.clone()]);
-        let entries = || named.iter().map(|(hostname, files)| Entry::read(hostname.clone(), files)).collect();
+        let entries = || {
+            named.iter().map(|(hostname, files)| ListenerCertificate::read(hostname.clone(), files)).collect()
+        };
         Ok(Arc::new(Self(Reloaded::open(paths.collect(), entries)?)))
     }
 
-    /// Whether they are these listeners' certificates, in this order.
+    /// Whether these are the certificates of the listeners, in this order.
     pub(crate) fn serves(&self, listeners: &[&Listener]) -> bool {
         let wanted =
             listeners.iter().filter_map(|listener| Some((&listener.hostname, listener.tls.as_ref()?)));
         wanted.eq(self.0.load().iter().map(|entry| (&entry.hostname, &entry.files)))
     }
 
-    /// Reads changed files again. `None` where nothing changed; with an error the old certificates stay.
+    /// Reloads changed files. `None` if none changed; after an error the old certificates stay in use.
     pub(crate) fn reload_if_changed(&self) -> Option<Result<(), TlsError>> {
         self.0.reload_if_changed(|old| {
-            old.iter().map(|entry| Entry::read(entry.hostname.clone(), &entry.files)).collect()
+            old.iter().map(|entry| ListenerCertificate::read(entry.hostname.clone(), &entry.files)).collect()
         })
     }
 
-    /// The configuration of a socket with these certificates.
+    /// The TLS configuration of a socket with these certificates.
     pub(crate) fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         server_config(Arc::clone(self) as Arc<dyn ResolvesServerCert>, None, &PROTOCOLS)
     }
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The most specific host name wins; a client that names none gets the first listener's certificate.
+    /// Selects the most specific host name; without SNI, the first listener's certificate.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let entries = self.0.load();
         let name = hello.server_name();
-        let fits = |entry: &&Entry| fit(entry.hostname.as_deref(), name);
+        let rank = |entry: &&ListenerCertificate| specificity(entry.hostname.as_deref(), name);
         let best = match name {
-            Some(_) => entries.iter().filter(|entry| fits(entry).is_some()).max_by_key(fits),
+            Some(_) => entries.iter().filter(|entry| rank(entry).is_some()).max_by_key(rank),
             None => entries.first(),
         };
         best.map(|entry| Arc::clone(&entry.key))
     }
 }
 
-fn fit(hostname: Option<&str>, name: Option<&str>) -> Option<usize> {
+/// How specific a listener's host name is, if it matches the server name.
+fn specificity(hostname: Option<&str>, name: Option<&str>) -> Option<usize> {
     let (Some(hostname), Some(name)) = (hostname, name) else { return Some(0) };
     match hostname.strip_prefix('*') {
         Some(suffix) => {
@@ -77,7 +80,7 @@ fn fit(hostname: Option<&str>, name: Option<&str>) -> Option<usize> {
     }
 }
 
-impl Entry {
+impl ListenerCertificate {
     fn read(hostname: Option<Arc<str>>, files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self { hostname, files: files.clone(), key: certified_key(files)? })
     }

@@ -1,13 +1,13 @@
-//! Connections to engines: one [`Upstream`] per endpoint, which sends a request on a kept or a new connection.
+//! Connections to engines: one [`Upstream`] per endpoint, which sends requests on reused or new connections.
 //!
-//! An HTTP/1.1 connection is driven by the task of the request that uses it: no task, channel or wake-up stands
-//! between the engine's socket and the client's. HTTP/2 connections are shared and have a task each.
+//! An HTTP/1.1 connection is driven by the task of the request that uses it, so that no channel or wake-up lies between
+//! the engine's socket and the client's. An HTTP/2 connection is shared and driven by its own task.
 
-mod answer;
-mod body;
 mod failure;
 mod h1;
 mod h2;
+mod request_body;
+mod response;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -21,22 +21,22 @@ use pointsman_config::AppProtocol;
 use pointsman_core::{EndpointId, FailureCause};
 use pointsman_fleet::{Connection, Connector, HttpVersion, PoolEndpoint};
 
-pub(crate) use answer::{AnswerBody, Answered};
-pub(crate) use body::OutBody;
-use failure::Sent;
+use failure::SendFailure;
 pub(crate) use failure::{SendCause, SendError};
 pub(crate) use h1::upgrade;
+pub(crate) use request_body::RequestBody;
+pub(crate) use response::{UpstreamBody, UpstreamResponse};
 
 use h1::H1;
 
-/// The most idle connections kept to one endpoint.
+/// Maximum number of idle connections to one endpoint.
 const MAX_IDLE: usize = 512;
-/// The longest head that an engine may answer with, in bytes.
+/// Maximum length of a response head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// The most header fields that an engine may answer with.
+/// Maximum number of response header fields.
 const MAX_HEADERS: usize = 256;
 
-/// What an endpoint turned out to speak.
+/// HTTP version of an endpoint, as far as it is known.
 const UNKNOWN: u8 = 0;
 const SPEAKS_H1: u8 = 1;
 const SPEAKS_H2: u8 = 2;
@@ -47,10 +47,10 @@ pub(crate) struct Upstream {
     connector: Arc<Connector>,
     authority: HeaderValue,
     secure: bool,
-    speaks: AtomicU8,
-    /// Idle connections; the one used last is used next, so that the others age and go.
+    version: AtomicU8,
+    /// Idle connections, most recently used last. That one is reused first, so that surplus connections expire.
     idle: Mutex<Vec<Idle>>,
-    shared: h2::Shared,
+    shared: h2::SharedConnection,
     keep_alive: Duration,
 }
 
@@ -60,8 +60,8 @@ struct Idle {
     since: Instant,
 }
 
-/// A new connection, and what is spoken on it.
-enum Fresh {
+/// A new connection by HTTP version.
+enum NewConnection {
     H1(Box<H1>),
     H2(h2::Sender),
 }
@@ -74,18 +74,18 @@ impl Upstream {
             authority: HeaderValue::from_str(endpoint.authority())
                 .unwrap_or_else(|_| HeaderValue::from_static("engine")),
             secure: protocol == AppProtocol::Https,
-            speaks: AtomicU8::new(match protocol {
+            version: AtomicU8::new(match protocol {
                 AppProtocol::Http => SPEAKS_H1,
                 AppProtocol::H2c => SPEAKS_H2,
                 AppProtocol::Https => UNKNOWN,
             }),
             idle: Mutex::default(),
-            shared: h2::Shared::default(),
+            shared: h2::SharedConnection::default(),
             keep_alive: endpoint.timeouts.keep_alive,
         }
     }
 
-    /// The `authorization` that the engines of this pool want in place of the client's.
+    /// The pool's `authorization` header, which replaces the client's.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         self.connector.authorization()
     }
@@ -100,76 +100,76 @@ impl Upstream {
         self.secure
     }
 
-    /// Sends a request and waits for the head of its answer. The request is in origin form, with a `host`.
+    /// Sends a request and awaits the response head. The request is in origin form, with a `host`.
     ///
-    /// A kept connection that turns out to be closed before anything was written costs nothing: the next one is
-    /// taken, and a new one in the end. With `fresh` no kept connection is used.
+    /// If a kept connection turns out to be closed before anything was written, the next one is used, and finally a new
+    /// one. With `new_connection` none is reused.
     pub(crate) async fn send(
         self: &Arc<Self>,
         endpoint: &PoolEndpoint,
-        mut request: Request<OutBody>,
-        fresh: bool,
-    ) -> Result<Answered, SendError> {
-        if !fresh {
+        mut request: Request<RequestBody>,
+        new_connection: bool,
+    ) -> Result<UpstreamResponse, SendError> {
+        if !new_connection {
             while let Some(connection) = self.checkout().await {
                 match h1::send(self, connection, request).await {
-                    Ok(answered) => return Ok(answered),
-                    Err(Sent::Unsent(back)) => request = *back,
-                    Err(Sent::Failed(cause)) => return Err(SendError { cause, kept: true }),
+                    Ok(response) => return Ok(response),
+                    Err(SendFailure::Unsent(back)) => request = *back,
+                    Err(SendFailure::Failed(cause)) => return Err(SendError { cause, reused: true }),
                 }
             }
             if let Some(sender) = self.shared.get() {
                 match h2::send(self, sender, request).await {
-                    Ok(answered) => return Ok(answered),
-                    Err(Sent::Unsent(back)) => request = *back,
-                    Err(Sent::Failed(cause)) => return Err(SendError { cause, kept: true }),
+                    Ok(response) => return Ok(response),
+                    Err(SendFailure::Unsent(back)) => request = *back,
+                    Err(SendFailure::Failed(cause)) => return Err(SendError { cause, reused: true }),
                 }
             }
         }
         let sent = match self.connect(endpoint).await? {
-            Fresh::H1(connection) => h1::send(self, connection, request).await,
-            Fresh::H2(sender) => h2::send(self, sender, request).await,
+            NewConnection::H1(connection) => h1::send(self, connection, request).await,
+            NewConnection::H2(sender) => h2::send(self, sender, request).await,
         };
         sent.map_err(|sent| SendError {
-            kept: false,
+            reused: false,
             cause: match sent {
-                Sent::Unsent(_) => FailureCause::Refused.into(),
-                Sent::Failed(cause) => cause,
+                SendFailure::Unsent(_) => FailureCause::Refused.into(),
+                SendFailure::Failed(cause) => cause,
             },
         })
     }
 
-    /// Connects, within the endpoint's budget. Where HTTP/2 is spoken, or may be, one caller connects and the others
-    /// share what it got.
-    async fn connect(&self, endpoint: &PoolEndpoint) -> Result<Fresh, SendError> {
-        let _turn = match self.speaks.load(Ordering::Relaxed) {
+    /// Opens a connection within the endpoint's connect timeout. Unless the endpoint is known to speak HTTP/1.1, one
+    /// request connects at a time, so that the others can share an HTTP/2 connection.
+    async fn connect(&self, endpoint: &PoolEndpoint) -> Result<NewConnection, SendError> {
+        let _connecting = match self.version.load(Ordering::Relaxed) {
             SPEAKS_H1 => None,
-            _ => Some(self.shared.turn().await),
+            _ => Some(self.shared.lock_connecting().await),
         };
         if let Some(sender) = self.shared.get() {
-            return Ok(Fresh::H2(sender));
+            return Ok(NewConnection::H2(sender));
         }
         let Connection { io, version } = open(&self.connector, endpoint).await?;
         match version {
             HttpVersion::Http1 => {
-                self.speaks.store(SPEAKS_H1, Ordering::Relaxed);
-                Ok(Fresh::H1(Box::new(H1::open(io).await?)))
+                self.version.store(SPEAKS_H1, Ordering::Relaxed);
+                Ok(NewConnection::H1(Box::new(H1::open(io).await?)))
             }
             HttpVersion::Http2 => {
-                self.speaks.store(SPEAKS_H2, Ordering::Relaxed);
-                Ok(Fresh::H2(self.shared.open(io).await?))
+                self.version.store(SPEAKS_H2, Ordering::Relaxed);
+                Ok(NewConnection::H2(self.shared.open(io).await?))
             }
         }
     }
 
-    /// The idle connection used last that still lives.
+    /// Takes the most recently used idle connection that is open.
     async fn checkout(&self) -> Option<Box<H1>> {
         loop {
             let mut connection = {
                 let mut idle = self.idle();
                 let newest = idle.pop()?;
                 if newest.since.elapsed() >= self.keep_alive {
-                    // All below it are older.
+                    // All others are older.
                     idle.clear();
                     return None;
                 }
@@ -181,7 +181,7 @@ impl Upstream {
         }
     }
 
-    /// Keeps a connection whose exchange is over.
+    /// Keeps a connection for reuse.
     fn check_in(&self, connection: Box<H1>) {
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE {
@@ -189,12 +189,12 @@ impl Upstream {
         }
     }
 
-    /// Closes the connections that were idle for too long.
+    /// Closes connections that were idle for longer than the keep-alive timeout.
     fn trim(&self) {
         let mut idle = self.idle();
-        let fresh = idle.iter().position(|idle| idle.since.elapsed() < self.keep_alive);
-        let old = fresh.unwrap_or(idle.len());
-        let closed: Vec<Idle> = idle.drain(..old).collect();
+        let first_kept = idle.iter().position(|idle| idle.since.elapsed() < self.keep_alive);
+        let expired = first_kept.unwrap_or(idle.len());
+        let closed: Vec<Idle> = idle.drain(..expired).collect();
         drop(idle);
         drop(closed);
     }
@@ -204,28 +204,29 @@ impl Upstream {
     }
 }
 
-/// Connects within the endpoint's budget.
+/// Connects within the endpoint's connect timeout.
 async fn open(connector: &Connector, endpoint: &PoolEndpoint) -> Result<Connection, SendError> {
     let opened = connector.connect(&endpoint.address, endpoint.timeouts.connect).await;
     opened.map_err(|error| {
-        tracing::debug!(endpoint = endpoint.authority(), reason = error.reason, "no connection");
+        tracing::debug!(endpoint = endpoint.authority(), reason = error.reason, "connection failed");
         error.cause.into()
     })
 }
 
-/// The upstreams of all endpoints, made at their first use.
+/// The upstreams of all endpoints, created at their first use.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
     by_endpoint: RwLock<HashMap<Key, Arc<Upstream>>>,
 }
 
-/// Pools that share an endpoint share its connections where they reach it in the same way.
+/// Endpoint and address of its connector: pools that share an endpoint share its connections if they reach it with the
+/// same TLS settings and credentials.
 type Key = (EndpointId, usize);
 
 impl Upstreams {
     /// The connections to an endpoint.
     pub(crate) fn of(&self, endpoint: &PoolEndpoint) -> Arc<Upstream> {
-        // The connector is kept alive by the entry, so its address stands for it.
+        // The entry keeps the connector alive, so its address identifies it.
         let key = (endpoint.id, Arc::as_ptr(endpoint.connector()).addr());
         if let Some(upstream) = self.by_endpoint.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(upstream);
@@ -234,7 +235,7 @@ impl Upstreams {
         Arc::clone(all.entry(key).or_insert_with(|| Arc::new(Upstream::new(endpoint))))
     }
 
-    /// Closes what was idle for too long, and forgets endpoints that `keep` says are gone.
+    /// Closes expired idle connections, and drops endpoints for which `keep` returns `false`.
     pub(crate) fn trim(&self, keep: impl Fn(EndpointId) -> bool) {
         let mut all = self.by_endpoint.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(endpoint, _), _| keep(*endpoint));

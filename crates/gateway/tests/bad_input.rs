@@ -1,4 +1,4 @@
-//! What clients do wrong, and what they hear.
+//! Errors of clients, and the responses to them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -14,7 +14,7 @@ async fn gateway() -> (Engine, Running) {
 }
 
 #[tokio::test]
-async fn each_mistake_has_its_status_and_reason() {
+async fn client_errors_have_a_status_and_a_reason() {
     let (engine, gateway) = gateway().await;
     let chat = "/v1/chat/completions";
     let deep = format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(400), "]".repeat(400));
@@ -45,12 +45,12 @@ async fn each_mistake_has_its_status_and_reason() {
         assert_eq!(reply.header("x-should-retry"), Some("false"), "{name}");
     }
     assert!(engine.seen().is_empty());
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_however_it_comes() {
+async fn a_body_over_the_limit_is_refused_with_and_without_content_length() {
     let engine = Engine::start(|_| engine::chat()).await;
     let mut world = world(&[engine.address]);
     world.gateway.max_body_bytes = 1000;
@@ -65,19 +65,19 @@ async fn a_body_over_the_limit_is_refused_however_it_comes() {
         let reply = ask(gateway.address, &request).await;
         assert_eq!((reply.status, reply.reason()), (413, "body_too_large"));
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn held_bodies_and_requests_in_flight_are_bounded() {
+async fn buffered_bodies_and_requests_in_flight_are_limited() {
     let engine = Engine::start(|_| engine::chat()).await;
     let mut bounded = world(&[engine.address]);
     bounded.gateway.max_held_bytes = 10;
     let gateway = Running::start(bounded).await;
     let reply = ask(gateway.address, &chat_request(false)).await;
     assert_eq!((reply.status, reply.reason(), reply.header("retry-after")), (429, "busy", Some("1")));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 
     let mut bounded = world(&[engine.address]);
@@ -91,12 +91,12 @@ async fn held_bodies_and_requests_in_flight_are_bounded() {
     }
     assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 429);
     assert_eq!(slow.ask(&request[request.len() - 1..]).await.status, 200);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_flood_of_headers_is_turned_away() {
+async fn too_many_headers_are_refused() {
     let (engine, gateway) = gateway().await;
     let many: String = (0..500).map(|n| format!("x-{n}: y\r\n")).collect();
     let long = format!("x: {}\r\n", "y".repeat(400_000));
@@ -110,7 +110,7 @@ async fn a_flood_of_headers_is_turned_away() {
 }
 
 #[tokio::test]
-async fn broken_framing_ends_the_connection_and_nothing_else() {
+async fn invalid_framing_closes_only_its_connection() {
     let (engine, gateway) = gateway().await;
     let head = "POST /v1/completions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n";
     let cases = [
@@ -123,11 +123,11 @@ async fn broken_framing_ends_the_connection_and_nothing_else() {
         let reply = ask(gateway.address, request.as_bytes()).await;
         assert_eq!(reply.status, 400, "{request:?}");
     }
-    // A body shorter than announced: the client is gone, so there is nobody to answer.
+    // A body shorter than its content-length: the client has disconnected, so there is no response.
     let mut wire = Wire::open(gateway.address).await;
     wire.send(format!("{head}content-length: 100\r\n\r\n{{\"model\"").as_bytes()).await;
     drop(wire);
-    gateway.at_rest().await;
+    gateway.idle().await;
     assert!(engine.seen().is_empty());
     assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200);
     gateway.stop().await;
@@ -149,6 +149,6 @@ async fn no_route_is_404_and_models_are_listed() {
     assert_eq!(one.status, 200);
     let none = ask(gateway.address, b"GET /v1/models/other HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(none.status, 404);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What engines do when they fail, and what the client gets then.
+//! Failures of engines, and what the client receives.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use pointsman_core::ProbePace;
 use pointsman_fleet::MonitorSettings;
 use support::client::{Reply, Wire, ask, chat_request, post};
-use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, whole};
+use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, full_response};
 use support::{Running, world};
 
-/// Two engines: the first request of either is answered by `bad`, later ones by `good`. What the client gets, and how
-/// many requests were read.
-async fn twice(
+/// Sends a request to two engines whose first response is `bad` and whose later ones are `good`. Returns the client's
+/// response and the number of requests that the engines read.
+async fn ask_with_bad_first_engine(
     bad: impl Fn() -> Vec<Step> + Clone + Send + Sync + 'static,
     request: &[u8],
 ) -> (Reply, usize, Running) {
@@ -27,27 +27,27 @@ async fn twice(
     let two = Engine::start(script).await;
     let gateway = Running::before(&[one.address, two.address]).await;
     let reply = ask(gateway.address, request).await;
-    gateway.at_rest().await;
+    gateway.idle().await;
     let seen = one.seen().len() + two.seen().len();
     (reply, seen, gateway)
 }
 
 #[track_caller]
-fn served(name: &str, reply: &Reply, seen: usize) {
+fn assert_retried(name: &str, reply: &Reply, seen: usize) {
     assert_eq!((reply.status, reply.text().as_str()), (200, CHAT), "{name}");
-    assert_eq!(seen, 2, "{name}: the request was repeated once");
+    assert_eq!(seen, 2, "{name}: the request was retried once");
 }
 
 const STORED: &str = r#"{"model":"m","input":"hi"}"#;
 
 #[tokio::test]
-async fn what_has_not_begun_to_answer_is_repeated_elsewhere() {
+async fn a_failure_before_the_first_byte_is_retried_at_another_engine() {
     type Script = fn() -> Vec<Step>;
     let cases: [(&str, Script); 7] = [
         ("closed without a byte", || vec![Step::Close]),
         ("reset without a byte", || vec![Step::Reset]),
-        ("503", || whole("503 Service Unavailable", "application/json", r#"{"error":"x"}"#)),
-        ("502", || whole("502 Bad Gateway", "text/html", "<html>")),
+        ("503", || full_response("503 Service Unavailable", "application/json", r#"{"error":"x"}"#)),
+        ("502", || full_response("502 Bad Gateway", "text/html", "<html>")),
         ("an error event before the first token", || {
             let mut steps = events(&[ERROR, DONE]);
             steps.push(engine::end());
@@ -61,16 +61,17 @@ async fn what_has_not_begun_to_answer_is_repeated_elsewhere() {
         ("half a head", || vec![Step::Send(b"HTTP/1.1 200 OK\r\ncontent-ty".to_vec()), Step::Close]),
     ];
     for (name, bad) in cases {
-        let (reply, seen, gateway) = twice(bad, &chat_request(true)).await;
-        served(name, &reply, seen);
+        let (reply, seen, gateway) = ask_with_bad_first_engine(bad, &chat_request(true)).await;
+        assert_retried(name, &reply, seen);
         gateway.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_engine_that_takes_no_connection_costs_nobody_a_request() {
+async fn an_engine_that_refuses_connections_fails_no_request() {
     let engine = Engine::start(|_| engine::chat()).await;
-    let gateway = Running::before(&[Engine::nobody(), Engine::nobody(), engine.address]).await;
+    let gateway =
+        Running::before(&[Engine::unused_address(), Engine::unused_address(), engine.address]).await;
     for request in [chat_request(false), post("/v1/responses", STORED)] {
         assert_eq!(
             ask(gateway.address, &request).await.status,
@@ -78,34 +79,38 @@ async fn an_engine_that_takes_no_connection_costs_nobody_a_request() {
             "nothing was written, so anything may be repeated"
         );
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn what_stores_state_is_not_repeated_once_it_was_written() {
-    let (reply, seen, gateway) = twice(|| vec![Step::Close], &post("/v1/responses", STORED)).await;
+async fn a_stateful_call_is_not_retried_after_it_was_written() {
+    let (reply, seen, gateway) =
+        ask_with_bad_first_engine(|| vec![Step::Close], &post("/v1/responses", STORED)).await;
     assert_eq!((reply.status, reply.reason(), seen), (502, "lost", 1));
     assert_eq!(reply.header("x-should-retry"), Some("false"));
     gateway.stop().await;
-    let unavailable = || whole("503 Service Unavailable", "application/json", r#"{"error":"busy"}"#);
-    let (reply, seen, gateway) = twice(unavailable, &post("/v1/responses", STORED)).await;
+    let unavailable = || full_response("503 Service Unavailable", "application/json", r#"{"error":"busy"}"#);
+    let (reply, seen, gateway) = ask_with_bad_first_engine(unavailable, &post("/v1/responses", STORED)).await;
     assert_eq!(
         (reply.status, reply.text().as_str(), seen),
         (503, r#"{"error":"busy"}"#, 1),
         "the engine's own words"
     );
     gateway.stop().await;
-    let (reply, seen, gateway) =
-        twice(|| vec![Step::Close], &post("/v1/responses", r#"{"model":"m","input":"hi","store":false}"#))
-            .await;
-    served("not stored", &reply, seen);
+    let (reply, seen, gateway) = ask_with_bad_first_engine(
+        || vec![Step::Close],
+        &post("/v1/responses", r#"{"model":"m","input":"hi","store":false}"#),
+    )
+    .await;
+    assert_retried("not stored", &reply, seen);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn when_all_engines_fail_the_client_hears_why() {
-    let unavailable = |_| whole("503 Service Unavailable", "application/json", r#"{"error":"asleep"}"#);
+async fn the_client_receives_the_cause_when_all_engines_fail() {
+    let unavailable =
+        |_| full_response("503 Service Unavailable", "application/json", r#"{"error":"asleep"}"#);
     let (one, two) = (Engine::start(unavailable).await, Engine::start(unavailable).await);
     let gateway = Running::before(&[one.address, two.address]).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
@@ -114,14 +119,14 @@ async fn when_all_engines_fail_the_client_hears_why() {
         (503, r#"{"error":"asleep"}"#),
         "the last engine's own words"
     );
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 
-    let gateway = Running::before(&[Engine::nobody()]).await;
+    let gateway = Running::before(&[Engine::unused_address()]).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
     assert!([502, 503].contains(&reply.status), "{}", reply.head);
     assert!(reply.text().contains(r#""error""#));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 
     let gateway = Running::before(&[]).await;
@@ -131,10 +136,13 @@ async fn when_all_engines_fail_the_client_hears_why() {
 }
 
 #[tokio::test]
-async fn other_answers_of_the_engine_are_passed_on() {
+async fn other_error_responses_are_passed_on() {
     for status in ["400 Bad Request", "404 Not Found", "429 Too Many Requests", "500 Internal Server Error"] {
-        let (reply, seen, gateway) =
-            twice(move || whole(status, "application/json", "{}"), &chat_request(true)).await;
+        let (reply, seen, gateway) = ask_with_bad_first_engine(
+            move || full_response(status, "application/json", "{}"),
+            &chat_request(true),
+        )
+        .await;
         assert_eq!((reply.status.to_string().as_str(), seen), (&status[..3], 1));
         assert_eq!(reply.reason(), "");
         gateway.stop().await;
@@ -142,7 +150,7 @@ async fn other_answers_of_the_engine_are_passed_on() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_answer() {
+async fn an_invalid_response_is_a_502() {
     let endless = || {
         let line = format!("x-filler: {}\r\n", "y".repeat(1000));
         let mut steps = vec![Step::Send(b"HTTP/1.1 200 OK\r\n".to_vec())];
@@ -164,14 +172,14 @@ async fn garbage_is_no_answer() {
     ];
     for (name, bad) in cases {
         let bad = Arc::new(bad);
-        let (reply, seen, gateway) = twice(move || bad(), &chat_request(false)).await;
+        let (reply, seen, gateway) = ask_with_bad_first_engine(move || bad(), &chat_request(false)).await;
         assert_eq!((reply.status, reply.reason(), seen), (502, "garbage", 1), "{name}");
         gateway.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_ends_with_one_error_event_and_a_broken_connection() {
+async fn a_broken_stream_ends_with_one_error_event_and_an_aborted_connection() {
     type Script = fn() -> Vec<Step>;
     let begun = [ROLE, TOKEN].concat();
     let cases: [(&str, Script); 4] = [
@@ -190,31 +198,31 @@ async fn a_stream_that_breaks_off_ends_with_one_error_event_and_a_broken_connect
         let gateway = Running::before(&[engine.address]).await;
         let reply = ask(gateway.address, &chat_request(true)).await;
         assert_eq!(reply.status, 200, "{name}");
-        assert!(!reply.complete, "{name}: the client must see a broken answer");
+        assert!(!reply.complete, "{name}: the client must see an incomplete response");
         let text = reply.text();
         assert!(text.starts_with(&begun), "{name}: {text}");
         let events: Vec<&str> = text.matches("\"error\"").collect();
         assert_eq!(events.len(), 1, "{name}: {text}");
-        gateway.at_rest().await;
+        gateway.idle().await;
         assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0, "{name}");
         gateway.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_error_inside_a_stream_passes_and_counts() {
+async fn an_error_event_is_passed_on_and_counted() {
     let script = |_| [events(&[ROLE, TOKEN, ERROR, DONE]), vec![engine::end()]].concat();
     let engine = Engine::start(script).await;
     let gateway = Running::before(&[engine.address]).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
-    assert_eq!(reply.text(), [ROLE, TOKEN, ERROR, DONE].concat(), "byte for byte, and nothing of ours");
-    gateway.at_rest().await;
+    assert_eq!(reply.text(), [ROLE, TOKEN, ERROR, DONE].concat(), "unchanged, and no event of the gateway");
+    gateway.idle().await;
     assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_breaks_off_is_broken_off() {
+async fn a_truncated_json_response_is_aborted() {
     let script = |_| {
         vec![
             Step::Send(
@@ -228,12 +236,12 @@ async fn a_whole_answer_that_breaks_off_is_broken_off() {
     let gateway = Running::before(&[engine.address]).await;
     let reply = ask(gateway.address, &chat_request(false)).await;
     assert_eq!((reply.status, reply.complete, reply.text().as_str()), (200, false, "{\"a\":"));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_ended_and_its_engine_blamed() {
+async fn a_stalled_stream_is_ended_and_counts_against_its_engine() {
     let script = |_| [events(&[ROLE, TOKEN]), vec![Step::Hang]].concat();
     let engine = Engine::start(script).await;
     let mut world = world(&[engine.address]);
@@ -242,27 +250,27 @@ async fn a_silent_stream_is_ended_and_its_engine_blamed() {
     let gateway = Running::start(world).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
     assert!(!reply.complete && reply.text().contains("\"error\""), "{}", reply.text());
-    gateway.at_rest().await;
+    gateway.idle().await;
     assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn an_engine_that_never_begins_is_a_504() {
+async fn a_first_byte_timeout_is_a_504() {
     let engine = Engine::start(|_| vec![Step::AwaitClose]).await;
     let mut world = world(&[engine.address]);
     world.pools[0].timeouts.first_byte = Duration::from_millis(50);
     let gateway = Running::start(world).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
     assert_eq!((reply.status, reply.reason()), (504, "first_byte_timeout"));
-    engine.hung_up().await;
-    gateway.at_rest().await;
+    engine.closed_by_peer().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_engine_closed_costs_nothing() {
-    // One answer per connection, then it closes without having said so.
+async fn a_reused_connection_that_the_engine_closed_is_no_failure() {
+    // One response per connection, which the engine then closes without notice.
     let engine = Engine::start(|_| [engine::chat(), vec![Step::Close]].concat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let mut wire = Wire::open(gateway.address).await;
@@ -274,14 +282,14 @@ async fn a_kept_connection_that_the_engine_closed_costs_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(wire.ask(&post("/v1/responses", STORED)).await.status, 200);
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_frees_the_engine() {
-    // Before the head, and in the midst of a stream.
+async fn a_disconnected_client_frees_the_engine() {
+    // Before the head, and during a stream.
     for begun in [vec![], events(&[ROLE, TOKEN])] {
         let streams = !begun.is_empty();
         let engine = Engine::start(move |_| [begun.clone(), vec![Step::AwaitClose]].concat()).await;
@@ -293,21 +301,25 @@ async fn a_client_that_goes_away_frees_the_engine() {
             wire.read_until(TOKEN.as_bytes()).await;
         }
         drop(wire);
-        engine.hung_up().await;
-        gateway.at_rest().await;
-        assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0, "no fault of the engine's");
+        engine.closed_by_peer().await;
+        gateway.idle().await;
+        assert_eq!(
+            gateway.metric("pointsman_endpoint_failures_total"),
+            0.0,
+            "not counted against the engine"
+        );
         gateway.stop().await;
     }
 }
 
 #[tokio::test]
-async fn after_any_mix_of_failures_every_count_is_zero() {
+async fn all_counts_return_to_zero_after_any_mix_of_failures() {
     let script = |n: usize| match n % 9 {
         0 => engine::stream(),
         1 => vec![Step::Close],
         2 => vec![Step::Reset],
         3 => [events(&[ROLE, TOKEN]), vec![Step::Reset]].concat(),
-        4 => whole("503 Service Unavailable", "text/plain", "no"),
+        4 => full_response("503 Service Unavailable", "text/plain", "no"),
         5 => [events(&[ROLE]), vec![Step::AwaitClose]].concat(),
         6 => vec![Step::Send(b"nonsense\r\n\r\n".to_vec())],
         7 => [events(&[ERROR, DONE]), vec![engine::end()]].concat(),
@@ -329,13 +341,13 @@ async fn after_any_mix_of_failures_every_count_is_zero() {
         });
     }
     while clients.join_next().await.is_some() {}
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
-    // It takes connections and says nothing, not even to probes.
+async fn requests_at_a_hanging_engine_are_retried_before_the_first_byte() {
+    // It accepts connections and answers nothing, not even probes.
     let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let engine = Engine::start(|_| engine::chat()).await;
     let mut world = world(&[frozen.local_addr().unwrap(), engine.address]);
@@ -343,24 +355,24 @@ async fn a_frozen_engine_loses_no_request_that_had_not_begun() {
     let soon = Duration::from_millis(20);
     let monitor =
         MonitorSettings { probes: ProbePace { interval: soon, timeout: soon }, ..MonitorSettings::default() };
-    let gateway = Running::kept(world, monitor).await;
+    let gateway = Running::start_with(world, monitor).await;
     let all = (0..10).map(|_| async { ask(gateway.address, &chat_request(false)).await });
     for reply in futures_util::future::join_all(all).await {
         assert_eq!(reply.status, 200);
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn one_request_suffices_to_eject_an_engine_that_answers_neither_it_nor_probes() {
+async fn one_request_ejects_an_engine_that_answers_neither_it_nor_probes() {
     let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut world = world(&[frozen.local_addr().unwrap()]);
     world.pools[0].timeouts.idle = Duration::from_millis(80);
     let soon = Duration::from_millis(20);
     let monitor =
         MonitorSettings { probes: ProbePace { interval: soon, timeout: soon }, ..MonitorSettings::default() };
-    let gateway = Running::kept(world, monitor).await;
+    let gateway = Running::start_with(world, monitor).await;
     let reply = ask(gateway.address, &post("/v1/responses", STORED)).await;
     assert_eq!((reply.status, reply.reason()), (504, "silent"));
     let ejected = gateway.metric("pointsman_endpoint_ejections_total");

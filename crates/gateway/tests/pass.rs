@@ -1,4 +1,4 @@
-//! What passes through unchanged, and what the gateway changes.
+//! Requests and responses that are passed on unchanged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -8,7 +8,7 @@ use support::client::{Wire, ask, chat_request, post};
 use support::engine::{self, CHAT, DONE, Engine, ROLE, STOP, TOKEN};
 
 #[tokio::test]
-async fn a_streamed_chat_arrives_byte_for_byte() {
+async fn a_stream_is_passed_on_unchanged() {
     let engine = Engine::start(|_| engine::stream()).await;
     let gateway = Running::before(&[engine.address]).await;
     let reply = ask(gateway.address, &chat_request(true)).await;
@@ -16,23 +16,23 @@ async fn a_streamed_chat_arrives_byte_for_byte() {
     assert_eq!(reply.header("content-type"), Some("text/event-stream; charset=utf-8"));
     assert_eq!(reply.text(), [ROLE, TOKEN, STOP, DONE].concat());
     assert!(reply.complete);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_whole_answer_arrives_with_its_length() {
+async fn a_json_response_keeps_its_content_length() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let reply = ask(gateway.address, &chat_request(false)).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, CHAT));
     assert_eq!(reply.header("content-length"), Some(CHAT.len().to_string().as_str()));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn requests_of_a_connection_share_a_connection_to_the_engine() {
+async fn requests_of_one_connection_reuse_an_engine_connection() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let before = engine.connections();
@@ -46,13 +46,13 @@ async fn requests_of_a_connection_share_a_connection_to_the_engine() {
 }
 
 #[tokio::test]
-async fn a_body_of_a_megabyte_arrives_whole() {
+async fn a_body_of_one_megabyte_is_passed_on() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let prompt = "x".repeat(1 << 20);
     let body = format!(r#"{{"model":"m","prompt":"{prompt}"}}"#);
     assert_eq!(ask(gateway.address, &post("/v1/completions", &body)).await.status, 200);
     assert!(engine.seen()[0].body == body.as_bytes());
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }

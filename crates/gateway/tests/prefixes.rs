@@ -1,4 +1,4 @@
-//! Prompts go where their beginnings are cached.
+//! Placement by cached prefixes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use support::Running;
 use support::client::{ask, post};
-use support::engine::{Engine, Step, whole};
+use support::engine::{Engine, Step, full_response};
 use tokio::sync::Notify;
 
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
 
-/// An engine that answers its first request when told to, and the others at once.
-async fn held(first: &Arc<Notify>) -> Engine {
+/// An engine that answers its first request after `first` is notified, and the others at once.
+async fn engine_held_until(first: &Arc<Notify>) -> Engine {
     let first = Arc::clone(first);
     Engine::start(move |request| {
-        let mut steps = whole("200 OK", "application/json", ANSWER);
+        let mut steps = full_response("200 OK", "application/json", ANSWER);
         if request == 0 {
             steps.insert(0, Step::Wait(Arc::clone(&first)));
         }
@@ -26,7 +26,7 @@ async fn held(first: &Arc<Notify>) -> Engine {
     .await
 }
 
-/// A conversation about `topic`, of which the first two kilobytes and more are always the same.
+/// A conversation about `topic`; its first two kilobytes are the same for all questions.
 fn conversation(topic: &str, question: usize) -> Vec<u8> {
     let system = format!("You know everything about {topic}. ").repeat(80);
     let body = format!(
@@ -36,9 +36,9 @@ fn conversation(topic: &str, question: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_to_the_engine_that_knows_its_beginning() {
+async fn a_conversation_is_placed_where_its_prefix_is_cached() {
     let go_on = Arc::new(Notify::new());
-    let engines = [held(&go_on).await, held(&go_on).await];
+    let engines = [engine_held_until(&go_on).await, engine_held_until(&go_on).await];
     let gateway = Running::before(&[engines[0].address, engines[1].address]).await;
     // The second request finds the other engine idle.
     let mut asked = Vec::new();
@@ -57,7 +57,7 @@ async fn a_conversation_goes_to_the_engine_that_knows_its_beginning() {
     }
     for question in 1..=6 {
         for topic in ["switches", "trains"] {
-            gateway.at_rest().await;
+            gateway.idle().await;
             assert_eq!(ask(gateway.address, &conversation(topic, question)).await.status, 200);
         }
     }
@@ -65,7 +65,7 @@ async fn a_conversation_goes_to_the_engine_that_knows_its_beginning() {
         let seen = engine.seen();
         let known =
             if String::from_utf8_lossy(&seen[0].body).contains("trains") { "trains" } else { "switches" };
-        assert_eq!(seen.len(), 7, "of each topic six more");
+        assert_eq!(seen.len(), 7, "six more of each topic");
         assert!(seen.iter().all(|request| String::from_utf8_lossy(&request.body).contains(known)));
     }
     gateway.stop().await;

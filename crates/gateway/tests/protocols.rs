@@ -1,4 +1,4 @@
-//! HTTP/2, TLS, upgrades, and what the gateway does to heads.
+//! HTTP/2, TLS, upgrades and headers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -44,7 +44,7 @@ where
 }
 
 #[tokio::test]
-async fn http2_comes_in_with_prior_knowledge() {
+async fn http2_with_prior_knowledge_is_accepted() {
     let engine = Engine::start(|_| engine::stream()).await;
     let gateway = Running::before(&[engine.address]).await;
     let stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -52,11 +52,11 @@ async fn http2_comes_in_with_prior_knowledge() {
     assert_eq!(status, 200);
     assert!(body.ends_with(b"[DONE]\n\n"));
     assert_eq!(engine.seen()[0].header("host"), Some("h2.test"));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
-/// An HTTP/2 engine that answers chats with the authority it was asked for.
+/// An HTTP/2 engine that answers with the request's authority.
 async fn h2_engine(tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -85,7 +85,7 @@ async fn h2_engine(tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn http2_goes_out_in_clear_text() {
+async fn http2_to_an_engine_in_plain_text() {
     let mut world = world(&[]);
     world.pools[0].endpoints = vec![endpoint(h2_engine(None).await, AppProtocol::H2c)];
     let gateway = Running::start(world).await;
@@ -93,7 +93,7 @@ async fn http2_goes_out_in_clear_text() {
     for reply in futures_util::future::join_all(all).await {
         assert_eq!((reply.status, reply.text().as_str()), (200, "gateway.test"));
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
@@ -122,7 +122,7 @@ fn server_config(files: &TlsFiles) -> Arc<rustls::ServerConfig> {
 }
 
 #[tokio::test]
-async fn http2_goes_out_over_tls_to_a_named_server() {
+async fn http2_to_an_engine_over_tls() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = certificate(directory.path(), &["127.0.0.1", "localhost"]);
     let address = h2_engine(Some(server_config(&files))).await;
@@ -132,14 +132,14 @@ async fn http2_goes_out_over_tls_to_a_named_server() {
     trusting.pools[0].access.ca = Some(files.certificate.clone());
     let gateway = Running::start(trusting).await;
     let reply = ask(gateway.address, &chat_request(false)).await;
-    assert_eq!((reply.status, reply.text()), (200, address.to_string()), "the host is the engine's own");
+    assert_eq!((reply.status, reply.text()), (200, address.to_string()), "the host is the engine's");
     gateway.stop().await;
     let other = tempfile::tempdir().unwrap();
     doubting.pools[0].access.ca = Some(certificate(other.path(), &["elsewhere"]).0.certificate);
     let gateway = Running::start(doubting).await;
     let reply = ask(gateway.address, &chat_request(false)).await;
     assert!([502, 503].contains(&reply.status), "{}", reply.head);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
@@ -164,13 +164,13 @@ async fn tls_connect(
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// A port that was free a moment ago.
+/// A port that is likely to be free.
 async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]
-async fn tls_comes_in_and_new_certificates_are_taken_up() {
+async fn tls_is_accepted_and_changed_certificates_are_reloaded() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = certificate(directory.path(), &["gateway.test"]);
     let engine = Engine::start(|_| engine::stream()).await;
@@ -184,7 +184,7 @@ async fn tls_comes_in_and_new_certificates_are_taken_up() {
     let (status, _) = h2_ask(tls_connect(address, &files, b"h2").await.unwrap(), "gateway.test").await;
     assert_eq!(status, 200);
     assert_eq!(engine.seen()[0].header("x-forwarded-proto"), Some("https"));
-    // A broken file changes nothing; a good one is taken up without a restart.
+    // An invalid file has no effect; a valid one is loaded without a restart.
     let old = tempfile::tempdir().unwrap();
     let kept = TlsFiles { certificate: old.path().join("tls.crt"), key: files.key.clone() };
     std::fs::copy(&files.certificate, &kept.certificate).unwrap();
@@ -197,12 +197,12 @@ async fn tls_comes_in_and_new_certificates_are_taken_up() {
     while tls_connect(address, &files, b"http/1.1").await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn an_upgrade_becomes_a_tunnel_that_counts_while_it_lasts() {
+async fn an_upgrade_becomes_a_tunnel_that_counts_as_in_flight() {
     let accept = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n".to_vec();
     let engine = Engine::start(move |_| vec![Step::Send(accept.clone()), Step::Echo]).await;
     let gateway = Running::before(&[engine.address]).await;
@@ -215,12 +215,12 @@ async fn an_upgrade_becomes_a_tunnel_that_counts_while_it_lasts() {
     wire.read_until(b"there").await;
     assert_eq!(gateway.fleet.in_flight(), 1);
     drop(wire);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn heads_are_made_fit_for_the_engine() {
+async fn request_headers_are_rewritten_for_the_engine() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let body = r#"{"model":"m","messages":[]}"#;
@@ -259,7 +259,7 @@ async fn heads_are_made_fit_for_the_engine() {
 }
 
 #[tokio::test]
-async fn an_engines_key_replaces_the_clients() {
+async fn the_engines_api_key_replaces_the_clients() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key");
     std::fs::write(&key, "engine-key\n").unwrap();
@@ -273,7 +273,7 @@ async fn an_engines_key_replaces_the_clients() {
 }
 
 #[tokio::test]
-async fn heads_without_bodies_stay_without() {
+async fn responses_without_a_body_stay_without() {
     let steps = |text: &str| vec![Step::Send(text.as_bytes().to_vec())];
     let engine = Engine::start(move |n| match n {
         0 => steps("HTTP/1.1 200 OK\r\ncontent-length: 77\r\n\r\n"),
@@ -292,24 +292,24 @@ async fn heads_without_bodies_stay_without() {
     assert_eq!(wire.ask(b"DELETE /file HTTP/1.1\r\nhost: h\r\n\r\n").await.status, 204);
     let reply = wire.ask(b"GET /file HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!((reply.status, reply.header("etag")), (304, Some("\"e\"")));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn an_unknown_body_streams_through_with_its_framing() {
+async fn an_unread_body_keeps_its_framing() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let mut wire = Wire::open(gateway.address).await;
     wire.send(b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: h\r\ncontent-type: multipart/form-data; boundary=b\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
     assert_eq!(wire.ask(b"3\r\ndef\r\n0\r\n\r\n").await.status, 200);
     assert_eq!(engine.seen()[0].body, b"abcdef");
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn shutting_down_lets_streams_end() {
+async fn streams_end_during_the_drain() {
     let gate = Arc::new(tokio::sync::Notify::new());
     let script = {
         let gate = Arc::clone(&gate);
@@ -335,7 +335,7 @@ async fn shutting_down_lets_streams_end() {
 }
 
 #[tokio::test]
-async fn a_reload_under_load_drops_nothing() {
+async fn a_reload_under_load_drops_no_request() {
     let engines = [Engine::start(|_| engine::stream()).await, Engine::start(|_| engine::stream()).await];
     let gateway = Running::before(&[engines[0].address]).await;
     let address = gateway.address;
@@ -359,12 +359,12 @@ async fn a_reload_under_load_drops_nothing() {
     for client in clients {
         client.await.unwrap();
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_taken_port_is_one_clear_sentence() {
+async fn a_port_in_use_is_a_clear_error() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let options = GatewayOptions { listen: Some(address), ..GatewayOptions::default() };
@@ -373,7 +373,7 @@ async fn a_taken_port_is_one_clear_sentence() {
 }
 
 #[tokio::test]
-async fn sockets_follow_the_listeners_of_a_reload() {
+async fn a_reload_opens_and_closes_sockets() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = Running::before(&[engine.address]).await;
     let directory = tempfile::tempdir().unwrap();
@@ -393,12 +393,12 @@ async fn sockets_follow_the_listeners_of_a_reload() {
     while TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200, "the other listener stays");
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200, "the other listener stays open");
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_named() {
+async fn an_invalid_certificate_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = certificate(directory.path(), &["gateway.test"]);
     std::fs::write(&files.certificate, "nonsense").unwrap();
@@ -439,7 +439,7 @@ async fn refusing_h2_engine(seen: Arc<AtomicUsize>) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_repeated_whatever_it_is() {
+async fn a_refused_stream_is_always_retried() {
     let seen = Arc::new(AtomicUsize::new(0));
     let mut world = world(&[]);
     for _ in 0..2 {
@@ -451,6 +451,6 @@ async fn a_refused_stream_is_repeated_whatever_it_is() {
     let reply = ask(gateway.address, &stored).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "ok"));
     assert_eq!(seen.load(Ordering::SeqCst), 2);
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }

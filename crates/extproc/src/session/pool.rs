@@ -1,55 +1,52 @@
-//! What a session sees of its pool.
+//! A session's view of its pool.
 
 use std::sync::Arc;
 
-use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PoolId, Usage};
+use pointsman_core::{Completion, EndpointId, Usage};
+use pointsman_exchange::{EngineRequest, ParsedRequest, Refusal};
 
 use crate::address::SubsetHint;
 
-/// A pool, as one session sees it. Placement itself is asked for by [`Next::Ask`](super::Next::Ask).
+/// The pool of a session. Placement itself is requested by [`Next::Place`](super::Next::Place).
 pub trait Pool {
-    /// What holds the load that is reserved for a request.
+    /// Holds the load that is reserved for a request.
     type Guard: Guard;
 
-    /// The pool's model rules.
-    fn rules(&self) -> &ModelRules;
+    /// Applies the pool's model rules. `administration` says whether engines' administration paths are allowed.
+    ///
+    /// # Errors
+    /// Those of [`ParsedRequest::resolve`].
+    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal>;
 
-    /// The pool's place in its state machine.
-    fn pool_id(&self) -> PoolId;
-
-    /// The pool's endpoints that a list of addresses names, in ascending order.
-    fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]>;
+    /// The pool's endpoints whose addresses are in the list, in ascending order.
+    fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]>;
 
     /// The endpoint at an address, as gateways write it.
-    fn at(&self, address: &str) -> Option<EndpointId> {
-        self.within(&SubsetHint::of([address])).first().copied()
+    fn endpoint_at(&self, address: &str) -> Option<EndpointId> {
+        self.subset(&SubsetHint::of([address])).first().copied()
     }
 
-    /// The endpoint that holds a stored response.
-    fn holder(&self, response: &str) -> Option<EndpointId>;
-
-    /// An endpoint stored a response under this id.
-    fn stored(&self, response: &str, endpoint: EndpointId);
+    /// Notes that `endpoint` stored the response `id`.
+    fn remember_response(&self, id: &str, endpoint: EndpointId);
 }
 
 /// The load that is reserved for one request. Dropping it counts the request out as aborted.
 pub trait Guard {
-    /// Where the request is counted now.
+    /// The endpoint at which the request is counted.
     fn endpoint(&self) -> EndpointId;
 
-    /// `ip:port` of where to send the request, and of where to next, best first.
+    /// `ip:port` of the endpoint and of its fallbacks, best first.
     fn destinations(&self) -> Vec<String>;
 
-    /// The first output token came.
+    /// Reports the first output token.
     fn first_token(&mut self);
 
-    /// So many output tokens came until now.
+    /// Reports the number of output tokens so far.
     fn progress(&mut self, output_tokens: u32);
 
-    /// The gateway sent the request to another endpoint than told.
+    /// Reports that the gateway sent the request to another endpoint than the one placed.
     fn served_by(&mut self, endpoint: EndpointId);
 
-    /// The request came to its end.
+    /// Reports the end of the request.
     fn finish(self, completion: Completion, usage: Usage);
 }

@@ -1,8 +1,8 @@
-//! Answers to the gateway.
+//! Responses to the gateway.
 
 use bytes::{Buf as _, Bytes};
 use http::HeaderName;
-use pointsman_exchange::{MODEL_NAME, Refusal};
+use pointsman_exchange::{MODEL_NAME, Refusal, RefusalResponse};
 use pointsman_protocol::{ErrorShape, SplicedBody};
 
 use crate::address::{DESTINATION, destination_metadata};
@@ -12,10 +12,10 @@ use crate::wire::{
     TrailersResponse,
 };
 
-/// The longest piece of a body sent back at once, in bytes: Envoy takes no more than 64 KiB, with its frame.
-const PIECE: usize = 62_000;
+/// Maximum length of a body chunk in bytes: Envoy accepts 64 KiB, framing included.
+const MAX_CHUNK: usize = 62_000;
 
-/// Which way a body goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Request,
@@ -49,54 +49,53 @@ fn message(reply: Reply) -> ProcessingResponse {
     ProcessingResponse { response: Some(reply), dynamic_metadata: None }
 }
 
-/// "Go on" to a head.
-pub(super) fn go_on_with_head(side: Side) -> ProcessingResponse {
+/// `CONTINUE` for headers.
+pub(super) fn continue_headers(side: Side) -> ProcessingResponse {
     message(side.headers(HeadersResponse { response: None }))
 }
 
-/// "Go on" to a piece of a body.
-pub(super) fn go_on_with_body(side: Side) -> ProcessingResponse {
+/// `CONTINUE` for a body chunk.
+pub(super) fn continue_body(side: Side) -> ProcessingResponse {
     message(side.body(BodyResponse { response: Some(CommonResponse::default()) }))
 }
 
-/// "Go on" to trailers.
-pub(super) fn go_on_with_trailers(side: Side) -> ProcessingResponse {
+/// `CONTINUE` for trailers.
+pub(super) fn continue_trailers(side: Side) -> ProcessingResponse {
     message(side.trailers())
 }
 
-/// Where to send the request and what to change on it.
-pub(super) struct Decision {
-    /// `ip:port`, in order of preference, with commas.
-    pub(super) destinations: String,
-    /// Header fields that end here.
+/// The destination of a request, and the changes to it.
+pub(super) struct Destination {
+    /// `ip:port` in order of preference, separated by commas.
+    pub(super) addresses: String,
+    /// Header fields to remove.
     pub(super) removed: Vec<HeaderName>,
-    /// The body's length, where it has to be said anew.
+    /// The new content-length, if the body changes.
     pub(super) content_length: Option<u64>,
 }
 
-impl Decision {
-    /// The decision as the answer to a request's head.
-    pub(super) fn on_head(self) -> ProcessingResponse {
-        let metadata = destination_metadata(&self.destinations);
+impl Destination {
+    /// The response to the request's headers.
+    pub(super) fn for_headers(self) -> ProcessingResponse {
+        let metadata = destination_metadata(&self.addresses);
         let common = self.common(None);
         let reply = Reply::RequestHeaders(HeadersResponse { response: Some(common) });
         ProcessingResponse { response: Some(reply), dynamic_metadata: Some(metadata) }
     }
 
-    /// The decision as the answer to a buffered body, which it may replace.
-    pub(super) fn on_body(self, body: Option<Bytes>) -> ProcessingResponse {
-        let metadata = destination_metadata(&self.destinations);
+    /// The response to a buffered body, which it may replace.
+    pub(super) fn for_body(self, body: Option<Bytes>) -> ProcessingResponse {
+        let metadata = destination_metadata(&self.addresses);
         let body = body.map(|body| BodyMutation { mutation: Some(Mutation::Body(body)) });
         let common = self.common(body);
         let reply = Reply::RequestBody(BodyResponse { response: Some(common) });
         ProcessingResponse { response: Some(reply), dynamic_metadata: Some(metadata) }
     }
 
-    /// The route is cleared, so that rules which look at the destination see it; not where the route was chosen by the
-    /// model's name, which is removed here and would be missed. A header is either set or removed, never both: setting
-    /// replaces a client's copies.
+    /// Clears the route cache so that routes can match on the destination, unless the model name header, which a route may
+    /// have matched on, is removed. A header is either set, which replaces a client's copies, or removed.
     fn common(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
-        let mut set_headers = vec![HeaderValueOption::set(DESTINATION, self.destinations.into())];
+        let mut set_headers = vec![HeaderValueOption::set(DESTINATION, self.addresses.into())];
         if let Some(length) = self.content_length {
             set_headers.push(HeaderValueOption::set("content-length", length.to_string().into()));
         }
@@ -111,9 +110,9 @@ impl Decision {
     }
 }
 
-/// A body in pieces that Envoy takes. `last` marks the end of the stream, which takes a piece even where there is no
-/// byte left.
-pub(super) fn pieces(
+/// Appends a body as chunks that Envoy accepts. `last` marks the end of the stream, which needs a chunk even if it is
+/// empty.
+pub(super) fn chunks(
     body: impl IntoIterator<Item = Bytes>,
     side: Side,
     last: bool,
@@ -122,13 +121,13 @@ pub(super) fn pieces(
     let mut parts = body.into_iter().filter(|part| !part.is_empty()).peekable();
     let mut part = parts.next().unwrap_or_default();
     loop {
-        let mut piece = part.split_to(part.len().min(PIECE));
+        let mut chunk = part.split_to(part.len().min(MAX_CHUNK));
         if part.is_empty() {
-            piece = gather(piece, &mut part, &mut parts);
+            chunk = gather(chunk, &mut part, &mut parts);
         }
         let over = part.is_empty() && parts.peek().is_none();
-        if !piece.is_empty() || last {
-            out.push(streamed(side, piece, last && over));
+        if !chunk.is_empty() || last {
+            out.push(streamed(side, chunk, last && over));
         }
         if over {
             return;
@@ -139,23 +138,23 @@ pub(super) fn pieces(
     }
 }
 
-/// Fills a piece that its part could not fill, so that the few bytes of a model's name do not become a message.
+/// Fills a chunk from the parts that follow, so that the few bytes of a model's name do not become a message.
 fn gather(
-    piece: Bytes,
+    chunk: Bytes,
     part: &mut Bytes,
     parts: &mut std::iter::Peekable<impl Iterator<Item = Bytes>>,
 ) -> Bytes {
-    if piece.len() == PIECE || parts.peek().is_none() {
-        return piece;
+    if chunk.len() == MAX_CHUNK || parts.peek().is_none() {
+        return chunk;
     }
-    let mut filled = bytes::BytesMut::with_capacity(PIECE);
-    filled.extend_from_slice(&piece);
-    while filled.len() < PIECE {
+    let mut filled = bytes::BytesMut::with_capacity(MAX_CHUNK);
+    filled.extend_from_slice(&chunk);
+    while filled.len() < MAX_CHUNK {
         if part.is_empty() {
             let Some(next) = parts.next() else { break };
             *part = next;
         }
-        let take = part.len().min(PIECE - filled.len());
+        let take = part.len().min(MAX_CHUNK - filled.len());
         filled.extend_from_slice(&part.split_to(take));
     }
     filled.freeze()
@@ -177,15 +176,14 @@ pub(super) fn joined(body: &SplicedBody) -> Bytes {
 
 /// A refusal as the answer to the client.
 pub(super) fn refusal(refusal: &Refusal, shape: ErrorShape) -> ProcessingResponse {
-    let answer = refusal.answer(shape);
-    let set_headers = answer
-        .headers
+    let RefusalResponse { status, headers, body } = refusal.response(shape);
+    let set_headers = headers
         .iter()
         .map(|(name, value)| HeaderValueOption::set(name.as_str(), Bytes::copy_from_slice(value.as_bytes())));
     message(Reply::Immediate(ImmediateResponse {
-        status: Some(HttpStatus { code: answer.status.as_u16().into() }),
+        status: Some(HttpStatus { code: status.as_u16().into() }),
         headers: Some(HeaderMutation { set_headers: set_headers.collect(), remove_headers: Vec::new() }),
-        body: answer.body,
+        body,
         details: refusal.reason().to_owned(),
     }))
 }
@@ -196,14 +194,14 @@ mod tests {
 
     fn cut(parts: &[usize], last: bool) -> Vec<(usize, bool)> {
         let mut out = Vec::new();
-        pieces(parts.iter().map(|length| Bytes::from(vec![b'x'; *length])), Side::Request, last, &mut out);
-        let piece = |response: &ProcessingResponse| {
+        chunks(parts.iter().map(|length| Bytes::from(vec![b'x'; *length])), Side::Request, last, &mut out);
+        let chunk = |response: &ProcessingResponse| {
             let Some(Reply::RequestBody(body)) = &response.response else { panic!("{response:?}") };
             let mutation = body.response.as_ref().unwrap().body_mutation.as_ref().unwrap();
-            let Some(Mutation::Streamed(piece)) = &mutation.mutation else { panic!("{mutation:?}") };
-            (piece.body.len(), piece.end_of_stream)
+            let Some(Mutation::Streamed(chunk)) = &mutation.mutation else { panic!("{mutation:?}") };
+            (chunk.body.len(), chunk.end_of_stream)
         };
-        out.iter().map(piece).collect()
+        out.iter().map(chunk).collect()
     }
 
     fn check(parts: &[usize], expected: &[(usize, bool)]) {
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_as_few_as_envoy_takes() {
+    fn chunks_are_as_large_as_envoy_accepts() {
         check(&[], &[(0, true)]);
         check(&[0], &[(0, true)]);
         check(&[1], &[(1, true)]);
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_for_nothing_where_trailers_end_it() {
+    fn an_empty_body_before_trailers_needs_no_chunk() {
         assert!(cut(&[0], false).is_empty());
     }
 }

@@ -1,19 +1,19 @@
-//! The response's half of a session. Nothing of a response is ever changed.
+//! The response half of a session. Responses are observed and never changed.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pointsman_exchange::AnswerEnd;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use pointsman_exchange::ResponseEnd;
 
 use crate::wire::{self, Event, HttpBody, HttpHeaders, ProcessingResponse};
 
 use super::reply::{self, Side};
 use super::request::pass;
-use super::{BodyMode, Guard, Next, OutOfOrder, Pool, RequestHalf, ResponseHalf, Session, status};
+use super::{BodyMode, Guard, Next, Pool, ProtocolViolation, RequestHalf, ResponseHalf, Session};
 
-/// The fields that tell how a body is read.
-const READ: [HeaderName; 2] = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
+/// Header fields that determine how a body is read.
+const BODY_HEADERS: [HeaderName; 2] = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
 
 impl<P: Pool> Session<P> {
-    /// Takes a message of the response. `served` is the address that the gateway sent the request to.
+    /// Processes a message of the response. `served` is the address that the gateway sent the request to.
     pub(super) fn respond(
         &mut self,
         event: Event,
@@ -27,7 +27,7 @@ impl<P: Pool> Session<P> {
                 Next::Read
             }
             Event::ResponseTrailers(_) => {
-                out.push(reply::go_on_with_trailers(Side::Response));
+                out.push(reply::continue_trailers(Side::Response));
                 self.response_ended();
                 Next::Read
             }
@@ -42,35 +42,36 @@ impl<P: Pool> Session<P> {
         out: &mut Vec<ProcessingResponse>,
     ) -> Next {
         if self.response != ResponseHalf::Expected {
-            return Next::Broken(OutOfOrder::ResponseHeadersRepeated);
+            return Next::Abort(ProtocolViolation::ResponseHeadersRepeated);
         }
         self.response = ResponseHalf::Passing;
-        if matches!(self.request, RequestHalf::Holding(_)) {
-            self.request = RequestHalf::Ended; // The gateway answered by itself, before the body was whole.
+        if matches!(self.request, RequestHalf::Buffering(_)) {
+            self.request = RequestHalf::Ended; // The gateway answered by itself before the end of the body.
         }
         let end_of_stream = message.end_of_stream;
-        self.watch_head(message, served);
-        out.push(reply::go_on_with_head(Side::Response));
+        self.observe_headers(message, served);
+        out.push(reply::continue_headers(Side::Response));
         if end_of_stream {
             self.response_ended();
         }
         Next::Read
     }
 
-    fn watch_head(&mut self, message: HttpHeaders, served: Option<&str>) {
+    fn observe_headers(&mut self, message: HttpHeaders, served: Option<&str>) {
         let fields = message.headers.map(|map| map.headers).unwrap_or_default();
-        let code = fields.iter().find(|field| field.key == ":status").and_then(|field| status(field.bytes()));
-        self.status = code.map_or(0, |code| code.as_u16());
+        let status = fields.iter().find(|field| field.key == ":status");
+        let status = status.and_then(|field| StatusCode::from_bytes(field.bytes()).ok());
+        self.status = status.map_or(0, |status| status.as_u16());
         let reads_body = self.modes().response != BodyMode::Absent;
-        let served = served.and_then(|address| self.pool.at(address));
+        let served = served.and_then(|address| self.pool.endpoint_at(address));
         let Some(serving) = &mut self.serving else { return };
         if let Some(endpoint) = served {
             serving.guard.served_by(endpoint);
         }
-        if let Some(code) = code {
-            // Of a body that does not come nothing can be told, so it must not look like one cut short.
-            let headers = if reads_body { telling(fields) } else { HeaderMap::new() };
-            serving.answer.head(code, &headers);
+        if let Some(status) = status {
+            // Without its content-type, a body that is not sent to the picker is not taken for a truncated one.
+            let headers = if reads_body { body_headers(fields) } else { HeaderMap::new() };
+            serving.response.head(status, &headers);
         }
     }
 
@@ -78,13 +79,13 @@ impl<P: Pool> Session<P> {
         let mode = self.modes().response;
         if self.response == ResponseHalf::Ended {
             if mode != BodyMode::FullDuplex {
-                out.push(reply::go_on_with_body(Side::Response));
+                out.push(reply::continue_body(Side::Response));
             }
             return;
         }
         self.response_bytes = self.response_bytes.saturating_add(message.body.len() as u64);
         if let Some(serving) = &mut self.serving {
-            let facts = serving.answer.chunk(&message.body);
+            let facts = serving.response.chunk(&message.body);
             if facts.first_token {
                 self.first_token = true;
                 serving.guard.first_token();
@@ -102,14 +103,14 @@ impl<P: Pool> Session<P> {
 
     fn response_ended(&mut self) {
         self.response = ResponseHalf::Ended;
-        self.finish(AnswerEnd::Clean);
+        self.finish(ResponseEnd::Clean);
     }
 }
 
-fn telling(fields: Vec<wire::HeaderValue>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(READ.len());
+fn body_headers(fields: Vec<wire::HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(BODY_HEADERS.len());
     for field in fields {
-        let name = READ.iter().find(|name| name.as_str() == field.key);
+        let name = BODY_HEADERS.iter().find(|name| name.as_str() == field.key);
         if let (Some(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(field.bytes().clone())) {
             headers.append(name.clone(), value);
         }

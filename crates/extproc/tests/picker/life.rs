@@ -121,7 +121,7 @@ async fn a_subset_is_obeyed() {
 
 #[tokio::test]
 async fn a_pause_in_the_body_ends_the_request() {
-    let options = PickerOptions { body_patience: Duration::from_millis(20), ..options() };
+    let options = PickerOptions { body_timeout: Duration::from_millis(20), ..options() };
     let picker = Running::with(world(&[1]), options).await;
     let mut call = picker.client().await.process().await;
     call.send(&post());

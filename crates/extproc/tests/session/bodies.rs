@@ -73,7 +73,7 @@ fn a_buffered_body_waits_for_the_answer_to_its_head() {
 #[test]
 fn half_a_buffered_body_is_too_large() {
     let first = || with_modes(completions(), 3, BUFFERED);
-    check(vec![first(), body(ASK, false)], &["request head", "413 body_too_large", "over"]);
+    check(vec![first(), body(ASK, false)], &["request head", "413 body_too_large", "end"]);
     check(
         vec![first(), body(ASK, true)],
         &[

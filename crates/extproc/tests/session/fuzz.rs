@@ -1,9 +1,9 @@
 //! Messages in any order, in any mode, with the pool's answer at any time or never.
 
 use bytes::Bytes;
-use pointsman_core::Rejection;
+use pointsman_core::{Rejection, RequestFacts};
 use pointsman_extproc::wire::{Event, HttpBody, Mutation, ProcessingRequest, ProcessingResponse, Reply};
-use pointsman_extproc::{Asking, Next, Session, SessionOptions};
+use pointsman_extproc::{Next, Session, SessionOptions};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -52,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Drive {
     pool: TestPool,
     session: Session<TestPool>,
-    asked: Option<Asking>,
+    asked: Option<RequestFacts>,
     out: Vec<ProcessingResponse>,
     summaries: usize,
     over: bool,
@@ -61,7 +61,7 @@ struct Drive {
 impl Drive {
     fn new() -> Self {
         let pool = TestPool::default();
-        let session = Session::new(pool.clone(), SessionOptions::default(), 7);
+        let session = Session::new(pool.clone(), SessionOptions::default());
         Self { pool, session, asked: None, out: Vec::new(), summaries: 0, over: false }
     }
 
@@ -69,19 +69,19 @@ impl Drive {
         let next = match step {
             Step::Message(message) => self.session.message(message, &mut self.out),
             Step::Answer(room) => {
-                let Some(asking) = self.asked.take() else { return };
-                let placed = if room { self.pool.place(&asking) } else { Err(Rejection::NoReadyEndpoint) };
+                let Some(facts) = self.asked.take() else { return };
+                let placed = if room { self.pool.place(&facts) } else { Err(Rejection::NoReadyEndpoint) };
                 self.session.placed(placed, &mut self.out)
             }
         };
         match next {
             Next::Read => {}
-            Next::Ask(asking) => {
+            Next::Place => {
                 assert!(self.asked.is_none(), "a second question while the first is open");
-                self.asked = Some(asking);
+                self.asked = Some(facts(&self.session));
             }
             Next::Withdraw => self.asked = None,
-            Next::Over | Next::Broken(_) => self.over = true,
+            Next::End | Next::Abort(_) => self.over = true,
         }
         self.summaries += usize::from(self.session.take_summary().is_some());
     }

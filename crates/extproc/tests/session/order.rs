@@ -16,23 +16,23 @@ fn messages_out_of_order_break_the_stream_off() {
         let mut rig = Rig::new(SessionOptions::default());
         assert_eq!(rig.run(messages).last().map(String::as_str), Some(expected));
     };
-    check(vec![completions(), completions()], "broken: request headers came twice on one stream");
+    check(vec![completions(), completions()], "abort: request headers received twice");
     check(
         vec![body(ASK, true)],
-        "broken: a request body came before its headers; the filter must send request headers",
+        "abort: request body received before its headers; the filter must send request headers",
     );
     check(
         vec![answer_head("200", "", false), answer_head("200", "", false)],
-        "broken: response headers came twice on one stream",
+        "abort: response headers received twice",
     );
     let unreadable = |mut message: ProcessingRequest| {
         message.metadata_context = Some(b"no metadata"[..].into());
         message
     };
-    check(vec![unreadable(completions())], "broken: the metadata of a head cannot be read");
+    check(vec![unreadable(completions())], "abort: the metadata cannot be decoded");
     check(
         vec![with_modes(completions(), 5, 5)],
-        "broken: body send mode 5 is not supported; use FULL_DUPLEX_STREAMED or BUFFERED",
+        "abort: body send mode 5 is not supported; use FULL_DUPLEX_STREAMED or BUFFERED",
     );
 }
 
@@ -52,11 +52,12 @@ fn messages_that_come_while_the_pool_is_asked_are_answered_after_it() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
     let upload = head("POST /upload", &[("content-type", "image/png")], false);
-    let Next::Ask(asking) = rig.session.message(upload, &mut out) else { panic!("no question") };
+    let Next::Place = rig.session.message(upload, &mut out) else { panic!("not placed") };
     assert!(matches!(rig.session.message(body("one", false), &mut out), Next::Read));
     assert!(matches!(rig.session.message(body("two", true), &mut out), Next::Read));
     assert!(out.is_empty());
-    let next = rig.session.placed(rig.pool.place(&asking), &mut out);
+    let placed = rig.pool.place(&facts(&rig.session));
+    let next = rig.session.placed(placed, &mut out);
     rig.note(&next, &out);
     assert_eq!(rig.said[1..], ["request body \"one\"", "request body \"two\" end"]);
 }
@@ -65,12 +66,11 @@ fn messages_that_come_while_the_pool_is_asked_are_answered_after_it() {
 fn an_answer_of_the_gateways_own_withdraws_the_question() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
-    let Next::Ask(asking) = rig.session.message(head("GET /x", &[], true), &mut out) else {
-        panic!("no question")
-    };
+    let Next::Place = rig.session.message(head("GET /x", &[], true), &mut out) else { panic!("not placed") };
+    let waiting = facts(&rig.session);
     let next = rig.session.message(answer_head("504", "text/plain", true), &mut out);
     assert!(matches!(next, Next::Withdraw));
-    let late = rig.pool.place(&asking);
+    let late = rig.pool.place(&waiting);
     assert!(matches!(rig.session.placed(late, &mut out), Next::Read));
     assert_eq!(out.len(), 1);
     assert_eq!(rig.pool.ledger.live.get(), 0);
@@ -82,11 +82,11 @@ fn more_messages_than_a_gateway_sends_ahead_break_the_stream_off() {
     let mut out = Vec::new();
     assert!(matches!(
         rig.session.message(head("POST /x", &[("content-type", "a/b")], false), &mut out),
-        Next::Ask(_)
+        Next::Place
     ));
     let mut broken = false;
     for _ in 0..1_000 {
-        broken |= matches!(rig.session.message(body("x", false), &mut out), Next::Broken(_));
+        broken |= matches!(rig.session.message(body("x", false), &mut out), Next::Abort(_));
     }
     assert!(broken && out.is_empty());
 }
@@ -194,19 +194,19 @@ fn drive(
     for message in messages {
         let next = session.message(message, &mut out);
         match next {
-            Next::Ask(asking) => {
+            Next::Place => {
                 let placed =
-                    if answer.places { pool.place(&asking) } else { Err(Rejection::NoReadyEndpoint) };
+                    if answer.places { pool.place(&facts(session)) } else { Err(Rejection::NoReadyEndpoint) };
                 pending = Some((placed, answer.delay));
             }
             Next::Withdraw => pending = None,
             Next::Read => {}
-            Next::Over | Next::Broken(_) => return out,
+            Next::End | Next::Abort(_) => return out,
         }
         if let Some((placed, delay)) = pending.take() {
             if delay > 0 {
                 pending = Some((placed, delay - 1));
-            } else if matches!(session.placed(placed, &mut out), Next::Over | Next::Broken(_)) {
+            } else if matches!(session.placed(placed, &mut out), Next::End | Next::Abort(_)) {
                 return out;
             }
         }
@@ -223,7 +223,7 @@ proptest! {
         closes in any::<bool>(),
     ) {
         let pool = TestPool::default();
-        let mut session = Session::new(pool.clone(), SessionOptions::default(), 7);
+        let mut session = Session::new(pool.clone(), SessionOptions::default());
         let out = drive(&mut session, &pool, messages, PoolAnswer { places, delay });
         let decided = out.iter().filter(|response| response.dynamic_metadata.is_some()).count();
         let refused = out.iter().filter(|response| matches!(response.response, Some(Reply::Immediate(_)))).count();

@@ -3,7 +3,7 @@
 use pointsman_core::{BlockHash, EndpointId, Rejection};
 use pointsman_exchange::{Limits, Refusal};
 use pointsman_extproc::wire::{ProcessingRequest, Reply};
-use pointsman_extproc::{Next, Patience, SessionOptions};
+use pointsman_extproc::{Next, SessionOptions, WaitingFor};
 use pointsman_protocol::{BodyFacts, prompt_blocks};
 use pointsman_telemetry::Outcome;
 
@@ -16,7 +16,7 @@ const DONE: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reas
 fn check_refused(messages: Vec<ProcessingRequest>, expected: &str) {
     let options = SessionOptions { limits: Limits { max_body_bytes: 64 }, ..SessionOptions::default() };
     let mut rig = Rig::new(options);
-    assert_eq!(rig.run(messages), [expected, "over"]);
+    assert_eq!(rig.run(messages), [expected, "end"]);
     let summary = rig.session.take_summary().unwrap();
     assert!(matches!(summary.outcome, Outcome::Rejected(_)));
     assert_eq!(summary.status.to_string(), expected[..3]);
@@ -50,9 +50,9 @@ fn the_pools_rejection_is_the_answer() {
     let mut rig = Rig::new(SessionOptions::default());
     rig.run([completions()]);
     let mut out = Vec::new();
-    let Next::Ask(_) = rig.session.message(body(ASK, true), &mut out) else { panic!("no question") };
+    let Next::Place = rig.session.message(body(ASK, true), &mut out) else { panic!("not placed") };
     let next = rig.session.placed(Err(Rejection::NoReadyEndpoint), &mut out);
-    assert!(matches!(next, Next::Over));
+    assert!(matches!(next, Next::End));
     let Some(Reply::Immediate(answer)) = &out[0].response else { panic!("{out:?}") };
     let fields = &answer.headers.as_ref().unwrap().set_headers;
     let field = |name: &str| {
@@ -68,16 +68,16 @@ fn the_pools_rejection_is_the_answer() {
 #[test]
 fn a_session_says_what_it_waits_for() {
     let mut rig = Rig::new(SessionOptions::default());
-    assert_eq!(rig.session.patience(), Patience::Unlimited);
+    assert_eq!(rig.session.waiting_for(), WaitingFor::Message);
     rig.run([head("POST /v1/completions", &[("content-length", "30")], false), body("{", false)]);
-    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Body, 30));
+    assert_eq!((rig.session.waiting_for(), rig.session.held_bytes()), (WaitingFor::Body, 30));
     let mut out = Vec::new();
-    let Next::Ask(_) = rig.session.message(body(&ASK[1..], true), &mut out) else { panic!("no question") };
-    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Pool, 30));
+    let Next::Place = rig.session.message(body(&ASK[1..], true), &mut out) else { panic!("not placed") };
+    assert_eq!((rig.session.waiting_for(), rig.session.held_bytes()), (WaitingFor::Placement, 30));
     let next = rig.session.refuse(&Refusal::Busy, &mut out);
     rig.note(&next, &out);
-    assert_eq!(rig.said, ["429 busy", "over"]);
-    assert_eq!((rig.session.patience(), rig.session.held_bytes()), (Patience::Unlimited, 0));
+    assert_eq!(rig.said, ["429 busy", "end"]);
+    assert_eq!((rig.session.waiting_for(), rig.session.held_bytes()), (WaitingFor::Message, 0));
 }
 
 fn check_end(modes: (i32, i32), answer: Vec<ProcessingRequest>, expected: &str) {
@@ -126,10 +126,8 @@ fn tokens_are_promised_only_where_they_will_be_seen() {
         let mut rig = Rig::new(SessionOptions::default());
         rig.run([with_modes(completions(), request, response)]);
         let ask = r#"{"model":"m","prompt":"hello","stream":true}"#;
-        let Next::Ask(asking) = rig.session.message(body(ask, true), &mut Vec::new()) else {
-            panic!("no question")
-        };
-        asking.facts.observes_tokens
+        let Next::Place = rig.session.message(body(ask, true), &mut Vec::new()) else { panic!("not placed") };
+        facts(&rig.session).observes_tokens
     };
     assert!(observes(DUPLEX, DUPLEX));
     assert!(observes(BUFFERED, STREAMED));
@@ -140,9 +138,9 @@ fn tokens_are_promised_only_where_they_will_be_seen() {
 #[test]
 fn the_question_holds_the_prompts_blocks_however_the_body_comes() {
     let ask = format!(r#"{{"model":"m","prompt":"{}"}}"#, "What does a pointsman do? ".repeat(40));
-    let facts = BodyFacts::scan(ask.as_bytes()).unwrap();
+    let scanned = BodyFacts::scan(ask.as_bytes()).unwrap();
     let blocks: Vec<BlockHash> =
-        prompt_blocks(ask.as_bytes(), &facts, Some("m")).into_iter().map(BlockHash).collect();
+        prompt_blocks(ask.as_bytes(), &scanned, Some("m")).into_iter().map(BlockHash).collect();
     assert_eq!(blocks.len(), 4);
     let (start, end) = ask.split_at(ask.len() / 3);
     for (mode, pieces) in [(DUPLEX, vec![&*ask]), (DUPLEX, vec![start, end]), (BUFFERED, vec![&*ask])] {
@@ -150,10 +148,11 @@ fn the_question_holds_the_prompts_blocks_however_the_body_comes() {
         let (last, before) = pieces.split_last().unwrap();
         rig.run([with_modes(completions(), mode, DUPLEX)]);
         rig.run(before.iter().map(|piece| body(piece, false)));
-        let Next::Ask(asking) = rig.session.message(body(last, true), &mut Vec::new()) else {
-            panic!("no question")
+        let Next::Place = rig.session.message(body(last, true), &mut Vec::new()) else {
+            panic!("not placed")
         };
-        assert_eq!((&*asking.facts.blocks, asking.facts.block_tokens), (&*blocks, 64));
+        let placed = facts(&rig.session);
+        assert_eq!((&*placed.blocks, placed.block_tokens), (&*blocks, 64));
     }
 }
 

@@ -12,7 +12,7 @@ fn check_subset(addresses: &[&str], expected: &str) {
     let mut rig = Rig::new(SessionOptions { single_destination: true, ..SessionOptions::default() });
     let said = rig.run([with_subset(completions(), addresses), body(ASK, true)]);
     let destination = format!("request head x-gateway-destination-endpoint={expected} clear +metadata");
-    let refused = ["503 empty_subset", "over"];
+    let refused = ["503 empty_subset", "end"];
     if expected.is_empty() {
         assert_eq!(said, refused, "{addresses:?}");
     } else {
@@ -50,12 +50,11 @@ fn a_request_without_a_body_obeys_the_subset_too() {
 #[test]
 fn header_and_metadata_name_the_same_destinations() {
     let pool = TestPool::default();
-    let mut session = Session::new(pool.clone(), SessionOptions::default(), 0);
+    let mut session = Session::new(pool.clone(), SessionOptions::default());
     let mut out = Vec::new();
-    let Next::Ask(asking) = session.message(head("GET /x", &[], true), &mut out) else {
-        panic!("no question")
-    };
-    assert!(matches!(session.placed(pool.place(&asking), &mut out), Next::Read));
+    let Next::Place = session.message(head("GET /x", &[], true), &mut out) else { panic!("not placed") };
+    let placed = pool.place(&facts(&session));
+    assert!(matches!(session.placed(placed, &mut out), Next::Read));
     let metadata = out[0].dynamic_metadata.as_ref().unwrap();
     let Some(Kind::Struct(inner)) = &metadata.fields["envoy.lb"].kind else { panic!("{metadata:?}") };
     assert_eq!(

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
-use pointsman_core::{Completion, EndpointId, PoolId, Rejection, Usage};
+use pointsman_core::{Completion, EndpointId, PoolId, Rejection, RequestFacts, Usage};
+use pointsman_exchange::{EngineRequest, ParsedRequest, Refusal, ResolveContext};
 use pointsman_extproc::wire::{
     Event, HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, Kind, ListValue, Metadata, Mutation,
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
 };
-use pointsman_extproc::{Asking, Guard, Next, Pool, Session, SessionOptions, SubsetHint};
+use pointsman_extproc::{Guard, Next, Pool, Session, SessionOptions, SubsetHint};
 
 /// The endpoints of every test's pool; their ids count from 0.
 pub(crate) const ENDPOINTS: [(&str, u16); 4] =
@@ -45,8 +46,8 @@ pub(crate) struct TestGuard {
 
 impl TestPool {
     /// The first endpoint that the request may go to.
-    pub(crate) fn place(&self, asking: &Asking) -> Result<TestGuard, Rejection> {
-        let endpoint = match &asking.facts.subset {
+    pub(crate) fn place(&self, facts: &RequestFacts) -> Result<TestGuard, Rejection> {
+        let endpoint = match &facts.subset {
             None => EndpointId(0),
             Some(subset) => *subset.first().ok_or(Rejection::EmptySubset)?,
         };
@@ -58,26 +59,21 @@ impl TestPool {
 impl Pool for TestPool {
     type Guard = TestGuard;
 
-    fn rules(&self) -> &ModelRules {
-        &self.rules
+    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal> {
+        let stored = self.ledger.stored.borrow();
+        let holder = stored.iter().find(|(id, _)| request.stored_response() == Some(id));
+        let holder = holder.map(|(_, endpoint)| *endpoint);
+        let (pool, draw, names_path_exactly) = (PoolId(0), 0, administration);
+        request.resolve(&ResolveContext { rules: &self.rules, pool, draw, names_path_exactly, holder })
     }
 
-    fn pool_id(&self) -> PoolId {
-        PoolId(0)
-    }
-
-    fn within(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
+    fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
         let ids = (0_u32..).zip(ENDPOINTS).filter(|(_, (host, port))| hint.contains(host, *port));
         ids.map(|(id, _)| EndpointId(id)).collect()
     }
 
-    fn holder(&self, response: &str) -> Option<EndpointId> {
-        let stored = self.ledger.stored.borrow();
-        stored.iter().find(|(id, _)| id == response).map(|(_, endpoint)| *endpoint)
-    }
-
-    fn stored(&self, response: &str, endpoint: EndpointId) {
-        self.ledger.stored.borrow_mut().push((response.to_owned(), endpoint));
+    fn remember_response(&self, id: &str, endpoint: EndpointId) {
+        self.ledger.stored.borrow_mut().push((id.to_owned(), endpoint));
     }
 }
 
@@ -141,15 +137,15 @@ impl Rig {
     }
 
     pub(crate) fn over(pool: TestPool, options: SessionOptions) -> Self {
-        Self { session: Session::new(pool.clone(), options, 0), pool, said: Vec::new(), over: false }
+        Self { session: Session::new(pool.clone(), options), pool, said: Vec::new(), over: false }
     }
 
     /// Hands a message in and answers for the pool at once.
     pub(crate) fn send(&mut self, message: ProcessingRequest) {
         let mut out = Vec::new();
         let mut next = self.session.message(message, &mut out);
-        if let Next::Ask(asking) = &next {
-            let placed = self.pool.place(asking);
+        if matches!(next, Next::Place) {
+            let placed = self.pool.place(&facts(&self.session));
             next = self.session.placed(placed, &mut out);
         }
         self.note(&next, &out);
@@ -158,13 +154,13 @@ impl Rig {
     pub(crate) fn note(&mut self, next: &Next, out: &[ProcessingResponse]) {
         self.said.extend(out.iter().map(say));
         match next {
-            Next::Read | Next::Ask(_) | Next::Withdraw => {}
-            Next::Over => {
-                self.said.push("over".into());
+            Next::Read | Next::Place | Next::Withdraw => {}
+            Next::End => {
+                self.said.push("end".into());
                 self.over = true;
             }
-            Next::Broken(why) => {
-                self.said.push(format!("broken: {why}"));
+            Next::Abort(violation) => {
+                self.said.push(format!("abort: {violation}"));
                 self.over = true;
             }
         }
@@ -184,6 +180,12 @@ impl Rig {
     pub(crate) fn ended(&self) -> Vec<(EndpointId, String)> {
         self.pool.ledger.ended.borrow().clone()
     }
+}
+
+/// The facts of the request that waits for its placement.
+#[track_caller]
+pub(crate) fn facts(session: &Session<TestPool>) -> RequestFacts {
+    session.waiting_request().unwrap().placement().clone()
 }
 
 /// A response in one line.

@@ -135,7 +135,8 @@ impl RegisteredScheduler {
         let endpoints = endpoints.into();
         let scheduler = Arc::clone(&self.scheduler);
         let models = scheduler.model_index(pool);
-        PoolHandle { name: spec.name.clone(), pool_id: pool, scheduler, endpoints, series, models }
+        let (name, rules) = (spec.name.clone(), Arc::clone(&spec.models));
+        PoolHandle { name, pool_id: pool, scheduler, endpoints, series, models, rules }
     }
 
     /// Tells the core of new endpoints and pool memberships. The handles come first, because the core may dispatch to a

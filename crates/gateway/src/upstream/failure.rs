@@ -1,37 +1,36 @@
-//! Why a request could not be sent or got no answer, told apart by what it means for a repetition.
+//! Why a request could not be sent or got no response, as far as it matters for a retry.
 
 use std::error::Error;
 
 use http::Request;
 use pointsman_core::FailureCause;
 
-use super::body::OutBody;
+use super::request_body::RequestBody;
 use crate::client_body::ClientBodyError;
 
-/// A request that got no answer.
+/// A request without a response.
 #[derive(Debug)]
 pub(crate) struct SendError {
-    /// Why.
     pub(crate) cause: SendCause,
-    /// It went out on a kept connection, which the engine may have been about to close: no sign of its death.
-    pub(crate) kept: bool,
+    /// Whether it was sent on a reused connection, which the engine may have been closing; then the failure does not show
+    /// that the engine is down.
+    pub(crate) reused: bool,
 }
 
-/// Whose fault it was.
+/// The cause of a failure.
 #[derive(Debug)]
 pub(crate) enum SendCause {
     /// The attempt failed.
     Attempt(FailureCause),
-    /// The client's body failed on its way through.
+    /// The client's body failed while it streamed through.
     ClientBody(ClientBodyError),
 }
 
-/// The same for one connection.
+/// The failure of a request on one connection.
 #[derive(Debug)]
-pub(crate) enum Sent {
-    /// Nothing was written: the request is as good as new.
-    Unsent(Box<Request<OutBody>>),
-    /// It failed.
+pub(crate) enum SendFailure {
+    /// Nothing was written, and the request can be sent on another connection.
+    Unsent(Box<Request<RequestBody>>),
     Failed(SendCause),
 }
 
@@ -43,11 +42,11 @@ impl From<FailureCause> for SendCause {
 
 impl From<FailureCause> for SendError {
     fn from(cause: FailureCause) -> Self {
-        Self { cause: cause.into(), kept: false }
+        Self { cause: cause.into(), reused: false }
     }
 }
 
-/// What an error of hyper's means for the attempt.
+/// The cause behind an error of hyper.
 pub(super) fn cause(error: &hyper::Error) -> SendCause {
     if let Some(body) = source::<ClientBodyError>(error) {
         return SendCause::ClientBody(*body);
@@ -57,7 +56,7 @@ pub(super) fn cause(error: &hyper::Error) -> SendCause {
     }
     match source::<::h2::Error>(error) {
         Some(error) if error.reason() == Some(::h2::Reason::REFUSED_STREAM) => FailureCause::Refused.into(),
-        // The stream that a GOAWAY turns away was above the last one the engine took.
+        // A GOAWAY fails only streams that the engine has not processed.
         Some(error) if error.is_remote() && error.is_go_away() => FailureCause::Refused.into(),
         Some(error) if error.is_library() => FailureCause::Garbage.into(),
         Some(_) | None => FailureCause::Lost.into(),

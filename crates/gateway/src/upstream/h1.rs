@@ -1,4 +1,4 @@
-//! HTTP/1.1 to an engine.
+//! HTTP/1.1 connections to an engine.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,22 +14,22 @@ use pointsman_core::FailureCause;
 use pointsman_fleet::connect::EngineStream;
 use pointsman_fleet::{Connection, HttpVersion, PoolEndpoint};
 
-use super::answer::{AnswerBody, Answered, NextFrame};
-use super::body::OutBody;
-use super::failure::{Sent, cause};
+use super::failure::{SendFailure, cause};
+use super::request_body::RequestBody;
+use super::response::{NextFrame, UpstreamBody, UpstreamResponse};
 use super::{MAX_HEAD_BYTES, MAX_HEADERS, SendError, Upstream};
 use crate::gate::Gate;
 
-/// One connection. It makes progress only while it is polled, by whoever uses it.
+/// A connection. It makes progress only while the request that uses it polls it.
 #[derive(Debug)]
 pub(super) struct H1 {
-    sender: SendRequest<OutBody>,
-    connection: http1::Connection<TokioIo<EngineStream>, OutBody>,
-    /// Reading a body wakes the connection that fills it, over and over.
+    sender: SendRequest<RequestBody>,
+    connection: http1::Connection<TokioIo<EngineStream>, RequestBody>,
+    /// Reading a frame of a body wakes the connection that fills it.
     gate: Gate,
 }
 
-/// The connection is closed; what it had read may still be in the body.
+/// The connection is closed; frames that it read before may remain in the body.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -46,13 +46,16 @@ impl H1 {
         Ok(Self { sender, connection, gate: Gate::new() })
     }
 
-    /// Lets the connection read and write. Ready once it is closed.
+    /// Polls the connection, which is ready once it is closed.
     pub(super) fn drive(&mut self, cx: &Context<'_>) -> Poll<()> {
         let Self { connection, gate, .. } = self;
         gate.poll(cx, |cx| Pin::new(&mut *connection).poll(cx).map(drop))
     }
 
-    /// Lets the connection read until there is a frame of the body that it fills. The error says that it is closed.
+    /// Polls the connection and then the body that it fills.
+    ///
+    /// # Errors
+    /// The connection is closed.
     pub(super) fn drive_body(
         &mut self,
         cx: &Context<'_>,
@@ -63,7 +66,7 @@ impl H1 {
             if Pin::new(&mut *connection).poll(cx).is_ready() {
                 return Poll::Ready(Err(Closed));
             }
-            // Only the connection, driven right here, fills the body: it needs no wake-up of its own.
+            // Only the connection polled above fills the body, so the body needs no waker.
             Pin::new(&mut *incoming).poll_frame(&mut Context::from_waker(Waker::noop())).map(Ok)
         })
     }
@@ -74,49 +77,49 @@ impl H1 {
     }
 }
 
-/// Sends a request and waits for the head of the answer.
+/// Sends a request and awaits the response head.
 pub(super) async fn send(
-    home: &Arc<Upstream>,
+    upstream: &Arc<Upstream>,
     mut connection: Box<H1>,
-    request: Request<OutBody>,
-) -> Result<Answered, Sent> {
-    let mut answer = pin!(connection.sender.try_send_request(request));
+    request: Request<RequestBody>,
+) -> Result<UpstreamResponse, SendFailure> {
+    let mut response = pin!(connection.sender.try_send_request(request));
     let mut connection = Some(connection);
-    let answer = poll_fn(|cx| {
+    let result = poll_fn(|cx| {
         if connection.as_mut().is_some_and(|connection| connection.drive(cx).is_ready()) {
-            // Dropping it fails the request, or hands it back if it was not taken yet.
+            // Dropping a closed connection fails the request, or returns it if it was not sent.
             connection = None;
         }
-        answer.as_mut().poll(cx)
+        response.as_mut().poll(cx)
     })
     .await;
-    match answer {
+    match result {
         Ok(response) => {
             let (head, incoming) = response.into_parts();
-            let mut body = AnswerBody::new(incoming, connection, Arc::clone(home));
+            let mut body = UpstreamBody::new(incoming, connection, Arc::clone(upstream));
             if body.is_end() {
                 poll_fn(|cx| {
-                    body.give_back(cx);
+                    body.release_connection(cx);
                     Poll::Ready(())
                 })
                 .await;
             }
-            Ok(Answered { head, body })
+            Ok(UpstreamResponse { head, body })
         }
         Err(mut error) => Err(match error.take_message() {
-            Some(request) => Sent::Unsent(Box::new(request)),
-            None => Sent::Failed(cause(error.error())),
+            Some(request) => SendFailure::Unsent(Box::new(request)),
+            None => SendFailure::Failed(cause(error.error())),
         }),
     }
 }
 
-/// Sends a request that asks for an upgrade, on a connection of its own. The connection is driven by a task, since
-/// the answer's owner gets the raw bytes through hyper. An engine that speaks HTTP/2 gets an ordinary request.
+/// Sends a request that asks for a protocol upgrade on a new connection, which a task drives: hyper hands the raw stream
+/// to the owner of the response. An engine that speaks HTTP/2 receives an ordinary request.
 pub(crate) async fn upgrade(
     upstream: &Arc<Upstream>,
     endpoint: &PoolEndpoint,
-    mut request: Request<OutBody>,
-) -> Result<Answered, SendError> {
+    mut request: Request<RequestBody>,
+) -> Result<UpstreamResponse, SendError> {
     let Connection { io, version } = super::open(&upstream.connector, endpoint).await?;
     if version == HttpVersion::Http2 {
         request.headers_mut().remove(header::CONNECTION);
@@ -126,7 +129,7 @@ pub(crate) async fn upgrade(
     let H1 { mut sender, connection, .. } = H1::open(io).await?;
     tokio::spawn(connection.with_upgrades());
     let sent = sender.send_request(request).await;
-    let response = sent.map_err(|error| SendError { cause: cause(&error), kept: false })?;
+    let response = sent.map_err(|error| SendError { cause: cause(&error), reused: false })?;
     let (head, incoming) = response.into_parts();
-    Ok(Answered { head, body: AnswerBody::new(incoming, None, Arc::clone(upstream)) })
+    Ok(UpstreamResponse { head, body: UpstreamBody::new(incoming, None, Arc::clone(upstream)) })
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 to an engine: one shared connection.
+//! The HTTP/2 connection to an engine, shared by its requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,32 +10,32 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pointsman_core::FailureCause;
 use pointsman_fleet::connect::EngineStream;
 
-use super::answer::{AnswerBody, Answered};
-use super::body::OutBody;
-use super::failure::{Sent, cause};
+use super::failure::{SendFailure, cause};
+use super::request_body::RequestBody;
+use super::response::{UpstreamBody, UpstreamResponse};
 use super::{MAX_HEAD_BYTES, SendError, Upstream};
 
-/// What one stream may have on its way to us unread, in bytes.
+/// Flow control window of a stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for a whole connection.
+/// Flow control window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// A connection with open streams that is silent for this long is asked for a sign of life.
+/// Interval of keep-alive pings on a connection with open streams.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the answer to that may take; an engine may be busy for seconds.
+/// Timeout of a keep-alive ping; an engine may be busy for seconds.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(super) type Sender = SendRequest<OutBody>;
+pub(super) type Sender = SendRequest<RequestBody>;
 
-/// The shared connection of an endpoint.
+/// The connection of an endpoint, opened at the first request.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedConnection {
     sender: Mutex<Option<Sender>>,
-    /// Held by the one that connects.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the request that connects.
+    connecting: tokio::sync::Mutex<()>,
 }
 
-impl Shared {
-    /// The connection, where it is open.
+impl SharedConnection {
+    /// The connection, if it is open.
     pub(super) fn get(&self) -> Option<Sender> {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(SendRequest::is_closed) {
@@ -44,11 +44,11 @@ impl Shared {
         sender.clone()
     }
 
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
+    pub(super) async fn lock_connecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.connecting.lock().await
     }
 
-    /// Starts HTTP/2 on a socket and shares it from now on.
+    /// Starts HTTP/2 on a socket and shares the connection.
     pub(super) async fn open(&self, socket: EngineStream) -> Result<Sender, SendError> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -66,43 +66,43 @@ impl Shared {
     }
 }
 
-/// Sends a request and waits for the head of the answer.
+/// Sends a request and awaits the response head.
 pub(super) async fn send(
-    home: &Arc<Upstream>,
+    upstream: &Arc<Upstream>,
     mut sender: Sender,
-    mut request: Request<OutBody>,
-) -> Result<Answered, Sent> {
-    let host = to_h2(home, &mut request);
+    mut request: Request<RequestBody>,
+) -> Result<UpstreamResponse, SendFailure> {
+    let host = to_h2(upstream, &mut request);
     match sender.try_send_request(request).await {
         Ok(response) => {
             let (head, incoming) = response.into_parts();
-            Ok(Answered { head, body: AnswerBody::new(incoming, None, Arc::clone(home)) })
+            Ok(UpstreamResponse { head, body: UpstreamBody::new(incoming, None, Arc::clone(upstream)) })
         }
         Err(mut error) => Err(match error.take_message() {
             Some(mut request) => {
                 to_h1(&mut request, host);
-                Sent::Unsent(Box::new(request))
+                SendFailure::Unsent(Box::new(request))
             }
-            None => Sent::Failed(cause(error.error())),
+            None => SendFailure::Failed(cause(error.error())),
         }),
     }
 }
 
-/// Origin form and `host` to `:scheme` and `:authority`.
-fn to_h2(home: &Upstream, request: &mut Request<OutBody>) -> Option<header::HeaderValue> {
+/// Replaces origin form and `host` by `:scheme` and `:authority`; returns the `host`.
+fn to_h2(upstream: &Upstream, request: &mut Request<RequestBody>) -> Option<header::HeaderValue> {
     let host = request.headers_mut().remove(header::HOST);
     let named = host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let authority = named.or_else(|| Authority::try_from(home.authority.as_bytes()).ok());
+    let authority = named.or_else(|| Authority::try_from(upstream.authority.as_bytes()).ok());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(if home.secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(if upstream.secure { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = authority;
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     *request.version_mut() = Version::HTTP_2;
     host
 }
 
-/// The way back, for another connection.
-fn to_h1(request: &mut Request<OutBody>, host: Option<header::HeaderValue>) {
+/// Reverts [`to_h2`], for another connection.
+fn to_h1(request: &mut Request<RequestBody>, host: Option<header::HeaderValue>) {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = None;
     parts.authority = None;

@@ -1,17 +1,17 @@
-//! A client that reads what comes, to the byte.
+//! A client that reads raw bytes.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer as it came over the wire.
+/// A response as received.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
-    /// It ended by its own marks, and not by the connection's end.
+    /// Whether it ended by its framing, and not with the connection.
     pub complete: bool,
 }
 
@@ -63,7 +63,7 @@ impl Wire {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Reads until `mark` has come; what was read.
+    /// Reads up to `mark` and returns what was read.
     pub async fn read_until(&mut self, mark: &[u8]) -> String {
         while !self.buffer.windows(mark.len()).any(|window| window == mark) {
             let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
@@ -72,7 +72,7 @@ impl Wire {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub async fn ask(&mut self, request: &[u8]) -> Reply {
         // The gateway may refuse and close before it has read all.
         let _ = self.stream.write_all(request).await;
@@ -134,7 +134,7 @@ impl Wire {
     }
 }
 
-/// The data of a chunked body, and whether its end has come.
+/// The data of a chunked body, and whether it is complete.
 pub fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
@@ -154,7 +154,7 @@ pub fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends a request on a new connection and reads its response.
 pub async fn ask(address: SocketAddr, request: &[u8]) -> Reply {
     Wire::open(address).await.ask(request).await
 }

@@ -1,4 +1,4 @@
-//! An engine of which every byte is scripted.
+//! An engine with a script of raw bytes.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,26 +8,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the engine does once it has read a request.
+/// A step of the engine's script after it has read a request.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Writes these bytes.
     Send(Vec<u8>),
-    /// Waits until the far side closes, then counts that.
+    /// Waits until the peer closes the connection, and counts that.
     AwaitClose,
-    /// Stays silent for good.
+    /// Sends nothing more.
     Hang,
-    /// Closes the connection in the ordinary way.
+    /// Closes the connection.
     Close,
-    /// Closes the connection by a reset.
+    /// Resets the connection.
     Reset,
-    /// Writes back whatever comes, until the end.
+    /// Echoes all bytes until the connection ends.
     Echo,
-    /// Waits until the test says go on.
+    /// Waits for the test's notification.
     Wait(Arc<tokio::sync::Notify>),
 }
 
-/// A request as the engine got it.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub head: String,
@@ -65,8 +65,8 @@ impl Drop for Engine {
     }
 }
 
-/// An answer with a length.
-pub fn whole(status: &str, content_type: &str, body: &str) -> Vec<Step> {
+/// A response with a content-length.
+pub fn full_response(status: &str, content_type: &str, body: &str) -> Vec<Step> {
     let length = body.len();
     vec![Step::Send(
         format!(
@@ -78,12 +78,12 @@ pub fn whole(status: &str, content_type: &str, body: &str) -> Vec<Step> {
 
 /// A completed chat as JSON.
 pub fn chat() -> Vec<Step> {
-    whole("200 OK", "application/json", CHAT)
+    full_response("200 OK", "application/json", CHAT)
 }
 
 pub const CHAT: &str = r#"{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}"#;
 
-/// The head of an event stream and these events, each a chunk of its own.
+/// The head of an event stream and these events, one chunk each.
 pub fn events(events: &[&str]) -> Vec<Step> {
     let mut steps = vec![Step::Send(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
@@ -94,7 +94,7 @@ pub fn events(events: &[&str]) -> Vec<Step> {
     steps
 }
 
-/// The mark that ends a chunked body.
+/// The last chunk of a chunked body.
 pub fn end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }
@@ -106,7 +106,7 @@ pub const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_r
 pub const ERROR: &str = "data: {\"error\":{\"message\":\"EngineCore died\",\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}\n\n";
 pub const DONE: &str = "data: [DONE]\n\n";
 
-/// A whole event stream.
+/// A complete event stream.
 pub fn stream() -> Vec<Step> {
     let mut steps = events(&[ROLE, TOKEN, STOP, DONE]);
     steps.push(end());
@@ -114,8 +114,8 @@ pub fn stream() -> Vec<Step> {
 }
 
 impl Engine {
-    /// Starts an engine whose answer to its `n`th request, from 0, is `script(n)`. Scrapes and probes are answered
-    /// apart and not counted.
+    /// Starts an engine that runs `script(n)` for its `n`th request, counted from 0. Scrapes and probes are answered
+    /// separately and not counted.
     pub async fn start(script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -134,8 +134,8 @@ impl Engine {
         Self { address, log, task }
     }
 
-    /// An address where nobody listens.
-    pub fn nobody() -> SocketAddr {
+    /// An address that refuses connections.
+    pub fn unused_address() -> SocketAddr {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         socket.local_addr().unwrap()
@@ -149,14 +149,14 @@ impl Engine {
         *self.log.connections.lock().unwrap()
     }
 
-    /// Waits until the far side closed a connection under [`Step::AwaitClose`].
-    pub async fn hung_up(&self) {
+    /// Waits until the peer has closed a connection in [`Step::AwaitClose`].
+    pub async fn closed_by_peer(&self) {
         while *self.log.hang_ups.lock().unwrap() == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Waits until so many requests were read.
+    /// Waits until this number of requests has been read.
     pub async fn got(&self, requests: usize) {
         while self.log.seen.lock().unwrap().len() < requests {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -170,11 +170,11 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>, script: Arc<Script>) {
         let Some(seen) = read_request(&mut stream, &mut buffer).await else { return };
         let steps = match seen.head.split(' ').nth(1) {
             Some("/metrics" | "/prometheus/metrics" | "/server_info" | "/get_server_info") => {
-                whole("404 Not Found", "text/plain", "none")
+                full_response("404 Not Found", "text/plain", "none")
             }
-            Some("/health") => whole("200 OK", "text/plain", ""),
+            Some("/health") => full_response("200 OK", "text/plain", ""),
             Some("/v1/models") => {
-                whole("200 OK", "application/json", r#"{"data":[{"id":"served","object":"model"}]}"#)
+                full_response("200 OK", "application/json", r#"{"data":[{"id":"served","object":"model"}]}"#)
             }
             Some(_) | None => {
                 let mut all = log.seen.lock().unwrap();
@@ -190,7 +190,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>, script: Arc<Script>) {
     }
 }
 
-/// Whether the connection goes on.
+/// Runs a step; returns whether the connection stays open.
 async fn run(stream: &mut TcpStream, step: Step, log: &Log) -> bool {
     let mut sink = [0; 4096];
     match step {

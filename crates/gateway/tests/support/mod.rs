@@ -26,7 +26,7 @@ use pointsman_telemetry::{BuildInfo, Exposition, Metrics};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A gateway in the test's own process.
+/// A gateway in the test's process.
 pub struct Running {
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
@@ -36,7 +36,7 @@ pub struct Running {
     task: Option<JoinHandle<()>>,
 }
 
-/// Budgets that let tests end soon.
+/// Short timeouts, so that tests end soon.
 pub fn timeouts() -> Timeouts {
     Timeouts {
         connect: Duration::from_secs(2),
@@ -55,11 +55,11 @@ pub fn endpoint(address: SocketAddr, protocol: AppProtocol) -> EndpointAddress {
     EndpointAddress { host: address.ip().to_string().into(), port: address.port(), protocol, engine: None }
 }
 
-/// One pool, and a route that leads everything to it.
+/// One pool, and a route that forwards everything to it.
 pub fn world(engines: &[SocketAddr]) -> World {
     let endpoints = engines.iter().map(|address| endpoint(*address, AppProtocol::Http)).collect();
     let policy = PoolPolicy {
-        // Never spent in a test that is not about it.
+        // Large enough for tests of other things.
         retry_budget: RetryBudget { ratio: 1.0, min_per_second: 1000, max_attempts: 3 },
         ..PoolPolicy::default()
     };
@@ -86,13 +86,13 @@ pub fn world(engines: &[SocketAddr]) -> World {
     World { listeners: vec![listener], pools: vec![pool], gateway }
 }
 
-/// A route that leads everything to the first pool.
+/// A route that forwards everything to the first pool.
 fn routes() -> Arc<RouteTable> {
     let quick = quick_form(&["http://127.0.0.1:1"], &QuickOptions::default()).unwrap();
     Arc::clone(&quick.listeners[0].routes)
 }
 
-/// The world of these manifests, with the budgets of [`timeouts`].
+/// The configuration in these manifests, with [`timeouts`].
 pub fn manifests(text: &str) -> World {
     let loaded = load(&[SourceText::new("test.yaml", text)], &Options::default());
     assert!(!loaded.has_errors(), "{:?}", loaded.problems);
@@ -105,11 +105,11 @@ pub fn manifests(text: &str) -> World {
 
 impl Running {
     pub async fn start(world: World) -> Self {
-        Self::kept(world, MonitorSettings::default()).await
+        Self::start_with(world, MonitorSettings::default()).await
     }
 
-    /// With other ways to ask engines for their state.
-    pub async fn kept(world: World, monitor: MonitorSettings) -> Self {
+    /// Starts a gateway with these monitor settings.
+    pub async fn start_with(world: World, monitor: MonitorSettings) -> Self {
         let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
         let fleet =
             Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics.clone()).unwrap();
@@ -140,8 +140,8 @@ impl Running {
         self.stop.cancel();
     }
 
-    /// Every count is back at zero: requests, held bytes, reservations.
-    pub async fn at_rest(&self) {
+    /// Waits until requests, buffered bytes and reservations are back at zero.
+    pub async fn idle(&self) {
         for _ in 0..2_500 {
             let busy = self.fleet.in_flight() > 0
                 || self.metric("pointsman_requests_in_flight") > 0.0
@@ -152,7 +152,7 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(4)).await;
         }
         panic!(
-            "still counted: {} placed, {} requests, {} bytes",
+            "still in use: {} placed, {} requests, {} bytes",
             self.fleet.in_flight(),
             self.metric("pointsman_requests_in_flight"),
             self.metric("pointsman_held_body_bytes")

@@ -1,4 +1,4 @@
-//! The demo's model servers: four, of which one is slower.
+//! The demo's four simulated model servers, one of which is slower.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,16 +13,16 @@ use pointsman_workload::{Distribution, Draw, Purpose};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How many engines there are.
+/// Number of engines.
 const ENGINES: usize = 4;
-/// By how much the last one is slower.
+/// Factor by which the last one is slower.
 const SLOWER: f64 = 1.6;
-/// Seats of each. Few, so that a load which two cores can carry fills them.
-const SEATS: u32 = 6;
-/// Requests of the run that measures an engine's capacity in virtual time.
+/// `max_num_seqs` of each engine, low enough to be reached by a load that two cores can generate.
+const MAX_SEQUENCES: u32 = 6;
+/// Number of requests of the simulated run that measures an engine's capacity.
 const SAMPLE: u64 = 2_000;
 
-/// Simulated engines, serving.
+/// The simulated engines.
 pub(super) struct Engines {
     profile: EngineProfile,
     addresses: Vec<SocketAddr>,
@@ -31,9 +31,9 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    /// Starts them on free ports of the loopback interface.
+    /// Starts the engines on free ports of the loopback interface.
     pub(super) async fn start(model: &str, seed: u64) -> Result<Self> {
-        let profile = EngineProfile { max_sequences: SEATS, ..BuiltinProfile::Llama3H100.load()? };
+        let profile = EngineProfile { max_sequences: MAX_SEQUENCES, ..BuiltinProfile::Llama3H100.load()? };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::with_capacity(ENGINES);
@@ -60,8 +60,8 @@ impl Engines {
         self.addresses.iter().map(|address| format!("http://{address}")).collect()
     }
 
-    /// Requests per second that all of them together can sustain, found by running the engine model at saturation in
-    /// virtual time on lengths drawn like the load's.
+    /// Requests per second that all engines together sustain, measured by simulating one at saturation in virtual time with
+    /// lengths drawn like the load's.
     pub(super) fn capacity(&self, (prompt, output): &(Distribution, Distribution)) -> f64 {
         let mut draw = Draw::of(0, Purpose::Lengths, 0);
         let mut waiting: VecDeque<Request> = (0..SAMPLE)
@@ -76,8 +76,8 @@ impl Engines {
         let mut now = Time::ZERO;
         let mut finished = 0_u32;
         loop {
-            // A few more than there are seats, so that none is ever free.
-            while engine.gauges().waiting < SEATS {
+            // Keeps enough requests waiting that the batch is always full.
+            while engine.gauges().waiting < MAX_SEQUENCES {
                 let Some(request) = waiting.pop_front() else { break };
                 if engine.submit(request).is_err() {
                     break;
@@ -95,7 +95,7 @@ impl Engines {
 
     pub(super) fn describe(&self) -> String {
         format!(
-            "{ENGINES} simulated model servers ({}, {SEATS} seats each), one of them {SLOWER} times slower than the others.",
+            "{ENGINES} simulated model servers ({}, max_num_seqs {MAX_SEQUENCES} each), one of them {SLOWER} times slower than the others.",
             self.profile.name
         )
     }

@@ -1,4 +1,4 @@
-//! What stands in front of the demo's engines: the gateway, or a real Envoy that asks the endpoint picker.
+//! The door in front of the demo's engines: the gateway, or a real Envoy that asks the endpoint picker.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,132 +6,119 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use pointsman_admin::AdminServer;
 use pointsman_config::{QuickOptions, quick_form};
-use pointsman_extproc::{
-    EnvoyOptions, Picker, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config,
-};
+use pointsman_extproc::{EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config};
 use pointsman_fleet::{Fleet, FleetOptions};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::args::DemoArgs;
 use crate::commands::envoy::find_or_fetch;
-use crate::serving::{self, Problems, Serving};
+use crate::server::{DoorPlan, Plan, Server};
 
-/// How long Envoy may take until it listens.
+/// Timeout for Envoy's start.
 const START: Duration = Duration::from_secs(15);
-/// How long the demo's own requests may go on.
+/// Drain timeout.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// What the load goes through.
-pub(super) enum Front {
-    Gateway(Serving),
-    Envoy(Box<EnvoyFront>),
+/// The server that the load goes through, behind an Envoy or not.
+pub(super) struct Front {
+    server: Server,
+    address: SocketAddr,
+    envoy: Option<Envoy>,
+}
+
+/// Envoy as a child process, with the folder of its bootstrap.
+struct Envoy {
+    /// Killed when dropped.
+    process: Child,
+    folder: PathBuf,
 }
 
 impl Front {
     pub(super) async fn start(urls: Vec<String>, args: &DemoArgs) -> Result<Self> {
-        if args.envoy {
-            return Ok(Self::Envoy(Box::new(EnvoyFront::start(&urls, args).await?)));
-        }
-        Ok(Self::Gateway(Serving::quick(urls, args.listen, args.admin).await?))
-    }
-
-    pub(super) const fn fleet(&self) -> &Fleet {
-        match self {
-            Self::Gateway(serving) => serving.fleet(),
-            Self::Envoy(front) => &front.fleet,
-        }
-    }
-
-    /// Where requests are sent to.
-    pub(super) fn address(&self) -> SocketAddr {
-        match self {
-            Self::Gateway(serving) => serving.address(),
-            Self::Envoy(front) => front.address,
-        }
-    }
-
-    pub(super) const fn admin_address(&self) -> SocketAddr {
-        match self {
-            Self::Gateway(serving) => serving.admin_address(),
-            Self::Envoy(front) => front.admin_address,
-        }
-    }
-
-    /// What it is, in a few words.
-    pub(super) const fn describe(&self) -> &'static str {
-        match self {
-            Self::Gateway(_) => "one gateway, which places each request",
-            Self::Envoy(_) => "a real Envoy, which asks the endpoint picker about each request",
-        }
-    }
-
-    pub(super) async fn stop(self) {
-        match self {
-            Self::Gateway(serving) => serving.stop().await,
-            Self::Envoy(front) => front.stop().await,
-        }
-    }
-}
-
-/// Envoy as a process of its own, and the picker in this one.
-pub(super) struct EnvoyFront {
-    fleet: Fleet,
-    address: SocketAddr,
-    admin_address: SocketAddr,
-    stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
-    /// Killed when it is dropped.
-    envoy: Child,
-    folder: PathBuf,
-}
-
-impl EnvoyFront {
-    async fn start(urls: &[String], args: &DemoArgs) -> Result<Self> {
-        let binary = find_or_fetch(&args.envoy_binary)?;
-        let world = quick_form(urls, &QuickOptions::default())?;
+        // Before anything is started, since a download may fail.
+        let envoy = if args.envoy { Some(find_or_fetch(&args.envoy_binary)?) } else { None };
+        let world = quick_form(&urls, &QuickOptions::default())?;
         let pool = world.pools.first().cloned().context("the quick form has a pool")?;
-        let metrics = serving::metrics();
-        let admin = AdminServer::bind(args.admin)
-            .await
-            .with_context(|| format!("cannot listen on {}", args.admin))?;
-        let admin_address = admin.local_addr()?;
-        let fleet = Fleet::start(FleetOptions::default(), metrics.clone())?;
-        fleet.apply(world, 0)?;
-        let options = PickerOptions {
-            bind: Ipv4Addr::LOCALHOST.into(),
-            grpc_port: 0,
-            health_port: 0,
-            security: Security::SelfSigned,
-            handover: Duration::ZERO,
-            ..PickerOptions::default()
+        let door = match envoy {
+            None => DoorPlan::Gateway(Some(args.listen)),
+            Some(_) => DoorPlan::Picker(Box::new(PickerOptions {
+                bind: Ipv4Addr::LOCALHOST.into(),
+                grpc_port: 0,
+                health_port: 0,
+                security: Security::SelfSigned,
+                handover: Duration::ZERO,
+                ..PickerOptions::default()
+            })),
         };
-        let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
+        let server = Server::start(Plan {
+            door,
+            admin: args.admin,
+            fleet: FleetOptions::default(),
+            world,
+            manifests: None,
+            drain: DRAIN,
+            otlp_endpoint: None,
+        })
+        .await?;
+        let (Some(binary), Some(picker)) = (envoy, server.ext_proc_address()) else {
+            let address = server.address().unwrap_or(args.listen);
+            return Ok(Self { server, address, envoy: None });
+        };
         let bootstrap = envoy_config(
             &pool,
             &EnvoyOptions {
                 listen: args.listen,
                 admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                picker: picker.grpc_addr(),
+                picker,
                 link: PickerLink::Tls { certificate: None, picker_ca: None },
                 response_bodies: ResponseBodies::Usage,
                 buffered: false,
                 fail_open: false,
             },
         )?;
-        let stop = CancellationToken::new();
-        let sources = serving::admin_sources(&fleet, metrics, &Problems::default(), &stop);
-        let admin = tokio::spawn(admin.serve(sources, stop.clone().cancelled_owned()));
-        let picker = tokio::spawn(picker.run(stop.clone().cancelled_owned(), DRAIN));
+        let envoy = Envoy::start(binary, &bootstrap, args.listen).await?;
+        Ok(Self { server, address: args.listen, envoy: Some(envoy) })
+    }
+
+    pub(super) const fn fleet(&self) -> &Fleet {
+        self.server.fleet()
+    }
+
+    /// The address for requests.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) const fn admin_address(&self) -> SocketAddr {
+        self.server.admin_address()
+    }
+
+    /// A short description.
+    pub(super) const fn describe(&self) -> &'static str {
+        match self.envoy {
+            None => "one gateway, which places each request",
+            Some(_) => "a real Envoy, which asks the endpoint picker about each request",
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        if let Some(envoy) = self.envoy {
+            // Envoy first, so that the picker has no streams left.
+            envoy.stop().await;
+        }
+        self.server.stop().await;
+    }
+}
+
+impl Envoy {
+    async fn start(binary: PathBuf, bootstrap: &str, listen: SocketAddr) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("pointsman-demo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let file = folder.join("envoy.yaml");
         std::fs::write(&file, bootstrap).with_context(|| file.display().to_string())?;
-        let mut envoy = Command::new(&binary)
+        let mut process = Command::new(&binary)
             .arg("-c")
             .arg(&file)
             .args(["-l", "error", "--use-dynamic-base-id"])
@@ -140,25 +127,19 @@ impl EnvoyFront {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
-        wait_until_listening(&mut envoy, args.listen).await?;
-        Ok(Self { fleet, address: args.listen, admin_address, stop, tasks: [picker, admin], envoy, folder })
+        wait_until_listening(&mut process, listen).await?;
+        Ok(Self { process, folder })
     }
 
     async fn stop(mut self) {
-        // Envoy first, so that the picker's streams are over. One that has ended already is as good.
-        let _ = self.envoy.kill().await;
-        self.stop.cancel();
-        for task in self.tasks {
-            // A task that panicked has been logged; the rest still has to stop.
-            let _ = task.await;
-        }
-        self.fleet.stop().await;
-        // A bootstrap that stays behind does no harm.
+        // Fails only if the process has ended already.
+        let _ = self.process.kill().await;
+        // A folder that remains does no harm.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Envoy's own messages are on standard error already.
+/// Waits until Envoy accepts connections. Its messages are on standard error.
 async fn wait_until_listening(envoy: &mut Child, address: SocketAddr) -> Result<()> {
     let deadline = tokio::time::Instant::now() + START;
     while TcpStream::connect(address).await.is_err() {

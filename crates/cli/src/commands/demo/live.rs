@@ -1,4 +1,4 @@
-//! What the demo shows while it runs: one line an engine, on standard error and only on a terminal.
+//! The demo's live view: one line per engine, on standard error if it is a terminal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct View {
     follower: JoinHandle<()>,
 }
 
-/// How often the lines are drawn.
+/// Interval at which the lines are updated.
 const REFRESH: Duration = Duration::from_millis(250);
 
 impl View {
@@ -61,7 +61,7 @@ impl View {
         Self { area, title, follower }
     }
 
-    /// Says which arm runs.
+    /// Shows which arm runs.
     pub(super) fn announce(&self, start: SliceStart<'_>) {
         let what = match start.slice {
             Some(slice) => format!("slice {} of {}", slice + 1, start.slices),
@@ -70,15 +70,15 @@ impl View {
         self.title.set_message(format!("{what}: {}", start.arm));
     }
 
-    /// Takes the view away.
+    /// Removes the view.
     pub(super) fn finish(self) {
         self.follower.abort();
-        // Nothing depends on whether a terminal could be cleared.
+        // A terminal that cannot be cleared does no harm.
         let _ = self.area.clear();
     }
 }
 
-/// One line of `/debug/pools`: what the gateway sent there, what the engine says, and what was learned of its pace.
+/// An engine's line: requests in flight, the engine's metrics and the learned time per output token.
 fn describe(endpoint: &Value) -> String {
     let count = |value: &Value| value.as_u64().map_or_else(|| "?".into(), |value| value.to_string());
     let reading = &endpoint["reading"];

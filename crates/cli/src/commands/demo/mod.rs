@@ -23,13 +23,13 @@ use crate::shutdown;
 
 /// The public name of the demo's model.
 const MODEL: &str = "llama";
-/// The share of the engines' capacity that the load asks for.
+/// Offered load as a share of the engines' capacity.
 const LOAD: f64 = 0.8;
-/// Windows of the plan; each arm runs each of them.
+/// Number of windows; each arm runs each of them.
 const SLICES: usize = 8;
-/// How long requests arrive in one window.
+/// Length of a window.
 const WINDOW: Duration = Duration::from_millis(1_700);
-/// Keep-alive connections of the clients that a Kubernetes Service balances.
+/// Number of keep-alive connections to the Kubernetes Service.
 const CONNECTIONS: usize = 64;
 
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prompt and output lengths: short, so that a minute shows many requests.
+/// Prompt and output lengths, short enough for many requests in a minute.
 fn lengths() -> (Distribution, Distribution) {
     // Medians of 300 and 40 tokens; standard deviations of 1 and 0.6 of the logarithms.
     let prompt = Distribution::LogNormal { mean: 495.0, deviation: 648.0, max: 3_000.0 };
@@ -104,7 +104,7 @@ async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs)
 fn introduce(engines: &Engines, front: &Front, rate: f64) {
     eprintln!("{}", engines.describe());
     eprintln!(
-        "The load: {} (80 % of what they can do), the same arrivals in turns through\n\
+        "The load: {} (80 % of their capacity), the same arrivals in turns through\n\
          \x20 kubernetes-service  {CONNECTIONS} keep-alive connections, each bound to a random engine for life, as kube-proxy does\n\
          \x20 pointsman           {}\n",
         per_second(Some(rate)),
@@ -125,12 +125,12 @@ fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
 fn try_it(serving: &Front) -> String {
     let (gateway, admin) = (serving.address(), serving.admin_address());
     format!(
-        "\nIt runs on. Try it:\n\n\
+        "\nThe gateway keeps running. Try it:\n\n\
          curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\": \"{MODEL}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}], \"stream\": true}}'\n\n\
          from openai import OpenAI\n\
          client = OpenAI(base_url=\"http://{gateway}/v1\", api_key=\"none\")\n\
          print(client.chat.completions.create(model=\"{MODEL}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n\n\
-         Metrics: http://{admin}/metrics   What it knows: http://{admin}/debug/pools   End: Ctrl-C"
+         Metrics: http://{admin}/metrics   State: http://{admin}/debug/pools   Stop: Ctrl-C"
     )
 }

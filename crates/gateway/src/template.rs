@@ -1,40 +1,41 @@
-//! The head of a request on its way to an engine, and of the answer on its way back.
+//! Head of the request to an engine, and headers of its response.
 
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use pointsman_config::route::{Filter, Forward, HeaderChange, PathRewrite};
-use pointsman_exchange::{Outgoing, strip_hop_by_hop};
+use pointsman_door::{REQUEST_ID, TRACEPARENT};
+use pointsman_exchange::{EngineRequest, strip_hop_by_hop};
 
 use crate::client::Client;
-use crate::upstream::{OutBody, Upstream};
+use crate::upstream::{RequestBody, Upstream};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The head that every attempt of a request starts from.
+/// Request head from which every attempt is built.
 #[derive(Clone, Debug)]
-pub(crate) struct Template {
+pub(crate) struct RequestTemplate {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     rewrites_host: bool,
 }
 
-impl Template {
-    /// Takes the client's head, and makes of it what route and engine want.
+impl RequestTemplate {
+    /// Builds the head from the client's: removes what ends here, adds `x-forwarded-*` and applies the route's filters.
     pub(crate) fn new(
         method: Method,
         uri: &Uri,
         mut headers: HeaderMap,
         forward: &Forward<'_>,
         client: &Client,
-        outgoing: &Outgoing,
+        engine_request: &EngineRequest,
     ) -> Self {
         strip_hop_by_hop(&mut headers);
-        outgoing.prepare_headers(&mut headers);
-        // Whoever reads the body answers the expectation.
+        engine_request.prepare_headers(&mut headers);
+        // hyper answers the expectation when the body is read.
         headers.remove(header::EXPECT);
         add_forwarded(&mut headers, uri, client);
         let mut template = Self { method, uri: origin_form(uri), headers, rewrites_host: false };
@@ -60,20 +61,25 @@ impl Template {
         }
     }
 
-    /// Asks the engine for the protocol that the client asks for.
-    pub(crate) fn ask_upgrade(&mut self, protocol: HeaderValue) {
+    /// Asks the engine for a protocol upgrade.
+    pub(crate) fn request_upgrade(&mut self, protocol: HeaderValue) {
         self.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         self.headers.insert(header::UPGRADE, protocol);
     }
 
-    /// Passes on another place in the client's trace.
-    pub(crate) fn set_traceparent(&mut self, traceparent: HeaderValue) {
-        self.headers.insert(HeaderName::from_static("traceparent"), traceparent);
+    /// The client's ID of the request.
+    pub(crate) fn request_id(&self) -> Option<&[u8]> {
+        self.headers.get(REQUEST_ID).map(HeaderValue::as_bytes)
     }
 
-    /// One attempt's request. The client's `host` stays, as the Gateway API has it, except over TLS, where the engine
-    /// is a named server that other names mean nothing to.
-    pub(crate) fn request(&self, upstream: &Upstream, body: OutBody) -> Request<OutBody> {
+    /// Replaces the client's trace context.
+    pub(crate) fn set_traceparent(&mut self, traceparent: HeaderValue) {
+        self.headers.insert(HeaderName::from_static(TRACEPARENT), traceparent);
+    }
+
+    /// The request of one attempt. Keeps the client's `host`, as the Gateway API specifies, except over TLS, where a server
+    /// accepts only its own name.
+    pub(crate) fn request(&self, upstream: &Upstream, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
@@ -89,8 +95,8 @@ impl Template {
     }
 }
 
-/// Makes an engine's headers fit for the client.
-pub(crate) fn answer_headers(headers: &mut HeaderMap, filters: &[Filter]) {
+/// Turns an engine's response headers into the client's.
+pub(crate) fn response_headers(headers: &mut HeaderMap, filters: &[Filter]) {
     strip_hop_by_hop(headers);
     for filter in filters {
         match filter {
@@ -112,13 +118,13 @@ fn apply(headers: &mut HeaderMap, change: &HeaderChange) {
     }
 }
 
-/// What proxies tell engines of the client. `x-forwarded-for` grows by the peer; the other two are kept where a
-/// trusted peer set them, and written anew otherwise.
+/// Appends the peer to a trusted peer's `x-forwarded-for`, and keeps the proto and host that it set; sets all three for
+/// other peers.
 fn add_forwarded(headers: &mut HeaderMap, uri: &Uri, client: &Client) {
     let peer = client.address_value();
     let chain = match headers.get(FORWARDED_FOR) {
-        Some(before) if client.trusted => {
-            let joined = [before.as_bytes(), b", ", peer.as_bytes()].concat();
+        Some(chain) if client.trusted => {
+            let joined = [chain.as_bytes(), b", ", peer.as_bytes()].concat();
             HeaderValue::from_bytes(&joined).unwrap_or_else(|_| peer.clone())
         }
         Some(_) | None => peer.clone(),
@@ -146,7 +152,7 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path)
 }
 
-/// The path as the rewrite wants it; the query stays. What would be no path is left alone.
+/// Rewrites the path and keeps the query. A result that is not a valid path leaves the URI unchanged.
 fn rewritten(uri: &Uri, rewrite: &PathRewrite, matched_prefix: &str) -> Uri {
     let path = match rewrite {
         PathRewrite::Full(path) => path.to_string(),
@@ -169,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_rewrite_replaces_the_prefix_or_all_and_keeps_the_query() {
+    fn a_path_rewrite_keeps_the_query() {
         #[track_caller]
         fn check(uri: &'static str, rewrite: &PathRewrite, prefix: &str, expected: &str) {
             assert_eq!(rewritten(&Uri::from_static(uri), rewrite, prefix), expected);

@@ -1,15 +1,15 @@
-//! Bounds on what a front door holds at one time: bytes of bodies, requests, connections.
+//! Limits on concurrent use: bytes of bodies, requests, connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A count of something with a limit, which the configuration in force names at each use.
+/// An amount in use. Its limit is given at each use, since it may change with the configuration.
 #[derive(Debug, Default)]
 pub struct Budget {
     used: AtomicU64,
 }
 
-/// A share of a budget, given back when dropped.
+/// A part of a budget, returned when dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -17,13 +17,13 @@ pub struct Share {
 }
 
 impl Budget {
-    /// A share of nothing, to be grown.
+    /// An empty share.
     #[must_use]
     pub fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), amount: 0 }
     }
 
-    /// What is in use.
+    /// The amount in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -31,7 +31,7 @@ impl Budget {
 }
 
 impl Share {
-    /// Grows to `amount`, if all shares together then stay within `limit`. Never shrinks.
+    /// Grows to `amount` unless all shares together would exceed `limit`; returns whether it did. Never shrinks.
     #[must_use]
     pub fn grow_to(&mut self, amount: u64, limit: u64) -> bool {
         let Some(more @ 1..) = amount.checked_sub(self.amount) else { return true };
@@ -44,13 +44,13 @@ impl Share {
         true
     }
 
-    /// Whether nothing of the budget is in it.
+    /// Whether the amount is 0.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.amount == 0
     }
 
-    /// Gives everything back.
+    /// Returns the whole amount.
     pub fn give_back(&mut self) {
         if self.amount > 0 {
             self.budget.used.fetch_sub(std::mem::take(&mut self.amount), Ordering::Relaxed);
@@ -69,13 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_stay_within_the_limit_and_come_back() {
+    fn shares_stay_within_the_limit_and_are_returned() {
         let budget = Arc::new(Budget::default());
         let (mut one, mut two) = (budget.share(), budget.share());
         assert!(one.grow_to(6, 10));
-        assert!(!two.grow_to(5, 10), "6 + 5 is over 10");
+        assert!(!two.grow_to(5, 10), "6 + 5 exceeds 10");
         assert!(two.grow_to(4, 10));
-        assert!(one.grow_to(3, 10), "a smaller need is met already");
+        assert!(one.grow_to(3, 10), "a share never shrinks");
         assert_eq!(budget.used(), 10);
         one.give_back();
         assert_eq!((budget.used(), one.is_empty()), (4, true));

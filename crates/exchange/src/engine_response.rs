@@ -1,4 +1,4 @@
-//! Watching an engine's answer: what it says of tokens, and how it ended.
+//! Observes an engine's response as it passes: output tokens, usage, failures and the end.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -9,9 +9,9 @@ use pointsman_protocol::{
 
 use crate::refusal::{Refusal, cause_text};
 
-/// The answer of one attempt, watched as it passes. It never changes a byte.
+/// Observer of one attempt's response. It changes no byte.
 #[derive(Debug)]
-pub struct Answer {
+pub struct EngineResponse {
     api: Option<Api>,
     grammar: Grammar,
     stores: bool,
@@ -20,71 +20,71 @@ pub struct Answer {
     output_tokens: u32,
 }
 
-/// How the body is read.
+/// Reader of the response body, by its content-type.
 #[derive(Debug)]
 enum Body {
-    /// The head has not come.
-    Unknown,
+    /// The response head has not arrived.
+    Pending,
     /// Server-sent events.
     Events(Box<SseScanner>),
     /// One JSON object.
-    Reply(Box<UsageReader>),
+    Json(Box<UsageReader>),
     /// Not read.
     Opaque,
 }
 
-/// What to do with an answer of which the head has come.
+/// Judgement of a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadVerdict {
     /// Pass it on.
     Relay,
-    /// It is a failure of this kind; pass it on only where the attempt may not be repeated.
+    /// The attempt failed for this cause; pass the response on only if the attempt may not be retried.
     Failure(FailureCause),
 }
 
-/// What one piece of the body added.
+/// Facts learned from one chunk of the response body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkFacts {
-    /// The first output token is in this piece.
+    /// The chunk contains the first output token.
     pub first_token: bool,
-    /// Output tokens so far; one event counts as one token until `usage` tells better.
+    /// Output tokens so far. Each event with text counts as one token until `usage` reports the number.
     pub output_tokens: u32,
-    /// The engine reports a failure in this piece.
+    /// The chunk contains an error that the engine reports.
     pub failure: Option<FailureCause>,
 }
 
-/// How the transport of an answer ended.
+/// End of a response's transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerEnd {
-    /// By the protocol's own end mark.
+pub enum ResponseEnd {
+    /// The transport signalled the end of the body.
     Clean,
-    /// For this cause, short of it.
+    /// The transport failed before that, for this cause.
     Failed(FailureCause),
-    /// The client went away first.
+    /// The client disconnected before that.
     ClientGone,
 }
 
-/// The outcome of an answer that was passed on.
+/// The outcome of a response that was passed on.
 #[derive(Debug)]
 pub struct Verdict {
-    /// How the request ended.
+    /// The request's completion.
     pub completion: Completion,
     /// Its token counts.
     pub usage: Usage,
-    /// One error event for the client, in its API's shape; the connection is to be broken off after it.
-    pub last_event: Option<Bytes>,
-    /// The connection must not end as if the answer were whole.
-    pub break_off: bool,
+    /// An error event to send to the client, in its API's format, before the connection is aborted.
+    pub error_event: Option<Bytes>,
+    /// Whether the connection must be aborted, since a normal end would make the response look complete.
+    pub abort: bool,
     /// The id under which the engine stored the response.
     pub stored_response: Option<Box<str>>,
 }
 
-impl Answer {
+impl EngineResponse {
     pub(crate) const fn new(api: Option<Api>, grammar: Grammar, stores: bool) -> Self {
-        Self { api, grammar, stores, status: StatusCode::OK, body: Body::Unknown, output_tokens: 0 }
+        Self { api, grammar, stores, status: StatusCode::OK, body: Body::Pending, output_tokens: 0 }
     }
 
-    /// Takes the head.
+    /// Reads the response head.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> HeadVerdict {
         self.status = status;
         self.body = if self.api.is_none() {
@@ -94,7 +94,7 @@ impl Answer {
         } else if is_media_type(headers, b"application/json")
             && !headers.contains_key(header::CONTENT_ENCODING)
         {
-            Body::Reply(Box::default())
+            Body::Json(Box::default())
         } else {
             Body::Opaque
         };
@@ -106,13 +106,13 @@ impl Answer {
         }
     }
 
-    /// Whether the body is an event stream, whose pace is worth watching.
+    /// Whether the body is an event stream.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
         matches!(self.body, Body::Events(_))
     }
 
-    /// Takes the next piece of the body.
+    /// Reads the next chunk of the body.
     pub fn chunk(&mut self, chunk: &[u8]) -> ChunkFacts {
         match &mut self.body {
             Body::Events(scanner) => {
@@ -124,27 +124,27 @@ impl Answer {
                     failure: facts.failure.and_then(engine_failure),
                 }
             }
-            Body::Reply(reader) => {
+            Body::Json(reader) => {
                 reader.push(chunk);
                 ChunkFacts::default()
             }
-            Body::Unknown | Body::Opaque => ChunkFacts::default(),
+            Body::Pending | Body::Opaque => ChunkFacts::default(),
         }
     }
 
-    /// The answer has ended: what became of the request.
+    /// Ends the response and returns the request's outcome.
     #[must_use]
-    pub fn end(mut self, end: AnswerEnd) -> Verdict {
+    pub fn end(mut self, end: ResponseEnd) -> Verdict {
         let (mut completion, usage, id) = self.read_end();
         match end {
-            AnswerEnd::Clean => {}
-            AnswerEnd::Failed(cause) => completion = Completion::Broken(cause),
-            AnswerEnd::ClientGone => completion = Completion::ClientGone,
+            ResponseEnd::Clean => {}
+            ResponseEnd::Failed(cause) => completion = Completion::Broken(cause),
+            ResponseEnd::ClientGone => completion = Completion::ClientGone,
         }
         if self.status.is_server_error() && completion == Completion::Complete {
             completion = Completion::Broken(failure_of(self.status));
         }
-        let cut_short = matches!(
+        let truncated = matches!(
             completion,
             Completion::Broken(
                 FailureCause::Truncated
@@ -153,12 +153,12 @@ impl Answer {
                     | FailureCause::FirstByteTimeout
             )
         );
-        let last_event = match (cut_short, &self.body, completion) {
+        let error_event = match (truncated, &self.body, completion) {
             (true, Body::Events(_), Completion::Broken(cause)) => Some(self.error_event(cause)),
             _ => None,
         };
         let stored_response = id.filter(|_| self.stores && self.status.is_success());
-        Verdict { completion, usage, last_event, break_off: cut_short, stored_response }
+        Verdict { completion, usage, error_event, abort: truncated, stored_response }
     }
 
     fn read_end(&mut self) -> (Completion, Usage, Option<Box<str>>) {
@@ -173,20 +173,20 @@ impl Answer {
                 };
                 (completion, usage(scanner.usage(), Some(tokens)), scanner.response_id().map(Into::into))
             }
-            Body::Reply(reader) => {
+            Body::Json(reader) => {
                 let facts = reader.facts();
                 let failure = facts.failure.filter(|_| self.status.is_success()).and_then(engine_failure);
-                let half = !facts.complete && self.status.is_success();
-                let failure = failure.or(half.then_some(FailureCause::Truncated));
+                let truncated = !facts.complete && self.status.is_success();
+                let failure = failure.or(truncated.then_some(FailureCause::Truncated));
                 (broken(failure), usage(facts.usage, None), facts.id.map(Into::into))
             }
-            Body::Unknown | Body::Opaque => (Completion::Complete, Usage::default(), None),
+            Body::Pending | Body::Opaque => (Completion::Complete, Usage::default(), None),
         }
     }
 
     fn error_event(&self, cause: FailureCause) -> Bytes {
         let status = Refusal::Pool(Rejection::AttemptsFailed(cause)).status().as_u16();
-        let message = format!("the model server failed in the middle of its answer: {}", cause_text(cause));
+        let message = format!("the model server failed during its response: {}", cause_text(cause));
         ErrorBody::new(status, cause.as_str(), message).event(ErrorShape::of(self.api))
     }
 }
@@ -198,7 +198,7 @@ const fn failure_of(status: StatusCode) -> FailureCause {
     }
 }
 
-/// The failure that counts against the endpoint: an error that blames the request does not.
+/// The failure cause of an error in the body; `None` if the error blames the request.
 fn engine_failure(failure: StreamFailure) -> Option<FailureCause> {
     (!failure.blames_request()).then_some(FailureCause::EngineError)
 }

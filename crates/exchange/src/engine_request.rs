@@ -1,4 +1,4 @@
-//! A request that is ready to be sent to an engine, as often as it takes.
+//! A request as an engine is to receive it, in one or several attempts.
 
 use std::sync::Arc;
 
@@ -7,25 +7,28 @@ use http::{HeaderMap, HeaderValue, header};
 use pointsman_core::{FailureCause, RequestFacts};
 use pointsman_protocol::{Api, BodyFacts, ErrorShape, Grammar, Route, SplicedBody};
 
-use crate::answer::Answer;
+use crate::body::UnreadBody;
+use crate::engine_response::EngineResponse;
 use crate::headers::strip_control_headers;
-use crate::request::Unread;
 
-/// A request whose target model is settled. Attempts borrow it; its body is shared, not copied, between them.
+/// A request whose target model is resolved. Attempts borrow it and share its body without copying.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct EngineRequest {
     placement: RequestFacts,
     route: Route,
     body: Option<SplicedBody>,
+    /// Whether the body can be sent again.
     replayable: bool,
     model: Option<Arc<str>>,
     target: Option<Arc<str>>,
+    /// Whether the call leaves no state in the engine, so that it may run twice.
     stateless: bool,
+    /// Whether the engine stores the response.
     stores: bool,
 }
 
-impl Outgoing {
-    pub(crate) fn held(
+impl EngineRequest {
+    pub(crate) fn buffered(
         placement: RequestFacts,
         api: Api,
         facts: BodyFacts,
@@ -45,12 +48,12 @@ impl Outgoing {
         }
     }
 
-    pub(crate) const fn unread(placement: RequestFacts, route: Route, body: Unread) -> Self {
+    pub(crate) const fn unread(placement: RequestFacts, route: Route, body: UnreadBody) -> Self {
         Self {
             placement,
             route,
             body: None,
-            replayable: matches!(body, Unread::Nothing),
+            replayable: matches!(body, UnreadBody::None),
             model: None,
             target: None,
             stateless: false,
@@ -58,43 +61,49 @@ impl Outgoing {
         }
     }
 
-    /// What the pool is asked with.
+    /// The facts that placement depends on.
     #[must_use]
     pub const fn placement(&self) -> &RequestFacts {
         &self.placement
     }
 
-    /// The body to send, in pieces; `None` where the client's streams through.
+    /// The same, for a door that narrows the endpoints or does not see output tokens.
+    pub const fn placement_mut(&mut self) -> &mut RequestFacts {
+        &mut self.placement
+    }
+
+    /// The body to send, as slices; `None` if the client's body streams through or there is none.
     #[must_use]
     pub const fn body(&self) -> Option<&SplicedBody> {
         self.body.as_ref()
     }
 
-    /// The public model, as the client named it.
+    /// The public model named by the client.
     #[must_use]
     pub const fn model(&self) -> Option<&Arc<str>> {
         self.model.as_ref()
     }
 
-    /// The model that the engine is asked for.
+    /// The model that the engine is asked for, after rewrites and traffic splits.
     #[must_use]
     pub fn target(&self) -> Option<&Arc<str>> {
         self.target.as_ref().or(self.model.as_ref())
     }
 
-    /// What the path asks for.
+    /// The API call that the path names.
     #[must_use]
     pub const fn route(&self) -> &Route {
         &self.route
     }
 
-    /// The shape that errors of this request's API have.
+    /// The error format of this request's API.
     #[must_use]
     pub fn error_shape(&self) -> ErrorShape {
         ErrorShape::of(self.route.api())
     }
 
-    /// Makes the client's headers fit for the engine: control headers go, and `content-length` follows the splice.
+    /// Turns the client's headers into the engine's: removes control headers and sets `content-length` to the spliced
+    /// body's.
     pub fn prepare_headers(&self, headers: &mut HeaderMap) {
         strip_control_headers(headers);
         if let Some(body) = &self.body {
@@ -103,10 +112,10 @@ impl Outgoing {
         }
     }
 
-    /// Whether an attempt that failed for this cause may be repeated elsewhere, as long as nothing went to the client:
-    /// anything held may be where the engine cannot have seen it, and after that only what leaves nothing behind.
+    /// Whether an attempt that failed for this cause may be retried, provided that no response bytes went to the client.
+    /// A replayable request may be retried if the engine cannot have seen it; afterwards only a stateless one.
     #[must_use]
-    pub const fn may_repeat(&self, cause: FailureCause) -> bool {
+    pub const fn may_retry(&self, cause: FailureCause) -> bool {
         if !self.replayable {
             return false;
         }
@@ -126,15 +135,15 @@ impl Outgoing {
                 }
     }
 
-    /// A watch over the answer of one attempt.
+    /// An observer of one attempt's response.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub fn response(&self) -> EngineResponse {
         let grammar = match &self.route {
             Route::Inference(api) => api.streams(),
             Route::Models { .. } | Route::Stored { .. } | Route::Administration | Route::Unknown => {
                 Grammar::Unknown
             }
         };
-        Answer::new(self.route.api(), grammar, self.stores)
+        EngineResponse::new(self.route.api(), grammar, self.stores)
     }
 }

@@ -1,4 +1,4 @@
-//! The answer of an engine, and the connection that it comes from.
+//! An engine's response, and the connection that it is read from.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,51 +12,52 @@ use hyper::body::Incoming;
 use super::Upstream;
 use super::h1::{Closed, H1};
 
-/// An answer of which the head has come.
+/// A response whose head has arrived.
 #[derive(Debug)]
-pub(crate) struct Answered {
-    /// The head.
+pub(crate) struct UpstreamResponse {
     pub(crate) head: response::Parts,
-    /// The body, still to be read.
-    pub(crate) body: AnswerBody,
+    pub(crate) body: UpstreamBody,
 }
 
-/// What a body gives when it is polled: a frame, its failure, or nothing more.
+/// The result of polling a body: a frame, an error, or `None` at the end.
 pub(super) type NextFrame = Option<Result<Frame<Bytes>, hyper::Error>>;
 
-/// The body of an answer. Polling it drives the connection; dropping it early closes the connection (HTTP/1.1) or
-/// resets the stream (HTTP/2), and reading it to its end gives the connection back.
+/// The body of a response. Polling it drives an HTTP/1.1 connection, and reading it to its end returns that connection for
+/// reuse. Dropping it early closes the connection (HTTP/1.1) or resets the stream (HTTP/2).
 #[derive(Debug)]
-pub(crate) struct AnswerBody {
+pub(crate) struct UpstreamBody {
     incoming: Incoming,
     connection: Option<Box<H1>>,
-    home: Arc<Upstream>,
+    upstream: Arc<Upstream>,
     ended: bool,
 }
 
-impl AnswerBody {
-    pub(super) const fn new(incoming: Incoming, connection: Option<Box<H1>>, home: Arc<Upstream>) -> Self {
-        Self { incoming, connection, home, ended: false }
+impl UpstreamBody {
+    pub(super) const fn new(
+        incoming: Incoming,
+        connection: Option<Box<H1>>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
+        Self { incoming, connection, upstream, ended: false }
     }
 
-    /// Whether everything has been read.
+    /// Whether all frames have been read.
     pub(crate) fn is_end(&self) -> bool {
         self.ended || self.incoming.is_end_stream()
     }
 
-    /// The length still to come, where it is known.
+    /// The remaining length in bytes, if the engine sent a content-length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
-    /// The next frame.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
         let polled = self.poll_incoming(cx);
         if let Poll::Ready(frame) = &polled
             && (frame.is_none() || self.incoming.is_end_stream())
         {
             self.ended = true;
-            self.give_back(cx);
+            self.release_connection(cx);
         }
         polled
     }
@@ -72,12 +73,12 @@ impl AnswerBody {
         Pin::new(&mut self.incoming).poll_frame(cx)
     }
 
-    /// Keeps the connection for the next request, if both sides are through with this one.
-    pub(crate) fn give_back(&mut self, cx: &Context<'_>) {
+    /// Returns the connection for reuse, if both sides have ended the exchange.
+    pub(crate) fn release_connection(&mut self, cx: &Context<'_>) {
         if let Some(mut connection) = self.connection.take()
             && connection.poll_idle(cx)
         {
-            self.home.check_in(connection);
+            self.upstream.check_in(connection);
         }
     }
 }

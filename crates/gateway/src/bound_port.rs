@@ -1,52 +1,53 @@
-//! From a socket and a host name to the routes that apply.
+//! Which listeners a socket serves, and which of them take a host name.
 
 use http::{HeaderMap, Uri, header};
 use pointsman_config::{Listener, World};
 
-/// Which listeners a socket stands for.
+/// The listeners that a socket serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Entrance {
-    /// Every plain HTTP listener, whatever its port.
-    EveryPlain,
+pub(crate) enum BoundPort {
+    /// All plain HTTP listeners, whatever their ports.
+    AllPlain,
     /// The listeners of one port.
     Port(u16),
 }
 
-impl Entrance {
-    fn leads_to(self, listener: &Listener) -> bool {
+impl BoundPort {
+    fn includes(self, listener: &Listener) -> bool {
         match self {
-            Self::EveryPlain => listener.tls.is_none(),
+            Self::AllPlain => listener.tls.is_none(),
             Self::Port(port) => listener.port == port,
         }
     }
 
-    /// The listeners that take this host: of those that match, the ones whose host name is the most specific.
+    /// The listeners with the most specific host name that matches `host`.
     pub(crate) fn listeners<'w, 'h>(
         self,
         world: &'w World,
         host: &'h str,
     ) -> impl Iterator<Item = &'w Listener> + use<'w, 'h> {
-        let fits = move |listener: &&Listener| self.leads_to(listener);
+        let included = move |listener: &&Listener| self.includes(listener);
         let best =
-            world.listeners.iter().filter(fits).filter_map(|listener| specificity(listener, host)).max();
-        let takes = move |listener: &&Listener| best.is_some() && specificity(listener, host) == best;
-        world.listeners.iter().filter(fits).filter(takes)
+            world.listeners.iter().filter(included).filter_map(|listener| specificity(listener, host)).max();
+        let is_best = move |listener: &&Listener| best.is_some() && specificity(listener, host) == best;
+        world.listeners.iter().filter(included).filter(is_best)
     }
 }
 
-/// How well a listener's host name fits: exact names beat wildcards, longer wildcards beat shorter ones.
+/// How specific a listener's host name is, if it matches: an exact name beats wildcards, and a longer wildcard a shorter
+/// one.
 fn specificity(listener: &Listener, host: &str) -> Option<usize> {
     let Some(name) = listener.hostname.as_deref() else { return Some(0) };
     match name.strip_prefix('*') {
         Some(suffix) => {
-            let (head, tail) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
-            (!head.is_empty() && tail.eq_ignore_ascii_case(suffix)).then_some(name.len())
+            let (start, end) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
+            (!start.is_empty() && end.eq_ignore_ascii_case(suffix)).then_some(name.len())
         }
         None => name.eq_ignore_ascii_case(host).then_some(usize::MAX),
     }
 }
 
-/// The host that a request names, without its port; empty where it names none.
+/// The request's host name without its port; empty if there is none.
 pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     if let Some(host) = uri.host() {
         return host;
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_listener_takes_the_request() {
+    fn the_most_specific_listener_matches() {
         let world = World {
             listeners: vec![
                 listener("any", 80, None, false),
@@ -90,24 +91,25 @@ mod tests {
             ],
             ..World::default()
         };
-        let check = |entrance: Entrance, host: &str, expected: &[&str]| {
-            let found: Vec<&str> = entrance.listeners(&world, host).map(|listener| &*listener.name).collect();
+        let check = |bound_port: BoundPort, host: &str, expected: &[&str]| {
+            let found: Vec<&str> =
+                bound_port.listeners(&world, host).map(|listener| &*listener.name).collect();
             assert_eq!(found, expected, "{host}");
         };
-        let port = Entrance::Port(80);
+        let port = BoundPort::Port(80);
         check(port, "b.example.com", &["exact"]);
         check(port, "B.EXAMPLE.COM", &["exact"]);
         check(port, "c.example.com", &["wild"]);
         check(port, "c.a.example.com", &["deep"]);
         check(port, "example.com", &["any"]);
         check(port, "", &["any"]);
-        check(Entrance::EveryPlain, "x", &["any", "other"]);
-        check(Entrance::Port(443), "x", &["tls"]);
-        check(Entrance::Port(9), "x", &[]);
+        check(BoundPort::AllPlain, "x", &["any", "other"]);
+        check(BoundPort::Port(443), "x", &["tls"]);
+        check(BoundPort::Port(9), "x", &[]);
     }
 
     #[test]
-    fn the_host_is_read_without_its_port() {
+    fn the_host_excludes_its_port() {
         #[track_caller]
         fn check(uri: &'static str, header: Option<&str>, expected: &str) {
             let mut headers = HeaderMap::new();

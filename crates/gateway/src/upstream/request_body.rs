@@ -1,4 +1,4 @@
-//! The request body that goes to an engine.
+//! The body of a request to an engine.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,25 +10,28 @@ use pointsman_protocol::SplicedBody;
 
 use crate::client_body::{ClientBody, ClientBodyError};
 
-/// The body of a request to an engine: nothing, the held bytes, or the client's body as it comes.
+/// The body of a request to an engine.
 #[derive(Debug)]
-pub(crate) enum OutBody {
-    /// None.
+pub(crate) enum RequestBody {
     Empty,
-    /// The held body's pieces, of which the first `next` are written.
-    Held { parts: [Bytes; 3], next: usize, left: u64 },
+    /// Slices of a buffered body, of which the first `next` were taken; `left` counts the remaining bytes.
+    Buffered {
+        parts: [Bytes; 3],
+        next: usize,
+        left: u64,
+    },
     /// The client's body, streaming through.
     Stream(Box<ClientBody<Incoming>>),
 }
 
-impl OutBody {
-    /// Sends the held bytes. They are shared with the other attempts, not copied.
-    pub(crate) fn held(body: &SplicedBody) -> Self {
-        Self::Held { parts: body.parts.clone(), next: 0, left: body.content_length() }
+impl RequestBody {
+    /// A buffered body. Attempts share its bytes without copying.
+    pub(crate) fn buffered(body: &SplicedBody) -> Self {
+        Self::Buffered { parts: body.parts.clone(), next: 0, left: body.content_length() }
     }
 }
 
-impl Body for OutBody {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = ClientBodyError;
 
@@ -38,7 +41,7 @@ impl Body for OutBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Held { parts, next, left } => {
+            Self::Buffered { parts, next, left } => {
                 while let Some(part) = parts.get_mut(*next) {
                     *next += 1;
                     if !part.is_empty() {
@@ -56,7 +59,7 @@ impl Body for OutBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Held { left, .. } => *left == 0,
+            Self::Buffered { left, .. } => *left == 0,
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -64,7 +67,7 @@ impl Body for OutBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Held { left, .. } => SizeHint::with_exact(*left),
+            Self::Buffered { left, .. } => SizeHint::with_exact(*left),
             Self::Stream(body) => body.size_hint(),
         }
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: what is declared and what engines serve, as one list.
+//! `GET /v1/models`: the models that are declared and those that engines serve, as one list.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use pointsman_fleet::Generation;
 use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::{merge_models, render_models};
 
-use crate::reply::ReplyBody;
+use crate::response::ResponseBody;
 
-/// The list, or one entry of it; `None` where nobody has such a model.
-pub(crate) fn answer(generation: &Generation, id: Option<&str>) -> Option<Response<ReplyBody>> {
+/// The list, or the entry `id` of it; `None` if there is no such model.
+pub(crate) fn response(generation: &Generation, id: Option<&str>) -> Option<Response<ResponseBody>> {
     let pools = &generation.world.pools;
     let declared = pools.iter().flat_map(|pool| pool.models.declared_models());
     let declared = declared.map(|name| ServedModel::named(&**name));
@@ -25,7 +25,7 @@ pub(crate) fn answer(generation: &Generation, id: Option<&str>) -> Option<Respon
         None => render_models(&models, created),
         Some(id) => models.iter().find(|model| model.id == id)?.render(created),
     };
-    let mut response = Response::new(ReplyBody::Whole(body));
+    let mut response = Response::new(ResponseBody::Full(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(response)
 }

@@ -1,0 +1,222 @@
+//! A front door with all that it needs, from start to shutdown: fleet, admin pages, traces, manifests.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pointsman_admin::{AdminServer, AdminSources, Check, Readiness};
+use pointsman_config::{ObjectName, World};
+use pointsman_extproc::{Picker, PickerOptions};
+use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_gateway::{Gateway, GatewayOptions};
+use pointsman_telemetry::{BuildInfo, Metrics};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifests::Manifests;
+use crate::shutdown;
+use crate::traces::{Exporting, start_tracing};
+
+/// Time for which the admin pages are served after everything else has stopped, for a last scrape.
+const ADMIN_LINGER: Duration = Duration::from_millis(100);
+
+/// The door to serve.
+pub(crate) enum DoorPlan {
+    /// The gateway, with the address for all plain HTTP listeners.
+    Gateway(Option<SocketAddr>),
+    Picker(Box<PickerOptions>),
+}
+
+/// Everything that a server is started with.
+pub(crate) struct Plan {
+    pub(crate) door: DoorPlan,
+    pub(crate) admin: SocketAddr,
+    pub(crate) fleet: FleetOptions,
+    pub(crate) world: World,
+    /// The files that `world` was read from, to be watched.
+    pub(crate) manifests: Option<Manifests>,
+    /// Drain timeout.
+    pub(crate) drain: Duration,
+    /// Endpoint of traces, if the command line names one.
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    fleet: Fleet,
+    listening: Listening,
+    admin_address: SocketAddr,
+    stop: Stop,
+    door: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    exporting: Option<Exporting>,
+}
+
+/// The addresses of a door.
+enum Listening {
+    Gateway(Vec<SocketAddr>),
+    Picker { pool: ObjectName, grpc: SocketAddr, health: SocketAddr },
+}
+
+/// Errors of the latest manifests, one line each.
+type Problems = Arc<arc_swap::ArcSwap<Vec<String>>>;
+
+/// Tokens that stop the parts of a server, in the order of its shutdown.
+#[derive(Default)]
+struct Stop {
+    readiness: CancellationToken,
+    door: CancellationToken,
+    admin: CancellationToken,
+}
+
+/// Serves until SIGTERM or SIGINT. Prints a line once it is ready.
+///
+/// # Errors
+/// Those of [`Server::start`].
+pub(crate) async fn serve(plan: Plan) -> Result<ExitCode> {
+    let stop = shutdown::on_signal()?;
+    let server = Server::start(plan).await?;
+    println!("{}", server.ready_line());
+    stop.cancelled().await;
+    server.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Server {
+    /// Opens all sockets and starts to serve.
+    ///
+    /// # Errors
+    /// A port cannot be opened, or a file that the configuration names cannot be read.
+    pub(crate) async fn start(plan: Plan) -> Result<Self> {
+        let Plan { door, admin, fleet, world, manifests, drain, otlp_endpoint } = plan;
+        let metrics = metrics();
+        let (tracer, exporting) = start_tracing(otlp_endpoint, &metrics)?;
+        let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
+        let admin_address = admin.local_addr()?;
+        let fleet = Fleet::start(fleet, metrics.clone())?;
+        fleet.apply(world, 0)?;
+        let stop = Stop::default();
+        let closing = stop.door.clone().cancelled_owned();
+        let (listening, door) = match door {
+            DoorPlan::Gateway(listen) => {
+                let options = GatewayOptions { listen, tracer };
+                let gateway = Gateway::bind(options, fleet.clone(), metrics.clone())?;
+                (Listening::Gateway(gateway.local_addrs()), tokio::spawn(gateway.run(closing, drain)))
+            }
+            DoorPlan::Picker(options) => {
+                let options = PickerOptions { tracer, ..*options };
+                let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
+                let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr(), picker.health_addr());
+                (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain)))
+            }
+        };
+        let problems = Problems::default();
+        let sources = admin_sources(&fleet, metrics, &problems, &stop.readiness);
+        let admin = tokio::spawn(admin.serve(sources, stop.admin.clone().cancelled_owned()));
+        if let Some(Manifests { watch, objects, options }) = manifests {
+            fleet.follow(watch, objects, options, move |found| problems.store(Arc::new(found)));
+        }
+        Ok(Self { fleet, listening, admin_address, stop, door, admin, exporting })
+    }
+
+    pub(crate) const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The first address for clients; `None` for a picker, whose clients are gateways.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.listening {
+            Listening::Gateway(addresses) => addresses.first().copied(),
+            Listening::Picker { .. } => None,
+        }
+    }
+
+    /// The address of ext_proc; `None` for a gateway.
+    pub(crate) const fn ext_proc_address(&self) -> Option<SocketAddr> {
+        match &self.listening {
+            Listening::Gateway(_) => None,
+            Listening::Picker { grpc, .. } => Some(*grpc),
+        }
+    }
+
+    pub(crate) const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    fn ready_line(&self) -> String {
+        let admin = self.admin_address;
+        match &self.listening {
+            Listening::Gateway(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
+                let addresses = addresses.join(" ");
+                format!("pointsman gateway: ready, listening on {addresses}, admin on http://{admin}")
+            }
+            Listening::Picker { pool, grpc, health } => format!(
+                "pointsman epp: ready, picks from {pool}, ext_proc on {grpc}, health on {health}, admin on http://{admin}"
+            ),
+        }
+    }
+
+    /// Stops in order: readiness fails, requests in flight end or are aborted, and finally the admin pages close.
+    pub(crate) async fn stop(self) {
+        self.stop.readiness.cancel();
+        self.stop.door.cancel();
+        // A panic in a task has been logged, and the rest still has to stop.
+        let _ = self.door.await;
+        self.fleet.stop().await;
+        if let Some(exporting) = self.exporting {
+            exporting.finish().await;
+        }
+        tokio::time::sleep(ADMIN_LINGER).await;
+        self.stop.admin.cancel();
+        let _ = self.admin.await;
+    }
+}
+
+/// The process's metrics.
+fn metrics() -> Metrics {
+    Metrics::new(&BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("POINTSMAN_COMMIT").unwrap_or("unknown"),
+    })
+}
+
+fn admin_sources(
+    fleet: &Fleet,
+    metrics: Metrics,
+    problems: &Problems,
+    stopping: &CancellationToken,
+) -> AdminSources {
+    let (seen, problems, stopping) = (fleet.clone(), Arc::clone(problems), stopping.clone());
+    let shown = fleet.clone();
+    AdminSources {
+        ready: Arc::new(move || readiness(&seen, &problems, &stopping)),
+        pools: Arc::new(move || shown.debug_pools()),
+        metrics,
+    }
+}
+
+fn readiness(fleet: &Fleet, problems: &Problems, stopping: &CancellationToken) -> Readiness {
+    let generation = fleet.current();
+    let serving = Check {
+        name: "serving".into(),
+        passed: !stopping.is_cancelled(),
+        detail: if stopping.is_cancelled() { "shutting down".into() } else { String::new() },
+    };
+    let pools = generation.pools.iter().map(|pool| {
+        let endpoints = pool.endpoints().len();
+        Check {
+            name: format!("pool {}", pool.name()),
+            // Requests to a pool without endpoints are answered with 503, so the server itself is ready.
+            passed: true,
+            detail: format!("{endpoints} endpoints"),
+        }
+    });
+    Readiness {
+        checks: std::iter::once(serving).chain(pools).collect(),
+        generation: generation.number,
+        problems: problems.load().as_ref().clone(),
+    }
+}

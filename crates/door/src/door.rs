@@ -1,0 +1,125 @@
+//! State that all requests of a front door share.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pointsman_config::GatewayPolicy;
+use pointsman_core::{EndpointId, Rng};
+use pointsman_exchange::{EngineRequest, ParsedRequest, Refusal, ResolveContext};
+use pointsman_fleet::{Fleet, PoolHandle};
+use pointsman_telemetry::trace::Tracer;
+use pointsman_telemetry::{GatewaySample, Metrics};
+
+use crate::budget::Budget;
+use crate::request::RequestContext;
+use crate::stored_responses::StoredResponses;
+
+/// Increment between the seeds of successive requests: 2^64 divided by the golden ratio, as in SplitMix64.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A front door's fleet, limits and telemetry.
+#[derive(Debug)]
+pub struct Door {
+    fleet: Fleet,
+    metrics: Metrics,
+    tracer: Tracer,
+    requests: Arc<Budget>,
+    body_bytes: Arc<Budget>,
+    stored: Mutex<StoredResponses>,
+    seeds: AtomicU64,
+}
+
+impl Door {
+    /// A door in front of the fleet's pools. Registers its gauges with `metrics`; spans go to `tracer`.
+    #[must_use]
+    pub fn new(fleet: Fleet, metrics: Metrics, tracer: Tracer) -> Arc<Self> {
+        let (requests, body_bytes) = (Arc::<Budget>::default(), Arc::<Budget>::default());
+        let sampled = (Arc::clone(&requests), Arc::clone(&body_bytes));
+        metrics.register_gateway(Box::new(move || GatewaySample {
+            requests: sampled.0.used(),
+            held_body_bytes: sampled.1.used(),
+        }));
+        let (stored, seeds) = (Mutex::default(), AtomicU64::new(RandomState::new().hash_one(0)));
+        Arc::new(Self { fleet, metrics, tracer, requests, body_bytes, stored, seeds })
+    }
+
+    /// The fleet behind the door.
+    #[must_use]
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The process's metrics.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Number of requests in flight.
+    #[must_use]
+    pub fn requests_in_flight(&self) -> u64 {
+        self.requests.used()
+    }
+
+    /// Starts the record of a request whose head has arrived. `policy` holds the limits of the configuration in force,
+    /// `traceparent` is the client's header of that name.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, policy: &GatewayPolicy, traceparent: Option<&[u8]>) -> RequestContext {
+        RequestContext::new(self, policy, traceparent)
+    }
+
+    /// A random number for one request, for weighted backends and weighted target models.
+    #[must_use]
+    pub fn draw(&self) -> u64 {
+        Rng::seeded(self.seeds.fetch_add(SEED_STEP, Ordering::Relaxed)).next_u64()
+    }
+
+    /// Applies the pool's model rules. `draw` is the request's random number; `names_path_exactly` says whether the
+    /// route matches the exact path. Hashes the prompt, in time linear in its bytes.
+    ///
+    /// # Errors
+    /// Those of [`ParsedRequest::resolve`].
+    pub fn resolve(
+        &self,
+        pool: &PoolHandle,
+        request: ParsedRequest,
+        draw: u64,
+        names_path_exactly: bool,
+    ) -> Result<EngineRequest, Refusal> {
+        let holder = request.stored_response().and_then(|id| self.stored().holder(self.fleet.now(), id));
+        request.resolve(&ResolveContext {
+            rules: pool.rules(),
+            pool: pool.pool_id(),
+            draw,
+            names_path_exactly,
+            holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),
+        })
+    }
+
+    /// Notes that `endpoint` stored the response `id`, so that requests which refer to it are placed there.
+    pub fn remember_response(&self, id: &str, endpoint: EndpointId) {
+        self.stored().insert(self.fleet.now(), id, endpoint);
+    }
+
+    /// Forgets the stored response `id`, which was deleted.
+    pub fn forget_response(&self, id: &str) {
+        self.stored().forget(id);
+    }
+
+    pub(crate) const fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    pub(crate) const fn requests(&self) -> &Arc<Budget> {
+        &self.requests
+    }
+
+    pub(crate) const fn body_bytes(&self) -> &Arc<Budget> {
+        &self.body_bytes
+    }
+
+    fn stored(&self) -> MutexGuard<'_, StoredResponses> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,298 @@
+//! One request in a front door, from its head to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pointsman_config::GatewayPolicy;
+use pointsman_core::{Completion, FailureCause, Usage};
+use pointsman_exchange::{EngineRequest, Refusal};
+use pointsman_fleet::{Placed, PlacementResult, PoolEndpoint, PoolHandle, Ticket};
+use pointsman_protocol::Api;
+use pointsman_telemetry::trace::{Attribute, Span, SpanName, TraceContext};
+use pointsman_telemetry::{Outcome, RequestLog, RequestRecord, RequestSeries, Running};
+
+use crate::budget::Share;
+use crate::door::Door;
+
+/// The header that carries the trace context (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
+/// The header with the client's ID of a request.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// A request's share of the door's limits, and the facts that its metrics, log line and span report at its end.
+/// Dropped without [`RequestContext::finish`], it reports that the client disconnected.
+#[derive(Debug)]
+pub struct RequestContext {
+    door: Arc<Door>,
+    arrived: Instant,
+    span: Span,
+    slot: Share,
+    max_requests: u64,
+    body: Share,
+    max_body_bytes: u64,
+    api: &'static str,
+    pool: Option<Arc<PoolHandle>>,
+    series: Option<(Arc<RequestSeries>, Running)>,
+    stream: Option<Running>,
+    /// When the scheduler was asked last.
+    asked: Instant,
+    placement: Option<Duration>,
+    endpoint: Option<Arc<PoolEndpoint>>,
+    attempts: u32,
+    status: u16,
+    request_bytes: u64,
+    response_bytes: u64,
+    body_wait: Option<Duration>,
+    first_token: Option<Duration>,
+    finished: bool,
+}
+
+impl RequestContext {
+    pub(crate) fn new(door: &Arc<Door>, policy: &GatewayPolicy, traceparent: Option<&[u8]>) -> Self {
+        let arrived = Instant::now();
+        Self {
+            arrived,
+            span: door.tracer().start(traceparent.and_then(TraceContext::parse), SpanName::Request),
+            slot: door.requests().share(),
+            max_requests: policy.max_requests.into(),
+            body: door.body_bytes().share(),
+            max_body_bytes: policy.max_held_bytes,
+            api: "unknown",
+            pool: None,
+            series: None,
+            stream: None,
+            asked: arrived,
+            placement: None,
+            endpoint: None,
+            attempts: 0,
+            status: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            body_wait: None,
+            first_token: None,
+            finished: false,
+            door: Arc::clone(door),
+        }
+    }
+
+    /// Counts the request as in flight.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] at the limit of concurrent requests.
+    pub fn admit(&mut self) -> Result<(), Refusal> {
+        self.slot.grow_to(1, self.max_requests).then_some(()).ok_or(Refusal::Busy)
+    }
+
+    /// Counts `bytes`, the length of the body so far, as buffered.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] at the limit of buffered bytes of all requests.
+    pub fn hold_body(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.body.grow_to(bytes, self.max_body_bytes).then_some(()).ok_or(Refusal::Busy)
+    }
+
+    /// Counts the buffered body as freed.
+    pub fn release_body(&mut self) {
+        self.body.give_back();
+    }
+
+    /// When the request's head arrived.
+    #[must_use]
+    pub const fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    /// Sets the inference API.
+    pub fn set_api(&mut self, api: Api) {
+        self.api = api.name();
+    }
+
+    /// Sets the pool, for a door that knows it before [`RequestContext::place`].
+    pub fn set_pool(&mut self, pool: &Arc<PoolHandle>) {
+        self.pool = Some(Arc::clone(pool));
+    }
+
+    /// Sets the body's length in bytes.
+    pub const fn set_request_bytes(&mut self, bytes: u64) {
+        self.request_bytes = bytes;
+    }
+
+    /// The end of a buffered body has arrived.
+    pub fn body_complete(&mut self) {
+        self.body_wait.get_or_insert_with(|| self.arrived.elapsed());
+    }
+
+    /// Asks the pool for an endpoint. The request counts as one of the pool from here on. `client_id` is called for the
+    /// client's `x-request-id` if the fleet keeps decisions.
+    pub fn place<'a>(
+        &mut self,
+        pool: &Arc<PoolHandle>,
+        request: &EngineRequest,
+        client_id: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Ticket {
+        if let Some(api) = request.route().api() {
+            self.set_api(api);
+        }
+        if request.body().is_some() {
+            self.body_complete();
+        }
+        let (model, target) = (request.model(), request.target());
+        let series = pool.series().request(model.map_or("", |name| name), target.map_or("", |name| name));
+        if self.span.is_recorded() {
+            self.span.set(Attribute::Pool(pool.series().name().into()));
+            self.span.set(Attribute::Model(series.model().into()));
+            self.span.set(Attribute::TargetModel(series.target_model().into()));
+        }
+        let running = series.start();
+        self.series = Some((series, running));
+        self.set_pool(pool);
+        self.asked = Instant::now();
+        pool.place_with_id(request.placement().clone(), client_id)
+    }
+
+    /// Records the scheduler's answer to [`RequestContext::place`] or [`RequestContext::attempt_failed`].
+    pub fn placed(&mut self, result: &PlacementResult) {
+        self.placement = Some(self.asked.elapsed());
+        if let Ok(placed) = result {
+            self.attempts += 1;
+            self.endpoint = Some(Arc::clone(placed.endpoint()));
+        }
+    }
+
+    /// The span of the attempt at the endpoint that was placed last.
+    pub fn attempt_span(&self) -> Span {
+        let mut span = self.span.child(SpanName::Attempt);
+        if span.is_recorded() {
+            self.placement_attributes().for_each(|attribute| span.set(attribute));
+        }
+        span
+    }
+
+    /// Reports a failed attempt, of which nothing went to the client, and asks for the next endpoint if `retry`.
+    pub fn attempt_failed(&mut self, placed: Placed, cause: FailureCause, retry: bool) -> Ticket {
+        tracing::debug!(
+            pool = self.pool.as_ref().map(|pool| pool.series().name()),
+            endpoint = placed.endpoint().authority(),
+            cause = cause.as_str(),
+            retry,
+            "attempt failed"
+        );
+        self.asked = Instant::now();
+        placed.failed(cause, retry)
+    }
+
+    /// Records that another endpoint serves the request than the one that was placed.
+    pub fn served_by(&mut self, endpoint: &Arc<PoolEndpoint>) {
+        self.endpoint = Some(Arc::clone(endpoint));
+    }
+
+    /// Sets the status that the client receives.
+    pub const fn set_status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// Counts the response as a stream in progress, or no longer.
+    pub fn set_streaming(&mut self, streaming: bool) {
+        if streaming != self.stream.is_some() {
+            let pool = self.pool.as_ref().filter(|_| streaming);
+            self.stream = pool.map(|pool| pool.series().stream());
+        }
+    }
+
+    /// The first output token has arrived.
+    pub fn first_token(&mut self) {
+        self.first_token.get_or_insert_with(|| self.arrived.elapsed());
+    }
+
+    /// Adds to the length of the response body, in bytes.
+    pub const fn add_response_bytes(&mut self, bytes: u64) {
+        self.response_bytes += bytes;
+    }
+
+    /// Ends the request with a complete response of the door itself.
+    pub fn complete(&mut self, status: u16) {
+        self.status = status;
+        self.finish(Outcome::Served(Completion::Complete), Usage::default());
+    }
+
+    /// Ends the request with a refusal.
+    pub fn refuse(&mut self, refusal: &Refusal) {
+        self.status = refusal.status().as_u16();
+        self.finish(Outcome::Rejected(refusal.reason()), Usage::default());
+    }
+
+    /// Ends the request: writes metrics, log line and span. Later calls have no effect.
+    pub fn finish(&mut self, outcome: Outcome, usage: Usage) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.stream = None;
+        let series = self.series.take().map(|(series, _)| series);
+        let series = series.or_else(|| Some(self.pool.as_ref()?.series().request("", "")));
+        let record = RequestRecord {
+            outcome,
+            status: self.status,
+            duration: self.arrived.elapsed(),
+            body_wait: self.body_wait,
+            first_token: self.first_token,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            usage,
+        };
+        self.log(series.as_deref(), &record);
+        if self.span.is_recorded() {
+            self.finish_span(&record);
+        }
+        match (series, outcome) {
+            (Some(series), _) => series.finish(&record),
+            (None, Outcome::Rejected(reason)) => self.door.metrics().refused(reason),
+            (None, Outcome::Served(_)) => {}
+        }
+    }
+
+    /// Ends the record without a trace, since there was no request.
+    pub fn discard(mut self) {
+        self.finished = true;
+    }
+
+    fn log(&self, series: Option<&RequestSeries>, record: &RequestRecord) {
+        RequestLog {
+            pool: self.pool.as_ref().map(|pool| pool.series().name()),
+            model: series.map(RequestSeries::model),
+            target_model: series.map(RequestSeries::target_model),
+            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.authority()),
+            api: self.api,
+            attempts: self.attempts,
+            placement: self.placement,
+            record,
+        }
+        .write();
+    }
+
+    fn finish_span(&mut self, record: &RequestRecord) {
+        let RequestRecord { outcome, status, usage, first_token, .. } = *record;
+        let known = [
+            Some(Attribute::Status(status)),
+            Some(Attribute::Outcome(outcome.as_str())),
+            Some(outcome.reason()).filter(|reason| !reason.is_empty()).map(Attribute::Reason),
+            usage.prompt_tokens.map(Attribute::InputTokens),
+            usage.cached_tokens.map(Attribute::CachedTokens),
+            usage.output_tokens.map(Attribute::OutputTokens),
+            first_token.map(Attribute::FirstToken),
+        ];
+        let attributes: Vec<_> = self.placement_attributes().chain(known.into_iter().flatten()).collect();
+        attributes.into_iter().for_each(|attribute| self.span.set(attribute));
+    }
+
+    fn placement_attributes(&self) -> impl Iterator<Item = Attribute> + use<> {
+        let endpoint =
+            self.endpoint.as_ref().map(|endpoint| Attribute::Endpoint(endpoint.authority().into()));
+        endpoint.into_iter().chain(self.placement.map(Attribute::Placement))
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        self.finish(Outcome::Served(Completion::ClientGone), Usage::default());
+    }
+}

@@ -1,0 +1,131 @@
+//! Proxies a request to an endpoint of a pool, and the response to the client.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode, request, response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use pointsman_config::route::Forward;
+use pointsman_core::{FailureCause, Rejection};
+use pointsman_door::RequestContext;
+use pointsman_exchange::{ParsedRequest, Refusal};
+use pointsman_fleet::PoolHandle;
+use pointsman_protocol::{ErrorShape, Route};
+use tokio::time::Instant;
+
+use crate::attempt::{Attempts, SelectedResponse, StartedResponse};
+use crate::client::Client;
+use crate::client_body::ClientBody;
+use crate::relay::{Relay, RelayContext};
+use crate::response::{ResponseBody, refuse};
+use crate::shared::Shared;
+use crate::template::{RequestTemplate, response_headers};
+use crate::tunnel;
+
+/// A request whose body has been read, or streams through unread.
+pub(crate) struct ReceivedRequest {
+    pub(crate) parsed: ParsedRequest,
+    /// The body, if it streams through.
+    pub(crate) body: Option<Box<ClientBody<Incoming>>>,
+}
+
+/// The pool that a request is routed to, and how.
+pub(crate) struct Proxy<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) client: &'a Client,
+    pub(crate) forward: &'a Forward<'a>,
+    pub(crate) pool: &'a Arc<PoolHandle>,
+    /// The error format of the request's API.
+    pub(crate) shape: ErrorShape,
+}
+
+impl Proxy<'_> {
+    /// Sends the request, and returns the head of the response once the first bytes of its body are here. `draw` is the
+    /// request's random number.
+    pub(crate) async fn run(
+        &self,
+        head: request::Parts,
+        received: ReceivedRequest,
+        draw: u64,
+        mut context: RequestContext,
+    ) -> Response<ResponseBody> {
+        let ReceivedRequest { parsed, body } = received;
+        let resolved = self.shared.door.resolve(self.pool, parsed, draw, self.forward.names_path_exactly);
+        let engine_request = match resolved {
+            Ok(engine_request) => engine_request,
+            Err(refusal) => return refuse(context, &refusal, self.shape),
+        };
+        let upgrade = tunnel::requested_protocol(&head).filter(|_| engine_request.body().is_none());
+        let request::Parts { method, uri, headers, mut extensions, .. } = head;
+        let deadline = self.deadline(&context);
+        let deletes = method == Method::DELETE;
+        let mut template =
+            RequestTemplate::new(method, &uri, headers, self.forward, self.client, &engine_request);
+        let upgrades = upgrade.map(|protocol| template.request_upgrade(protocol)).is_some();
+        let attempts = Attempts {
+            shared: self.shared,
+            pool: self.pool,
+            engine_request: &engine_request,
+            template,
+            body,
+            upgrades,
+            deadline,
+        };
+        let selected = match attempts.run(&mut context).await {
+            Ok(selected) => selected,
+            Err(refusal) => return refuse(context, &refusal, self.shape),
+        };
+        context.release_body();
+        let status = selected.response.head.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(client) = extensions.remove::<OnUpgrade>() else {
+                let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
+                return refuse(context, &Refusal::Pool(rejection), self.shape);
+            };
+            return tunnel::open(self.shared, selected, client, context);
+        }
+        if let (true, true, Route::Stored { response_id }) =
+            (deletes, status.is_success(), engine_request.route())
+        {
+            self.shared.door.forget_response(response_id);
+        }
+        self.relay(selected, deadline, context)
+    }
+
+    /// When the shorter of the route's request and backend timeouts ends.
+    fn deadline(&self, context: &RequestContext) -> Option<Instant> {
+        let Forward { request_timeout, backend_timeout, .. } = self.forward;
+        let timeout = match (request_timeout, backend_timeout) {
+            (Some(request), Some(backend)) => Some(request.min(backend)),
+            (request, backend) => request.as_ref().or(backend.as_ref()),
+        };
+        timeout.map(|timeout| Instant::from_std(context.arrived()) + *timeout)
+    }
+
+    fn relay(
+        &self,
+        selected: SelectedResponse,
+        deadline: Option<Instant>,
+        mut request: RequestContext,
+    ) -> Response<ResponseBody> {
+        let SelectedResponse { placed, response } = selected;
+        let StartedResponse { endpoint, head, body, first, observer } = response;
+        let response::Parts { status, mut headers, .. } = head;
+        request.set_status(status.as_u16());
+        request.set_streaming(observer.is_stream());
+        response_headers(&mut headers, self.forward.filters);
+        let context = RelayContext {
+            placed,
+            endpoint,
+            observer,
+            deadline,
+            shape: self.shape,
+            door: Arc::clone(&self.shared.door),
+            request,
+        };
+        let mut response = Response::new(ResponseBody::Relay(Box::new(Relay::new(context, body, first))));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
