@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::{Kind, Metadata, Struct};
 
-/// Header, and key in the metadata namespace [`NAMESPACE`]: where to send the request, `ip:port` in order of
+/// Header, and key in the metadata namespace [`NAMESPACE`]: the endpoints to send the request to, `ip:port` in order of
 /// preference.
 pub const DESTINATION: &str = "x-gateway-destination-endpoint";
 /// Key in the metadata namespace [`NAMESPACE`]: the `ip:port` that served the request.
@@ -12,7 +12,7 @@ pub const SERVED: &str = "x-gateway-destination-endpoint-served";
 /// Key in the metadata namespace [`SUBSET_NAMESPACE`]: the addresses that may serve the request.
 pub const SUBSET: &str = "x-gateway-destination-endpoint-subset";
 
-/// The metadata namespace of load balancing.
+/// The metadata namespace for load balancing.
 pub(crate) const NAMESPACE: &str = "envoy.lb";
 const SUBSET_NAMESPACE: &str = "envoy.lb.subset_hint";
 
@@ -22,7 +22,7 @@ pub struct SubsetHint {
     entries: Vec<(Host, Option<u16>)>,
 }
 
-/// A host, comparable whatever way an address is written.
+/// A host, with IP addresses in a comparable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Ip(IpAddr),
@@ -30,8 +30,8 @@ enum Host {
 }
 
 impl SubsetHint {
-    /// The list in a message's metadata: `None` where the gateway sends none, an empty one where it allows no
-    /// endpoint. A string with commas counts as a list.
+    /// The list in a message's metadata: `None` where the gateway sends none, empty where it allows no endpoint. A
+    /// comma-separated string is a list, too.
     #[must_use]
     pub fn read(metadata: &Metadata) -> Option<Self> {
         let hint = metadata.filter_metadata.get(SUBSET_NAMESPACE)?.fields.get(SUBSET)?;
@@ -51,7 +51,7 @@ impl SubsetHint {
         }
     }
 
-    /// The list of these addresses: `ip:port`, `[ip]:port` for IPv6, or an `ip` that stands for all its ports.
+    /// The list of these addresses: `ip:port`, `[ip]:port` for IPv6, or an `ip` for all its ports.
     pub fn of<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
         Self { entries: addresses.into_iter().filter_map(parse).collect() }
     }
@@ -64,7 +64,7 @@ impl SubsetHint {
     }
 }
 
-/// The address in a message's metadata that served the request.
+/// The address of the endpoint that served the request, from a message's metadata.
 pub(crate) fn served(metadata: &Metadata) -> Option<&str> {
     match metadata.filter_metadata.get(NAMESPACE)?.fields.get(SERVED)?.kind.as_ref()? {
         Kind::Text(text) => Some(text),
@@ -72,7 +72,7 @@ pub(crate) fn served(metadata: &Metadata) -> Option<&str> {
     }
 }
 
-/// The metadata that says where to send the request.
+/// The metadata with the endpoints to send the request to.
 pub(crate) fn destination_metadata(addresses: &str) -> Struct {
     let inner = Struct::of(DESTINATION, Kind::Text(addresses.to_owned()));
     Struct::of(NAMESPACE, Kind::Struct(inner))
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_compared_as_an_address() {
+    fn addresses_are_compared_in_any_notation() {
         check(&["10.0.0.1:8000"], "10.0.0.1", 8000, true);
         check(&["10.0.0.1:8000"], "10.0.0.1", 8001, false);
         check(&["10.0.0.1"], "10.0.0.1", 8001, true);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_empty_are_not_the_same() {
+    fn an_empty_list_differs_from_no_list() {
         assert_eq!(SubsetHint::read(&Metadata::default()), None);
         assert_eq!(hint(Kind::List(ListValue::default())), Some(SubsetHint::default()));
         assert_eq!(hint(Kind::Text(String::new())), Some(SubsetHint::default()));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_and_a_string_with_commas_say_the_same() {
+    fn a_comma_separated_string_equals_a_list() {
         let values = ["10.0.0.1:8000", "10.0.0.2:8000"].map(|text| Value::text(text.to_owned())).to_vec();
         let list = hint(Kind::List(ListValue { values }));
         assert_eq!(list, hint(Kind::Text("10.0.0.1:8000, 10.0.0.2:8000".into())));

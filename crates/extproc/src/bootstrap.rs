@@ -1,4 +1,4 @@
-//! A bootstrap for Envoy (1.37 and later) that puts it in front of a pool and asks this picker.
+//! The bootstrap of an Envoy (1.37 and later) in front of a pool that uses this picker.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -8,67 +8,67 @@ use pointsman_config::{AppProtocol, PoolSpec, TlsFiles};
 
 use crate::address::{DESTINATION, SERVED};
 
-/// Envoy's default of 1,024 requests at a time, and as many that wait, is less than a pool of engines takes.
+/// Circuit breaker limits: Envoy's default of 1,024 concurrent and pending requests is less than a pool of engines takes.
 const MAX_REQUESTS: u32 = 100_000;
-/// Attempts besides the first: one for each fallback that the picker names.
+/// Number of retries: one for each fallback that the picker names.
 const RETRIES: u32 = 3;
 
-/// Which response bodies the picker is sent. Each costs Envoy and picker some microseconds per piece of a stream.
+/// The response bodies that Envoy sends to the picker. Each costs both some microseconds per chunk of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseBodies {
-    /// None: requests are counted in and out, and rates are learned from the engines' own metrics. Whether an answer was
-    /// taken to its end or the client left cannot be told.
+    /// None: requests are counted in and out, and rates are learned from the engines' own metrics. A complete response and
+    /// a client that disconnected cannot be told apart.
     Never,
-    /// Those of this percentage of requests.
+    /// The bodies of this percentage of requests.
     Sample(u8),
-    /// All: first tokens, pace and usage of every request are known.
+    /// All: first tokens, inter-token latency and usage of every request are known.
     Usage,
 }
 
-/// What the picker is for Envoy.
+/// Options of the bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoyOptions {
-    /// Where Envoy listens for clients.
+    /// The address on which Envoy listens for clients.
     pub listen: SocketAddr,
-    /// Where Envoy's admin pages are.
+    /// The address of Envoy's admin pages.
     pub admin: SocketAddr,
-    /// Where the picker listens.
+    /// The picker's address.
     pub picker: SocketAddr,
-    /// How the picker's port is secured.
+    /// The transport security between Envoy and the picker.
     pub link: PickerLink,
-    /// Which response bodies the picker is sent.
+    /// The response bodies that Envoy sends to the picker.
     pub response_bodies: ResponseBodies,
-    /// Hand request bodies over whole, for what cannot do full duplex. Long bodies then meet Envoy's buffer limit.
+    /// Send request bodies buffered, where full duplex is not supported. Long bodies then exceed Envoy's buffer limit.
     pub buffered: bool,
-    /// Without the picker, let Envoy choose any endpoint itself instead of answering 500.
+    /// While the picker is unavailable, let Envoy choose any endpoint itself instead of a 500 response.
     pub fail_open: bool,
 }
 
-/// The way from Envoy to the picker.
+/// The transport security between Envoy and the picker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PickerLink {
-    /// In clear text.
+    /// None: clear text.
     Plain,
-    /// By TLS.
+    /// TLS.
     Tls {
-        /// What Envoy shows the picker.
+        /// Envoy's client certificate.
         certificate: Option<TlsFiles>,
-        /// Authorities of which one must have signed the picker's certificate; without, any certificate will do.
+        /// The authorities that the picker's certificate is verified against; without, it is not verified.
         picker_ca: Option<PathBuf>,
     },
 }
 
-/// Why a pool cannot be put behind Envoy by a bootstrap.
+/// A pool that a bootstrap cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// There is nothing to send requests to.
+    /// The pool has no endpoints.
     #[error("pool {0} has no endpoints")]
     NoEndpoints(String),
-    /// A cluster of Envoy's speaks one protocol.
-    #[error("the endpoints of pool {0} speak different protocols")]
+    /// An Envoy cluster uses one protocol.
+    #[error("the endpoints of pool {0} use different protocols")]
     MixedProtocols(String),
-    /// Envoy would not know which certificate authority to ask.
-    #[error("the endpoints of pool {0} speak TLS: give Envoy a cluster of your own for them")]
+    /// The certificate authorities for Envoy are not known.
+    #[error("the endpoints of pool {0} use TLS: write an Envoy cluster of your own for them")]
     Tls(String),
 }
 
@@ -85,7 +85,7 @@ pub fn envoy_config(pool: &PoolSpec, options: &EnvoyOptions) -> Result<String, B
     if first.protocol == AppProtocol::Https {
         return Err(BootstrapError::Tls(name));
     }
-    let mut text = format!("# Envoy in front of the pool {name}, which pointsman picks from.\n");
+    let mut text = format!("# Envoy in front of the pool {name}, with pointsman as the endpoint picker.\n");
     text += &admin(options);
     text += "static_resources:\n  listeners:\n";
     text += &listener(options);
@@ -114,7 +114,7 @@ fn listener(options: &EnvoyOptions) -> String {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: inference
-          # A stream of tokens may be silent while an engine works, and last for as long as it has something to say.
+          # A stream of tokens may pause during a prefill and last for minutes.
           stream_idle_timeout: 600s
           request_timeout: 0s
           route_config:
@@ -128,7 +128,7 @@ fn listener(options: &EnvoyOptions) -> String {
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
               grpc_service:
                 envoy_grpc: {{cluster_name: pointsman}}
-              # Longer than the picker's own patience, so that its answer comes first.
+              # Longer than the picker's own timeout (--pick-timeout), so that its response comes first.
               message_timeout: 35s
               failure_mode_allow: {fail_open}
               processing_mode:
@@ -140,7 +140,7 @@ fn listener(options: &EnvoyOptions) -> String {
               "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
 "#,
         address = socket_address(options.listen),
-        // Full duplex never holds a body; the other mode holds it whole.
+        // Full duplex never buffers a body, the other mode buffers all of it.
         buffer = if options.buffered { 32 << 20 } else { 32 << 10 },
         routes = routes(options),
         fail_open = options.fail_open,
@@ -148,7 +148,7 @@ fn listener(options: &EnvoyOptions) -> String {
     )
 }
 
-/// With full duplex Envoy takes no change of mode from the picker, so that a sample is a route of its own.
+/// With full duplex, Envoy ignores mode changes from the picker, so a sample needs a route of its own.
 fn routes(options: &EnvoyOptions) -> String {
     let route = |fraction: &str, more: &str| {
         format!(
@@ -157,7 +157,7 @@ fn routes(options: &EnvoyOptions) -> String {
                   cluster: engines
                   timeout: 0s
                   retry_policy:
-                    # What an engine cannot have seen; each retry goes to the picker's next choice.
+                    # Failures before the engine saw the request; each retry goes to the picker's next choice.
                     retry_on: connect-failure,refused-stream,reset-before-request
                     num_retries: {RETRIES}
 {more}"#
@@ -182,7 +182,7 @@ fn routes(options: &EnvoyOptions) -> String {
 
 fn mode(options: &EnvoyOptions, response_bodies: bool, indent: usize) -> String {
     let request = if options.buffered { "BUFFERED" } else { "FULL_DUPLEX_STREAMED" };
-    // Without its trailers, the stream to the picker would end with a response's head.
+    // Without response trailers, the stream to the picker would end at the response headers.
     let response = match (response_bodies, options.buffered) {
         (false, _) => "NONE",
         (true, false) => "FULL_DUPLEX_STREAMED",
@@ -220,7 +220,7 @@ fn engines(pool: &PoolSpec, h2c: bool) -> String {
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        # Shorter than the five seconds after which uvicorn closes an unused connection.
+        # Shorter than the five seconds after which uvicorn closes an idle connection.
         common_http_protocol_options: {{idle_timeout: 4s}}
         explicit_http_config:
           {protocol}
@@ -270,7 +270,7 @@ fn transport_socket(link: &PickerLink) -> String {
     )
 }
 
-/// A file's name in YAML.
+/// A path as a YAML string.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
@@ -280,7 +280,7 @@ fn picker(options: &EnvoyOptions) -> String {
         r#"  - name: pointsman
     type: STATIC
     connect_timeout: 2s
-    # Where there are several pickers, one that is gone or about to go is left out.
+    # Where there are several pickers, one that is down or draining gets no calls.
     health_checks:
     - timeout: 1s
       interval: 1s
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn each_choice_of_response_bodies_has_its_modes() {
+    fn each_option_of_response_bodies_has_its_modes() {
         check(
             &options(ResponseBodies::Usage),
             &[("response_body_mode: FULL_DUPLEX_STREAMED", 1), ("response_body_mode: NONE", 0)],
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn options_show() {
+    fn options_appear_in_the_bootstrap() {
         let plain =
             EnvoyOptions { link: PickerLink::Plain, buffered: true, ..options(ResponseBodies::Usage) };
         check(
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn every_endpoint_of_the_pool_is_there() {
+    fn every_endpoint_of_the_pool_is_listed() {
         check(
             &options(ResponseBodies::Usage),
             &[
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_one_cluster_cannot_hold_is_refused() {
+    fn a_pool_that_one_cluster_cannot_express_is_refused() {
         let refused = |endpoints: &[(&str, AppProtocol)]| {
             envoy_config(&pool(endpoints), &options(ResponseBodies::Usage)).unwrap_err()
         };

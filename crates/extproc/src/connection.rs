@@ -1,4 +1,4 @@
-//! Connections of a port: accepted, secured, served.
+//! Accepts the connections of a port and serves HTTP/2 on them, over TLS or in clear text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,47 +13,47 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::grpc::{Services, serve};
-use crate::lanes::Lanes;
 use crate::shared::Shared;
 use crate::tls::Secured;
+use crate::workers::Workers;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-/// The most streams of one connection: gateways open a further one for more.
+/// Timeout of a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest number of concurrent streams of a connection. Gateways open another connection for more.
 const MAX_STREAMS: u32 = 4096;
-/// What one stream may have on its way unread, in bytes: a long prompt.
+/// Flow-control window of a stream, in bytes: a long prompt.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for a whole connection.
+/// Flow-control window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// A silent connection is asked for a sign of life this often.
+/// Interval of keep-alive PING frames on an idle connection.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// How long the answer to that may take.
+/// Timeout of the response to a PING frame.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Streams that the gateway may break off before they are looked at: its clients leave in crowds.
+/// The number of streams that the gateway may reset before they are accepted, when many of its clients disconnect at once.
 const MAX_RESETS: usize = 16_384;
-/// The pause after a failure to accept, such as too many open files.
+/// The pause after `accept` fails, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What the connections of a port have in common.
+/// The settings of a port, shared by its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Port {
     pub(crate) shared: Arc<Shared>,
     pub(crate) services: Services,
     pub(crate) secured: Option<Arc<Secured>>,
-    /// No new connections and streams.
+    /// Cancelled at shutdown: no new connections or streams are accepted.
     pub(crate) closing: CancellationToken,
-    /// Connections, awaited at shutdown.
+    /// The connections, awaited at shutdown.
     pub(crate) tasks: TaskTracker,
 }
 
 impl Port {
-    /// Accepts connections until the port closes, and gives each to the next lane.
-    pub(crate) async fn run(self, listener: TcpListener, lanes: Arc<Lanes>) {
+    /// Accepts connections until the port closes and assigns each to the next worker.
+    pub(crate) async fn run(self, listener: TcpListener, workers: Arc<Workers>) {
         while let Some(accepted) = self.closing.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.hand_over(stream, &lanes),
+                Ok((stream, _)) => self.assign(stream, &workers),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,42 +62,42 @@ impl Port {
         }
     }
 
-    fn hand_over(&self, stream: TcpStream, lanes: &Lanes) {
-        let (Some(lane), Ok(stream)) = (lanes.next(), stream.into_std()) else { return };
+    fn assign(&self, stream: TcpStream, workers: &Workers) {
+        let (Some(worker), Ok(stream)) = (workers.next(), stream.into_std()) else { return };
         let port = self.clone();
         let serve = async move {
-            // The socket belongs to the lane from here on.
+            // Registers the socket with the worker's reactor.
             if let Ok(stream) = TcpStream::from_std(stream) {
                 let cut = port.shared.cut.clone();
                 cut.run_until_cancelled(port.connection(stream)).await;
             }
         };
-        drop(self.tasks.spawn_on(serve, lane));
+        drop(self.tasks.spawn_on(serve, worker));
     }
 
     async fn connection(self, stream: TcpStream) {
         if stream.set_nodelay(true).is_err() {
-            return; // It is gone already.
+            return; // The peer has disconnected.
         }
         let mut first = [0];
-        let Ok(Ok(1)) = tokio::time::timeout(HANDSHAKE_PATIENCE, stream.peek(&mut first)).await else {
+        let Ok(Ok(1)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await else {
             return;
         };
         match (&self.secured, first[0] == TLS_HANDSHAKE) {
             (None, false) => self.http(stream).await,
             (None, true) => {
                 self.shared
-                    .tell_broken(&"a TLS handshake came to a port in clear text; see --secure-serving");
+                    .tell_broken(&"a TLS handshake arrived at a port in clear text; see --secure-serving");
             }
             (Some(_), false) => {
-                self.shared.tell_broken(&"clear text came to a port with TLS; see --secure-serving");
+                self.shared.tell_broken(&"clear text arrived at a port with TLS; see --secure-serving");
             }
             (Some(secured), true) => {
                 let handshake = TlsAcceptor::from(secured.config()).accept(stream);
-                match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => self.http(stream).await,
                     Ok(Err(error)) => self.shared.tell_broken(&format_args!("TLS handshake: {error}")),
-                    Err(_) => self.shared.tell_broken(&"a TLS handshake took too long"),
+                    Err(_) => self.shared.tell_broken(&"a TLS handshake timed out"),
                 }
             }
         }
@@ -108,7 +108,7 @@ impl Port {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (shared, services) = (Arc::clone(&self.shared), self.services);
-        // A stream keeps the memory of this future for as long as it lasts, so that what ends with its head is apart.
+        // Boxed, because hyper keeps the service's future inline in the stream's state, which outlives it.
         let service = service_fn(move |request| Box::pin(serve(Arc::clone(&shared), services, request)));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -123,11 +123,10 @@ impl Port {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             biased;
-            // What the gateway did wrong it has been told by hyper, and what broke is no news.
+            // hyper reports protocol errors to the gateway, and a broken connection needs no log line.
             _ = connection.as_mut() => return,
             () = self.closing.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        // As above.
         let _ = connection.await;
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC methods on HTTP/2 requests.
+//! The gRPC methods of the ports.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -10,9 +10,10 @@ use futures_util::Stream;
 use hyper::body::Incoming;
 use prost::Message;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec};
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::health::{self, HealthRequest, HealthResponse};
 use crate::process::Process;
@@ -23,25 +24,25 @@ const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// Room for a message's own fields, besides the body that it carries.
+/// Allowance for a message's own fields besides the body that it carries, in bytes.
 const MESSAGE_MARGIN: usize = 1 << 20;
 
-/// What a stream keeps for its next message each way. Thousands of streams wait for tokens most of the time, and what a
-/// long body needs more it gets while it is there.
+/// The buffers that a stream keeps in each direction: 1 KiB, with 32 KiB written at a time. Thousands of streams wait for
+/// tokens most of the time; a long body grows its buffer while it is there.
 fn buffers() -> BufferSettings {
     BufferSettings::new(1 << 10, 32 << 10)
 }
 
-/// Which services a port offers.
+/// The services of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Services {
-    /// Picking, and health besides.
+    /// ext_proc and health.
     Picker,
-    /// Health alone.
+    /// Health only.
     Health,
 }
 
-/// Answers one call.
+/// Serves one call.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     services: Services,
@@ -49,14 +50,14 @@ pub(crate) async fn serve(
 ) -> Result<http::Response<Body>, Infallible> {
     let response = match (request.uri().path(), services) {
         (PROCESS, Services::Picker) => {
-            let longest = usize::try_from(shared.limits().max_body_bytes).unwrap_or(usize::MAX);
-            let longest = longest.saturating_add(MESSAGE_MARGIN);
-            let mut grpc = Grpc::new(Messages::new()).apply_max_message_size_config(Some(longest), None);
+            let max_bytes = usize::try_from(shared.limits().max_body_bytes).unwrap_or(usize::MAX);
+            let max_bytes = max_bytes.saturating_add(MESSAGE_MARGIN);
+            let mut grpc = Grpc::new(Messages::new()).apply_max_message_size_config(Some(max_bytes), None);
             grpc.streaming(ProcessMethod(shared), request).await
         }
         (HEALTH_CHECK, _) => Grpc::new(Messages::new()).unary(CheckMethod(shared), request).await,
         (HEALTH_WATCH, _) => Grpc::new(Messages::new()).server_streaming(WatchMethod(shared), request).await,
-        _ => Status::unimplemented("no such method here").into_http(),
+        _ => Status::unimplemented("no such method on this port").into_http(),
     };
     Ok(response)
 }
@@ -97,7 +98,7 @@ impl ServerStreamingService<HealthRequest> for WatchMethod {
     }
 }
 
-/// A gRPC codec of prost messages: `E` out, `D` in, with buffers for streams that mostly wait.
+/// tonic's codec for prost messages, `E` out and `D` in, with buffers for streams that are idle most of the time.
 #[derive(Debug)]
 pub struct Messages<E, D>(PhantomData<(E, D)>);
 
@@ -122,48 +123,14 @@ where
 {
     type Encode = E;
     type Decode = D;
-    type Encoder = Writer<E>;
-    type Decoder = Reader<D>;
+    type Encoder = ProstEncoder<E>;
+    type Decoder = ProstDecoder<D>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        Writer(PhantomData)
+        ProstEncoder::new(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Reader(PhantomData)
-    }
-}
-
-/// Encodes messages.
-#[derive(Debug)]
-pub struct Writer<E>(PhantomData<E>);
-
-impl<E: Message> Encoder for Writer<E> {
-    type Item = E;
-    type Error = Status;
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
-    }
-
-    fn encode(&mut self, item: E, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-/// Decodes messages.
-#[derive(Debug)]
-pub struct Reader<D>(PhantomData<D>);
-
-impl<D: Message + Default> Decoder for Reader<D> {
-    type Item = D;
-    type Error = Status;
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
-    }
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
-        D::decode(buffer).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+        ProstDecoder::new(buffers())
     }
 }

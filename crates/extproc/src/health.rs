@@ -1,4 +1,4 @@
-//! The gRPC health service (`grpc.health.v1`), under every name that gateways ask for.
+//! The gRPC health service (`grpc.health.v1`), under all service names that gateways use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use tonic::Status;
 
 use crate::shared::Shared;
 
-/// The process is alive.
+/// The service name for liveness.
 const LIVENESS: &str = "liveness";
-/// The picker knows its pool and takes streams.
+/// The service names for readiness: the picker has its pool and accepts streams.
 const READINESS: [&str; 4] =
     ["", "readiness", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
-/// How soon a watcher learns of a change.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The longest delay of a change for a watcher.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A question.
+/// `HealthCheckRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct HealthRequest {
-    /// The service asked for; empty for the whole server.
+    /// The service name; empty for the whole server.
     #[prost(string, tag = "1")]
     pub(crate) service: String,
 }
 
-/// Its answer.
+/// `HealthCheckResponse`.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct HealthResponse {
     /// `ServingStatus`.
@@ -38,15 +38,15 @@ impl HealthResponse {
     const SERVICE_UNKNOWN: Self = Self { status: 3 };
 }
 
-/// One answer; a service of another name is not found.
+/// The response to `Check`; NOT_FOUND for another service name.
 pub(crate) fn check(shared: &Shared, service: &str) -> Result<HealthResponse, Status> {
     match state(shared, service) {
-        HealthResponse::SERVICE_UNKNOWN => Err(Status::not_found("no such service; ask for \"readiness\"")),
+        HealthResponse::SERVICE_UNKNOWN => Err(Status::not_found("no such service; use \"readiness\"")),
         known => Ok(known),
     }
 }
 
-/// An answer now and one at each change.
+/// The responses to `Watch`: one at once and one after each change.
 pub(crate) fn watch(
     shared: Arc<Shared>,
     service: String,
@@ -57,7 +57,7 @@ pub(crate) fn watch(
             if told != Some(now) {
                 return Some((Ok(now), (shared, service, Some(now))));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
 }

@@ -19,7 +19,6 @@ mod bootstrap;
 mod connection;
 mod grpc;
 mod health;
-mod lanes;
 mod live;
 mod picker;
 mod process;
@@ -27,6 +26,7 @@ mod session;
 mod shared;
 mod tls;
 pub mod wire;
+mod workers;
 
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
 pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, envoy_config};

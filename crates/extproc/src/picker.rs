@@ -16,10 +16,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::Port;
 use crate::grpc::Services;
-use crate::lanes::Lanes;
+
 use crate::session::SessionOptions;
 use crate::shared::{Shared, StreamTimeouts};
 use crate::tls::{Secured, Security, SecurityError};
+use crate::workers::Workers;
 
 /// Interval at which certificate files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -116,7 +117,7 @@ pub enum PickerError {
 pub struct Picker {
     shared: Arc<Shared>,
     secured: Option<Arc<Secured>>,
-    lanes: Arc<Lanes>,
+    workers: Arc<Workers>,
     grpc: TcpListener,
     health: TcpListener,
     addresses: [SocketAddr; 2],
@@ -138,12 +139,12 @@ impl Picker {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
-        let lanes = Arc::new(Lanes::start(threads).map_err(PickerError::Thread)?);
+        let workers = Arc::new(Workers::start(threads).map_err(PickerError::Thread)?);
         let timeouts = StreamTimeouts { pick: options.pick_timeout, body: options.body_timeout };
         let door = Door::new(fleet, metrics, options.tracer);
         let shared = Arc::new(Shared::new(door, pool, session, timeouts));
         let addresses = [grpc_address, health_address];
-        Ok(Self { shared, secured, lanes, grpc, health, addresses, handover: options.handover })
+        Ok(Self { shared, secured, workers, grpc, health, addresses, handover: options.handover })
     }
 
     /// The address of ext_proc.
@@ -167,7 +168,7 @@ impl Picker {
     /// Serves until `shutdown` is ready. From then on the health service reports `NOT_SERVING`, new streams are accepted for
     /// [`PickerOptions::handover`], streams in progress may end until `drain` has passed, and the rest is aborted.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send, drain: Duration) {
-        let Self { shared, secured, lanes, grpc, health, handover, .. } = self;
+        let Self { shared, secured, workers, grpc, health, handover, .. } = self;
         let port = Port {
             shared: Arc::clone(&shared),
             services: Services::Picker,
@@ -175,7 +176,7 @@ impl Picker {
             closing: shared.closing.clone(),
             tasks: TaskTracker::new(),
         };
-        let picker = tokio::spawn(port.clone().run(grpc, Arc::clone(&lanes)));
+        let picker = tokio::spawn(port.clone().run(grpc, Arc::clone(&workers)));
         // Health is served during the drain, to report that the picker is not ready.
         let health_port = Port {
             services: Services::Health,
@@ -184,7 +185,7 @@ impl Picker {
             tasks: TaskTracker::new(),
             ..port.clone()
         };
-        let health = tokio::spawn(health_port.run(health, Arc::clone(&lanes)));
+        let health = tokio::spawn(health_port.run(health, Arc::clone(&workers)));
         let mut shutdown = std::pin::pin!(shutdown);
         while tokio::time::timeout(CHECK_INTERVAL, shutdown.as_mut()).await.is_err() {
             reload(secured.as_deref(), shared.door.metrics());
@@ -202,7 +203,7 @@ impl Picker {
         port.tasks.wait().await;
         // Both tasks end with their tokens; a panic in one of them has been logged.
         let _ = (picker.await, health.await);
-        let _ = tokio::task::spawn_blocking(move || drop(lanes)).await;
+        let _ = tokio::task::spawn_blocking(move || drop(workers)).await;
     }
 }
 

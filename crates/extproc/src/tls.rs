@@ -1,4 +1,4 @@
-//! The certificate of the gRPC port: made at the start, or read from files and read again when they change.
+//! TLS of the gRPC port: with a self-signed certificate, or with one from files that is reloaded when they change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,74 +9,74 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// gRPC runs on HTTP/2 alone.
+/// The ALPN protocols: gRPC needs HTTP/2.
 const PROTOCOLS: [&[u8]; 1] = [b"h2"];
 
-/// How the gRPC port is secured.
+/// The security of the gRPC port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all: HTTP/2 in clear text.
+    /// None: HTTP/2 in clear text.
     Plain,
-    /// With a certificate made at the start, which nobody can verify; gateways that expect one do not try.
+    /// TLS with a self-signed certificate made at start. Gateways that expect such a certificate do not verify it.
     SelfSigned,
-    /// With a certificate from files.
+    /// TLS with a certificate from files.
     Files(SecurityFiles),
 }
 
-/// What a port is secured with, all PEM.
+/// The PEM files of a port's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityFiles {
     /// The certificate chain and its key.
     pub server: TlsFiles,
-    /// Authorities of which one must have signed the client's certificate.
+    /// The authorities that client certificates are verified against. Without, none is requested.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why the gRPC port cannot be secured.
+/// An error in the TLS setup of the gRPC port.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
     /// The files cannot be used.
     #[error(transparent)]
     Files(#[from] TlsError),
-    /// A certificate could not be made.
+    /// The self-signed certificate could not be made.
     #[error("self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
 }
 
-/// The TLS side of a port, replaced as its files change.
+/// The TLS configuration of a port.
 #[derive(Debug)]
 pub(crate) enum Secured {
-    Made(Arc<ServerConfig>),
-    Read { files: SecurityFiles, config: Reloaded<Arc<ServerConfig>> },
+    SelfSigned(Arc<ServerConfig>),
+    FromFiles { files: SecurityFiles, config: Reloaded<Arc<ServerConfig>> },
 }
 
 impl Secured {
-    /// `None` for a port in clear text.
+    /// The configuration; `None` for a port in clear text.
     pub(crate) fn open(security: Security) -> Result<Option<Self>, SecurityError> {
         Ok(Some(match security {
             Security::Plain => return Ok(None),
-            Security::SelfSigned => Self::Made(self_signed()?),
+            Security::SelfSigned => Self::SelfSigned(self_signed()?),
             Security::Files(files) => {
                 let server = [&files.server.certificate, &files.server.key];
                 let paths = server.into_iter().chain(&files.client_ca).cloned().collect();
                 let config = Reloaded::open(paths, || from_files(&files))?;
-                Self::Read { files, config }
+                Self::FromFiles { files, config }
             }
         }))
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         match self {
-            Self::Made(config) => Arc::clone(config),
-            Self::Read { config, .. } => Arc::clone(&config.load()),
+            Self::SelfSigned(config) => Arc::clone(config),
+            Self::FromFiles { config, .. } => Arc::clone(&config.load()),
         }
     }
 
-    /// Reads changed files again. `None` where nothing changed; with an error the old certificate stays.
+    /// Reloads the files if one changed; `None` if none did. After an error the old certificate stays in use.
     pub(crate) fn reload_if_changed(&self) -> Option<Result<(), TlsError>> {
         match self {
-            Self::Made(_) => None,
-            Self::Read { files, config } => config.reload_if_changed(|_| from_files(files)),
+            Self::SelfSigned(_) => None,
+            Self::FromFiles { files, config } => config.reload_if_changed(|_| from_files(files)),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The messages of `envoy.service.ext_proc.v3`, as far as a picker reads or writes them. Fields that it has no use for
-//! (attributes, typed metadata) are not here, so they are skipped without being built.
+//! The messages of `envoy.service.ext_proc.v3`, with the fields that a picker reads or writes. Other fields (attributes,
+//! typed metadata) are not declared, so they are skipped without being decoded.
 //!
 //! Numbers and types follow `external_processor.proto`, `base.proto`, `processing_mode.proto` and `struct.proto` of the
-//! Envoy API, version 3. The tests compare them with bytes that Envoy's full definitions write.
+//! Envoy API, version 3. The tests compare them with bytes that Envoy's full definitions encode.
 //!
 //! Bodies and header values never appear in `Debug` output.
 
@@ -11,29 +11,29 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// What Envoy sends.
+/// A message from Envoy.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ProcessingRequest {
     /// The event.
     #[prost(oneof = "Event", tags = "2, 3, 4, 5, 6, 7")]
     pub request: Option<Event>,
-    /// [`Metadata`] of the namespaces that the filter forwards, as it came. Envoy sends it with every piece of a body,
-    /// and only heads need it.
+    /// The encoded [`Metadata`] of the forwarded namespaces. Envoy sends it with every chunk of a body, but only headers
+    /// need it, so it is decoded on demand.
     #[prost(bytes = "bytes", optional, tag = "8")]
     pub metadata_context: Option<Bytes>,
-    /// Nobody waits for an answer.
+    /// Whether Envoy ignores responses.
     #[prost(bool, tag = "10")]
     pub observability_mode: bool,
-    /// On the first message of a stream: which bodies come, and how.
+    /// The body modes, on the first message of a stream.
     #[prost(message, optional, tag = "11")]
     pub protocol_config: Option<ProtocolConfiguration>,
 }
 
 impl ProcessingRequest {
-    /// The metadata.
+    /// The decoded metadata.
     ///
     /// # Errors
-    /// What came is none.
+    /// The bytes are not a [`Metadata`] message.
     pub fn metadata(&self) -> Result<Option<Metadata>, prost::DecodeError> {
         self.metadata_context.clone().map(prost::Message::decode).transpose()
     }
@@ -45,19 +45,19 @@ impl ProcessingRequest {
     }
 }
 
-/// One part of a request or response on its way through Envoy.
+/// One part of a request or response.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Event {
-    /// The request's head.
+    /// The request's headers.
     #[prost(message, tag = "2")]
     RequestHeaders(HttpHeaders),
-    /// The response's head.
+    /// The response's headers.
     #[prost(message, tag = "3")]
     ResponseHeaders(HttpHeaders),
-    /// A piece of the request's body.
+    /// A chunk of the request's body.
     #[prost(message, tag = "4")]
     RequestBody(HttpBody),
-    /// A piece of the response's body.
+    /// A chunk of the response's body.
     #[prost(message, tag = "5")]
     ResponseBody(HttpBody),
     /// The request's trailers.
@@ -68,7 +68,7 @@ pub enum Event {
     ResponseTrailers(HttpTrailers),
 }
 
-/// How the filter is configured.
+/// The filter's body modes.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ProtocolConfiguration {
     /// `BodySendMode` of request bodies.
@@ -77,30 +77,30 @@ pub struct ProtocolConfiguration {
     /// `BodySendMode` of response bodies.
     #[prost(int32, tag = "2")]
     pub response_body_mode: i32,
-    /// Whether bodies come before the head was answered.
+    /// Whether bodies are sent before the response to the headers.
     #[prost(bool, tag = "3")]
     pub send_body_without_waiting_for_header_response: bool,
 }
 
-/// A head.
+/// Request or response headers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HttpHeaders {
-    /// Names in lower case, pseudo-headers among them.
+    /// The fields, with names in lower case, including pseudo-headers.
     #[prost(message, optional, tag = "1")]
     pub headers: Option<HeaderMap>,
-    /// No body and no trailers follow.
+    /// Whether neither body nor trailers follow.
     #[prost(bool, tag = "3")]
     pub end_of_stream: bool,
 }
 
-/// A piece of a body.
+/// A chunk of a body.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct HttpBody {
     /// The bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub body: Bytes,
-    /// No more of it and no trailers follow.
+    /// Whether neither further chunks nor trailers follow.
     #[prost(bool, tag = "2")]
     pub end_of_stream: bool,
 }
@@ -116,7 +116,7 @@ pub struct HttpTrailers {
 /// Header fields in order.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HeaderMap {
-    /// The fields; a name may come more than once.
+    /// The fields. A name may occur more than once.
     #[prost(message, repeated, tag = "1")]
     pub headers: Vec<HeaderValue>,
 }
@@ -128,7 +128,7 @@ pub struct HeaderValue {
     /// The name.
     #[prost(string, tag = "1")]
     pub key: String,
-    /// The value in gateways of old; empty where `raw_value` is used.
+    /// The value in old gateways; empty where `raw_value` is used.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: Bytes,
     /// The value.
@@ -137,7 +137,7 @@ pub struct HeaderValue {
 }
 
 impl HeaderValue {
-    /// The value, whichever field it stands in.
+    /// The value, from either field.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         if self.raw_value.is_empty() { &self.value } else { &self.raw_value }
@@ -215,10 +215,10 @@ impl Struct {
     }
 }
 
-/// What Envoy is answered.
+/// A message to Envoy.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ProcessingResponse {
-    /// The answer.
+    /// The response to an event.
     #[prost(oneof = "Reply", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub response: Option<Reply>,
     /// Dynamic metadata to set, by namespace.
@@ -226,13 +226,13 @@ pub struct ProcessingResponse {
     pub dynamic_metadata: Option<Struct>,
 }
 
-/// The answer to one event, or to several.
+/// The response to one or several events.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Reply {
-    /// To the request's head.
+    /// To the request's headers.
     #[prost(message, tag = "1")]
     RequestHeaders(HeadersResponse),
-    /// To the response's head.
+    /// To the response's headers.
     #[prost(message, tag = "2")]
     ResponseHeaders(HeadersResponse),
     /// To the request's body.
@@ -247,41 +247,41 @@ pub enum Reply {
     /// To the response's trailers.
     #[prost(message, tag = "6")]
     ResponseTrailers(TrailersResponse),
-    /// The whole answer to the client.
+    /// A complete response to the client.
     #[prost(message, tag = "7")]
     Immediate(ImmediateResponse),
 }
 
-/// The answer to a head.
+/// The response to headers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HeadersResponse {
-    /// What to change.
+    /// The changes.
     #[prost(message, optional, tag = "1")]
     pub response: Option<CommonResponse>,
 }
 
-/// The answer to a piece of a body.
+/// The response to a chunk of a body.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct BodyResponse {
-    /// What to change.
+    /// The changes.
     #[prost(message, optional, tag = "1")]
     pub response: Option<CommonResponse>,
 }
 
-/// The answer to trailers. They are never changed.
+/// The response to trailers, which are never changed.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct TrailersResponse {}
 
 /// Changes to a request or response.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CommonResponse {
-    /// Of header fields.
+    /// Changes to header fields.
     #[prost(message, optional, tag = "2")]
     pub header_mutation: Option<HeaderMutation>,
-    /// Of the body.
+    /// Changes to the body.
     #[prost(message, optional, tag = "3")]
     pub body_mutation: Option<BodyMutation>,
-    /// Whether the route is to be chosen again.
+    /// Whether Envoy selects the route again.
     #[prost(bool, tag = "5")]
     pub clear_route_cache: bool,
 }
@@ -292,7 +292,7 @@ pub struct HeaderMutation {
     /// Fields to set.
     #[prost(message, repeated, tag = "1")]
     pub set_headers: Vec<HeaderValueOption>,
-    /// Names whose fields all go.
+    /// Names of fields to remove.
     #[prost(string, repeated, tag = "2")]
     pub remove_headers: Vec<String>,
 }
@@ -312,7 +312,7 @@ impl HeaderValueOption {
     /// `OVERWRITE_IF_EXISTS_OR_ADD`.
     const OVERWRITE: i32 = 2;
 
-    /// Sets a field, in place of all that have its name.
+    /// Sets a field and replaces all fields of that name.
     #[must_use]
     pub fn set(name: &str, value: Bytes) -> Self {
         let header = HeaderValue { key: name.to_owned(), value: Bytes::new(), raw_value: value };
@@ -332,30 +332,30 @@ pub struct BodyMutation {
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 #[prost(skip_debug)]
 pub enum Mutation {
-    /// These bytes instead.
+    /// Replace the body with these bytes.
     #[prost(bytes = "bytes", tag = "1")]
     Body(Bytes),
-    /// Nothing instead.
+    /// Remove the body.
     #[prost(bool, tag = "2")]
     ClearBody(bool),
-    /// In full duplex: the next piece of the body to send on.
+    /// In full duplex: the next chunk of the body to forward.
     #[prost(message, tag = "3")]
     Streamed(StreamedBodyResponse),
 }
 
-/// A piece of a body to send on.
+/// A chunk of a body to forward.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct StreamedBodyResponse {
     /// The bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub body: Bytes,
-    /// No more of it and no trailers follow.
+    /// Whether neither further chunks nor trailers follow.
     #[prost(bool, tag = "2")]
     pub end_of_stream: bool,
 }
 
-/// An answer to the client from the picker itself.
+/// A response to the client from the picker itself.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ImmediateResponse {
     /// The HTTP status.
@@ -367,7 +367,7 @@ pub struct ImmediateResponse {
     /// The body.
     #[prost(bytes = "bytes", tag = "3")]
     pub body: Bytes,
-    /// A word for the access log.
+    /// A reason for the access log.
     #[prost(string, tag = "5")]
     pub details: String,
 }
