@@ -9,6 +9,6 @@ mod pages;
 mod readiness;
 mod server;
 
-pub use pages::AdminSources;
+pub use pages::{AdminSources, DecisionSource};
 pub use readiness::{Check, Readiness};
 pub use server::AdminServer;

@@ -1,9 +1,10 @@
 //! Routes and pages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,9 +21,14 @@ pub struct AdminSources {
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Pools and endpoints with their state and its age, as JSON.
     pub pools: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// The latest placement decisions, of one request where its ID is given, as JSON; `None` where none are kept.
+    pub decisions: Arc<DecisionSource>,
     /// The metrics of the process.
     pub metrics: Metrics,
 }
+
+/// Placement decisions, of one request where its ID is given.
+pub type DecisionSource = dyn Fn(Option<&str>) -> Option<Value> + Send + Sync;
 
 impl std::fmt::Debug for AdminSources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -38,6 +44,8 @@ Pointsman
 /readyz?verbose   all checks, the configuration's generation and its problems
 /metrics          Prometheus metrics
 /debug/pools      pools and endpoints with their state and its age (JSON)
+/debug/decisions  the latest placement decisions, where --decisions keeps them (JSON)
+/debug/decisions?request=ID   those of one request, by its x-request-id or its number
 ";
 
 const JSON: &str = "application/json";
@@ -50,6 +58,7 @@ pub(crate) fn router(sources: AdminSources) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/debug/pools", get(pools))
+        .route("/debug/decisions", get(decisions))
         .fallback(async || page(StatusCode::NOT_FOUND, TEXT, "no such page; / lists the pages\n"))
         .method_not_allowed_fallback(async || {
             page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "admin pages are read-only: GET or HEAD\n")
@@ -79,6 +88,17 @@ async fn metrics(State(sources): State<AdminSources>, headers: HeaderMap) -> Res
 
 async fn pools(State(sources): State<AdminSources>) -> Response {
     on_blocking_thread(move || page(StatusCode::OK, JSON, format!("{:#}\n", (sources.pools)()))).await
+}
+
+async fn decisions(
+    State(sources): State<AdminSources>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    on_blocking_thread(move || match (sources.decisions)(query.get("request").map(String::as_str)) {
+        None => page(StatusCode::NOT_FOUND, TEXT, "no decisions are kept; start with --decisions\n"),
+        Some(decisions) => page(StatusCode::OK, JSON, format!("{decisions:#}\n")),
+    })
+    .await
 }
 
 /// Renders a page on a blocking thread: with many models and endpoints it takes milliseconds, which would delay

@@ -148,6 +148,7 @@ mod tests {
         AdminSources {
             ready: Arc::new(Readiness::default),
             pools: Arc::new(|| serde_json::json!([])),
+            decisions: Arc::new(|_| None),
             metrics: Metrics::new(&BuildInfo { version: "0.0.0", commit: "" }),
         }
     }

@@ -21,6 +21,11 @@ fn sources(ready: bool) -> AdminSources {
             problems: vec!["a.yaml:3: no such pool".into()],
         }),
         pools: Arc::new(|| json!([{"name": "default/llama", "endpoints": []}])),
+        decisions: Arc::new(|request| match request {
+            Some("kept") => Some(json!({"requests": [{"client_id": "kept"}]})),
+            Some(_) => Some(json!({"requests": []})),
+            None => None,
+        }),
         metrics: Metrics::new(&BuildInfo { version: "1.2.3", commit: "abc" }),
     }
 }
@@ -74,6 +79,10 @@ async fn every_page_has_its_status_and_content_type() {
     check(unready, "GET /readyz?a=b&verbose=true", 503, "text/plain", "[!] a.yaml:3: no such pool\n").await;
     check(ready, "GET /readyz?verbosely", 200, "text/plain", "\r\n\r\nready\n").await;
     check(ready, "GET /debug/pools", 200, "application/json", "\"name\": \"default/llama\"").await;
+    check(ready, "GET /debug/decisions?request=kept", 200, "application/json", "\"client_id\": \"kept\"")
+        .await;
+    check(ready, "GET /debug/decisions?request=a%20b", 200, "application/json", "\"requests\": []").await;
+    check(ready, "GET /debug/decisions", 404, "text/plain", "start with --decisions").await;
     check(ready, "GET /metrics", 200, "text/plain; version=0.0.4", "pointsman_build_info{version=\"1.2.3\"")
         .await;
     check(ready, "GET /nothing", 404, "text/plain", "no such page").await;

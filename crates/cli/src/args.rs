@@ -1,6 +1,7 @@
 //! Command-line arguments. Nothing here reads files or opens sockets.
 
 pub(crate) mod epp;
+pub(crate) mod explain;
 pub(crate) mod picker_bench;
 pub(crate) mod simulate;
 
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Replay an event log and compare its decisions
     Replay(ReplayArgs),
+    /// Show why a request was sent to its endpoint: the candidates with the terms of their costs
+    Explain(explain::ExplainArgs),
     /// Print shell completions
     Completions {
         /// The shell
@@ -104,6 +107,8 @@ pub(crate) struct GatewayArgs {
     /// Write an event log, for `pointsman replay`, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) decisions: explain::DecisionArgs,
     /// How long requests in flight may continue after SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,

@@ -190,10 +190,11 @@ fn admin_sources(
     stopping: &CancellationToken,
 ) -> AdminSources {
     let (seen, problems, stopping) = (fleet.clone(), Arc::clone(problems), stopping.clone());
-    let shown = fleet.clone();
+    let (shown, explained) = (fleet.clone(), fleet.clone());
     AdminSources {
         ready: Arc::new(move || readiness(&seen, &problems, &stopping)),
         pools: Arc::new(move || shown.debug_pools()),
+        decisions: Arc::new(move |request| explained.debug_decisions(request)),
         metrics,
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct EppArgs {
     /// Write an event log, for `pointsman replay`, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) decisions: super::explain::DecisionArgs,
     /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
@@ -169,7 +171,7 @@ upstream! {
     enable_pprof: "profiling is not supported",
     metrics_endpoint_auth: "bind the metrics port to an address that only the scraper can reach",
     allow_experimental_plugins: "plugins are not supported",
-    emit_endpoint_scores: "scores are on the debug page /debug/pools",
+    emit_endpoint_scores: "keep decisions by --decisions and read them by `pointsman explain` (docs/endpoint-picker.md)",
     disable_endpoint_subset_filter: "a gateway's subset is always respected",
     enable_cert_reload: "certificates are always reloaded when they change",
     health_checking: "health is always served on the ext_proc port too",

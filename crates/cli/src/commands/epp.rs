@@ -39,7 +39,11 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     server::serve(Plan {
         door: DoorPlan::Picker(Box::new(picker_options(&args))),
         admin: SocketAddr::new(args.bind, args.metrics_port),
-        fleet: FleetOptions { record: args.record, ..FleetOptions::default() },
+        fleet: FleetOptions {
+            record: args.record,
+            decisions: args.decisions.decisions,
+            ..FleetOptions::default()
+        },
         world,
         manifests,
         drain: args.drain_timeout,

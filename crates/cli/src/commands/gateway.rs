@@ -26,7 +26,11 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     server::serve(Plan {
         door: DoorPlan::Gateway(args.listen.or(quick_listen)),
         admin: args.admin,
-        fleet: FleetOptions { record: args.record, ..FleetOptions::default() },
+        fleet: FleetOptions {
+            record: args.record,
+            decisions: args.decisions.decisions,
+            ..FleetOptions::default()
+        },
         world,
         manifests,
         drain: args.drain_timeout,

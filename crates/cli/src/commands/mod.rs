@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod engine;
 pub(crate) mod envoy;
 pub(crate) mod epp;
+pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod overhead;
 pub(crate) mod picker_bench;

@@ -36,12 +36,12 @@ impl Fleet {
     }
 
     /// The latest placement decisions, with the candidates of each, their costs and the terms of the costs; of one request
-    /// only, by its number or its client's ID, where `request` names it. `null` where none are kept
+    /// only, by its number or its client's ID, where `request` names it. `None` where none are kept
     /// ([`FleetOptions::decisions`](crate::FleetOptions::decisions)).
     #[must_use]
-    pub fn debug_decisions(&self, request: Option<&str>) -> Value {
-        let decisions = self.shared.decisions.as_ref();
-        decisions.map_or(Value::Null, |decisions| decisions.to_json(request, self.shared.clock.now()))
+    pub fn debug_decisions(&self, request: Option<&str>) -> Option<Value> {
+        let decisions = self.shared.decisions.as_ref()?;
+        Some(decisions.to_json(request, self.shared.clock.now()))
     }
 
     /// The state of all endpoints. An endpoint of several pools is listed once for each.
