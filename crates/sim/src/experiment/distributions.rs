@@ -3,7 +3,7 @@
 use pointsman_workload::{Choice, Distribution};
 use pointsman_yaml::{Field, Fields, ValueKind};
 
-use super::values::{above_zero, parse_duration};
+use super::values::{above_zero, duration};
 
 /// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
