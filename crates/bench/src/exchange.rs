@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
-use pointsman_protocol::{Api, SseScanner, StreamEnd, Usage, UsageReader};
+use pointsman_protocol::{Api, JsonScanner, SseScanner, StreamEnd, Usage};
 use pointsman_report::Timing;
 
 use crate::client::{Client, ResponseReader};
@@ -170,7 +170,7 @@ async fn read_stream(
     start: Instant,
     record_gaps: bool,
 ) -> Result<Read, Outcome> {
-    let mut scanner = SseScanner::new(api.streams());
+    let mut scanner = SseScanner::new(api.stream_format());
     let mut read = Read::default();
     let mut last_token = None;
     while let Some(piece) = answer.chunk().await {
@@ -198,7 +198,7 @@ async fn read_stream(
 }
 
 async fn read_response(answer: &mut ResponseReader) -> Result<Read, Outcome> {
-    let mut reader = UsageReader::new();
+    let mut reader = JsonScanner::new();
     while let Some(piece) = answer.chunk().await {
         reader.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use pointsman_core::{FailureCause, RequestFacts};
-use pointsman_protocol::{Api, BodyFacts, ErrorShape, Grammar, Route, SplicedBody};
+use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route, SplicedBody, StreamFormat};
 
 use crate::body::UnreadBody;
 use crate::engine_response::EngineResponse;
@@ -138,12 +138,12 @@ impl EngineRequest {
     /// An observer of one attempt's response.
     #[must_use]
     pub fn response(&self) -> EngineResponse {
-        let grammar = match &self.route {
-            Route::Inference(api) => api.streams(),
+        let format = match &self.route {
+            Route::Inference(api) => api.stream_format(),
             Route::Models { .. } | Route::Stored { .. } | Route::Administration | Route::Unknown => {
-                Grammar::Unknown
+                StreamFormat::Unknown
             }
         };
-        EngineResponse::new(self.route.api(), grammar, self.stores)
+        EngineResponse::new(self.route.api(), format, self.stores)
     }
 }

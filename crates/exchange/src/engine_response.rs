@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use pointsman_core::{Completion, FailureCause, Rejection, Usage};
 use pointsman_protocol::{
-    Api, ErrorBody, ErrorShape, Grammar, SseScanner, StreamEnd, StreamFailure, UsageReader,
+    Api, ErrorBody, ErrorShape, JsonScanner, SseScanner, StreamEnd, StreamFailure, StreamFormat,
 };
 
 use crate::refusal::{Refusal, cause_text};
@@ -13,7 +13,7 @@ use crate::refusal::{Refusal, cause_text};
 #[derive(Debug)]
 pub struct EngineResponse {
     api: Option<Api>,
-    grammar: Grammar,
+    format: StreamFormat,
     stores: bool,
     status: StatusCode,
     body: Body,
@@ -28,7 +28,7 @@ enum Body {
     /// Server-sent events.
     Events(Box<SseScanner>),
     /// One JSON object.
-    Json(Box<UsageReader>),
+    Json(Box<JsonScanner>),
     /// Not read.
     Opaque,
 }
@@ -80,8 +80,8 @@ pub struct Verdict {
 }
 
 impl EngineResponse {
-    pub(crate) const fn new(api: Option<Api>, grammar: Grammar, stores: bool) -> Self {
-        Self { api, grammar, stores, status: StatusCode::OK, body: Body::Pending, output_tokens: 0 }
+    pub(crate) const fn new(api: Option<Api>, format: StreamFormat, stores: bool) -> Self {
+        Self { api, format, stores, status: StatusCode::OK, body: Body::Pending, output_tokens: 0 }
     }
 
     /// Reads the response head.
@@ -90,7 +90,7 @@ impl EngineResponse {
         self.body = if self.api.is_none() {
             Body::Opaque
         } else if is_media_type(headers, b"text/event-stream") {
-            Body::Events(Box::new(SseScanner::new(self.grammar)))
+            Body::Events(Box::new(SseScanner::new(self.format)))
         } else if is_media_type(headers, b"application/json")
             && !headers.contains_key(header::CONTENT_ENCODING)
         {

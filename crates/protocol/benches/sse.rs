@@ -1,7 +1,7 @@
 //! The time to scan an event stream per event, with `serde_json` on the same events as the baseline.
 
 use divan::{Bencher, counter::ItemsCount};
-use pointsman_protocol::{Grammar, SseScanner};
+use pointsman_protocol::{SseScanner, StreamFormat};
 
 fn main() {
     divan::main();
@@ -17,38 +17,42 @@ const MESSAGE: &str = "event: content_block_delta\ndata: {\"type\":\"content_blo
     \"delta\":{\"type\":\"text_delta\",\"text\":\" check\"},\"index\":0}\n\n";
 
 /// Formats with one event per token.
-const EVENTS: [Grammar; 3] = [Grammar::ChatCompletions, Grammar::Completions, Grammar::Messages];
+const EVENTS: [StreamFormat; 3] =
+    [StreamFormat::ChatCompletions, StreamFormat::Completions, StreamFormat::Messages];
 
-fn event(grammar: Grammar) -> &'static str {
-    match grammar {
-        Grammar::ChatCompletions => CHAT,
-        Grammar::Messages => MESSAGE,
-        Grammar::Completions | Grammar::Responses | Grammar::Generate | Grammar::Unknown => COMPLETION,
+fn event(format: StreamFormat) -> &'static str {
+    match format {
+        StreamFormat::ChatCompletions => CHAT,
+        StreamFormat::Messages => MESSAGE,
+        StreamFormat::Completions
+        | StreamFormat::Responses
+        | StreamFormat::Generate
+        | StreamFormat::Unknown => COMPLETION,
     }
 }
 
 #[divan::bench(args = EVENTS)]
-fn one_event_per_chunk(bencher: Bencher<'_, '_>, grammar: Grammar) {
+fn one_event_per_chunk(bencher: Bencher<'_, '_>, format: StreamFormat) {
     bencher
         .counter(ItemsCount::new(1_u32))
-        .with_inputs(|| SseScanner::new(grammar))
-        .bench_refs(|scanner| scanner.push(divan::black_box(event(grammar).as_bytes())));
+        .with_inputs(|| SseScanner::new(format))
+        .bench_refs(|scanner| scanner.push(divan::black_box(event(format).as_bytes())));
 }
 
 #[divan::bench(args = EVENTS)]
-fn a_thousand_events(bencher: Bencher<'_, '_>, grammar: Grammar) {
-    let stream = event(grammar).repeat(1_000);
+fn a_thousand_events(bencher: Bencher<'_, '_>, format: StreamFormat) {
+    let stream = event(format).repeat(1_000);
     bencher
         .counter(ItemsCount::new(1_000_u32))
-        .with_inputs(|| SseScanner::new(grammar))
+        .with_inputs(|| SseScanner::new(format))
         .bench_refs(|scanner| scanner.push(divan::black_box(stream.as_bytes())));
 }
 
 #[divan::bench(args = EVENTS)]
-fn a_thousand_events_in_two_chunks_each(bencher: Bencher<'_, '_>, grammar: Grammar) {
-    let event = event(grammar).as_bytes();
+fn a_thousand_events_in_two_chunks_each(bencher: Bencher<'_, '_>, format: StreamFormat) {
+    let event = event(format).as_bytes();
     let (first, second) = event.split_at(event.len() / 2);
-    bencher.counter(ItemsCount::new(1_000_u32)).with_inputs(|| SseScanner::new(grammar)).bench_refs(
+    bencher.counter(ItemsCount::new(1_000_u32)).with_inputs(|| SseScanner::new(format)).bench_refs(
         |scanner| {
             for _ in 0..1_000 {
                 scanner.push(divan::black_box(first));
@@ -59,8 +63,8 @@ fn a_thousand_events_in_two_chunks_each(bencher: Bencher<'_, '_>, grammar: Gramm
 }
 
 #[divan::bench(args = EVENTS)]
-fn serde_json_a_thousand_values(bencher: Bencher<'_, '_>, grammar: Grammar) {
-    let event = event(grammar);
+fn serde_json_a_thousand_values(bencher: Bencher<'_, '_>, format: StreamFormat) {
+    let event = event(format);
     let json = event.get(event.find('{').unwrap_or_default()..).unwrap_or_default().trim_end();
     bencher.counter(ItemsCount::new(1_000_u32)).bench(|| {
         for _ in 0..1_000 {

@@ -61,7 +61,7 @@ pub enum Route {
 
 /// The event format of an API's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grammar {
+pub enum StreamFormat {
     /// OpenAI completions: `choices[].text`, `[DONE]`.
     Completions,
     /// OpenAI chat: `choices[].delta`, `[DONE]`.
@@ -174,18 +174,18 @@ impl Api {
     /// Whether the engine generates tokens, so that time to first token and time per output token are defined.
     #[must_use]
     pub fn generates(self) -> bool {
-        self.streams() != Grammar::Unknown
+        self.stream_format() != StreamFormat::Unknown
     }
 
-    /// The event format of this API's streams; [`Grammar::Unknown`] for an API that does not stream.
+    /// The event format of this API's streams; [`StreamFormat::Unknown`] for an API that does not stream.
     #[must_use]
-    pub fn streams(self) -> Grammar {
+    pub fn stream_format(self) -> StreamFormat {
         match self {
-            Self::Completions => Grammar::Completions,
-            Self::ChatCompletions => Grammar::ChatCompletions,
-            Self::Responses => Grammar::Responses,
-            Self::Messages => Grammar::Messages,
-            Self::Generate => Grammar::Generate,
+            Self::Completions => StreamFormat::Completions,
+            Self::ChatCompletions => StreamFormat::ChatCompletions,
+            Self::Responses => StreamFormat::Responses,
+            Self::Messages => StreamFormat::Messages,
+            Self::Generate => StreamFormat::Generate,
             Self::CountTokens
             | Self::Embeddings
             | Self::Score
@@ -194,7 +194,7 @@ impl Api {
             | Self::Classify
             | Self::Tokenize
             | Self::Detokenize
-            | Self::Render => Grammar::Unknown,
+            | Self::Render => StreamFormat::Unknown,
         }
     }
 }

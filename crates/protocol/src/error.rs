@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::api::{Api, Grammar};
+use crate::api::{Api, StreamFormat};
 
 /// The content of an error response, independent of an API's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +57,14 @@ impl ErrorShape {
 
     /// The shape of a stream format.
     #[must_use]
-    pub fn of_stream(grammar: Grammar) -> Self {
-        match grammar {
-            Grammar::Messages => Self::Anthropic,
-            Grammar::Responses => Self::Responses,
-            Grammar::Completions | Grammar::ChatCompletions | Grammar::Generate | Grammar::Unknown => {
-                Self::OpenAi
-            }
+    pub fn of_stream(format: StreamFormat) -> Self {
+        match format {
+            StreamFormat::Messages => Self::Anthropic,
+            StreamFormat::Responses => Self::Responses,
+            StreamFormat::Completions
+            | StreamFormat::ChatCompletions
+            | StreamFormat::Generate
+            | StreamFormat::Unknown => Self::OpenAi,
         }
     }
 }

@@ -43,7 +43,7 @@ pub mod splice;
 pub mod sse;
 mod usage;
 
-pub use api::{Api, Grammar, Route};
+pub use api::{Api, Route, StreamFormat};
 pub use blocks::{BLOCK_TOKENS, MAX_BLOCKS, prompt_blocks};
 pub use body_error::BodyError;
 pub use error::{ErrorBody, ErrorShape};
@@ -51,7 +51,7 @@ pub use failure::StreamFailure;
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 pub use request::{BodyFacts, CacheSalt, ModelSpan};
-pub use response::{ResponseFacts, UsageReader};
+pub use response::{JsonScanner, ResponseFacts};
 pub use splice::{SplicedBody, splice_model};
 pub use sse::{SseScanner, StreamEnd, StreamFacts};
 pub use usage::Usage;

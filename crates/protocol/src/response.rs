@@ -19,7 +19,7 @@ pub struct ResponseFacts {
 
 /// Scans one JSON response of any API in chunks of any size, with less than a kilobyte of memory.
 #[derive(Debug, Clone)]
-pub struct UsageReader {
+pub struct JsonScanner {
     lexer: Lexer,
     fields: ResponseFields,
 }
@@ -34,13 +34,13 @@ struct ResponseFields {
     code: Option<u16>,
 }
 
-impl Default for UsageReader {
+impl Default for JsonScanner {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl UsageReader {
+impl JsonScanner {
     /// A scanner for a new response.
     #[must_use]
     pub fn new() -> Self {

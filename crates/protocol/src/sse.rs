@@ -11,7 +11,7 @@ mod lines;
 
 use self::event::Event;
 use self::lines::{LineParser, Part};
-use crate::api::Grammar;
+use crate::api::StreamFormat;
 use crate::failure::StreamFailure;
 use crate::usage::{Usage, UsageFields};
 
@@ -56,7 +56,7 @@ pub enum StreamEnd {
 /// caller forwards them.
 #[derive(Debug, Clone)]
 pub struct SseScanner {
-    grammar: Grammar,
+    format: StreamFormat,
     lines: LineParser,
     event: Event,
     usage: UsageFields,
@@ -70,9 +70,9 @@ pub struct SseScanner {
 impl SseScanner {
     /// A scanner for a new stream.
     #[must_use]
-    pub fn new(grammar: Grammar) -> Self {
+    pub fn new(format: StreamFormat) -> Self {
         Self {
-            grammar,
+            format,
             lines: LineParser::new(),
             event: Event::new(),
             usage: UsageFields::default(),
@@ -87,14 +87,14 @@ impl SseScanner {
     /// Scans the next chunk and returns the facts that it adds.
     pub fn push(&mut self, chunk: &[u8]) -> StreamFacts {
         let mut facts = StreamFacts::default();
-        if self.grammar == Grammar::Unknown {
+        if self.format == StreamFormat::Unknown {
             return facts;
         }
         let mut rest = chunk;
         while let Some((part, after)) = self.lines.next(rest) {
             rest = after;
             match part {
-                Part::Data(data) => self.event.data(self.grammar, data, &mut self.usage),
+                Part::Data(data) => self.event.data(self.format, data, &mut self.usage),
                 Part::EventName(name) => self.event.name(name),
                 Part::LineEnd => self.event.line_end(),
                 Part::EventEnd => self.dispatch(&mut facts),
@@ -137,7 +137,7 @@ impl SseScanner {
     /// end of the stream; in an unknown format it is always complete.
     pub fn finish(&mut self) -> (StreamFacts, StreamEnd) {
         let mut facts = StreamFacts::default();
-        if self.grammar == Grammar::Unknown {
+        if self.format == StreamFormat::Unknown {
             return (facts, StreamEnd::Complete);
         }
         self.dispatch(&mut facts);
@@ -151,7 +151,7 @@ impl SseScanner {
 
     /// Evaluates a complete event.
     fn dispatch(&mut self, facts: &mut StreamFacts) {
-        let event = self.event.finish(self.grammar);
+        let event = self.event.finish(self.format);
         if event.token {
             facts.first_token |= !self.has_token;
             facts.token_events = facts.token_events.saturating_add(1);

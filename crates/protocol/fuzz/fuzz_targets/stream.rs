@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pointsman_protocol::{Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader};
+use pointsman_protocol::{StreamFormat, SseScanner, StreamEnd, StreamFacts, JsonScanner};
 
-fn read<'a>(grammar: Grammar, chunks: impl Iterator<Item = &'a [u8]>) -> (StreamFacts, StreamEnd) {
-    let mut scanner = SseScanner::new(grammar);
+fn read<'a>(format: StreamFormat, chunks: impl Iterator<Item = &'a [u8]>) -> (StreamFacts, StreamEnd) {
+    let mut scanner = SseScanner::new(format);
     let mut facts = StreamFacts::default();
     for chunk in chunks {
         facts.absorb(scanner.push(chunk));
@@ -16,16 +16,16 @@ fn read<'a>(grammar: Grammar, chunks: impl Iterator<Item = &'a [u8]>) -> (Stream
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    for grammar in [
-        Grammar::Completions,
-        Grammar::ChatCompletions,
-        Grammar::Responses,
-        Grammar::Messages,
-        Grammar::Generate,
+    for format in [
+        StreamFormat::Completions,
+        StreamFormat::ChatCompletions,
+        StreamFormat::Responses,
+        StreamFormat::Messages,
+        StreamFormat::Generate,
     ] {
-        assert_eq!(read(grammar, std::iter::once(bytes)), read(grammar, bytes.chunks(1)));
+        assert_eq!(read(format, std::iter::once(bytes)), read(format, bytes.chunks(1)));
     }
-    let (mut whole, mut split) = (UsageReader::new(), UsageReader::new());
+    let (mut whole, mut split) = (JsonScanner::new(), JsonScanner::new());
     whole.push(bytes);
     bytes.chunks(1).for_each(|chunk| split.push(chunk));
     assert_eq!(whole.facts(), split.facts());

@@ -1,7 +1,7 @@
 //! The fields of one event, in the format of its API.
 
 use super::lines::MAX_EVENT_NAME;
-use crate::api::Grammar;
+use crate::api::StreamFormat;
 use crate::failure::{StreamFailure, error_status};
 use crate::lexer::{JsonEvent, Key, Lexer, identifier};
 use crate::usage::UsageFields;
@@ -74,12 +74,12 @@ impl Event {
     }
 
     /// Adds a part of the data.
-    pub(super) fn data(&mut self, grammar: Grammar, data: &[u8], usage: &mut UsageFields) {
+    pub(super) fn data(&mut self, format: StreamFormat, data: &[u8], usage: &mut UsageFields) {
         let fields = &mut self.fields;
         if std::mem::take(&mut self.line_ended) && self.len > 0 {
             // The standard joins `data` lines with a line feed.
             self.len = self.len.saturating_add(1);
-            self.lexer.push(b"\n", |path, value| fields.store(grammar, path, value, usage));
+            self.lexer.push(b"\n", |path, value| fields.store(format, path, value, usage));
         }
         if let Some(room) = self.prefix.get_mut(self.len..) {
             for (slot, byte) in room.iter_mut().zip(data) {
@@ -87,7 +87,7 @@ impl Event {
             }
         }
         self.len = self.len.saturating_add(data.len());
-        self.lexer.push(data, |path, value| fields.store(grammar, path, value, usage));
+        self.lexer.push(data, |path, value| fields.store(format, path, value, usage));
     }
 
     /// Adds a part of the event's name.
@@ -104,11 +104,11 @@ impl Event {
     }
 
     /// Ends the event and starts the next one. An event without data has no facts.
-    pub(super) fn finish(&mut self, grammar: Grammar) -> EventFacts {
+    pub(super) fn finish(&mut self, format: StreamFormat) -> EventFacts {
         let fields = std::mem::take(&mut self.fields);
         let has_data = self.len > 0;
         let done = self.len == DONE.len() && self.prefix == DONE;
-        let named = if self.name.is_empty() { None } else { Some(EventType::of(grammar, &self.name)) };
+        let named = if self.name.is_empty() { None } else { Some(EventType::of(format, &self.name)) };
         self.lexer.reset();
         self.name.clear();
         self.len = 0;
@@ -131,14 +131,14 @@ impl Event {
 }
 
 impl EventType {
-    fn of(grammar: Grammar, name: &[u8]) -> Self {
-        match (grammar, name) {
+    fn of(format: StreamFormat, name: &[u8]) -> Self {
+        match (format, name) {
             (_, b"error") => Self::Error,
-            (Grammar::Messages, b"content_block_delta") => Self::Token,
-            (Grammar::Messages, b"message_stop") => Self::End,
-            (Grammar::Responses, b"response.completed" | b"response.incomplete") => Self::End,
-            (Grammar::Responses, b"response.failed") => Self::Failed,
-            (Grammar::Responses, other) if other.ends_with(b".delta") => Self::Token,
+            (StreamFormat::Messages, b"content_block_delta") => Self::Token,
+            (StreamFormat::Messages, b"message_stop") => Self::End,
+            (StreamFormat::Responses, b"response.completed" | b"response.incomplete") => Self::End,
+            (StreamFormat::Responses, b"response.failed") => Self::Failed,
+            (StreamFormat::Responses, other) if other.ends_with(b".delta") => Self::Token,
             _ => Self::Other,
         }
     }
@@ -158,20 +158,22 @@ impl EventFields {
     }
 
     /// Stores a value of the event's JSON.
-    fn store(&mut self, grammar: Grammar, path: &[Key], value: JsonEvent<'_>, usage: &mut UsageFields) {
-        match grammar {
-            Grammar::Completions | Grammar::ChatCompletions | Grammar::Generate => {
-                self.store_choice_field(grammar, path, value, usage);
+    fn store(&mut self, format: StreamFormat, path: &[Key], value: JsonEvent<'_>, usage: &mut UsageFields) {
+        match format {
+            StreamFormat::Completions | StreamFormat::ChatCompletions | StreamFormat::Generate => {
+                self.store_choice_field(format, path, value, usage);
             }
-            Grammar::Messages | Grammar::Responses => self.store_typed_field(grammar, path, value, usage),
-            Grammar::Unknown => {}
+            StreamFormat::Messages | StreamFormat::Responses => {
+                self.store_typed_field(format, path, value, usage);
+            }
+            StreamFormat::Unknown => {}
         }
     }
 
     /// Chunks of OpenAI's completions and chat, and of the engines' own `generate`.
     fn store_choice_field(
         &mut self,
-        grammar: Grammar,
+        format: StreamFormat,
         path: &[Key],
         value: JsonEvent<'_>,
         usage: &mut UsageFields,
@@ -187,7 +189,7 @@ impl EventFields {
                 | [Key::Choices, Key::Delta, Key::Content, Key::Text],
                 JsonEvent::String(text),
             ) => self.token |= !text.is_empty(),
-            ([Key::Text], JsonEvent::String(text)) if grammar == Grammar::Generate => {
+            ([Key::Text], JsonEvent::String(text)) if format == StreamFormat::Generate => {
                 self.token |= !text.is_empty();
             }
             ([Key::Choices, Key::Delta, Key::ToolCalls | Key::FunctionCall], JsonEvent::ObjectStart)
@@ -220,14 +222,14 @@ impl EventFields {
     /// Typed events of Anthropic's messages and OpenAI's responses.
     fn store_typed_field(
         &mut self,
-        grammar: Grammar,
+        format: StreamFormat,
         path: &[Key],
         value: JsonEvent<'_>,
         usage: &mut UsageFields,
     ) {
         match (path, value) {
             ([Key::Type], JsonEvent::String(event_type)) => {
-                self.event_type = Some(EventType::of(grammar, event_type));
+                self.event_type = Some(EventType::of(format, event_type));
             }
             ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_)) => self.error = true,
             ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], code) => {

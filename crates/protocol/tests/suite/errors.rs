@@ -1,6 +1,6 @@
 //! Error responses in the shape of each API.
 
-use pointsman_protocol::{Api, ErrorBody, ErrorShape, Grammar, SseScanner, StreamEnd};
+use pointsman_protocol::{Api, ErrorBody, ErrorShape, SseScanner, StreamEnd, StreamFormat};
 use serde_json::{Value, json};
 
 fn error() -> ErrorBody {
@@ -23,21 +23,21 @@ fn bodies_have_the_shape_of_the_clients_api() {
 }
 
 #[test]
-fn an_error_event_fails_the_stream_of_every_grammar() {
-    for grammar in [
-        Grammar::Completions,
-        Grammar::ChatCompletions,
-        Grammar::Responses,
-        Grammar::Messages,
-        Grammar::Generate,
+fn an_error_event_fails_the_stream_of_every_format() {
+    for format in [
+        StreamFormat::Completions,
+        StreamFormat::ChatCompletions,
+        StreamFormat::Responses,
+        StreamFormat::Messages,
+        StreamFormat::Generate,
     ] {
-        let event = error().event(ErrorShape::of_stream(grammar));
-        assert!(!event.windows(6).any(|window| window == b"[DONE]"), "{grammar:?}");
+        let event = error().event(ErrorShape::of_stream(format));
+        assert!(!event.windows(6).any(|window| window == b"[DONE]"), "{format:?}");
         for before in ["", "data: {\"choices\":[{\"text\":\"cut", "data: {}\n", "event: x\r\n"] {
-            let mut scanner = SseScanner::new(grammar);
+            let mut scanner = SseScanner::new(format);
             scanner.push(before.as_bytes());
             scanner.push(&event);
-            assert!(matches!(scanner.finish().1, StreamEnd::Failed(_)), "{grammar:?} after {before:?}");
+            assert!(matches!(scanner.finish().1, StreamEnd::Failed(_)), "{format:?} after {before:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pointsman_protocol::{
-    Api, BLOCK_TOKENS, BodyError, BodyFacts, Grammar, SseScanner, StreamEnd, StreamFacts, UsageReader,
+    Api, BLOCK_TOKENS, BodyError, BodyFacts, JsonScanner, SseScanner, StreamEnd, StreamFacts, StreamFormat,
     prompt_blocks, splice_model,
 };
 use proptest::collection::vec;
@@ -11,13 +11,13 @@ use proptest::sample::{Index, select};
 
 use crate::recorded;
 
-const GRAMMARS: [Grammar; 6] = [
-    Grammar::Completions,
-    Grammar::ChatCompletions,
-    Grammar::Responses,
-    Grammar::Messages,
-    Grammar::Generate,
-    Grammar::Unknown,
+const FORMATS: [StreamFormat; 6] = [
+    StreamFormat::Completions,
+    StreamFormat::ChatCompletions,
+    StreamFormat::Responses,
+    StreamFormat::Messages,
+    StreamFormat::Generate,
+    StreamFormat::Unknown,
 ];
 
 /// Sequences of fragments of valid and invalid JSON.
@@ -140,8 +140,8 @@ fn chunks<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     places.into_iter().map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
 }
 
-fn read_stream(grammar: Grammar, chunks: &[&[u8]]) -> (StreamFacts, StreamEnd, Option<String>) {
-    let mut scanner = SseScanner::new(grammar);
+fn read_stream(format: StreamFormat, chunks: &[&[u8]]) -> (StreamFacts, StreamEnd, Option<String>) {
+    let mut scanner = SseScanner::new(format);
     let mut facts = StreamFacts::default();
     for piece in chunks {
         facts.absorb(scanner.push(piece));
@@ -155,13 +155,13 @@ proptest! {
     #[test]
     fn the_facts_of_a_stream_do_not_depend_on_chunks(
         stream in stream(),
-        grammar in select(&GRAMMARS[..]),
+        format in select(&FORMATS[..]),
         cuts in vec(any::<Index>(), 0..12),
     ) {
-        let whole = read_stream(grammar, &[&stream]);
-        prop_assert_eq!(&read_stream(grammar, &chunks(&stream, &cuts)), &whole);
+        let whole = read_stream(format, &[&stream]);
+        prop_assert_eq!(&read_stream(format, &chunks(&stream, &cuts)), &whole);
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-        prop_assert_eq!(&read_stream(grammar, &bytes), &whole);
+        prop_assert_eq!(&read_stream(format, &bytes), &whole);
     }
 
     #[test]
@@ -170,7 +170,7 @@ proptest! {
         cuts in vec(any::<Index>(), 0..12),
     ) {
         let read = |chunks: &[&[u8]]| {
-            let mut reader = UsageReader::new();
+            let mut reader = JsonScanner::new();
             chunks.iter().for_each(|chunk| reader.push(chunk));
             reader.facts()
         };
@@ -247,10 +247,10 @@ proptest! {
                 let blocks = prompt_blocks(&bytes, &facts, None).len() as u64;
                 prop_assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             }
-            for grammar in GRAMMARS {
-                read_stream(grammar, &[&bytes]);
+            for format in FORMATS {
+                read_stream(format, &[&bytes]);
             }
-            let mut reader = UsageReader::new();
+            let mut reader = JsonScanner::new();
             reader.push(&bytes);
             let _ = reader.facts();
             let _ = pointsman_protocol::models::parse_models(&bytes);

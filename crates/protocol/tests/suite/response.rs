@@ -1,11 +1,11 @@
 //! Scanning of JSON responses.
 
-use pointsman_protocol::{ResponseFacts, StreamFailure, Usage, UsageReader};
+use pointsman_protocol::{JsonScanner, ResponseFacts, StreamFailure, Usage};
 
 use crate::recorded;
 
 fn read(body: &[u8]) -> ResponseFacts {
-    let mut reader = UsageReader::new();
+    let mut reader = JsonScanner::new();
     reader.push(body);
     reader.facts()
 }

@@ -1,20 +1,20 @@
 //! Scanning of event streams.
 
-use pointsman_protocol::{Grammar, SseScanner, StreamEnd, StreamFacts, StreamFailure, Usage};
+use pointsman_protocol::{SseScanner, StreamEnd, StreamFacts, StreamFailure, StreamFormat, Usage};
 
 use crate::recorded;
 
 /// Scans a stream in one chunk.
-fn read(grammar: Grammar, stream: &[u8]) -> (StreamFacts, StreamEnd) {
-    let mut scanner = SseScanner::new(grammar);
+fn read(format: StreamFormat, stream: &[u8]) -> (StreamFacts, StreamEnd) {
+    let mut scanner = SseScanner::new(format);
     let mut facts = scanner.push(stream);
     let (rest, end) = scanner.finish();
     facts.absorb(rest);
     (facts, end)
 }
 
-fn check(grammar: Grammar, stream: &str, tokens: u32, end: StreamEnd) {
-    let (facts, actual) = read(grammar, stream.as_bytes());
+fn check(format: StreamFormat, stream: &str, tokens: u32, end: StreamEnd) {
+    let (facts, actual) = read(format, stream.as_bytes());
     assert_eq!((facts.token_events, actual), (tokens, end), "{stream}");
     assert_eq!(facts.first_token, tokens > 0, "{stream}");
 }
@@ -29,16 +29,16 @@ fn usage(prompt_tokens: u64, completion_tokens: u64, cached_tokens: Option<u64>)
 #[test]
 fn recorded_streams_are_scanned() {
     let mut streams = 0;
-    for (name, grammar, tokens, counts) in [
-        ("chat-stream", Grammar::ChatCompletions, 8, None),
-        ("chat-stream-usage", Grammar::ChatCompletions, 8, usage(100, 8, Some(96))),
-        ("completion-stream", Grammar::Completions, 8, None),
-        ("completion-stream-usage", Grammar::Completions, 8, usage(76, 8, Some(64))),
-        ("completion-stream-one-token", Grammar::Completions, 1, usage(76, 1, Some(64))),
-        ("messages-stream", Grammar::Messages, 4, usage(89, 4, Some(64))),
+    for (name, format, tokens, counts) in [
+        ("chat-stream", StreamFormat::ChatCompletions, 8, None),
+        ("chat-stream-usage", StreamFormat::ChatCompletions, 8, usage(100, 8, Some(96))),
+        ("completion-stream", StreamFormat::Completions, 8, None),
+        ("completion-stream-usage", StreamFormat::Completions, 8, usage(76, 8, Some(64))),
+        ("completion-stream-one-token", StreamFormat::Completions, 1, usage(76, 1, Some(64))),
+        ("messages-stream", StreamFormat::Messages, 4, usage(89, 4, Some(64))),
     ] {
         let exchange = recorded::exchange(name);
-        let (facts, end) = read(grammar, &exchange.response_body);
+        let (facts, end) = read(format, &exchange.response_body);
         assert_eq!((facts.token_events, facts.usage), (tokens, counts), "{name}");
         assert_eq!((facts.first_token, facts.ended, end), (true, true, StreamEnd::Complete), "{name}");
         streams += 1;
@@ -51,12 +51,12 @@ fn recorded_streams_are_complete_and_truncated_without_their_last_event() {
     let mut streams = 0;
     for exchange in recorded::exchanges().iter().filter(|exchange| exchange.is_event_stream) {
         let api = pointsman_protocol::Api::of(&exchange.method, &exchange.path).api().unwrap();
-        let (facts, end) = read(api.streams(), &exchange.response_body);
+        let (facts, end) = read(api.stream_format(), &exchange.response_body);
         assert_eq!(end, StreamEnd::Complete, "{}", exchange.name);
         assert!(facts.first_token, "{}", exchange.name);
         let last = exchange.response_body.len() - 2;
         let cut = exchange.response_body[..last].windows(2).rposition(|pair| pair == b"\n\n").unwrap();
-        let (_, end) = read(api.streams(), &exchange.response_body[..cut + 2]);
+        let (_, end) = read(api.stream_format(), &exchange.response_body[..cut + 2]);
         assert_eq!(end, StreamEnd::Truncated, "{}", exchange.name);
         streams += 1;
     }
@@ -66,66 +66,66 @@ fn recorded_streams_are_complete_and_truncated_without_their_last_event() {
 #[test]
 fn the_first_token_is_the_first_output_of_any_kind() {
     let chunk = |delta: &str| format!("data: {{\"choices\":[{{\"index\":0,{delta}}}]}}\n\n");
-    for (grammar, choice, token) in [
-        (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":""}"#, false),
-        (Grammar::ChatCompletions, r#""delta":{"role":"assistant","content":null}"#, false),
-        (Grammar::ChatCompletions, r#""delta":{"content":"x"}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"content":[{"type":"text","text":"x"}]}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"content":[{"type":"text","text":""}]}"#, false),
-        (Grammar::ChatCompletions, r#""delta":{"content":" "}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"content":"\""}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"reasoning_content":"x"}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"reasoning":"x"}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"tool_calls":[{"index":0}]}"#, true),
-        (Grammar::ChatCompletions, r#""delta":{"tool_calls":[]}"#, false),
-        (Grammar::ChatCompletions, r#""delta":{},"token_ids":[7]"#, true),
-        (Grammar::ChatCompletions, r#""delta":{},"token_ids":[]"#, false),
-        (Grammar::ChatCompletions, r#""delta":{},"token_ids":null"#, false),
-        (Grammar::ChatCompletions, r#""delta":{},"prompt_token_ids":[1,2]"#, false),
-        (Grammar::ChatCompletions, r#""logprobs":{"content":"x"}"#, false),
-        (Grammar::Completions, r#""text":"""#, false),
-        (Grammar::Completions, r#""text":"x""#, true),
-        (Grammar::Completions, r#""text":"","token_ids":[5]"#, true),
-        (Grammar::Generate, r#""token_ids":[5],"finish_reason":null"#, true),
+    for (format, choice, token) in [
+        (StreamFormat::ChatCompletions, r#""delta":{"role":"assistant","content":""}"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{"role":"assistant","content":null}"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{"content":"x"}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"content":[{"type":"text","text":"x"}]}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"content":[{"type":"text","text":""}]}"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{"content":" "}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"content":"\""}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"reasoning_content":"x"}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"reasoning":"x"}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"tool_calls":[{"index":0}]}"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{"tool_calls":[]}"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{},"token_ids":[7]"#, true),
+        (StreamFormat::ChatCompletions, r#""delta":{},"token_ids":[]"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{},"token_ids":null"#, false),
+        (StreamFormat::ChatCompletions, r#""delta":{},"prompt_token_ids":[1,2]"#, false),
+        (StreamFormat::ChatCompletions, r#""logprobs":{"content":"x"}"#, false),
+        (StreamFormat::Completions, r#""text":"""#, false),
+        (StreamFormat::Completions, r#""text":"x""#, true),
+        (StreamFormat::Completions, r#""text":"","token_ids":[5]"#, true),
+        (StreamFormat::Generate, r#""token_ids":[5],"finish_reason":null"#, true),
     ] {
-        check(grammar, &chunk(choice), u32::from(token), StreamEnd::Truncated);
+        check(format, &chunk(choice), u32::from(token), StreamEnd::Truncated);
     }
     for (data, token) in [
         (r#"{"text":"x","meta_info":{"finish_reason":null}}"#, true),
         (r#"{"text":"","meta_info":{"finish_reason":null}}"#, false),
         (r#"{"output_ids":[5],"meta_info":{}}"#, true),
     ] {
-        check(Grammar::Generate, &format!("data: {data}\n\n"), u32::from(token), StreamEnd::Truncated);
+        check(StreamFormat::Generate, &format!("data: {data}\n\n"), u32::from(token), StreamEnd::Truncated);
     }
 }
 
 #[test]
 fn openai_streams_end_with_done_after_a_finish_reason() {
-    let grammar = Grammar::ChatCompletions;
-    check(grammar, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
-    check(grammar, &format!("{FINISHED}data:[DONE]\r\n\r\n"), 0, StreamEnd::Complete);
-    check(grammar, &format!("{FINISHED}data: [DONE]"), 0, StreamEnd::Complete);
-    check(grammar, FINISHED, 0, StreamEnd::Truncated);
-    check(grammar, DONE, 0, StreamEnd::Truncated);
-    check(grammar, "", 0, StreamEnd::Truncated);
-    check(grammar, &format!("{FINISHED}data: [DONE]\ndata: x\n\n"), 0, StreamEnd::Truncated);
-    check(grammar, &format!("{FINISHED}data: \"[DONE]\"\n\n"), 0, StreamEnd::Truncated);
-    check(grammar, &format!("{FINISHED}: [DONE]\n\n"), 0, StreamEnd::Truncated);
+    let format = StreamFormat::ChatCompletions;
+    check(format, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
+    check(format, &format!("{FINISHED}data:[DONE]\r\n\r\n"), 0, StreamEnd::Complete);
+    check(format, &format!("{FINISHED}data: [DONE]"), 0, StreamEnd::Complete);
+    check(format, FINISHED, 0, StreamEnd::Truncated);
+    check(format, DONE, 0, StreamEnd::Truncated);
+    check(format, "", 0, StreamEnd::Truncated);
+    check(format, &format!("{FINISHED}data: [DONE]\ndata: x\n\n"), 0, StreamEnd::Truncated);
+    check(format, &format!("{FINISHED}data: \"[DONE]\"\n\n"), 0, StreamEnd::Truncated);
+    check(format, &format!("{FINISHED}: [DONE]\n\n"), 0, StreamEnd::Truncated);
     check(
-        grammar,
+        format,
         "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: [DONE]\n\n",
         0,
         StreamEnd::Truncated,
     );
     let sglang = r#"data: {"text":"x","meta_info":{"finish_reason":{"type":"length","length":4},"prompt_tokens":3,"completion_tokens":4,"cached_tokens":2}}"#;
-    let (facts, end) = read(Grammar::Generate, format!("{sglang}\n\n{DONE}").as_bytes());
+    let (facts, end) = read(StreamFormat::Generate, format!("{sglang}\n\n{DONE}").as_bytes());
     assert_eq!((facts.usage, end), (usage(3, 4, Some(2)), StreamEnd::Complete));
 }
 
 #[test]
 fn done_after_a_failure_is_a_failure() {
     let error = |code| StreamEnd::Failed(StreamFailure::Error { code });
-    let grammar = Grammar::ChatCompletions;
+    let format = StreamFormat::ChatCompletions;
     for (event, end) in [
         (
             r#"data: {"error":{"message":"EngineCore died","type":"InternalServerError","param":null,"code":500}}"#,
@@ -148,12 +148,17 @@ fn done_after_a_failure_is_a_failure() {
             StreamEnd::Failed(StreamFailure::Aborted),
         ),
     ] {
-        check(grammar, &format!("{event}\n\n{FINISHED}{DONE}"), 0, end);
-        check(grammar, &format!("{FINISHED}{event}\n\n{DONE}"), 0, end);
-        check(grammar, &format!("{event}\n\n"), 0, end);
+        check(format, &format!("{event}\n\n{FINISHED}{DONE}"), 0, end);
+        check(format, &format!("{FINISHED}{event}\n\n{DONE}"), 0, end);
+        check(format, &format!("{event}\n\n"), 0, end);
     }
     let abort = r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"gone","status_code":503}}}"#;
-    check(Grammar::Generate, &format!("{abort}\n\n{DONE}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
+    check(
+        StreamFormat::Generate,
+        &format!("{abort}\n\n{DONE}"),
+        0,
+        StreamEnd::Failed(StreamFailure::Aborted),
+    );
 }
 
 #[test]
@@ -183,10 +188,10 @@ fn keywords_within_text_are_ignored() {
         r#"\\\""#,
     ] {
         let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
-        check(Grammar::ChatCompletions, &format!("{event}{FINISHED}{DONE}"), 1, StreamEnd::Complete);
+        check(StreamFormat::ChatCompletions, &format!("{event}{FINISHED}{DONE}"), 1, StreamEnd::Complete);
     }
     let nested = r#"data: {"choices":[{"delta":{"tool_calls":[{"error":{"code":500}}]}}],"error":null,"x":{"error":{}}}"#;
-    check(Grammar::ChatCompletions, &format!("{nested}\n\n{FINISHED}{DONE}"), 1, StreamEnd::Complete);
+    check(StreamFormat::ChatCompletions, &format!("{nested}\n\n{FINISHED}{DONE}"), 1, StreamEnd::Complete);
 }
 
 #[test]
@@ -196,18 +201,18 @@ fn messages_streams_have_typed_events() {
     let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
     let ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"\"}}\n\n";
-    let grammar = Grammar::Messages;
+    let format = StreamFormat::Messages;
     let failed = StreamEnd::Failed(StreamFailure::Error { code: None });
-    check(grammar, &format!("{ping}{delta}{delta}{stop}"), 2, StreamEnd::Complete);
-    check(grammar, delta, 1, StreamEnd::Truncated);
-    check(grammar, &format!("{delta}{DONE}"), 1, StreamEnd::Truncated);
-    check(grammar, &format!("{delta}{error}"), 1, failed);
-    check(grammar, &format!("{error}{stop}"), 0, failed);
-    check(grammar, "data: {\"type\":\"message_stop\"}\n\n", 0, StreamEnd::Complete);
-    check(grammar, "event: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
-    check(grammar, "event: message_stop\n\n", 0, StreamEnd::Truncated);
+    check(format, &format!("{ping}{delta}{delta}{stop}"), 2, StreamEnd::Complete);
+    check(format, delta, 1, StreamEnd::Truncated);
+    check(format, &format!("{delta}{DONE}"), 1, StreamEnd::Truncated);
+    check(format, &format!("{delta}{error}"), 1, failed);
+    check(format, &format!("{error}{stop}"), 0, failed);
+    check(format, "data: {\"type\":\"message_stop\"}\n\n", 0, StreamEnd::Complete);
+    check(format, "event: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
+    check(format, "event: message_stop\n\n", 0, StreamEnd::Truncated);
     let aborted = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"abort\"}}\n\n";
-    check(grammar, &format!("{aborted}{stop}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
+    check(format, &format!("{aborted}{stop}"), 0, StreamEnd::Failed(StreamFailure::Aborted));
 }
 
 #[test]
@@ -215,13 +220,13 @@ fn anthropic_reports_usage_in_two_events() {
     let start = r#"data: {"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":64,"cache_creation_input_tokens":8,"output_tokens":1}}}"#;
     let delta =
         r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#;
-    let (facts, _) = read(Grammar::Messages, format!("{start}\n\n{delta}\n\n").as_bytes());
+    let (facts, _) = read(StreamFormat::Messages, format!("{start}\n\n{delta}\n\n").as_bytes());
     assert_eq!(facts.usage, usage(97, 15, Some(64)));
 }
 
 #[test]
 fn responses_streams_have_typed_events() {
-    let grammar = Grammar::Responses;
+    let format = StreamFormat::Responses;
     let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
     let created =
         event("response.created", r#","response":{"id":"resp_1","status":"in_progress","error":null}"#);
@@ -232,13 +237,13 @@ fn responses_streams_have_typed_events() {
     let completed = event("response.completed", counts);
     let failed =
         event("response.failed", r#","response":{"status":"failed","error":{"code":"server_error"}}"#);
-    check(grammar, &format!("{created}{added}{reasoning}{text}{completed}"), 2, StreamEnd::Complete);
-    check(grammar, &event("response.incomplete", counts), 0, StreamEnd::Complete);
-    check(grammar, &format!("{created}{text}"), 1, StreamEnd::Truncated);
-    check(grammar, &format!("{created}{failed}"), 0, StreamEnd::Failed(StreamFailure::ResponseFailed));
+    check(format, &format!("{created}{added}{reasoning}{text}{completed}"), 2, StreamEnd::Complete);
+    check(format, &event("response.incomplete", counts), 0, StreamEnd::Complete);
+    check(format, &format!("{created}{text}"), 1, StreamEnd::Truncated);
+    check(format, &format!("{created}{failed}"), 0, StreamEnd::Failed(StreamFailure::ResponseFailed));
     let error = StreamEnd::Failed(StreamFailure::Error { code: None });
-    check(grammar, &event("error", r#","code":"server_error","message":"""#), 0, error);
-    let mut scanner = SseScanner::new(grammar);
+    check(format, &event("error", r#","code":"server_error","message":"""#), 0, error);
+    let mut scanner = SseScanner::new(format);
     scanner.push(created.as_bytes());
     assert_eq!(scanner.response_id(), Some("resp_1"));
     let facts = scanner.push(completed.as_bytes());
@@ -261,15 +266,15 @@ fn framing_follows_the_standard() {
             .to_owned(),
         format!("\n\n\ndata: {body}\n\n\n\n\ndata: [DONE]\n\n"),
     ] {
-        check(Grammar::Completions, &stream, 1, StreamEnd::Complete);
+        check(StreamFormat::Completions, &stream, 1, StreamEnd::Complete);
     }
     let lines = "data: {\"choices\":[\r\ndata\r\ndata: {\"text\":\"x\",\"finish_reason\":\"stop\"}]}\r\n\r\n";
-    check(Grammar::Completions, &format!("{lines}{DONE}"), 1, StreamEnd::Complete);
-    check(Grammar::Completions, &format!("{FINISHED}data: [DON\ndata: E]\n\n"), 0, StreamEnd::Truncated);
-    check(Grammar::Messages, "event: message_\nevent: stop\ndata: {}\n\n", 0, StreamEnd::Truncated);
-    check(Grammar::Messages, "event: x\nevent: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
+    check(StreamFormat::Completions, &format!("{lines}{DONE}"), 1, StreamEnd::Complete);
+    check(StreamFormat::Completions, &format!("{FINISHED}data: [DON\ndata: E]\n\n"), 0, StreamEnd::Truncated);
+    check(StreamFormat::Messages, "event: message_\nevent: stop\ndata: {}\n\n", 0, StreamEnd::Truncated);
+    check(StreamFormat::Messages, "event: x\nevent: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
     let not_data = format!("Data: {body}\n\n data: {body}\n\ndatax: {body}\n\n\u{feff}data: {body}\n");
-    check(Grammar::Completions, &not_data, 0, StreamEnd::Truncated);
+    check(StreamFormat::Completions, &not_data, 0, StreamEnd::Truncated);
 }
 
 #[test]
@@ -282,16 +287,16 @@ fn invalid_streams_have_no_output_and_no_end() {
         "data: }{\n\n",
         "\0\0\0\n\n",
     ] {
-        let (facts, end) = read(Grammar::Completions, stream.as_bytes());
+        let (facts, end) = read(StreamFormat::Completions, stream.as_bytes());
         assert_eq!((facts, end), (StreamFacts::default(), StreamEnd::Truncated), "{stream}");
     }
     let lost = format!("data: {}\n\n{FINISHED}{DONE}", "[".repeat(1_000));
-    check(Grammar::Completions, &lost, 0, StreamEnd::Complete);
+    check(StreamFormat::Completions, &lost, 0, StreamEnd::Complete);
 }
 
 #[test]
 fn very_long_lines_are_skipped() {
-    let mut scanner = SseScanner::new(Grammar::Completions);
+    let mut scanner = SseScanner::new(StreamFormat::Completions);
     scanner.push(b"data: {\"choices\":[{\"text\":\"");
     for _ in 0..1_000 {
         scanner.push(&[b'x'; 4096]);
@@ -314,7 +319,7 @@ fn very_long_lines_are_skipped() {
 fn invalid_counts_are_ignored() {
     for bad in ["-5", "1e9", "NaN", "99999999999999999999999", "null", "\"7\"", "1.5"] {
         let stream = format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{bad}}}}}\n\n");
-        let (facts, _) = read(Grammar::Completions, stream.as_bytes());
+        let (facts, _) = read(StreamFormat::Completions, stream.as_bytes());
         assert_eq!(facts.usage, None, "{bad}");
     }
 }
@@ -325,12 +330,12 @@ fn a_count_out_of_range_keeps_the_previous_one() {
         format!("data: {{\"usage\":{{\"prompt_tokens\":{tokens},\"completion_tokens\":1}}}}\n\n")
     };
     let stream = [counts("5"), counts("-1")].concat();
-    let (facts, _) = read(Grammar::Completions, stream.as_bytes());
+    let (facts, _) = read(StreamFormat::Completions, stream.as_bytes());
     assert_eq!(facts.usage, usage(5, 1, None));
 }
 
 #[test]
 fn an_unknown_format_has_no_facts() {
-    let (facts, end) = read(Grammar::Unknown, b"event: error\ndata: {\"error\":{}}\n\n");
+    let (facts, end) = read(StreamFormat::Unknown, b"event: error\ndata: {\"error\":{}}\n\n");
     assert_eq!((facts, end), (StreamFacts::default(), StreamEnd::Complete));
 }
