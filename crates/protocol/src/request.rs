@@ -127,9 +127,7 @@ impl Field {
 }
 
 impl BodyFacts {
-    /// Scans a complete body. The scanner is written by hand for its speed: on prose it reads 14.6 GB/s, where
-    /// `serde_json` skips the same bytes at SERDE and builds a tree at TREE (`cargo bench -p pointsman-protocol --bench
-    /// scan`).
+    /// Scans a complete body in one pass. `cargo bench -p pointsman-protocol --bench scan` compares it with `serde_json`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Replacement of the model name in a body. All other bytes stay as they are, which a parse and a re-serialization do not
-//! guarantee, and nothing is copied: SPLICEFIG
+//! Replacement of the model name in a body. All other bytes stay as they are, which parsing and serialization do not
+//! guarantee, and they are not copied: the cost does not depend on the length of the body.
 
 use bytes::Bytes;
 

@@ -4,7 +4,7 @@
 //! CR LF or CR; a blank line ends an event; several `data` lines form one text; comments start with a colon. One
 //! deviation: the last event counts even without its blank line, since some engines omit it after `[DONE]`.
 //!
-//! Written by hand for its speed: SSEFIG
+//! Written by hand for its speed; `cargo bench -p pointsman-protocol --bench sse` compares it with `serde_json`.
 
 mod event;
 mod lines;
