@@ -121,10 +121,10 @@ pub(crate) struct GatewayArgs {
 #[command(after_help = "\
 Profiles hold measured step times with their sources; `--profile list` prints them.
 
-Faults, for tests, are set at the start by --fault ORDER, or at run time with --allow-faults:
+Faults, for tests, are injected from the start with --fault, or at run time with --allow-faults:
   curl -X POST localhost:8000/fault -d 'status,code=503,count=3'
-An ORDER is a KIND with options: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, in the middle of
-streams, reset, error-event, abort, truncate and silence, with after-tokens=N; all but the first two also take
+A FAULT is a kind with settings: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, within a stream,
+reset, error-event, abort, truncate and silence (a stall), with after-tokens=N; all but the first two also take
 count=N and probability=P.")]
 pub(crate) struct EngineArgs {
     /// Address to listen on
@@ -139,16 +139,16 @@ pub(crate) struct EngineArgs {
     /// Speed relative to real time; 0.5 is half as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) speed: f64,
-    /// Seed of texts and lengths
+    /// Seed of the texts and lengths of outputs
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// A LoRA adapter that is loaded at the start; may be repeated
+    /// LoRA adapter to load at the start; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Vec<String>,
-    /// A fault that is active at the start; may be repeated
-    #[arg(long, value_name = "ORDER")]
+    /// A fault to inject from the start; may be repeated
+    #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Vec<FaultInjection>,
-    /// Accept faults through POST /fault and the header x-pointsman-fault
+    /// Allow clients to inject faults: POST /fault and the header x-pointsman-fault
     #[arg(long)]
     pub(crate) allow_faults: bool,
 }

@@ -159,7 +159,7 @@ fn an_incomplete_json_response_is_truncated() {
 }
 
 #[test]
-fn a_stream_of_an_unknown_grammar_fails_with_its_transport_only() {
+fn a_stream_of_an_unknown_format_fails_with_its_transport_only() {
     let unknown = request_to("/v1/embeddings", r#"{"model":"m","input":"x"}"#);
     let observed = observe(&unknown, 200, SSE, &events(&[ERROR]), ResponseEnd::Clean);
     assert_eq!(observed.verdict.completion, Completion::Complete);
