@@ -1,9 +1,11 @@
 //! Jobs between their arrival and their end.
 
+use std::time::Duration;
+
 use pointsman_core::{RequestId, Time};
 use pointsman_workload::Job;
 
-use super::event_queue::{Attempt, EngineIndex};
+use super::event_queue::{Attempt, EngineIndex, ResponseUpdate};
 use crate::engine::SequenceId;
 
 /// A job between its arrival and its end.
@@ -21,6 +23,8 @@ pub(super) struct ActiveJob {
     pub(super) sequence: Option<SequenceId>,
     /// When the router saw the current attempt's first token.
     pub(super) first_token: Option<Time>,
+    /// Output tokens of the current attempt that the router received.
+    pub(super) tokens: u32,
     /// When the router sent the current attempt, or last received a part of its response.
     pub(super) last_activity: Time,
 }
@@ -29,6 +33,25 @@ impl ActiveJob {
     /// The current attempt.
     pub(super) const fn attempt(&self) -> Attempt {
         Attempt { request: self.id, number: self.attempt }
+    }
+
+    /// The router received a part of the response. Returns the mean gap between the tokens since the part before:
+    /// progress reports are coalesced, while a live router sees every token.
+    pub(super) fn receive(&mut self, now: Time, update: ResponseUpdate) -> Option<Duration> {
+        let tokens = match update {
+            ResponseUpdate::FirstToken => {
+                self.first_token = Some(now);
+                1
+            }
+            ResponseUpdate::Progress(tokens) => tokens,
+            ResponseUpdate::Finished { .. } => self.spec.output_tokens,
+            ResponseUpdate::Failed(_) => 0,
+        };
+        let new = tokens.saturating_sub(self.tokens);
+        let gap = (self.tokens > 0 && new > 0).then(|| now.since(self.last_activity) / new);
+        self.tokens += new;
+        self.last_activity = now;
+        gap
     }
 }
 
@@ -61,6 +84,7 @@ impl ActiveJobs {
             engine: None,
             sequence: None,
             first_token: None,
+            tokens: 0,
             last_activity: spec.arrival,
             spec,
         }));

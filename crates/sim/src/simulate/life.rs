@@ -1,29 +1,20 @@
-//! What becomes of engines while a run is under way, and how routers find out.
+//! Changes of engines during a run, and how routers detect them.
 
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, Event, FailureCause, Time};
+use pointsman_core::{EndpointId, Event, FailureCause, Liveness, LivenessVerdict, ResponsePhase, Time};
 
 use super::Broken;
+use super::active_jobs::ActiveJob;
 use super::event_queue::{
     Attempt, Delivery, EngineIndex, Reading, ResponseEvent, ResponseUpdate, ScheduledEvent,
 };
-use super::probes::BUDGET;
 use super::run::Run;
 use super::servers::State;
 use crate::scenario::Change;
 
-/// The least silence of a stream that counts; the live gateway's default.
-const IDLE: Duration = Duration::from_secs(30);
-/// The silence that ends a stream whatever else is known.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
-/// How often silence is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(3_750);
-/// So many failed probes in a row stand for a silent engine.
-const FAILED_PROBES: u32 = 2;
-
-/// Kubernetes' readiness probe as most charts leave it: every ten seconds, out after three failures, back after one
-/// success.
+/// Kubernetes' readiness probe with the defaults of most charts: every ten seconds, unready after three failures, ready
+/// after one success.
 const UNREADY_AFTER: Duration = Duration::from_secs(30);
 const READY_AFTER: Duration = Duration::from_secs(10);
 
@@ -32,14 +23,17 @@ impl Run<'_> {
         self.balancer.joined(self.now, engine, &mut self.actions)?;
         for router in 0..self.balancer.readers() {
             self.scrapes.joined(self.now, router, engine, &mut self.queue);
-            self.probes.heard(self.now, router, engine);
-            self.queue.schedule(self.now + LOOK_EVERY, ScheduledEvent::LivenessCheck { router, engine });
+            if let Some(activity) = self.probes.activity(router, engine) {
+                activity.on_bytes(self.now);
+            }
+            let check = self.now + Liveness::default().check_interval();
+            self.queue.schedule(check, ScheduledEvent::LivenessCheck { router, engine });
         }
         self.apply_actions();
         Ok(())
     }
 
-    /// A change of the scenario takes place; the next one of the same engine is planned.
+    /// A change of the scenario takes place. Schedules the next one of the same engine.
     pub(super) fn change(&mut self, engine: EngineIndex, number: u32) -> Result<(), Broken> {
         let changes = self.scenario.fleet.get(engine as usize).map_or(&[][..], |member| &member.changes);
         let Some((_, change)) = changes.get(number as usize).copied() else { return Ok(()) };
@@ -60,23 +54,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Each router's scheduler reports when its last request there has ended.
     fn drain(&mut self, engine: EngineIndex) -> Result<(), Broken> {
         self.draining.push(engine);
         self.balancer.draining(self.now, engine, &mut self.actions)?;
-        for router in 0..self.balancer.readers() {
-            self.leave_if_done(router, engine)?;
-        }
         self.apply_actions();
-        Ok(())
-    }
-
-    /// An engine that drains is gone for a router when the last of its requests there has ended.
-    pub(super) fn leave_if_done(&mut self, router: u32, engine: EngineIndex) -> Result<(), Broken> {
-        if self.draining.contains(&engine) && self.scrapes.in_flight(router, engine) == 0 {
-            self.scrapes.left(router, engine);
-            let event = Event::EndpointDown { endpoint: EndpointId(engine) };
-            self.balancer.handle(self.now, router, event, &mut self.actions)?;
-        }
         Ok(())
     }
 
@@ -88,7 +70,7 @@ impl Run<'_> {
         }
     }
 
-    /// A reading of gauges is due, which a dead engine refuses and a hung one leaves unanswered.
+    /// A scrape is due. A dead engine refuses it, and a hung one does not answer it.
     pub(super) fn scrape(&mut self, router: u32, engine: EngineIndex) {
         let adapters = self.balancer.has_adapters();
         if !self.scrapes.due(self.now, router, engine, &mut self.queue) {
@@ -111,12 +93,12 @@ impl Run<'_> {
         if !self.probes.wanted(router, engine) {
             return;
         }
-        let there_and_back = self.queue.network_delay() * 2;
+        let round_trip = self.queue.network_delay() * 2;
         let Some(server) = self.servers.all().get(engine as usize) else { return };
         let (healthy, took) = match server.state() {
-            State::Up => (true, there_and_back),
-            State::Dead => (false, there_and_back),
-            State::Hung => (false, BUDGET),
+            State::Up => (true, round_trip),
+            State::Dead => (false, round_trip),
+            State::Hung => (false, self.probes.timeout()),
         };
         self.queue.schedule(self.now + took, ScheduledEvent::Probed { router, engine, healthy });
     }
@@ -126,39 +108,51 @@ impl Run<'_> {
         self.scheduler_event(router, Event::Probed { endpoint: EndpointId(engine), healthy })
     }
 
-    /// Where an engine is silent on every stream, it is probed; requests end when that fails too, or after too long.
+    /// Ends the attempts at an engine that stalled, and has it probed where it is suspect.
     pub(super) fn check_liveness(&mut self, router: u32, engine: EngineIndex) -> Result<(), Broken> {
-        self.queue.schedule(self.now + LOOK_EVERY, ScheduledEvent::LivenessCheck { router, engine });
-        let (heard, failed) = self.probes.silence(router, engine);
-        if self.scrapes.in_flight(router, engine) == 0 || self.now.since(heard) < IDLE / 2 {
+        let liveness = Liveness::default();
+        let next = self.now + liveness.check_interval();
+        self.queue.schedule(next, ScheduledEvent::LivenessCheck { router, engine });
+        let Some(activity) = self.probes.activity(router, engine) else { return Ok(()) };
+        // While the engine sends anything, every stream gets progress reports, and other requests are not suspect.
+        let active = self.now.since(activity.last_byte()) < liveness.check_interval();
+        if active || self.scrapes.in_flight(router, engine) == 0 {
             return Ok(());
         }
-        let mut given_up: Vec<(u64, Attempt)> = Vec::new();
-        let mut suspicious = false;
+        let (mut stalled, mut suspect) = (Vec::new(), false);
         for job in self.active.iter().filter(|job| job.router == router && job.engine == Some(engine)) {
-            let quiet = self.now.since(job.last_activity);
-            let silent = quiet >= IDLE_LIMIT || (quiet >= IDLE && failed >= FAILED_PROBES);
-            if silent {
-                given_up.push((job.spec.number, job.attempt()));
+            match liveness.check(self.now, self.response_phase(job), activity) {
+                LivenessVerdict::WaitUntil(_) => {}
+                LivenessVerdict::Probe { .. } => suspect = true,
+                LivenessVerdict::Stalled => stalled.push((job.spec.number, job.attempt())),
             }
-            suspicious |= quiet >= IDLE / 2;
         }
-        if suspicious {
+        if suspect {
             self.probes.suspect(self.now, router, engine, &mut self.queue);
         }
-        given_up.sort_unstable_by_key(|(number, _)| *number);
-        for (_, attempt) in given_up {
-            self.hang_up(attempt);
-            self.response_event(ResponseEvent {
-                attempt,
-                update: ResponseUpdate::Failed(FailureCause::Stalled),
-            })?;
+        stalled.sort_unstable_by_key(|(number, _)| *number);
+        for (_, attempt) in stalled {
+            self.cancel(attempt);
+            let update = ResponseUpdate::Failed(FailureCause::Stalled);
+            self.response_event(ResponseEvent { attempt, update })?;
         }
         Ok(())
     }
 
-    /// The engine learns that nobody waits any more.
-    fn hang_up(&mut self, attempt: Attempt) {
+    /// Progress reports stand for the bytes of a stream. A response without them may be silent until it is complete, as
+    /// one whose first byte is awaited.
+    fn response_phase(&self, job: &ActiveJob) -> ResponsePhase {
+        let information = &self.scenario.information;
+        let reported = information.tokens_seen && information.progress_every < Liveness::default().idle;
+        if reported && job.first_token.is_some() {
+            ResponsePhase::Streaming { last_byte: job.last_activity }
+        } else {
+            ResponsePhase::AwaitingFirstByte { sent: job.last_activity }
+        }
+    }
+
+    /// Closes the connection of an attempt, which cancels it at the engine.
+    fn cancel(&mut self, attempt: Attempt) {
         let Some(job) = self.active.current(attempt) else { return };
         if let (Some(at), Some(sequence)) = (job.engine, job.sequence) {
             self.queue.send(self.now, Delivery::Hangup { sequence, attempt, at });
@@ -166,7 +160,7 @@ impl Run<'_> {
     }
 }
 
-/// When a member's first change takes place.
+/// When an engine's first change takes place.
 pub(super) fn first_change(changes: &[(Time, Change)]) -> Option<Time> {
     changes.first().map(|(at, _)| *at)
 }

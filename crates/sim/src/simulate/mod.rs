@@ -134,6 +134,8 @@ enum Action {
     WakeAt { router: u32, at: Time },
     /// Start or stop probing an engine that was ejected.
     Probe { router: u32, engine: EngineIndex, ejected: bool },
+    /// An engine drained: this router's last request there has ended.
+    EndpointGone { router: u32, engine: EngineIndex },
 }
 
 /// A broken invariant.

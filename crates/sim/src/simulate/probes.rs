@@ -1,71 +1,62 @@
-//! Active probes of engines that failed or fell silent, at the live prober's pace.
+//! Active probes of engines that are suspect or ejected, at the pace of the live prober.
 
 use std::time::Duration;
 
-use pointsman_core::{Rng, Time};
+use pointsman_core::{EndpointActivity, ProbePace, Rng, Time};
 
 use super::event_queue::{EngineIndex, EventQueue, ScheduledEvent};
 use super::servers::draw;
 
 const PROBE_SALT: u64 = 0x7072_6f62_6573;
 
-/// Between two probes; drawn within ±20 %.
-const EVERY: Duration = Duration::from_secs(1);
-/// The time in which a probe must be answered.
-pub(super) const BUDGET: Duration = Duration::from_secs(2);
-
-/// What one router knows of one engine's life.
-#[derive(Clone, Copy, Debug, Default)]
-struct Watch {
-    /// When it last heard of the engine on any stream.
-    heard: Time,
-    ejected: bool,
-    suspect: bool,
-    /// Whether a probe is planned or under way.
+/// One router's knowledge of one engine's liveness.
+#[derive(Debug, Default)]
+struct ProbeState {
+    activity: EndpointActivity,
+    /// Whether a probe is scheduled or under way.
     probing: bool,
-    /// Probes in a row that were not answered well.
-    failed: u32,
 }
 
-/// All of them, by router and then by engine.
+/// Probes of all routers and engines.
 #[derive(Debug)]
 pub(super) struct Probes {
-    members: usize,
-    watches: Vec<Watch>,
+    pace: ProbePace,
+    engines: usize,
+    /// By router, then by engine.
+    states: Vec<ProbeState>,
     rng: Rng,
 }
 
 impl Probes {
-    pub(super) fn new(routers: u32, members: usize, seed: u64) -> Self {
-        let watches = vec![Watch::default(); routers as usize * members];
-        Self { members, watches, rng: Rng::seeded(draw(seed, PROBE_SALT, 0)) }
+    pub(super) fn new(routers: u32, engines: usize, seed: u64) -> Self {
+        let states = (0..routers as usize * engines).map(|_| ProbeState::default()).collect();
+        let rng = Rng::seeded(draw(seed, PROBE_SALT, 0));
+        Self { pace: ProbePace::default(), engines, states, rng }
     }
 
-    fn place(&self, router: u32, engine: EngineIndex) -> usize {
-        router as usize * self.members + engine as usize
+    fn state(&mut self, router: u32, engine: EngineIndex) -> Option<&mut ProbeState> {
+        self.states.get_mut(router as usize * self.engines + engine as usize)
     }
 
-    /// Bytes came from there.
-    pub(super) fn heard(&mut self, now: Time, router: u32, engine: EngineIndex) {
-        let place = self.place(router, engine);
-        if let Some(watch) = self.watches.get_mut(place) {
-            watch.heard = now;
+    /// The time in which a probe must be answered.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.pace.timeout
+    }
+
+    /// A router's evidence that an engine is alive.
+    pub(super) fn activity(&self, router: u32, engine: EngineIndex) -> Option<&EndpointActivity> {
+        self.states.get(router as usize * self.engines + engine as usize).map(|state| &state.activity)
+    }
+
+    /// Has the engine probed until it answers.
+    pub(super) fn suspect(&mut self, now: Time, router: u32, engine: EngineIndex, queue: &mut EventQueue) {
+        if let Some(state) = self.state(router, engine) {
+            state.activity.suspect();
+            state.start(now, router, engine, queue);
         }
     }
 
-    /// When bytes last came from there, and how many probes in a row failed since one was answered.
-    pub(super) fn silence(&self, router: u32, engine: EngineIndex) -> (Time, u32) {
-        self.watches
-            .get(self.place(router, engine))
-            .map_or((Time::ZERO, 0), |watch| (watch.heard, watch.failed))
-    }
-
-    /// It is probed until it answers.
-    pub(super) fn suspect(&mut self, now: Time, router: u32, engine: EngineIndex, queue: &mut EventQueue) {
-        self.change(now, router, engine, queue, |watch| watch.suspect = true);
-    }
-
-    /// The core ejected it, or took it back.
+    /// The scheduler ejected the engine, or took it back.
     pub(super) fn set_ejected(
         &mut self,
         now: Time,
@@ -74,34 +65,20 @@ impl Probes {
         ejected: bool,
         queue: &mut EventQueue,
     ) {
-        self.change(now, router, engine, queue, |watch| watch.ejected = ejected);
-    }
-
-    fn change(
-        &mut self,
-        now: Time,
-        router: u32,
-        engine: EngineIndex,
-        queue: &mut EventQueue,
-        change: impl FnOnce(&mut Watch),
-    ) {
-        let place = self.place(router, engine);
-        let Some(watch) = self.watches.get_mut(place) else { return };
-        change(watch);
-        if (watch.ejected || watch.suspect) && !std::mem::replace(&mut watch.probing, true) {
-            queue.schedule(now, ScheduledEvent::Probe { router, engine });
+        if let Some(state) = self.state(router, engine) {
+            state.activity.set_ejected(ejected);
+            state.start(now, router, engine, queue);
         }
     }
 
-    /// Whether there is still a reason for the probe that was planned.
+    /// Whether there still is a reason for the scheduled probe.
     pub(super) fn wanted(&mut self, router: u32, engine: EngineIndex) -> bool {
-        let place = self.place(router, engine);
-        let Some(watch) = self.watches.get_mut(place) else { return false };
-        watch.probing = watch.ejected || watch.suspect;
-        watch.probing
+        let Some(state) = self.state(router, engine) else { return false };
+        state.probing = state.activity.wants_probe();
+        state.probing
     }
 
-    /// A probe was answered, or not; the next one is planned.
+    /// A probe ended. Schedules the next one.
     pub(super) fn probed(
         &mut self,
         now: Time,
@@ -110,14 +87,18 @@ impl Probes {
         healthy: bool,
         queue: &mut EventQueue,
     ) {
-        let place = self.place(router, engine);
-        let Some(watch) = self.watches.get_mut(place) else { return };
-        if healthy {
-            (watch.failed, watch.suspect) = (0, false);
-        } else {
-            watch.failed += 1;
+        if let Some(activity) = self.activity(router, engine) {
+            activity.probed(healthy);
+            let pause = self.pace.next_pause(&mut self.rng);
+            queue.schedule(now + pause, ScheduledEvent::Probe { router, engine });
         }
-        let draw = u32::try_from(self.rng.below(401)).unwrap_or(200);
-        queue.schedule(now + EVERY * (800 + draw) / 1000, ScheduledEvent::Probe { router, engine });
+    }
+}
+
+impl ProbeState {
+    fn start(&mut self, now: Time, router: u32, engine: EngineIndex, queue: &mut EventQueue) {
+        if self.activity.wants_probe() && !std::mem::replace(&mut self.probing, true) {
+            queue.schedule(now, ScheduledEvent::Probe { router, engine });
+        }
     }
 }

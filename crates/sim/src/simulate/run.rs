@@ -145,27 +145,18 @@ impl<'a> Run<'a> {
         ResponseEvent { attempt, update }: ResponseEvent,
     ) -> Result<(), Broken> {
         let Some(job) = self.active.current(attempt) else { return Ok(()) };
-        job.last_activity = self.now;
         let (router, engine) = (job.router, job.engine);
-        if update == ResponseUpdate::FirstToken {
-            job.first_token = Some(self.now);
-        }
+        let gap = job.receive(self.now, update);
         self.balancer.response_update(self.now, job, update, &mut self.actions)?;
         match update {
             ResponseUpdate::FirstToken | ResponseUpdate::Progress(_) => {}
             ResponseUpdate::Finished { cached } => self.answered(attempt, cached),
             ResponseUpdate::Failed(_) => self.attempt_failed(attempt),
         }
-        if let Some(engine) = engine {
-            match update {
-                ResponseUpdate::FirstToken | ResponseUpdate::Progress(_) => {
-                    self.probes.heard(self.now, router, engine);
-                }
-                ResponseUpdate::Finished { .. } => {
-                    self.probes.heard(self.now, router, engine);
-                    self.leave_if_done(router, engine)?;
-                }
-                ResponseUpdate::Failed(_) => self.leave_if_done(router, engine)?,
+        if let Some(activity) = engine.and_then(|engine| self.probes.activity(router, engine)) {
+            gap.into_iter().for_each(|gap| activity.on_gap(gap));
+            if !matches!(update, ResponseUpdate::Failed(_)) {
+                activity.on_bytes(self.now);
             }
         }
         self.apply_actions();
@@ -233,6 +224,7 @@ impl<'a> Run<'a> {
                 Action::Probe { router, engine, ejected } => {
                     self.probes.set_ejected(self.now, router, engine, ejected, &mut self.queue);
                 }
+                Action::EndpointGone { router, engine } => self.scrapes.left(router, engine),
             }
         }
         self.actions = actions;
@@ -249,7 +241,7 @@ impl<'a> Run<'a> {
         let Some(job) = self.active.get_mut(request) else { return };
         job.attempt += 1;
         (job.engine, job.sequence, job.first_token) = (Some(to), None, None);
-        job.last_activity = self.now;
+        (job.tokens, job.last_activity) = (0, self.now);
         let (attempt, router) = (job.attempt(), job.router);
         self.scrapes.sent(self.now, router, to, &mut self.queue);
         self.queue.send(self.now, Delivery::Request { attempt, to });

@@ -207,7 +207,7 @@ fn action(router: u32, effect: &Effect) -> Option<Action> {
             };
             Some(Action::Probe { router, engine: endpoint.0, ejected })
         }
-        Effect::EndpointGone { .. } => None,
+        Effect::EndpointGone { endpoint } => Some(Action::EndpointGone { router, engine: endpoint.0 }),
     }
 }
 
