@@ -40,14 +40,6 @@ impl Request {
             RequestState::Waiting | RequestState::ServedElsewhere => None,
         }
     }
-
-    /// Its reservation, to change together with the counts of its endpoint.
-    pub(crate) const fn reservation_mut(&mut self) -> Option<&mut Reservation> {
-        match &mut self.state {
-            RequestState::Dispatched(reservation) => Some(reservation),
-            RequestState::Waiting | RequestState::ServedElsewhere => None,
-        }
-    }
 }
 
 /// All requests under way. Boxed, so that a table of some hundred thousand grows in little time. Never iterated where the

@@ -78,7 +78,7 @@ impl Scheduler {
         // A gateway in front may have tried a fallback. Then it is not known when that was sent.
         let sent = reservation.filter(|reservation| reservation.endpoint == failed);
         let sent = sent.map_or(now, |reservation| reservation.dispatched);
-        self.endpoint_failed(now, failed, (id, sent), cause, effects);
+        self.request_ended(now, (failed, (id, sent)), Err(cause), effects);
         self.release(now, id, reservation.as_ref(), (&request.facts, None), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
@@ -128,18 +128,16 @@ impl Scheduler {
     ) {
         let Some(request) = self.requests.remove(&id) else { return };
         if let Some(reservation) = request.reservation() {
-            let sent = (id, reservation.dispatched);
+            let sent = (reservation.endpoint, (id, reservation.dispatched));
             match completion {
                 Completion::Complete => {
                     self.learn_from_response(now, &request.facts, reservation, usage);
                     if let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) {
                         self.prefixes.compare(endpoint, reservation, &request.facts, &usage);
                     }
-                    self.endpoint_served(now, reservation.endpoint, sent, effects);
+                    self.request_ended(now, sent, Ok(()), effects);
                 }
-                Completion::Broken(cause) => {
-                    self.endpoint_failed(now, reservation.endpoint, sent, cause, effects);
-                }
+                Completion::Broken(cause) => self.request_ended(now, sent, Err(cause), effects),
                 Completion::ClientGone => {}
             }
         }
@@ -189,31 +187,20 @@ impl Scheduler {
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
 
-    fn endpoint_served(
+    /// Counts the outcome of a request that was sent at a time towards its endpoint's health.
+    fn request_ended(
         &mut self,
         now: Time,
-        id: EndpointId,
-        sent: (RequestId, Time),
+        (id, sent): (EndpointId, (RequestId, Time)),
+        outcome: Result<(), FailureCause>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(endpoint) = self.endpoints.get_mut(id) {
-            let changed = endpoint.health.succeeded(now, sent);
-            announce(changed, endpoint, effects);
-        }
-    }
-
-    fn endpoint_failed(
-        &mut self,
-        now: Time,
-        id: EndpointId,
-        sent: (RequestId, Time),
-        cause: FailureCause,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(endpoint) = self.endpoints.get_mut(id) {
-            let changed = endpoint.health.failed(now, sent, cause, &mut self.rng);
-            announce(changed, endpoint, effects);
-        }
+        let Some(endpoint) = self.endpoints.get_mut(id) else { return };
+        let changed = match outcome {
+            Ok(()) => endpoint.health.succeeded(now, sent),
+            Err(cause) => endpoint.health.failed(now, sent, cause, &mut self.rng),
+        };
+        announce(changed, endpoint, effects);
     }
 
     /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count.
@@ -241,7 +228,7 @@ fn dispatched<'a>(
     endpoints: &'a mut Endpoints,
     id: RequestId,
 ) -> Option<(&'a mut Reservation, &'a mut Endpoint)> {
-    let reservation = requests.get_mut(&id)?.reservation_mut()?;
+    let RequestState::Dispatched(reservation) = &mut requests.get_mut(&id)?.state else { return None };
     let endpoint = endpoints.get_mut(reservation.endpoint)?;
     Some((reservation, endpoint))
 }
