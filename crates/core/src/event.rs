@@ -16,7 +16,7 @@ use crate::time::Time;
 /// equal ones and one with a slow engine, with short and long outputs, latencies changed by less than 1 %.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// Something that happened.
+/// Input of a scheduler: something happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// An endpoint appeared, or its configuration changed.
@@ -43,11 +43,11 @@ pub enum Event {
         /// The reading.
         report: LoadReport,
     },
-    /// An active health probe was answered, or not.
+    /// An active health probe ended.
     Probed {
         /// The endpoint.
         endpoint: EndpointId,
-        /// Whether the answer was good.
+        /// Whether it was answered well in time.
         healthy: bool,
     },
     /// An InferencePool's policy was set or changed.
@@ -63,7 +63,7 @@ pub enum Event {
         /// The adapters, in addition to those known.
         adapters: Vec<ModelKey>,
     },
-    /// A request wants an endpoint.
+    /// A request asks for an endpoint. Answered by one dispatch or reject.
     Arrived {
         /// The request.
         request: RequestId,
@@ -86,9 +86,9 @@ pub enum Event {
     AttemptFailed {
         /// The request.
         request: RequestId,
-        /// Where.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Why.
+        /// The cause of the failure.
         cause: FailureCause,
         /// Whether the request may be sent again. If not, it is rejected with this cause.
         repeat: bool,
@@ -104,7 +104,7 @@ pub enum Event {
     Finished {
         /// The request.
         request: RequestId,
-        /// How.
+        /// How it ended.
         completion: Completion,
         /// Its token counts.
         usage: Usage,
@@ -118,7 +118,7 @@ pub enum Event {
     Timer,
 }
 
-/// A decision to carry out, or a change to report.
+/// Output of a scheduler: a decision to carry out, or a change to report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Send the request to this endpoint. Its load is reserved there until the request ends.
@@ -136,7 +136,7 @@ pub enum Effect {
     Reject {
         /// The request.
         request: RequestId,
-        /// Why.
+        /// The reason.
         rejection: Rejection,
     },
     /// Send [`Event::Timer`] at this time. Repeating it has no further effect.
