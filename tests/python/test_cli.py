@@ -10,7 +10,7 @@ from conftest import ROOT, run
 
 def test_help_names_every_command():
     text = run("--help").stdout
-    for command in ("gateway", "engine", "demo", "bench", "check", "replay", "completions"):
+    for command in ("gateway", "engine", "demo", "bench", "check", "replay", "explain", "completions"):
         assert command in text
         assert run(command, "--help").returncode == 0
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pointsman_config::GatewayPolicy;
-use pointsman_core::{Completion, FailureCause, Usage};
+use pointsman_core::{Completion, FailureCause, RequestId, Usage};
 use pointsman_exchange::{EngineRequest, Refusal};
 use pointsman_fleet::{Placed, PlacementResult, PoolEndpoint, PoolHandle, Ticket};
 use pointsman_protocol::Api;
@@ -38,6 +38,7 @@ pub struct RequestContext {
     asked: Instant,
     placement: Option<Duration>,
     endpoint: Option<Arc<PoolEndpoint>>,
+    request: Option<RequestId>,
     attempts: u32,
     status: u16,
     request_bytes: u64,
@@ -64,6 +65,7 @@ impl RequestContext {
             asked: arrived,
             placement: None,
             endpoint: None,
+            request: None,
             attempts: 0,
             status: 0,
             request_bytes: 0,
@@ -155,6 +157,7 @@ impl RequestContext {
         self.placement = Some(self.asked.elapsed());
         if let Ok(placed) = result {
             self.attempts += 1;
+            self.request = Some(placed.request());
             self.endpoint = Some(Arc::clone(placed.endpoint()));
         }
     }
@@ -261,6 +264,7 @@ impl RequestContext {
             model: series.map(RequestSeries::model),
             target_model: series.map(RequestSeries::target_model),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.authority()),
+            request: self.request.map(|request| request.0),
             api: self.api,
             attempts: self.attempts,
             placement: self.placement,

@@ -22,6 +22,8 @@ pub struct RequestLog<'a> {
     pub target_model: Option<&'a str>,
     /// The `host:port` of the endpoint that served the request, or of the last one that was tried.
     pub endpoint: Option<&'a str>,
+    /// The request's number in the fleet, by which `pointsman explain` finds it; `None` where it was not placed.
+    pub request: Option<u64>,
     /// The inference API, such as `chat_completions`.
     pub api: &'static str,
     /// Attempts made; 0 where the request was refused first.
@@ -46,6 +48,7 @@ impl RequestLog<'_> {
             model = self.model,
             target_model = self.target_model,
             endpoint = self.endpoint,
+            request = self.request,
             api = self.api,
             outcome = outcome.as_str(),
             reason = Some(outcome.reason()).filter(|reason| !reason.is_empty()),
