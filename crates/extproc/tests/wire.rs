@@ -1,4 +1,4 @@
-//! Our messages against bytes that Envoy's full definitions wrote.
+//! The messages against bytes that Envoy's full definitions encoded.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use pointsman_extproc::wire::{Event, ProcessingRequest, ProcessingResponse};
@@ -10,14 +10,14 @@ fn request(bytes: &[u8]) -> ProcessingRequest {
     ProcessingRequest::decode(bytes).unwrap()
 }
 
-/// What we write is what Envoy's definitions write, byte for byte: field numbers, types and order.
+/// Encoded messages equal those of Envoy's definitions byte for byte: field numbers, types and order.
 fn check_response(bytes: &[u8]) {
     let response = ProcessingResponse::decode(bytes).unwrap();
     assert!(response.response.is_some(), "{response:?}");
     assert_eq!(response.encode_to_vec(), bytes, "{response:?}");
 }
 
-/// What we read is all there is, except for the fields that are of no use here.
+/// Decoded messages have all fields except the undeclared ones.
 fn check_request(bytes: &[u8]) {
     let request = request(bytes);
     assert!(request.request.is_some(), "{request:?}");
@@ -25,7 +25,7 @@ fn check_request(bytes: &[u8]) {
 }
 
 #[test]
-fn responses_are_written_as_envoy_reads_them() {
+fn responses_are_encoded_as_by_envoys_definitions() {
     check_response(include_bytes!("fixtures/headers_response.bin"));
     check_response(include_bytes!("fixtures/body_streamed.bin"));
     check_response(include_bytes!("fixtures/body_whole.bin"));
@@ -34,7 +34,7 @@ fn responses_are_written_as_envoy_reads_them() {
 }
 
 #[test]
-fn requests_are_read_as_envoy_writes_them() {
+fn requests_are_decoded_as_by_envoys_definitions() {
     check_request(include_bytes!("fixtures/response_headers.bin"));
     check_request(include_bytes!("fixtures/request_body.bin"));
     check_request(include_bytes!("fixtures/response_body.bin"));
@@ -43,7 +43,7 @@ fn requests_are_read_as_envoy_writes_them() {
 }
 
 #[test]
-fn a_first_message_brings_headers_modes_and_metadata() {
+fn a_first_message_has_headers_modes_and_metadata() {
     let first = request(include_bytes!("fixtures/request_headers.bin"));
     let config = first.protocol_config.unwrap();
     assert_eq!((config.request_body_mode, config.response_body_mode), (4, 2));
@@ -70,7 +70,7 @@ fn a_first_message_brings_headers_modes_and_metadata() {
 }
 
 #[test]
-fn debug_output_shows_no_body_and_no_header_value() {
+fn debug_output_has_no_body_and_no_header_value() {
     let body = request(include_bytes!("fixtures/request_body.bin"));
     assert!(!format!("{body:?}").contains(PROMPT_MARK), "{body:?}");
     let headers = request(include_bytes!("fixtures/request_headers.bin"));
@@ -80,7 +80,7 @@ fn debug_output_shows_no_body_and_no_header_value() {
 }
 
 #[test]
-fn bytes_that_are_no_message_are_an_error() {
+fn invalid_bytes_are_an_error() {
     assert!(ProcessingRequest::decode(&b"\xff\xff\xff"[..]).is_err());
     assert!(ProcessingRequest::decode(&include_bytes!("fixtures/request_headers.bin")[..20]).is_err());
 }

@@ -1,4 +1,4 @@
-//! The extractor on a recorded page of 69 kB, beside a parse of every line of it.
+//! The extractor on a recorded page of 69 kB, beside a parser of all of its lines.
 #![allow(clippy::unwrap_used, reason = "a bench")]
 
 use std::collections::BTreeMap;
@@ -23,9 +23,9 @@ fn extract(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// As it comes from a socket.
+/// The page in chunks, as from a socket.
 #[divan::bench]
-fn extract_in_pieces_of_8_kib(bencher: Bencher<'_, '_>) {
+fn extract_in_chunks_of_8_kib(bencher: Bencher<'_, '_>) {
     bencher.counter(divan::counter::BytesCount::of_str(PAGE)).bench(|| {
         let mut extractor = Extractor::new(Some(EngineKind::Vllm));
         black_box(PAGE.as_bytes()).chunks(8_192).for_each(|piece| extractor.feed(piece));
@@ -35,7 +35,7 @@ fn extract_in_pieces_of_8_kib(bencher: Bencher<'_, '_>) {
 
 type Parsed = (BTreeMap<String, String>, f64);
 
-/// What a general parser does: every line becomes a name, labels and a value.
+/// A general parser: every line becomes a name, labels and a value.
 #[divan::bench]
 fn parse_every_line(bencher: Bencher<'_, '_>) {
     bencher.counter(divan::counter::BytesCount::of_str(PAGE)).bench(|| {

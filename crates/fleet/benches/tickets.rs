@@ -23,7 +23,7 @@ fn facts() -> RequestFacts {
 
 const ENDPOINTS: [u16; 2] = [10, 1_000];
 
-/// Arrived, first token, finished.
+/// Arrival, first token, end.
 #[divan::bench(args = ENDPOINTS)]
 fn core_alone(bencher: Bencher<'_, '_>, endpoints: u16) {
     let mut pool = Scheduler::new(SchedulerConfig { seed: 1, decisions: false });

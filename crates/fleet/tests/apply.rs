@@ -1,4 +1,4 @@
-//! From one configuration to the next.
+//! Changes of the configuration.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -19,7 +19,7 @@ fn ids(fleet: &Fleet, pool: usize) -> BTreeMap<u16, EndpointId> {
 }
 
 #[tokio::test]
-async fn endpoints_that_stay_keep_their_id_and_their_load() {
+async fn endpoints_that_stay_keep_their_id_and_load() {
     let fleet = start();
     let first = fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();
     let before = ids(&fleet, 0);
@@ -44,7 +44,7 @@ async fn futures(fleet: &Fleet, pool: usize, count: usize) -> Vec<pointsman_flee
 }
 
 #[tokio::test]
-async fn an_endpoint_that_comes_back_while_it_drains_is_the_same_one() {
+async fn an_endpoint_selected_again_while_it_drains_keeps_its_id() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1])]), 0).unwrap();
     let before = ids(&fleet, 0);
@@ -57,7 +57,7 @@ async fn an_endpoint_that_comes_back_while_it_drains_is_the_same_one() {
     assert_eq!(futures(&fleet, 0, 2).await.len(), 2, "its last old request does not take it away");
     fleet.apply(world(&[("a", &[])]), 0).unwrap();
     fleet.apply(world(&[("a", &[1])]), 0).unwrap();
-    assert_ne!(ids(&fleet, 0), before, "once gone, it is a new endpoint");
+    assert_ne!(ids(&fleet, 0), before, "after it is down it is a new endpoint");
 }
 
 #[tokio::test]
@@ -73,13 +73,13 @@ async fn more_pools_than_one_scheduler_can_hold_are_all_served() {
 }
 
 #[tokio::test]
-async fn pools_that_share_endpoints_see_each_others_load() {
+async fn pools_that_share_endpoints_share_their_load() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3]), ("c", &[9])]), 0).unwrap();
     assert_eq!(ids(&fleet, 0)[&2], ids(&fleet, 1)[&2]);
     let (a, b) = (fleet.current().pools[0].pool_id(), fleet.current().pools[1].pool_id());
     assert_ne!(a, b);
-    // Two requests of one pool fill both of its endpoints; the other pool's next goes to the one that is free.
+    // Two requests of one pool occupy both of its endpoints, so the other pool's request goes to the idle one.
     let first = futures(&fleet, 0, 2).await;
     let second = futures(&fleet, 1, 1).await;
     assert_eq!(second[0].endpoint().address.port, 3);
@@ -112,7 +112,7 @@ async fn pools_that_no_longer_share_endpoints_keep_their_state() {
 }
 
 #[tokio::test]
-async fn pools_that_join_serve_at_once() {
+async fn pools_that_begin_to_share_endpoints_serve_at_once() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[3])]), 0).unwrap();
     let held = futures(&fleet, 1, 1).await;
@@ -134,7 +134,7 @@ async fn a_renamed_pool_keeps_its_endpoints() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_gone_still_answers_the_generation_that_had_it() {
+async fn a_removed_pool_still_answers_requests_of_its_generation() {
     let fleet = start();
     let generation = fleet.apply(world(&[("a", &[1])]), 0).unwrap();
     fleet.apply(world(&[]), 0).unwrap();
@@ -145,7 +145,7 @@ async fn a_pool_that_is_gone_still_answers_the_generation_that_had_it() {
 }
 
 #[tokio::test]
-async fn new_time_budgets_hold_for_endpoints_that_stay() {
+async fn new_timeouts_apply_to_endpoints_that_stay() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1])]), 0).unwrap();
     let mut changed = pool("a", &[1]);
@@ -156,7 +156,7 @@ async fn new_time_budgets_hold_for_endpoints_that_stay() {
 }
 
 #[tokio::test]
-async fn a_configuration_with_unreadable_files_is_not_taken() {
+async fn a_configuration_with_unreadable_files_is_not_applied() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1])]), 0).unwrap();
     let mut broken = pool("a", &[1]);
@@ -193,7 +193,7 @@ spec: {poolRef: {name: a}, modelName: plain}
 ";
 
 #[tokio::test]
-async fn metrics_name_what_declared_and_served_models_come_to_and_nothing_else() {
+async fn metrics_have_labels_for_declared_and_served_models_only() {
     let engine = Engine::start("/metrics", "").await;
     engine.set_models(r#"{"data":[{"id":"old"}]}"#);
     let source = SourceText::new("canary.yaml", CANARY);

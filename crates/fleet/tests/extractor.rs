@@ -1,4 +1,4 @@
-//! The extractor on recorded and written pages, on every way of splitting them, and on bad input.
+//! The extractor on recorded and synthetic pages, in chunks of any length, and on bad input.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use pointsman_config::EngineKind;
@@ -41,7 +41,7 @@ fn adapters(active: &[&str]) -> Option<AdapterReport> {
 }
 
 #[test]
-fn a_loaded_vllm_shows_requests_cache_adapters_and_totals() {
+fn a_loaded_vllm_reports_requests_cache_adapters_and_totals() {
     check(
         LOADED,
         EngineKind::Vllm,
@@ -66,7 +66,7 @@ fn a_loaded_vllm_shows_requests_cache_adapters_and_totals() {
 }
 
 #[test]
-fn an_older_vllm_shows_the_same_facts() {
+fn an_older_vllm_reports_the_same_facts() {
     let report = read(None, OLDER.as_bytes()).1.unwrap();
     assert_eq!((report.running, report.waiting, report.deferred), (Some(8), Some(16), Some(2)));
     assert_eq!(report.totals.cached_tokens, Some(192.0));
@@ -75,14 +75,14 @@ fn an_older_vllm_shows_the_same_facts() {
 }
 
 #[test]
-fn an_idle_vllm_has_no_adapters_to_show() {
+fn an_idle_vllm_reports_no_adapters() {
     let report = read(None, IDLE.as_bytes()).1.unwrap();
     assert_eq!((report.running, report.waiting, report.kv_use), (Some(0), Some(0), Some(0.0)));
     assert_eq!(report.adapters, None);
 }
 
 #[test]
-fn the_newest_adapter_series_counts_though_old_ones_stay() {
+fn the_latest_adapter_series_is_used() {
     assert_eq!(read(None, AFTER_LOAD.as_bytes()).1.unwrap().adapters, adapters(&[]));
 }
 
@@ -118,7 +118,7 @@ fn names_of_early_vllm_versions_are_known() {
 }
 
 #[test]
-fn a_new_name_beats_the_old_one_in_either_order() {
+fn the_preferred_name_wins_in_either_order() {
     for page in [
         "vllm:gpu_cache_usage_perc 0.9\nvllm:kv_cache_usage_perc 0.5\n",
         "vllm:kv_cache_usage_perc 0.5\nvllm:gpu_cache_usage_perc 0.9\n",
@@ -188,7 +188,7 @@ fn triton_is_read() {
 }
 
 #[test]
-fn data_parallel_ranks_add_up_and_the_fullest_cache_counts() {
+fn data_parallel_ranks_are_summed_and_the_fullest_cache_is_used() {
     let page = "vllm:num_requests_running{engine=\"0\"} 3.0\nvllm:num_requests_running{engine=\"1\"} 4.0\n\
         vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.7\n";
     let report = read(None, page.as_bytes()).1.unwrap();
@@ -208,14 +208,14 @@ fn check_bad(value: &str) {
 }
 
 #[test]
-fn absurd_numbers_are_no_numbers() {
+fn implausible_numbers_are_ignored() {
     for value in ["NaN", "+Inf", "-Inf", "inf", "-1", "1e300", "", "ten", "0x10", "\u{221e}"] {
         check_bad(value);
     }
 }
 
 #[test]
-fn one_absurd_rank_spoils_the_sum() {
+fn one_implausible_rank_invalidates_the_sum() {
     for page in [
         "vllm:num_requests_running 3\nvllm:num_requests_running NaN\n",
         "vllm:num_requests_running -1\nvllm:num_requests_running 3\n",
@@ -225,7 +225,7 @@ fn one_absurd_rank_spoils_the_sum() {
 }
 
 #[test]
-fn adapter_names_are_trimmed_and_both_lists_count() {
+fn adapter_names_are_trimmed_and_both_lists_are_used() {
     let page = "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\" a , b,\",waiting_lora_adapters=\"b,c \"} 2\n\
         vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"old\",waiting_lora_adapters=\"\"} 1\n";
     let mut active = vec![ModelKey::of("a"), ModelKey::of("b"), ModelKey::of("c")];
@@ -235,7 +235,7 @@ fn adapter_names_are_trimmed_and_both_lists_count() {
 }
 
 #[test]
-fn pages_of_others_give_nothing() {
+fn pages_of_other_servers_have_no_report() {
     for page in [
         "",
         "\n",
@@ -250,7 +250,7 @@ fn pages_of_others_give_nothing() {
 }
 
 #[test]
-fn an_endless_line_is_passed_over_and_the_next_one_read() {
+fn a_line_beyond_the_limit_is_skipped() {
     let mut extractor = Extractor::new(None);
     extractor.feed(b"vllm:num_requests_waiting{x=\"");
     for _ in 0..1_000 {
@@ -265,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_split_of_a_page_does_not_matter(cuts in proptest::collection::vec(0..LOADED.len(), 0..40)) {
+    fn the_report_does_not_depend_on_the_chunks(cuts in proptest::collection::vec(0..LOADED.len(), 0..40)) {
         let mut cuts = cuts;
         cuts.extend([0, LOADED.len()]);
         cuts.sort_unstable();
@@ -277,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_pages_do_no_harm(
+    fn damaged_pages_do_not_panic(
         mut page in Just(LOADED.as_bytes()[3_000..6_000].to_vec()),
         damage in proptest::collection::vec((0..3_000_usize, any::<u8>()), 0..60),
         step in 1..700_usize,
@@ -296,7 +296,7 @@ proptest! {
 }
 
 #[test]
-fn every_byte_on_its_own_gives_the_same() {
+fn chunks_of_one_byte_give_the_same_report() {
     for page in [LOADED, SGLANG, TRTLLM, TRITON] {
         let mut extractor = Extractor::new(None);
         page.as_bytes().chunks(1).for_each(|byte| extractor.feed(byte));

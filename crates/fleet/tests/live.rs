@@ -1,4 +1,4 @@
-//! The fleet against small engines on loopback: scrapes, probes, models, alarms.
+//! The fleet against test engines on loopback: scrapes, probes, model lists, metrics.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -43,11 +43,11 @@ async fn gauges_reach_the_core() {
     fleet.stop().await;
     let scrapes = engine.state.scrapes.load(Relaxed);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(engine.state.scrapes.load(Relaxed), scrapes, "a stopped fleet asks nobody");
+    assert_eq!(engine.state.scrapes.load(Relaxed), scrapes, "a stopped fleet scrapes no engine");
 }
 
 #[tokio::test]
-async fn a_page_at_the_second_place_is_found() {
+async fn a_metrics_page_at_the_second_path_is_found() {
     let engine = Engine::start("/prometheus/metrics", TRTLLM).await;
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
@@ -55,7 +55,7 @@ async fn a_page_at_the_second_place_is_found() {
 }
 
 #[tokio::test]
-async fn engines_that_speak_http2_in_clear_text_are_asked_so() {
+async fn engines_with_http2_in_clear_text_are_scraped_over_http2() {
     let engine = Engine::start_as(Version::HTTP_2, "/metrics", PAGE).await;
     let fleet = start();
     let mut world = in_front_of(&[&engine]);
@@ -76,7 +76,7 @@ async fn a_connection_is_kept_between_questions() {
 }
 
 #[tokio::test]
-async fn an_endless_page_is_broken_off() {
+async fn a_page_beyond_the_limit_is_not_read_to_its_end() {
     let engine = Engine::start("/metrics", PAGE.repeat(50)).await;
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
@@ -84,12 +84,12 @@ async fn an_endless_page_is_broken_off() {
     assert_eq!(sample(&fleet, engine.port).metrics_age, None);
     assert!(
         engine.state.connections.load(Relaxed) > 1,
-        "the connection is closed instead of read to its end"
+        "the connection is closed before the end of the page"
     );
 }
 
 #[tokio::test]
-async fn without_any_metrics_an_alarm_rises_and_placement_goes_on() {
+async fn without_metrics_the_blackout_gauge_is_set_and_placement_continues() {
     let engine = Engine::start("/nothing", "").await;
     let metrics = metrics();
     let options = FleetOptions { monitor: fast(), ..FleetOptions::default() };
@@ -115,11 +115,11 @@ async fn without_any_metrics_an_alarm_rises_and_placement_goes_on() {
         assert!(fleet.current().pools[0].place(facts()).placed().await.is_ok());
     }
     *engine.state.page.lock().unwrap() = ("/metrics", PAGE.into());
-    until("the alarm to fall", || shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 0.0")).await;
+    until("the gauge to be reset", || shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 0.0")).await;
 }
 
 #[tokio::test]
-async fn models_and_adapters_are_learned() {
+async fn models_and_adapters_are_read() {
     let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
     one.set_models(r#"{"data":[{"id":"tiny"},{"id":"tiny-lora","parent":"tiny"}]}"#);
     other.set_models(r#"{"data":[{"id":"tiny"},{"id":"big"}]}"#);
@@ -152,7 +152,7 @@ async fn a_suspect_endpoint_is_probed_until_it_answers() {
 }
 
 #[tokio::test]
-async fn an_engine_that_hangs_under_load_is_detected_by_probes() {
+async fn an_engine_that_hangs_under_load_is_probed() {
     let engine = Engine::start("/metrics", PAGE).await;
     let monitor = MonitorSettings {
         scrape_budget: Duration::from_millis(50),
@@ -174,12 +174,12 @@ async fn an_engine_that_hangs_under_load_is_detected_by_probes() {
 }
 
 #[tokio::test]
-async fn an_ejected_endpoint_comes_back_by_a_probe() {
+async fn an_ejected_endpoint_returns_after_a_probe() {
     let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
     let fleet = start();
     fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
     let pool = fleet.current().pools[0].clone();
-    // Connect errors eject an endpoint sooner or later.
+    // Repeated connect errors eject an endpoint.
     for _ in 0..50 {
         let placed = pool.place(facts()).placed().await.unwrap();
         if placed.endpoint().address.port == one.port {
@@ -195,7 +195,7 @@ async fn an_ejected_endpoint_comes_back_by_a_probe() {
     assert_eq!(other.state.probes.load(Relaxed), 0, "only the ejected endpoint is probed");
 }
 
-/// The ports where ten requests for a model go that run at one time.
+/// The ports of ten concurrent requests for a model.
 async fn ports(pool: &PoolHandle, facts: &RequestFacts) -> std::collections::BTreeSet<u16> {
     let mut placed = Vec::new();
     for _ in 0..10 {
@@ -227,8 +227,8 @@ async fn requests_go_to_engines_that_list_their_model() {
     let listed = |counts| [length(one.port), length(other.port)] == counts;
     until("the lists", || listed([2, 1])).await;
     assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into());
-    assert_eq!(ports(&pool, &asking("tiny")).await, all, "all list it");
-    assert_eq!(ports(&pool, &asking("nobody's")).await, all, "nobody lists it");
+    assert_eq!(ports(&pool, &asking("tiny")).await, all, "all engines list it");
+    assert_eq!(ports(&pool, &asking("unlisted")).await, all, "no engine lists it");
     assert_eq!(ports(&pool, &facts()).await, all, "no model is known");
     let elsewhere = pool.endpoints().iter().find(|endpoint| endpoint.address.port == other.port).unwrap().id;
     let limited = RequestFacts { subset: Some([elsewhere].into()), ..asking("lora") };
@@ -240,9 +240,9 @@ async fn requests_go_to_engines_that_list_their_model() {
     one.set_models(BASE);
     until("the one's list", || listed([1, 2])).await;
     assert_eq!(ports(&pool, &asking("lora")).await, [other.port].into());
-    // What is known holds for requests that began under the configuration before, too.
+    // The model index applies to requests of the previous generation, too.
     fleet.apply(in_front_of(&[&one]), 0).unwrap();
-    assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into(), "nobody that is left lists it");
+    assert_eq!(ports(&pool, &asking("lora")).await, [one.port].into(), "no remaining engine lists it");
 }
 
 #[tokio::test]

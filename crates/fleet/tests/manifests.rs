@@ -1,4 +1,4 @@
-//! Manifests in files: changes are noticed in every form in which they come.
+//! Manifests in files: every form of change is noticed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -23,7 +23,7 @@ fn start(folder: &Path) -> Watch {
 }
 
 #[tokio::test]
-async fn files_that_change_come_and_go_are_noticed() {
+async fn changed_added_and_removed_files_are_noticed() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.yaml", "one");
     let mut watch = start(folder.path());
@@ -49,9 +49,9 @@ async fn a_file_replaced_by_renaming_is_noticed() {
     assert_eq!(texts(&mut watch).await, ["new"]);
 }
 
-/// A ConfigMap volume: `a.yaml` leads to `..data/a.yaml`, and `..data` to a folder that is swapped as a whole.
+/// A ConfigMap volume: `a.yaml` links to `..data/a.yaml`, and the link `..data` is replaced atomically.
 #[tokio::test]
-async fn a_swapped_config_map_is_noticed_and_read_as_a_whole() {
+async fn an_updated_config_map_volume_is_noticed_and_read_consistently() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let fill = |version: &str| {
@@ -73,7 +73,7 @@ async fn a_swapped_config_map_is_noticed_and_read_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_link_to_where_no_watch_is_is_noticed_too() {
+async fn a_link_to_an_unwatched_folder_is_noticed() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(elsewhere.path(), "a.yaml", "old");
     symlink(elsewhere.path().join("a.yaml"), folder.path().join("a.yaml")).unwrap();
@@ -83,14 +83,14 @@ async fn a_link_to_where_no_watch_is_is_noticed_too() {
 }
 
 #[tokio::test]
-async fn a_folder_that_goes_away_is_told_once_and_its_return_is_a_change() {
+async fn a_removed_folder_is_reported_once_and_its_return_is_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("manifests");
     std::fs::create_dir(&path).unwrap();
     write(&path, "a.yaml", "one");
     let mut watch = start(&path);
     std::fs::remove_dir_all(&path).unwrap();
-    // The files may be seen gone before the folder is.
+    // The files may disappear before the folder.
     while watch.next().await.sources.is_ok() {}
     std::fs::create_dir(&path).unwrap();
     write(&path, "a.yaml", "one");
@@ -104,7 +104,7 @@ async fn a_folder_that_goes_away_is_told_once_and_its_return_is_a_change() {
 }
 
 #[tokio::test]
-async fn touching_nothing_is_no_change() {
+async fn without_a_write_there_is_no_change() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.yaml", "one");
     let mut watch = start(folder.path());
@@ -138,7 +138,7 @@ endpoints:
 ";
 
 #[tokio::test]
-async fn a_change_of_the_manifests_is_put_in_force_and_mistakes_keep_the_last_good_version() {
+async fn a_change_is_applied_and_objects_with_errors_keep_their_last_valid_version() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.yaml", &MANIFESTS.replace("ADDRESS", "127.0.0.1"));
     let (sources, watch) = Watch::start(vec![folder.path().to_owned()]).unwrap();

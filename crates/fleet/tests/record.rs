@@ -1,4 +1,4 @@
-//! A live run, recorded and done again.
+//! A live run, recorded and replayed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -14,18 +14,18 @@ use pointsman_fleet::{Fleet, FleetOptions, arrivals, replay};
 use support::engine::Engine;
 use support::{facts, fast, metrics, until, world};
 
-/// No block hash is smaller, and none is in a log.
-const HEAD: u64 = 777_000_000;
+/// The smallest block hash. None of the hashes may be in a log.
+const FIRST_HASH: u64 = 777_000_000;
 
 async fn traffic(fleet: Fleet, seed: u64) {
     let mut rng = Rng::seeded(seed);
     for _ in 0..200 {
         let pool = rng.below(2);
-        let head = HEAD + 100 * rng.below(6) as u64;
+        let prefix = FIRST_HASH + 100 * rng.below(6) as u64;
         let facts = RequestFacts {
-            blocks: (head..head + rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
+            blocks: (prefix..prefix + rng.below(5) as u64).map(BlockHash).collect::<Arc<[_]>>(),
             block_tokens: 64,
-            // Listed by one engine of two that are known.
+            // One of the two engines with a known list has this model.
             target: (rng.below(2) == 0).then(|| ModelKey::of("lora")),
             prompt_tokens: u32::try_from(rng.below(5_000)).unwrap(),
             ..facts()
@@ -49,7 +49,7 @@ async fn traffic(fleet: Fleet, seed: u64) {
     }
 }
 
-/// Records traffic to two pools with this policy while endpoints come and go.
+/// Records traffic to two pools under this placement rule while endpoints are added and removed.
 async fn record(placement: Placement, path: &Path) {
     let engine = Engine::start("/metrics", include_str!("fixtures/vllm-0.32-loaded.txt")).await;
     engine.set_models(r#"{"data":[{"id":"tiny"},{"id":"lora","parent":"tiny"}]}"#);
@@ -76,7 +76,7 @@ async fn record(placement: Placement, path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_recorded_run_decides_the_same_again_under_every_policy() {
+async fn a_recorded_run_replays_identically_under_every_placement_rule() {
     let folder = tempfile::tempdir().unwrap();
     for placement in Placement::ALL {
         let name = placement.as_str();
@@ -85,7 +85,7 @@ async fn a_recorded_run_decides_the_same_again_under_every_policy() {
         let log = std::fs::read_to_string(&path).unwrap();
         assert!(
             log.contains(name) && log.contains("\"subset\":["),
-            "some are limited to who lists their model"
+            "some requests are limited to endpoints that list their model"
         );
         let report = replay(BufReader::new(File::open(&path).unwrap())).unwrap();
         assert!(report.is_identical(), "{name}: {report:?}");
@@ -98,13 +98,16 @@ async fn a_recorded_run_decides_the_same_again_under_every_policy() {
             .iter()
             .flat_map(|arrival| arrival.facts.blocks.iter().map(|block| block.0).collect::<Vec<_>>())
             .collect();
-        assert_eq!(hashes.len(), 24, "six heads, up to four blocks each");
-        assert!(hashes.iter().all(|hash| !(HEAD..HEAD + 1_000).contains(hash)), "{name}: {hashes:?}");
+        assert_eq!(hashes.len(), 24, "six prefixes of up to four blocks");
+        assert!(
+            hashes.iter().all(|hash| !(FIRST_HASH..FIRST_HASH + 1_000).contains(hash)),
+            "{name}: {hashes:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_made_is_an_error_at_start() {
+async fn a_log_that_cannot_be_created_is_an_error_at_start() {
     let options =
         FleetOptions { record: Some("/nonexistent/events.jsonl".into()), ..FleetOptions::default() };
     let error = Fleet::start(options, metrics()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Tickets and guards: one answer each, and every request counted out.
+//! Tickets and guards: each ticket has one result, and every request is counted out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -89,7 +89,7 @@ async fn a_dropped_ticket_and_a_dropped_guard_are_counted_out() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_brings_another_endpoint() {
+async fn a_failed_attempt_is_placed_at_another_endpoint() {
     let fleet = started(&[1, 2]);
     let first = at_once(place(&fleet)).unwrap();
     let (port, request) = (first.endpoint().address.port, first.request());
@@ -103,7 +103,7 @@ async fn a_failed_attempt_brings_another_endpoint() {
 }
 
 #[tokio::test]
-async fn a_failure_that_must_not_be_repeated_ends_the_request() {
+async fn a_failure_that_must_not_be_retried_ends_the_request() {
     let fleet = started(&[1, 2]);
     let ticket = at_once(place(&fleet)).unwrap().failed(FailureCause::Lost, false);
     assert_eq!(at_once(ticket).unwrap_err(), Rejection::AttemptsFailed(FailureCause::Lost));
@@ -134,7 +134,7 @@ async fn counts_return_to_zero_whatever_happens_to_requests() {
         tokio::spawn(async move {
             let mut rng = pointsman_core::Rng::seeded(task);
             for _ in 0..500 {
-                live(&fleet, &mut rng).await;
+                run_request(&fleet, &mut rng).await;
             }
         })
     });
@@ -145,8 +145,8 @@ async fn counts_return_to_zero_whatever_happens_to_requests() {
     assert_eq!(requests_in_core(&fleet), 0);
 }
 
-/// One request that lives and ends in a drawn way.
-async fn live(fleet: &Fleet, rng: &mut pointsman_core::Rng) {
+/// One request with a random course.
+async fn run_request(fleet: &Fleet, rng: &mut pointsman_core::Rng) {
     let ticket = place(fleet);
     if rng.below(8) == 0 {
         return;
@@ -171,12 +171,12 @@ async fn live(fleet: &Fleet, rng: &mut pointsman_core::Rng) {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_leaves_keeps_its_requests_and_gets_no_new_ones() {
+async fn a_draining_endpoint_keeps_its_requests_and_gets_no_new_ones() {
     let fleet = started(&[1, 2]);
     let held: Vec<_> = (0..2).map(|_| at_once(place(&fleet)).unwrap()).collect();
     let before = fleet.current();
     fleet.apply(world(&[("a", &[2])]), 0).unwrap();
-    // The pool of the generation before leads to the same state scheduler.
+    // The handle of the previous generation uses the same scheduler.
     for pool in [&before.pools[0], &fleet.current().pools[0]] {
         let placed = at_once(pool.place(facts())).unwrap();
         assert_eq!(placed.endpoint().address.port, 2);
@@ -199,13 +199,34 @@ async fn draining_waits_for_the_last_request() {
     drop(placed);
     assert!(draining.await.unwrap());
     fleet.stop().await;
-    until("placing still answers", || at_once(place(&fleet)).is_ok()).await;
+    until("placement still works", || at_once(place(&fleet)).is_ok()).await;
 }
 
-/// What the core itself counts.
+/// The requests in flight by the core's count.
 fn requests_in_core(fleet: &Fleet) -> u64 {
     let pools = fleet.debug_pools();
     let endpoints =
         pools["pools"].as_array().unwrap().iter().flat_map(|pool| pool["endpoints"].as_array().unwrap());
     endpoints.map(|endpoint| endpoint["in_flight"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn decisions_are_kept_with_their_candidates_where_the_option_is_set() {
+    let options = FleetOptions { decisions: 10, ..FleetOptions::default() };
+    let fleet = Fleet::start(options, metrics()).unwrap();
+    fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();
+    let ticket = fleet.current().pools[0].place_with_id(facts(), || Some(b"client-1"));
+    let first = at_once(ticket).unwrap();
+    let second = at_once(first.failed(FailureCause::Connect, true)).unwrap();
+    let page = fleet.debug_decisions(Some("client-1")).unwrap();
+    let placements = page["requests"][0]["placements"].as_array().unwrap();
+    let chosen: Vec<_> = placements.iter().map(|placement| placement["endpoint"].as_str().unwrap()).collect();
+    assert_eq!(chosen.len(), 2);
+    assert_ne!(chosen[0], chosen[1]);
+    assert_eq!(chosen[1], second.endpoint().authority());
+    let candidates = placements[0]["candidates"].as_array().unwrap();
+    let names: Vec<_> = candidates.iter().map(|candidate| candidate["endpoint"].as_str().unwrap()).collect();
+    assert_eq!(names, ["127.0.0.1:1", "127.0.0.1:2"]);
+    assert!(candidates[0]["terms"].as_array().is_some_and(|terms| !terms.is_empty()), "{page}");
+    assert!(started(&[1]).debug_decisions(None).is_none());
 }

@@ -1,4 +1,4 @@
-//! A gRPC client of bytes: HTTP/2, length-prefixed messages, trailers.
+//! A gRPC client at the level of bytes: HTTP/2, length-prefixed messages, trailers.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(crate) struct Call {
     messages: Option<mpsc::UnboundedSender<Bytes>>,
     body: Incoming,
     read: BytesMut,
-    /// What ended the call.
+    /// The end of the call.
     pub(crate) trailers: Option<HeaderMap>,
 }
 
@@ -102,22 +102,22 @@ impl Client {
 }
 
 impl Call {
-    /// The picker may have ended the call by now, which the next answer shows.
+    /// The picker may have ended the call; the next response shows it.
     pub(crate) fn send(&self, message: &ProcessingRequest) {
         let _ = self.messages.as_ref().unwrap().send(framed(message));
     }
 
-    /// The gateway has said all.
+    /// Ends the gateway's side of the stream.
     pub(crate) fn half_close(&mut self) {
         self.messages = None;
     }
 
-    /// The next answer; `None` at the end of the call.
+    /// The next response; `None` at the end of the call.
     pub(crate) async fn next(&mut self) -> Option<ProcessingResponse> {
         self.bytes().await.map(|bytes| ProcessingResponse::decode(bytes).unwrap())
     }
 
-    /// So many answers.
+    /// The next `count` responses.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<ProcessingResponse> {
         let mut taken = Vec::new();
         for _ in 0..count {

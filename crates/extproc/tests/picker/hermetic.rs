@@ -1,7 +1,7 @@
-//! The cases of the extension's hermetic tests (`test/integration/epp`, v0.3.0 and v1.0.0), written anew: engines with
-//! given gauges, a request, and where it must go.
+//! The cases of the extension's hermetic tests (`test/integration/epp`, v0.3.0 and v1.0.0), rewritten: engines with given
+//! load, a request, and the expected endpoint.
 //!
-//! Where ours differ from the extension's expectations:
+//! Differences from the extension's expectations:
 //!
 //! | The extension | Here | Why |
 //! |---|---|---|
@@ -71,7 +71,7 @@ spec:
 /// An engine's gauges: waiting requests, KV use, resident adapters.
 type Gauges = (u32, f64, &'static str);
 
-/// Serves a metrics page, and says at which port.
+/// Serves a metrics page; returns the port.
 async fn engine((waiting, kv_use, adapters): Gauges) -> u16 {
     let page = format!(
         "vllm:num_requests_waiting{{model_name=\"base\"}} {waiting}
@@ -96,7 +96,7 @@ vllm:lora_requests_info{{max_lora=\"2\",running_lora_adapters=\"{adapters}\",wai
     port
 }
 
-/// A picker that has read the gauges of all its engines.
+/// A picker that has scraped all its engines.
 async fn picker(manifests: &str, engines: &[Gauges]) -> (Running, Vec<u16>) {
     configured(manifests, None, engines).await
 }
@@ -123,7 +123,7 @@ async fn configured(manifests: &str, config: Option<&str>, engines: &[Gauges]) -
     (picker, ports)
 }
 
-/// Where a request goes, by its engine's place in the list, or the status of the refusal; and the body that goes on.
+/// The engine that a request goes to, by its index, or the status of the refusal; and the forwarded body.
 async fn send(picker: &Running, ports: &[u16], model: &str, pieces: usize) -> (Result<usize, i32>, String) {
     let body = format!(r#"{{"max_tokens":100,"model":"{model}","prompt":"test","temperature":0}}"#);
     let mut call = picker.client().await.process().await;
@@ -147,7 +147,7 @@ async fn send(picker: &Running, ports: &[u16], model: &str, pieces: usize) -> (R
 struct Case {
     engines: &'static [Gauges],
     model: &'static str,
-    /// Pieces that the body comes in.
+    /// The chunks of the body.
     pieces: usize,
     /// The engine, or the status of the refusal.
     expected: Result<usize, i32>,
@@ -209,13 +209,13 @@ const ROOM: &[Gauges] =
     &[(4, 0.2, "foo,bar,sql-lora-1fdg3"), (0, 0.85, "foo,sql-lora-1fdg3"), (10, 0.9, "foo,sql-lora-1fdg3")];
 
 #[tokio::test]
-async fn a_sheddable_request_is_shed_where_all_are_past_the_thresholds() {
+async fn a_sheddable_request_is_shed_where_all_engines_exceed_the_thresholds() {
     check(Case { engines: FULL, model: "sql-lora-sheddable", pieces: 1, expected: Err(429), target: "" })
         .await;
 }
 
 #[tokio::test]
-async fn a_sheddable_request_takes_the_one_engine_with_room() {
+async fn a_sheddable_request_goes_to_the_one_engine_with_capacity() {
     for pieces in [1, 3] {
         check(Case {
             engines: ROOM,
@@ -247,7 +247,7 @@ async fn an_undeclared_model_is_not_found() {
     check(Case { engines: ROOM, model: "stranger", pieces: 1, expected: Err(404), target: "" }).await;
 }
 
-/// The scorers that v1.0's own tests run with.
+/// The scorers of v1.0's own tests.
 const V1_0: &str = "
 apiVersion: inference.networking.x-k8s.io/v1alpha1
 kind: EndpointPickerConfig
@@ -302,7 +302,7 @@ async fn the_default_placement_prefers_the_idle_engine() {
 
 /// v1.0: the subset holds all engines, some, or none.
 #[tokio::test]
-async fn the_subset_bounds_the_choice() {
+async fn the_subset_limits_the_candidates() {
     let (picker, ports) = picker("", &[(0, 0.1, ""), (0, 0.1, ""), (0, 0.1, "")]).await;
     let address = |at: usize| format!("127.0.0.1:{}", ports[at]);
     let cases = [
@@ -326,9 +326,9 @@ async fn the_subset_bounds_the_choice() {
     }
 }
 
-/// Both versions: whole answers, in pieces, with an empty end, as events, and as what is no JSON.
+/// Both versions: complete responses, in chunks, with an empty last chunk, as event streams, and not JSON.
 #[tokio::test]
-async fn answers_pass_and_their_usage_is_counted() {
+async fn responses_pass_and_their_usage_is_counted() {
     let (picker, _) = picker(V0_3, &[(0, 0.1, "")]).await;
     let usage = r#""usage":{"prompt_tokens":7,"total_tokens":17,"completion_tokens":10}"#;
     let whole = format!(r#"{{"id":"c","choices":[],{usage}}}"#);

@@ -1,4 +1,4 @@
-//! Streams from their start to their end, and the picker's own.
+//! The lifecycle of streams and of the picker.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_request_goes_through_and_is_counted_out() {
 }
 
 #[tokio::test]
-async fn the_target_model_stands_in_the_body_that_goes_on() {
+async fn the_forwarded_body_has_the_target_model() {
     let picker = Running::start(world(&[1])).await;
     let mut client = picker.client().await;
     let mut call = client.process().await;
@@ -51,7 +51,7 @@ async fn the_target_model_stands_in_the_body_that_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_counts_its_request_out() {
+async fn a_stream_that_is_reset_counts_its_request_out() {
     let picker = Running::start(world(&[1])).await;
     let mut client = picker.client().await;
     for halt in 0..4 {
@@ -81,7 +81,7 @@ async fn a_stream_that_breaks_off_counts_its_request_out() {
 }
 
 #[tokio::test]
-async fn refusals_are_answers_and_end_the_stream() {
+async fn refusals_are_immediate_responses_and_end_the_stream() {
     let picker = Running::start(world(&[1])).await;
     let mut client = picker.client().await;
     for (body, expected) in [("{", (400, "invalid_body")), ("{}", (400, "missing_model"))] {
@@ -105,7 +105,7 @@ async fn a_pool_without_endpoints_refuses() {
 }
 
 #[tokio::test]
-async fn a_subset_is_obeyed() {
+async fn a_subset_is_respected() {
     let picker = Running::start(world(&[1, 2, 3])).await;
     let mut client = picker.client().await;
     let cases = [(["127.0.0.1:2"].as_slice(), Some("127.0.0.1:2")), (&["127.0.0.1:9"], None), (&[], None)];
@@ -130,7 +130,7 @@ async fn a_pause_in_the_body_ends_the_request() {
 }
 
 #[tokio::test]
-async fn held_bodies_and_streams_are_bounded() {
+async fn buffered_bodies_and_streams_are_limited() {
     let mut world = world(&[1]);
     world.gateway.max_held_bytes = 10;
     world.gateway.max_requests = 1;
@@ -140,7 +140,7 @@ async fn held_bodies_and_streams_are_bounded() {
     first.send(&post());
     first.send(&part("{", false));
     let mut second = client.process().await;
-    // The first may still be on its way.
+    // The first message may not have arrived.
     second.send(&post());
     second.send(&part(ASK, true));
     assert_eq!(refused(&second.next().await.unwrap()), Some((429, "busy".into())));
@@ -158,7 +158,7 @@ async fn messages_out_of_order_fail_the_call() {
 }
 
 #[tokio::test]
-async fn health_has_every_name_that_gateways_ask_for() {
+async fn health_has_all_service_names_that_gateways_use() {
     let picker = Running::start(world(&[1])).await;
     let mut grpc = picker.client().await;
     let mut health = crate::client::Client::connect(picker.health).await;
@@ -177,7 +177,7 @@ async fn health_has_every_name_that_gateways_ask_for() {
 }
 
 #[tokio::test]
-async fn a_stream_under_way_ends_before_the_picker_does() {
+async fn a_stream_in_progress_ends_before_the_picker() {
     let picker = Running::start(world(&[1])).await;
     let mut call = picker.client().await.process().await;
     let mut health = crate::client::Client::connect(picker.health).await;
@@ -197,7 +197,7 @@ async fn a_stream_under_way_ends_before_the_picker_does() {
 }
 
 #[tokio::test]
-async fn a_picker_that_leaves_takes_streams_until_its_gateways_have_gone() {
+async fn a_draining_picker_accepts_streams_until_its_gateways_disconnect() {
     let options = PickerOptions { handover: Duration::from_secs(3_600), ..options() };
     let picker = Running::with(world(&[1]), options).await;
     let mut gateway = picker.client().await;
@@ -220,7 +220,7 @@ async fn a_picker_that_leaves_takes_streams_until_its_gateways_have_gone() {
 }
 
 #[tokio::test]
-async fn a_picker_wants_to_know_its_pool() {
+async fn a_picker_needs_a_pool() {
     let bind = |world: World, pool: Option<&str>| {
         let metrics = Metrics::new(&BuildInfo { version: "0", commit: "test" });
         let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! A running picker, and messages in short form.
+//! A running picker, and constructors of messages.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 
-/// Ports of endpoints that nobody listens on: a picker sends nothing there.
+/// Ports of endpoints, all closed: a picker does not connect to them for requests.
 pub(crate) const POOL: &str = "
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
@@ -109,7 +109,7 @@ impl Running {
         Client::connect(self.grpc).await
     }
 
-    /// Waits until nothing is in flight any more.
+    /// Waits until no request is in flight.
     pub(crate) async fn settle(&self) {
         assert!(self.fleet.drain(Duration::from_secs(20)).await, "a request stays in flight");
     }
@@ -197,7 +197,7 @@ pub(crate) fn destination(response: &ProcessingResponse) -> Option<String> {
     Some(value.split(',').next().unwrap().to_owned())
 }
 
-/// The bytes that an answer sends on.
+/// The forwarded bytes of a response.
 pub(crate) fn bytes(response: &ProcessingResponse) -> Bytes {
     let common = match response.response.as_ref().unwrap() {
         Reply::RequestBody(body) | Reply::ResponseBody(body) => body.response.as_ref().unwrap(),

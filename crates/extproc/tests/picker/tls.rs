@@ -1,4 +1,4 @@
-//! The secured port.
+//! TLS of the gRPC port.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ async fn works(client: &mut Client) -> bool {
 }
 
 #[tokio::test]
-async fn a_certificate_from_files_is_read_again_when_it_changes() {
+async fn a_certificate_from_files_is_reloaded_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(), Authority::new());
     old.write(folder.path());
@@ -101,7 +101,7 @@ async fn a_certificate_from_files_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn a_client_without_the_right_certificate_is_turned_away() {
+async fn a_client_without_a_valid_certificate_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (Authority::new(), Authority::new());
     ours.write(folder.path());
@@ -117,7 +117,7 @@ async fn a_client_without_the_right_certificate_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_port_takes_what_it_is_for() {
+async fn a_port_accepts_only_its_own_protocol() {
     let secured = PickerOptions { security: Security::SelfSigned, ..options() };
     let picker = Running::with(world(&[1]), secured).await;
     let refused = match Client::over(TcpStream::connect(picker.grpc).await.unwrap()).await {

@@ -1,4 +1,4 @@
-//! Body modes: which answer is due to which message.
+//! Body modes: the response to each message.
 
 use pointsman_extproc::SessionOptions;
 use pointsman_extproc::wire::ProcessingRequest;
@@ -22,7 +22,7 @@ fn whole(text: &str, end: &str) -> String {
 }
 
 #[test]
-fn in_full_duplex_head_and_body_come_back_once_the_body_is_whole() {
+fn in_full_duplex_headers_and_body_return_once_the_body_is_complete() {
     let (start, rest) = ASK.split_at(9);
     let back = whole(ASK, " end");
     check(vec![completions(), body(start, false)], &[]);
@@ -32,12 +32,12 @@ fn in_full_duplex_head_and_body_come_back_once_the_body_is_whole() {
 }
 
 #[test]
-fn trailers_end_a_body_too() {
+fn trailers_end_a_body() {
     check(vec![completions(), body(ASK, false), trailers()], &[PICKED, &whole(ASK, ""), "request trailers"]);
 }
 
 #[test]
-fn a_long_body_comes_back_in_pieces_that_envoy_takes() {
+fn a_long_body_returns_in_chunks_that_envoy_accepts() {
     let prompt = format!(r#"{{"model":"m","prompt":"{}"}}"#, "x".repeat(130_000));
     let rest = prompt.len() - 2 * 62_000;
     let (start, end) = prompt.split_at(100_000);
@@ -53,7 +53,7 @@ fn a_long_body_comes_back_in_pieces_that_envoy_takes() {
 }
 
 #[test]
-fn a_buffered_body_waits_for_the_answer_to_its_head() {
+fn a_buffered_body_waits_for_the_response_to_its_headers() {
     let picked = "request body x-gateway-destination-endpoint=10.0.0.1:8000,10.0.0.2:8000 clear +metadata";
     let first = || with_modes(completions(), BUFFERED, BUFFERED);
     check(vec![first()], &["request head"]);
@@ -71,7 +71,7 @@ fn a_buffered_body_waits_for_the_answer_to_its_head() {
 }
 
 #[test]
-fn half_a_buffered_body_is_too_large() {
+fn a_truncated_buffered_body_is_too_large() {
     let first = || with_modes(completions(), 3, BUFFERED);
     check(vec![first(), body(ASK, false)], &["request head", "413 body_too_large", "end"]);
     check(
@@ -84,7 +84,7 @@ fn half_a_buffered_body_is_too_large() {
 }
 
 #[test]
-fn a_streamed_body_cannot_be_read_so_the_head_decides() {
+fn with_a_streamed_body_placement_is_by_headers() {
     check(
         vec![with_modes(completions(), STREAMED, STREAMED), body("{", false), body("}", true)],
         &[PICKED, "request body", "request body"],
@@ -93,14 +93,14 @@ fn a_streamed_body_cannot_be_read_so_the_head_decides() {
 }
 
 #[test]
-fn a_request_without_a_body_is_decided_by_its_head() {
+fn a_request_without_a_body_is_placed_by_its_headers() {
     check(vec![head("GET /v1/models", &[], true)], &[PICKED]);
     check(vec![with_modes(head("GET /x", &[], true), BUFFERED, BUFFERED)], &[PICKED]);
     check(vec![head("GET /x", &[], true), trailers()], &[PICKED, "request trailers"]);
 }
 
 #[test]
-fn a_body_that_is_not_read_is_returned_piece_by_piece() {
+fn a_body_that_is_not_read_returns_chunk_by_chunk() {
     let upload = || head("POST /v1/audio/transcriptions", &[("content-type", "multipart/form-data")], false);
     check(
         vec![upload(), body("one", false), body("", false), body("two", true)],
@@ -114,7 +114,7 @@ fn a_body_that_is_not_read_is_returned_piece_by_piece() {
 }
 
 #[test]
-fn a_piece_after_the_end_changes_nothing() {
+fn a_chunk_after_the_end_is_ignored() {
     check(vec![completions(), body(ASK, true), body(ASK, true)], &[PICKED, &whole(ASK, " end")]);
     check(
         vec![with_modes(completions(), BUFFERED, NONE), body(ASK, true), body("", true)],
@@ -157,7 +157,7 @@ fn a_response_passes_unchanged() {
 }
 
 #[test]
-fn an_answer_that_the_gateway_gave_itself_passes() {
+fn a_response_of_the_gateway_itself_passes() {
     check(
         vec![answer_head("401", "text/plain", false), answer_body("no", true)],
         &["response head", "response body \"no\" end"],

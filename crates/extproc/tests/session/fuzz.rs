@@ -1,4 +1,4 @@
-//! Messages in any order, in any mode, with the pool's answer at any time or never.
+//! Messages in any order and mode, with the pool's result at any time or never.
 
 use bytes::Bytes;
 use pointsman_core::{Rejection, RequestFacts};
@@ -10,11 +10,11 @@ use crate::support::*;
 
 const ASK: &str = r#"{"model":"m","prompt":"hello","stream":true}"#;
 
-/// What happens next: a message, or the pool's answer.
+/// The next step: a message, or the pool's result.
 #[derive(Clone, Debug)]
 enum Step {
     Message(ProcessingRequest),
-    /// Whether the pool has room.
+    /// Whether the pool has capacity.
     Answer(bool),
 }
 
@@ -41,14 +41,14 @@ fn message_of_any_kind() -> impl Strategy<Value = ProcessingRequest> {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let message = || message_of_any_kind().prop_map(Step::Message);
-    // Many runs begin as gateways do; the rest in any way.
+    // Many runs begin as a gateway's stream does.
     let start = prop_oneof![3 => Just(Some(Step::Message(completions()))), 1 => Just(None)];
     let rest = prop_oneof![5 => message(), 1 => any::<bool>().prop_map(Step::Answer)];
     (start, prop::collection::vec(rest, 0..12))
         .prop_map(|(start, rest)| start.into_iter().chain(rest).collect())
 }
 
-/// A session as a shell drives it: what it asks of the pool waits until the answer comes.
+/// A session whose placement waits for the pool's result.
 struct Drive {
     pool: TestPool,
     session: Session<TestPool>,
@@ -98,7 +98,7 @@ fn immediate(response: &ProcessingResponse) -> bool {
 
 proptest! {
     #[test]
-    fn whatever_comes_the_request_is_counted_out_and_told_of_once(
+    fn any_messages_count_the_request_out_and_report_it_once(
         modes in (0..6_i32, 0..6_i32),
         declared in any::<bool>(),
         steps in steps(),
@@ -123,12 +123,12 @@ proptest! {
         prop_assert!(drive.summaries <= 1);
         prop_assert!(!asked_once || drive.summaries == 1);
         prop_assert!(drive.out.iter().filter(|response| immediate(response)).count() <= 1);
-        // Nothing follows an answer of the picker's own.
+        // Nothing follows an immediate response.
         prop_assert!(!drive.out.iter().rev().skip(1).any(immediate));
     }
 
     #[test]
-    fn in_full_duplex_a_body_comes_back_as_it_was_however_it_is_cut(
+    fn in_full_duplex_a_body_returns_unchanged_in_any_chunks(
         prompt_length in 0..200_000_usize,
         cuts in prop::collection::vec(0..210_000_usize, 0..8),
         empty_end in any::<bool>(),
@@ -149,7 +149,7 @@ proptest! {
             let body = HttpBody { body, end_of_stream: number == last };
             drive.step(Step::Message(message(Event::RequestBody(body))));
         }
-        // A chunk after the end, as some gateways send it, changes nothing.
+        // Some gateways send a chunk after the end; it is ignored.
         for _ in 0..answer_after {
             drive.step(Step::Message(body("", true)));
         }

@@ -1,4 +1,4 @@
-//! The session as tables: messages in, answers out.
+//! The session as tables: messages in, responses out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod bodies;

@@ -1,4 +1,4 @@
-//! Any message at any time: nothing panics, and nothing stays placed.
+//! Any message at any time: no panic, and no request stays placed.
 
 use pointsman_core::Rejection;
 use pointsman_extproc::wire::{ProcessingRequest, ProcessingResponse, Reply};
@@ -11,7 +11,7 @@ const ASK: &str = r#"{"model":"m","prompt":"hello","stream":true}"#;
 const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
 
 #[test]
-fn messages_out_of_order_break_the_stream_off() {
+fn messages_out_of_order_abort_the_stream() {
     let check = |messages: Vec<ProcessingRequest>, expected: &str| {
         let mut rig = Rig::new(SessionOptions::default());
         assert_eq!(rig.run(messages).last().map(String::as_str), Some(expected));
@@ -37,7 +37,7 @@ fn messages_out_of_order_break_the_stream_off() {
 }
 
 #[test]
-fn an_observer_gets_no_answers() {
+fn an_observer_gets_no_responses() {
     let mut rig = Rig::new(SessionOptions::default());
     let watched = |mut message: ProcessingRequest| {
         message.observability_mode = true;
@@ -48,7 +48,7 @@ fn an_observer_gets_no_answers() {
 }
 
 #[test]
-fn messages_that_come_while_the_pool_is_asked_are_answered_after_it() {
+fn messages_during_a_placement_are_answered_after_it() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
     let upload = head("POST /upload", &[("content-type", "image/png")], false);
@@ -63,7 +63,7 @@ fn messages_that_come_while_the_pool_is_asked_are_answered_after_it() {
 }
 
 #[test]
-fn an_answer_of_the_gateways_own_withdraws_the_question() {
+fn a_response_of_the_gateway_itself_withdraws_the_request() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
     let Next::Place = rig.session.message(head("GET /x", &[], true), &mut out) else { panic!("not placed") };
@@ -77,7 +77,7 @@ fn an_answer_of_the_gateways_own_withdraws_the_question() {
 }
 
 #[test]
-fn more_messages_than_a_gateway_sends_ahead_break_the_stream_off() {
+fn more_messages_than_a_gateway_sends_ahead_abort_the_stream() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
     assert!(matches!(
@@ -91,7 +91,7 @@ fn more_messages_than_a_gateway_sends_ahead_break_the_stream_off() {
     assert!(broken && out.is_empty());
 }
 
-/// A stream of a whole request in the given modes, one message each.
+/// The messages of a complete request in the given modes.
 fn whole(request: i32, response: i32) -> Vec<ProcessingRequest> {
     let mut messages =
         vec![with_modes(completions(), request, response), body(&ASK[..9], false), body(&ASK[9..], true)];
@@ -111,7 +111,7 @@ fn whole(request: i32, response: i32) -> Vec<ProcessingRequest> {
 }
 
 #[test]
-fn a_stream_cut_anywhere_leaves_nothing_placed() {
+fn a_stream_reset_anywhere_leaves_no_request_placed() {
     for request in [NONE, STREAMED, BUFFERED, DUPLEX] {
         for response in [NONE, STREAMED, BUFFERED, DUPLEX] {
             let messages = whole(request, response);
@@ -176,7 +176,7 @@ fn any_message() -> impl Strategy<Value = ProcessingRequest> {
     )
 }
 
-/// How the pool answers a question, and after how many further messages.
+/// The pool's result, and the number of messages before it.
 #[derive(Clone, Copy, Debug)]
 struct PoolAnswer {
     places: bool,

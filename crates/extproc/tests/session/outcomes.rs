@@ -1,4 +1,4 @@
-//! What becomes of requests: refusals and accounting.
+//! Outcomes of requests: refusals and accounting.
 
 use pointsman_core::{BlockHash, EndpointId, Rejection};
 use pointsman_exchange::{Limits, Refusal};
@@ -25,7 +25,7 @@ fn check_refused(messages: Vec<ProcessingRequest>, expected: &str) {
 }
 
 #[test]
-fn bad_requests_are_answered_at_once() {
+fn invalid_requests_are_refused_at_once() {
     let with = |fields: &[(&str, &str)]| head("POST /v1/completions", fields, false);
     check_refused(vec![completions(), body("{\"model\"", true)], "400 invalid_body");
     check_refused(vec![completions(), body("", true)], "400 invalid_body");
@@ -39,14 +39,14 @@ fn bad_requests_are_answered_at_once() {
 }
 
 #[test]
-fn administration_paths_open_only_where_that_is_asked_for() {
+fn administration_paths_are_allowed_only_with_the_option() {
     let mut rig = Rig::new(SessionOptions { administration: true, ..SessionOptions::default() });
     let said = rig.run([head("POST /v1/load_lora_adapter", &[], true)]);
     assert!(said[0].starts_with("request head x-gateway-destination-endpoint="), "{said:?}");
 }
 
 #[test]
-fn the_pools_rejection_is_the_answer() {
+fn the_pools_rejection_is_the_response() {
     let mut rig = Rig::new(SessionOptions::default());
     rig.run([completions()]);
     let mut out = Vec::new();
@@ -66,7 +66,7 @@ fn the_pools_rejection_is_the_answer() {
 }
 
 #[test]
-fn a_session_says_what_it_waits_for() {
+fn a_session_names_the_timeout_that_applies() {
     let mut rig = Rig::new(SessionOptions::default());
     assert_eq!(rig.session.waiting_for(), WaitingFor::Message);
     rig.run([head("POST /v1/completions", &[("content-length", "30")], false), body("{", false)]);
@@ -90,7 +90,7 @@ fn check_end(modes: (i32, i32), answer: Vec<ProcessingRequest>, expected: &str) 
 }
 
 #[test]
-fn every_request_is_counted_out_by_how_it_ended() {
+fn every_request_is_counted_out_with_its_outcome() {
     let (both, events) = ((DUPLEX, DUPLEX), || answer_head("200", "text/event-stream", false));
     check_end(both, vec![events(), answer_body(EVENT, false), answer_body(DONE, true)], "Complete 5 tokens");
     check_end(both, vec![events(), answer_body(EVENT, false)], "ClientGone 1 tokens");
@@ -121,7 +121,7 @@ fn without_response_bodies_the_end_of_the_stream_is_the_end() {
 }
 
 #[test]
-fn tokens_are_promised_only_where_they_will_be_seen() {
+fn token_observation_is_announced_only_where_bodies_pass() {
     let observes = |request: i32, response: i32| {
         let mut rig = Rig::new(SessionOptions::default());
         rig.run([with_modes(completions(), request, response)]);
@@ -136,7 +136,7 @@ fn tokens_are_promised_only_where_they_will_be_seen() {
 }
 
 #[test]
-fn the_question_holds_the_prompts_blocks_however_the_body_comes() {
+fn the_placement_has_the_prompts_blocks_in_every_body_mode() {
     let ask = format!(r#"{{"model":"m","prompt":"{}"}}"#, "What does a pointsman do? ".repeat(40));
     let scanned = BodyFacts::scan(ask.as_bytes()).unwrap();
     let blocks: Vec<BlockHash> =
@@ -157,7 +157,7 @@ fn the_question_holds_the_prompts_blocks_however_the_body_comes() {
 }
 
 #[test]
-fn a_stored_response_is_served_by_its_holder() {
+fn a_request_for_a_stored_response_goes_to_its_endpoint() {
     let pool = TestPool::default();
     let mut rig = Rig::over(pool.clone(), SessionOptions::default());
     let create = r#"{"model":"m","input":"hello"}"#;

@@ -1,4 +1,4 @@
-//! Proposal 004: where requests may go, and who is told.
+//! Proposal 004: destinations, subsets and served endpoints.
 
 use pointsman_extproc::SessionOptions;
 use pointsman_extproc::wire::{Kind, ProcessingRequest};
@@ -21,7 +21,7 @@ fn check_subset(addresses: &[&str], expected: &str) {
 }
 
 #[test]
-fn a_subset_hint_is_obeyed() {
+fn a_subset_hint_is_respected() {
     check_subset(&["10.0.0.2:8000"], "10.0.0.2:8000");
     check_subset(&["10.0.0.2:8001"], "10.0.0.2:8001");
     check_subset(&["10.0.0.2"], "10.0.0.2:8000");
@@ -31,14 +31,14 @@ fn a_subset_hint_is_obeyed() {
 }
 
 #[test]
-fn a_subset_without_our_endpoints_serves_nobody() {
+fn a_subset_without_endpoints_of_the_pool_is_refused() {
     check_subset(&[], "");
     check_subset(&["192.168.0.9:8000"], "");
     check_subset(&["10.0.0.2:9"], "");
 }
 
 #[test]
-fn a_request_without_a_body_obeys_the_subset_too() {
+fn a_request_without_a_body_respects_the_subset() {
     let mut rig = Rig::new(SessionOptions::default());
     let said = rig.run([with_subset(head("GET /x", &[], true), &["10.0.0.2:8001"])]);
     assert_eq!(
@@ -72,7 +72,7 @@ fn check_headers(sent: &[(&str, &str)], removed: &[&str]) {
 }
 
 #[test]
-fn the_model_s_header_ends_here_and_the_route_that_it_chose_stays() {
+fn the_model_header_is_removed_and_its_route_is_kept() {
     let mut rig = Rig::new(SessionOptions { single_destination: true, ..SessionOptions::default() });
     let said = rig.run([head("GET /x", &[("x-gateway-model-name", "m")], true)]);
     assert_eq!(
@@ -82,7 +82,7 @@ fn the_model_s_header_ends_here_and_the_route_that_it_chose_stays() {
 }
 
 #[test]
-fn control_headers_end_at_the_picker() {
+fn control_headers_are_removed() {
     check_headers(&[("x-request-id", "7"), ("cookie", "a")], &[]);
     check_headers(&[("x-prefiller-host-port", "10.9.9.9:1")], &["x-prefiller-host-port"]);
     check_headers(
@@ -96,7 +96,7 @@ fn control_headers_end_at_the_picker() {
 }
 
 #[test]
-fn a_clients_destination_is_replaced_and_not_removed() {
+fn a_clients_destination_is_overwritten() {
     check_headers(&[("x-gateway-destination-endpoint", "10.9.9.9:1")], &[]);
 }
 
@@ -110,7 +110,7 @@ fn check_served(answer: ProcessingRequest, expected: u32) {
 }
 
 #[test]
-fn the_endpoint_that_served_is_the_one_that_counts() {
+fn the_load_moves_to_the_endpoint_that_served() {
     let answer = || answer_head("200", "text/plain", true);
     check_served(answer(), 0);
     check_served(with_served(answer(), "10.0.0.2:8001"), 3);

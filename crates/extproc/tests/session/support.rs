@@ -1,4 +1,4 @@
-//! A pool without a core, and messages in short form.
+//! A test pool without a core, and constructors of messages.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub(crate) const STREAMED: i32 = 1;
 pub(crate) const BUFFERED: i32 = 2;
 pub(crate) const DUPLEX: i32 = 4;
 
-/// What happened at the pool.
+/// The events at the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) live: Cell<i32>,
@@ -123,7 +123,7 @@ impl Drop for TestGuard {
     }
 }
 
-/// A session with its pool, driven as a shell would.
+/// A session with its pool.
 pub(crate) struct Rig {
     pub(crate) pool: TestPool,
     pub(crate) session: Session<TestPool>,
@@ -140,7 +140,7 @@ impl Rig {
         Self { session: Session::new(pool.clone(), options), pool, said: Vec::new(), over: false }
     }
 
-    /// Hands a message in and answers for the pool at once.
+    /// Handles a message, with the pool's result at once.
     pub(crate) fn send(&mut self, message: ProcessingRequest) {
         let mut out = Vec::new();
         let mut next = self.session.message(message, &mut out);
@@ -166,7 +166,7 @@ impl Rig {
         }
     }
 
-    /// Sends messages until the session ends, closes it, and says what was answered.
+    /// Sends messages until the session ends, closes it, and returns the responses.
     pub(crate) fn run(&mut self, messages: impl IntoIterator<Item = ProcessingRequest>) -> Vec<String> {
         for message in messages {
             if self.over {
@@ -241,7 +241,7 @@ pub(crate) fn message(event: Event) -> ProcessingRequest {
     ProcessingRequest { request: Some(event), ..ProcessingRequest::default() }
 }
 
-/// A request's head: method and path, then fields.
+/// Request headers: method and path, then fields.
 pub(crate) fn head(line: &str, more: &[(&str, &str)], end_of_stream: bool) -> ProcessingRequest {
     let (method, path) = line.split_once(' ').unwrap();
     let mut headers =
@@ -282,7 +282,7 @@ pub(crate) fn answer_trailers() -> ProcessingRequest {
     message(Event::ResponseTrailers(HttpTrailers::default()))
 }
 
-/// Gives the first message the filter's configuration.
+/// Adds the filter's configuration to the first message.
 pub(crate) fn with_modes(mut message: ProcessingRequest, request: i32, response: i32) -> ProcessingRequest {
     message.protocol_config = Some(ProtocolConfiguration {
         request_body_mode: request,

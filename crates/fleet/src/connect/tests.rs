@@ -84,7 +84,7 @@ async fn a_server_is_refused_until_its_authority_is_in_the_file() {
     assert!(connector.connect(&target, BUDGET).await.is_ok());
     replace(&ca, "nothing", 2);
     assert!(matches!(connector.reload_if_changed(), Err(AccessError::Authorities { .. })));
-    assert!(!connector.reload_if_changed().unwrap(), "an error is told once");
+    assert!(!connector.reload_if_changed().unwrap(), "an error is returned once");
     assert!(connector.connect(&target, BUDGET).await.is_ok(), "the old authorities stay in force");
 }
 

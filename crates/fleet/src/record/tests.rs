@@ -67,7 +67,7 @@ fn a_log_replays_bit_for_bit() {
 }
 
 #[test]
-fn a_loss_ends_the_log_with_a_mark() {
+fn a_lost_entry_ends_the_log_with_a_gap_mark() {
     let text = record(3);
     assert_eq!(text.lines().last(), Some(r#"{"scheduler":0,"gap":true}"#));
     let report = replayed(&text).unwrap();
@@ -76,7 +76,7 @@ fn a_loss_ends_the_log_with_a_mark() {
 }
 
 #[test]
-fn a_log_of_which_even_the_header_was_lost_has_a_gap() {
+fn a_log_without_its_header_has_a_gap() {
     let text = record(0);
     assert_eq!(text, "{\"scheduler\":0,\"gap\":true}\n");
     let report = replayed(&text).unwrap();
@@ -88,14 +88,14 @@ fn a_log_of_which_even_the_header_was_lost_has_a_gap() {
 }
 
 #[test]
-fn another_decision_is_told() {
+fn another_decision_is_a_divergence() {
     let text = record(100).replace(r#""endpoint":0,"fallbacks""#, r#""endpoint":9,"fallbacks""#);
     let report = replayed(&text).unwrap();
     assert_eq!(report.schedulers[0].divergence.as_ref().map(|divergence| divergence.seq), Some(2));
 }
 
 #[test]
-fn a_missing_effect_is_told() {
+fn a_missing_effect_is_a_divergence() {
     let text: Vec<_> =
         record(100).lines().filter(|line| !line.contains("Dispatch")).map(str::to_owned).collect();
     let report = replayed(&(text.join("\n") + "\n")).unwrap();
@@ -103,7 +103,7 @@ fn a_missing_effect_is_told() {
 }
 
 #[test]
-fn a_log_cut_off_in_a_line_replays_to_there() {
+fn a_log_cut_off_within_a_line_replays_up_to_that_line() {
     let text = record(100);
     for cut in 0..text.len() {
         let report = replayed(&text[..cut]).unwrap();
@@ -120,7 +120,7 @@ fn check_refused(text: &str, reason: &str) {
 }
 
 #[test]
-fn what_is_no_log_is_refused_with_its_line() {
+fn an_invalid_line_is_refused_with_its_number() {
     let text = record(100);
     for (foreign, reason) in [
         ("{}\n", "line 1: not a line of an event log: column 2: missing field `scheduler`"),
@@ -175,7 +175,7 @@ fn a_log_is_a_workload() {
     let text = record_events(100, events);
     let found = arrivals(text.as_bytes()).unwrap();
     let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap();
-    let told: Vec<_> = found
+    let read: Vec<_> = found
         .iter()
         .map(|it| {
             let spans = (it.first_token_after.map(nanos), it.ended_after.map(nanos));
@@ -184,7 +184,7 @@ fn a_log_is_a_workload() {
         .collect();
     let rejected = RecordedEnding::Rejected(Rejection::NoReadyEndpoint);
     assert_eq!(
-        told,
+        read,
         [
             (0, 100, Some(12), (Some(20), Some(40)), RecordedEnding::Answered(Completion::Complete)),
             (10, 200, Some(5), (None, Some(40)), RecordedEnding::Aborted),
@@ -196,7 +196,7 @@ fn a_log_is_a_workload() {
 }
 
 #[test]
-fn the_documented_form_is_the_one_that_is_read_and_written() {
+fn the_documented_format_is_read_and_written() {
     let page = include_str!("../../../../docs/event-log.md");
     let (_, block) = page.split_once("```jsonl\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();

@@ -45,7 +45,7 @@ fn place(scheduler: &Arc<SchedulerHandle>, facts: RequestFacts, narrowed: bool) 
     scheduler.place(facts, narrowed, |_, _| unreachable!("there is no decision log"))
 }
 
-/// A ticket that waits, as the core's holding a request leaves it.
+/// The ticket of a request that the core holds.
 fn hold(scheduler: &Arc<SchedulerHandle>) -> Ticket {
     let (sender, receiver) = oneshot::channel();
     let caller = Caller { request: HELD, pool: POOL, narrowed: false, asked_at: Time::ZERO };
@@ -53,7 +53,7 @@ fn hold(scheduler: &Arc<SchedulerHandle>) -> Ticket {
     Ticket::pending(PendingTicket::new(Arc::clone(scheduler), HELD, receiver))
 }
 
-/// Has the core dispatch the held request now, as an event of somebody else's would.
+/// Makes the core dispatch the held request, as another request's event would.
 fn dispatch(scheduler: &Arc<SchedulerHandle>) {
     scheduler.tell(Event::Arrived { request: HELD, facts: RequestFacts::unknown(POOL) });
 }
@@ -67,12 +67,12 @@ fn poll(future: std::pin::Pin<&mut impl Future<Output = PlacementResult>>) -> Po
 }
 
 #[test]
-fn a_held_request_gets_its_answer_later() {
+fn a_held_request_gets_its_result_later() {
     let scheduler = scheduler();
     let mut placed = std::pin::pin!(hold(&scheduler).placed());
     assert!(poll(placed.as_mut()).is_pending());
     dispatch(&scheduler);
-    let Poll::Ready(Ok(guard)) = poll(placed.as_mut()) else { panic!("no answer") };
+    let Poll::Ready(Ok(guard)) = poll(placed.as_mut()) else { panic!("no result") };
     assert_eq!((guard.request(), in_flight(&scheduler)), (HELD, 1));
     drop(guard);
     assert_eq!(in_flight(&scheduler), 0);
@@ -84,14 +84,14 @@ fn a_ticket_dropped_while_held_withdraws_its_request() {
     let ticket = hold(&scheduler);
     drop(ticket);
     assert!(scheduler.lock().pending.is_empty());
-    // The core dispatches it all the same, as if the two had crossed: it is given back at once.
+    // The core dispatches it nevertheless, as when dispatch and withdrawal cross: it is aborted at once.
     dispatch(&scheduler);
     assert_eq!(in_flight(&scheduler), 0);
     assert!(scheduler.lock().unclaimed.is_empty());
 }
 
 #[test]
-fn a_ticket_dropped_with_its_answer_on_the_way_is_counted_out() {
+fn a_ticket_dropped_with_its_result_in_the_channel_is_counted_out() {
     let scheduler = scheduler();
     let ticket = hold(&scheduler);
     dispatch(&scheduler);
@@ -101,7 +101,7 @@ fn a_ticket_dropped_with_its_answer_on_the_way_is_counted_out() {
 }
 
 #[test]
-fn a_wait_that_is_broken_off_is_counted_out() {
+fn a_cancelled_wait_is_counted_out() {
     let scheduler = scheduler();
     {
         let mut placed = std::pin::pin!(hold(&scheduler).placed());
@@ -112,7 +112,7 @@ fn a_wait_that_is_broken_off_is_counted_out() {
 }
 
 #[test]
-fn a_draining_endpoint_goes_with_its_last_request() {
+fn a_draining_endpoint_goes_down_with_its_last_request() {
     let scheduler = scheduler();
     let Some(Ok(_)) = place(&scheduler, RequestFacts::unknown(POOL), false).result() else {
         panic!("not placed")
@@ -128,7 +128,7 @@ fn a_draining_endpoint_goes_with_its_last_request() {
 }
 
 #[test]
-fn only_a_limit_that_the_door_set_is_named_in_a_rejection() {
+fn a_rejection_names_a_subset_only_where_the_door_set_one() {
     #[track_caller]
     fn check(narrowed: bool, expected: Rejection) {
         let scheduler = scheduler();

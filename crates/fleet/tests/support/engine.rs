@@ -1,4 +1,4 @@
-//! A small engine: answers by path, and can be told to misbehave.
+//! A test engine with a response by path and settable faults.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part")]
 
@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-/// A server on a port of its own.
+/// A server on a free port.
 #[derive(Clone)]
 pub struct Engine {
     pub port: u16,
@@ -26,7 +26,7 @@ pub struct State {
     pub page: Mutex<(&'static str, Bytes)>,
     pub models: Mutex<Bytes>,
     pub healthy: AtomicBool,
-    /// Requests are taken and never answered.
+    /// Requests are accepted and never answered.
     pub hangs: AtomicBool,
     pub scrapes: AtomicUsize,
     pub probes: AtomicUsize,
@@ -64,7 +64,7 @@ async fn serve(version: Version, listener: TcpListener, state: Arc<State>) {
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&state), request));
             let stream = TokioIo::new(stream);
-            // A client that goes away is no concern of the server's.
+            // The client may disconnect first.
             if version == Version::HTTP_2 {
                 let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = server.serve_connection(stream, service).await;

@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers of the tests.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part")]
 
@@ -16,7 +16,7 @@ pub fn metrics() -> Metrics {
     Metrics::new(&BuildInfo { version: "0.0.0", commit: "" })
 }
 
-/// Asks engines fast, so that tests need not wait.
+/// Short intervals, so that tests do not wait.
 pub fn fast() -> MonitorSettings {
     MonitorSettings {
         scrape_shortest: Duration::from_millis(10),
@@ -46,7 +46,7 @@ pub fn pool(name: &str, ports: &[u16]) -> PoolSpec {
     }
 }
 
-/// Pools by name and ports; nobody listens on ports below 100.
+/// Pools by name and ports. Ports below 100 are closed.
 pub fn world(pools: &[(&str, &[u16])]) -> World {
     World { pools: pools.iter().map(|(name, ports)| pool(name, ports)).collect(), ..World::default() }
 }
@@ -55,7 +55,7 @@ pub fn facts() -> RequestFacts {
     RequestFacts { prompt_tokens: 100, observes_tokens: true, ..RequestFacts::unknown(PoolId(0)) }
 }
 
-/// Waits until `done` holds; a test that waits in vain fails by its panic, not by its result.
+/// Waits until `done` is true, and panics after ten seconds.
 pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if done() {
@@ -63,5 +63,5 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(done(), "waited in vain: {what}");
+    assert!(done(), "not in time: {what}");
 }
