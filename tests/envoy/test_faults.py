@@ -244,7 +244,7 @@ def refused(front, content) -> str:
 def gateway_speaks_clear_text_to_a_tls_port(setting) -> str:
     front = setting.open(edits=[CLEAR])
     statuses = {status(front) for _ in range(3)}
-    assert "clear text came to a port with TLS" in front.picker.log()
+    assert "clear text arrived at a port with TLS" in front.picker.log()
     return only(statuses)
 
 
@@ -252,7 +252,7 @@ def gateway_speaks_tls_to_a_clear_port(setting) -> str:
     secured = [("  - name: pointsman\n    type: STATIC\n", "  - name: pointsman\n    type: STATIC\n" + TLS)]
     front = setting.open(edits=secured, picker_arguments=["--secure-serving=false"])
     statuses = {status(front) for _ in range(3)}
-    assert "a TLS handshake came to a port in clear text" in front.picker.log()
+    assert "a TLS handshake arrived at a port in clear text" in front.picker.log()
     return only(statuses)
 
 

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client as PooledClient, Error as ClientError};
 use hyper_util::rt::TokioIo;
-use pointsman_config::{AppProtocol, EndpointAddress};
+use pointsman_config::{AppProtocol, EndpointAddress, Timeouts};
 
 use crate::connect::{ConnectError, Connector, EngineStream};
 use crate::endpoint::PoolEndpoint;
@@ -64,32 +64,7 @@ fn root_cause(error: &ClientError) -> String {
 #[derive(Debug)]
 pub(crate) struct Client {
     tasks: Tasks,
-    pooled: Option<(Settings, PooledClient<EngineConnector, Empty<Bytes>>)>,
-}
-
-/// The settings that a pooled client is made with.
-#[derive(Clone, Debug)]
-struct Settings {
-    connector: EngineConnector,
-    keep_alive: Duration,
-}
-
-impl Settings {
-    fn of(endpoint: &PoolEndpoint) -> Self {
-        let connector = EngineConnector {
-            connector: Arc::clone(endpoint.connector()),
-            address: endpoint.address.clone(),
-            budget: endpoint.timeouts.connect,
-        };
-        Self { connector, keep_alive: endpoint.timeouts.keep_alive }
-    }
-
-    fn are_of(&self, endpoint: &PoolEndpoint) -> bool {
-        Arc::ptr_eq(&self.connector.connector, endpoint.connector())
-            && self.connector.address == endpoint.address
-            && self.connector.budget == endpoint.timeouts.connect
-            && self.keep_alive == endpoint.timeouts.keep_alive
-    }
+    pooled: Option<(EngineConnector, PooledClient<EngineConnector, Empty<Bytes>>)>,
 }
 
 impl Client {
@@ -156,16 +131,20 @@ impl Client {
 
     /// The pooled client for the endpoint's present settings.
     fn client(&mut self, endpoint: &PoolEndpoint) -> &PooledClient<EngineConnector, Empty<Bytes>> {
-        let kept = self.pooled.take().filter(|(settings, _)| settings.are_of(endpoint));
+        let kept = self.pooled.take().filter(|(connector, _)| connector.is_for(endpoint));
         let (_, client) = self.pooled.insert(kept.unwrap_or_else(|| {
-            let settings = Settings::of(endpoint);
+            let connector = EngineConnector {
+                connector: Arc::clone(endpoint.connector()),
+                address: endpoint.address.clone(),
+                timeouts: endpoint.timeouts,
+            };
             let client = PooledClient::builder(self.tasks.clone())
-                .pool_idle_timeout(settings.keep_alive)
+                .pool_idle_timeout(endpoint.timeouts.keep_alive)
                 .pool_max_idle_per_host(1)
                 .http1_max_buf_size(MAX_HEAD)
                 .http2_only(endpoint.address.protocol == AppProtocol::H2c)
-                .build(settings.connector.clone());
-            (settings, client)
+                .build(connector.clone());
+            (connector, client)
         }));
         client
     }
@@ -176,7 +155,15 @@ impl Client {
 struct EngineConnector {
     connector: Arc<Connector>,
     address: EndpointAddress,
-    budget: Duration,
+    timeouts: Timeouts,
+}
+
+impl EngineConnector {
+    fn is_for(&self, endpoint: &PoolEndpoint) -> bool {
+        Arc::ptr_eq(&self.connector, endpoint.connector())
+            && self.address == endpoint.address
+            && self.timeouts == endpoint.timeouts
+    }
 }
 
 impl tower_service::Service<Uri> for EngineConnector {
@@ -189,8 +176,8 @@ impl tower_service::Service<Uri> for EngineConnector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { connector, address, budget } = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(connector.connect(&address, budget).await?.io)) })
+        let Self { connector, address, timeouts } = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(connector.connect(&address, timeouts.connect).await?.io)) })
     }
 }
 
