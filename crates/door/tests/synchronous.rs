@@ -50,9 +50,11 @@ fn placed(ticket: Ticket, context: &mut RequestContext) -> Placed {
     result.unwrap()
 }
 
-fn metric(door: &Door, line: &str) -> f64 {
+/// The sum of a metric's series with this label; an empty label selects all.
+fn metric(door: &Door, name: &str, label: &str) -> f64 {
     let page = door.metrics().render(Exposition::negotiate(None));
-    page.lines().filter_map(|text| text.strip_prefix(line)?.trim().parse::<f64>().ok()).sum()
+    let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, value| sum + value)
 }
 
 #[test]
@@ -84,9 +86,8 @@ fn a_thread_without_a_runtime_places_retries_and_finishes_a_request() {
     };
     std::thread::scope(|scope| scope.spawn(|| serve(&door)).join().unwrap());
     assert_eq!((door.fleet().in_flight(), door.requests_in_flight()), (0, 0));
-    assert_eq!(metric(&door, "pointsman_held_body_bytes"), 0.0);
-    let complete = r#"pointsman_requests_total{outcome="complete",reason="",pool="default/quick"}"#;
-    assert_eq!(metric(&door, complete), 1.0);
+    assert_eq!(metric(&door, "pointsman_held_body_bytes", ""), 0.0);
+    assert_eq!(metric(&door, "pointsman_requests_total", r#"outcome="complete""#), 1.0);
     runtime.block_on(door.fleet().stop());
 }
 
@@ -100,8 +101,7 @@ fn a_request_dropped_on_the_way_counts_as_a_client_that_disconnected() {
     let guard = placed(ticket, &mut context);
     drop((context, guard));
     assert_eq!((door.fleet().in_flight(), door.requests_in_flight()), (0, 0));
-    let gone = r#"pointsman_requests_total{outcome="client_gone",reason="",pool="default/quick"}"#;
-    assert_eq!(metric(&door, gone), 1.0);
+    assert_eq!(metric(&door, "pointsman_requests_total", r#"outcome="client_gone""#), 1.0);
     runtime.block_on(door.fleet().stop());
 }
 
@@ -118,6 +118,6 @@ fn a_request_over_a_limit_is_refused() {
     assert_eq!(first.hold_body(11), Err(Refusal::Busy));
     assert_eq!(first.hold_body(10), Ok(()));
     drop((first, second));
-    assert_eq!(metric(&door, r#"pointsman_requests_total{outcome="rejected",reason="busy",pool=""}"#), 1.0);
+    assert_eq!(metric(&door, "pointsman_requests_total", r#"reason="busy""#), 1.0);
     runtime.block_on(door.fleet().stop());
 }
