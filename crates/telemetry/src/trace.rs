@@ -6,6 +6,7 @@
 
 mod context;
 mod encode;
+mod error;
 mod export;
 mod options;
 mod otlp;
@@ -14,6 +15,7 @@ mod tls;
 mod transport;
 
 pub use context::TraceContext;
+pub use error::OtlpError;
 pub use export::Exporter;
-pub use options::{OtlpError, OtlpOptions};
+pub use options::OtlpOptions;
 pub use span::{Attribute, Span, SpanName, Tracer};

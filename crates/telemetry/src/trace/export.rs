@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::encode::export_request;
-use super::options::{OtlpError, OtlpOptions};
+use super::error::OtlpError;
+use super::options::OtlpOptions;
 use super::span::{Finished, Tracer};
 use super::transport::{ExportError, Transport};
 

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::options::OtlpError;
+use super::error::OtlpError;
 
 /// PEM files of the TLS connection, by OpenTelemetry's environment variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

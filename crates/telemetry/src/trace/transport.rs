@@ -15,7 +15,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Status};
 use tonic_prost::ProstCodec;
 
-use super::options::{OtlpError, OtlpOptions, Protocol};
+use super::error::OtlpError;
+use super::options::{OtlpOptions, Protocol};
 use super::otlp::{EXPORT_METHOD, ExportTraceServiceRequest, ExportTraceServiceResponse};
 use super::tls;
 
