@@ -156,7 +156,7 @@ pub(super) const BROKEN: &[(&str, &[&str])] = &[
             "7:39: error: workload.prefixes.weights[1]: is 0: it must be above 0 (fix: write a number above 0)",
             "7:51: error: workload.prefixes.tokens: is 0, outside 1 to 10000000 (fix: write a number from 1 to 10000000)",
             "8:21: error: workload.sessions.turns: is 1: a session needs more than one turn (fix: write more, or remove sessions)",
-            "8:35: error: workload.sessions.thinkTime: \"5\" is not a duration (fix: write it like 500ms, 30s or 1m30s)",
+            "8:35: error: workload.sessions.thinkTime: \"5\" is not a duration (fix: write it like 250us, 500ms, 1.5s or 1m30s)",
             "9:30: error: workload.adapters.zipf: has no effect: there is one item only (fix: remove it)",
             "9:39: error: workload.adapters.base: is 1, outside 0 to 0.999 (fix: write a number from 0 to 0.999)",
             "10:27: error: workload.criticality.critical: is 0: it must be above 0 (fix: write a number above 0)",

@@ -16,7 +16,7 @@ fn known(text: &str) -> Vec<String> {
     let unknown = problems.iter().find(|problem| problem.path.ends_with("zzzzzzzzzzzz"));
     let unknown = unknown.unwrap_or_else(|| panic!("{text}: {problems:?}"));
     let names =
-        unknown.fix.strip_prefix("remove it; known here: ").unwrap_or_else(|| panic!("{}", unknown.fix));
+        unknown.fix.strip_prefix("remove it; known fields are ").unwrap_or_else(|| panic!("{}", unknown.fix));
     names.split(", ").map(str::to_owned).collect()
 }
 
