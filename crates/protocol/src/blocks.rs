@@ -11,7 +11,7 @@
 //! to media are compared as written in the body. Fields that select a chat template, such as `chat_template_kwargs`, are
 //! not covered.
 //!
-//! Hashing is written by hand around XXH3 for its speed: one core hashes prose at 14 GB/s, source code (an escape every 40
+//! Hashing is written by hand around XXH3 for its speed: a quiet core hashes prose at 14 GB/s, source code (an escape every 40
 //! bytes) at 4, and token ids at 1.6 (`cargo bench -p pointsman-protocol --bench scan`).
 
 mod chain;

@@ -3,8 +3,8 @@
 //!
 //! It does not validate: a response is passed on as the engine wrote it, and what cannot be parsed yields no facts.
 //!
-//! Written by hand because no JSON parser among the dependencies accepts a text in chunks, and for the speed that [`crate::sse`]
-//! states.
+//! Written by hand because no JSON parser among the dependencies accepts a text in chunks, and for its speed:
+//! [`crate::sse`] has the figure.
 
 /// Depth of objects up to which keys are tracked. The deepest value that is read is
 /// `response.usage.input_tokens_details.cached_tokens`.

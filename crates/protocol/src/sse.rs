@@ -4,7 +4,9 @@
 //! CR LF or CR; a blank line ends an event; several `data` lines form one text; comments start with a colon. One
 //! deviation: the last event counts even without its blank line, since some engines omit it after `[DONE]`.
 //!
-//! Written by hand for its speed; `cargo bench -p pointsman-protocol --bench sse` compares it with `serde_json`.
+//! Written by hand because `serde_json` needs complete events, which would have to be buffered, and for its speed: a chunk of
+//! a chat completion takes 0.6 µs, the `serde_json` value of its data 1.0 µs (one busy core; `cargo bench -p
+//! pointsman-protocol --bench sse`).
 
 mod event;
 mod lines;
