@@ -1,4 +1,5 @@
-//! Behaviour that clients rely on besides the form of responses: counts, caching, finish reasons, disconnects, shutdown.
+//! Behaviour that clients rely on besides the form of responses: counts, caching, finish reasons, disconnects,
+//! shutdown.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

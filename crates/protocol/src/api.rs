@@ -97,8 +97,8 @@ impl Api {
 
     /// Classifies a request. A query string in `path` is ignored.
     ///
-    /// Paths are compared after percent-decoding, merging of repeated slashes and resolution of dot segments, so that no
-    /// spelling of an administration path is classified as anything else.
+    /// Paths are compared after percent-decoding, merging of repeated slashes and resolution of dot segments, so that
+    /// no spelling of an administration path is classified as anything else.
     #[must_use]
     pub fn of(method: &str, path: &str) -> Route {
         path::classify(method, path)
@@ -125,8 +125,8 @@ impl Api {
         }
     }
 
-    /// Whether a body without `model` is refused. The engines' own APIs (scoring, pooling, tokenization, generate) have no
-    /// model in their documented examples and use the engine's base model.
+    /// Whether a body without `model` is refused. The engines' own APIs (scoring, pooling, tokenization, generate) have
+    /// no model in their documented examples and use the engine's base model.
     #[must_use]
     pub fn requires_model(self) -> bool {
         match self {
@@ -147,8 +147,8 @@ impl Api {
         }
     }
 
-    /// Whether the request can be retried on another engine: it leaves no state on an engine and needs none. A response is
-    /// stored unless `store` is false, and a request that continues a stored response can only run on its engine.
+    /// Whether the request can be retried on another engine: it leaves no state on an engine and needs none. A response
+    /// is stored unless `store` is false, and a request that continues a stored response can only run on its engine.
     #[must_use]
     pub fn stateless(self, facts: &BodyFacts) -> bool {
         match self {

@@ -1,18 +1,18 @@
 //! The block hashes of a prompt, for prefix indexes.
 //!
 //! A prompt is hashed as a sequence of bytes: text as UTF-8 with JSON's escapes resolved, a token id as four bytes, an
-//! image as four bytes per estimated token. One token of the estimate is therefore always four bytes, and a block of 256
-//! bytes is 64 tokens. A last incomplete block has no hash.
+//! image as four bytes per estimated token. One token of the estimate is therefore always four bytes, and a block of
+//! 256 bytes is 64 tokens. A last incomplete block has no hash.
 //!
 //! The hashes also cover the boundaries of messages and parts with their types and roles, which take no bytes. The end
 //! of a conversation is not a boundary: the bytes of the next turn begin with those of this turn, and so do its hashes.
 //!
 //! Texts are compared unescaped, and messages regardless of the order of their keys. Tools, tool calls and references
-//! to media are compared as written in the body. Fields that select a chat template, such as `chat_template_kwargs`, are
-//! not covered.
+//! to media are compared as written in the body. Fields that select a chat template, such as `chat_template_kwargs`,
+//! are not covered.
 //!
-//! Hashing is written by hand around XXH3 for its speed: a quiet core hashes prose at 14 GB/s, source code (an escape every 40
-//! bytes) at 4, and token ids at 1.6 (`cargo bench -p pointsman-protocol --bench scan`).
+//! Hashing is written by hand around XXH3 for its speed: a quiet core hashes prose at 14 GB/s, source code (an escape
+//! every 40 bytes) at 4, and token ids at 1.6 (`cargo bench -p pointsman-protocol --bench scan`).
 
 mod chain;
 mod text;
@@ -41,8 +41,9 @@ const INITIAL_STATE: u64 = 0x706f_696e_7473_0001;
 /// Hashes the prompt of `body` in one pass. `facts` must come from a scan of this body.
 ///
 /// Each hash covers all bytes up to the end of its block, `target` (the name of the model or adapter that the engine is
-/// asked for) and the body's `cache_salt`: the first n hashes of two prompts are equal exactly when their first n blocks,
-/// targets and salts are, except for collisions of 64-bit hashes. The hashes do not depend on process or machine.
+/// asked for) and the body's `cache_salt`: the first n hashes of two prompts are equal exactly when their first n
+/// blocks, targets and salts are, except for collisions of 64-bit hashes. The hashes do not depend on process or
+/// machine.
 ///
 /// Only the first prompt of a batch is hashed, which suffices to find the engine that has its blocks.
 #[must_use]

@@ -1,5 +1,5 @@
-//! An incremental push parser for JSON in chunks of any size. It buffers at most one key or scalar, and emits the values
-//! with the path of known keys that leads to them.
+//! An incremental push parser for JSON in chunks of any size. It buffers at most one key or scalar, and emits the
+//! values with the path of known keys that leads to them.
 //!
 //! It does not validate: a response is passed on as the engine wrote it, and what cannot be parsed yields no facts.
 //!

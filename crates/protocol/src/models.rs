@@ -107,8 +107,8 @@ pub fn parse_models(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
     Ok(models)
 }
 
-/// Merges lists by id, sorted. Of entries with the same id the first one counts, and later ones fill its missing fields.
-/// The context length is the shortest, since a request may go to any engine.
+/// Merges lists by id, sorted. Of entries with the same id the first one counts, and later ones fill its missing
+/// fields. The context length is the shortest, since a request may go to any engine.
 #[must_use]
 pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedModel> {
     let mut merged: BTreeMap<String, ServedModel> = BTreeMap::new();

@@ -11,8 +11,8 @@ pub(crate) const BYTES_PER_TOKEN: usize = 4;
 /// Tokens per image, in estimates: common vision encoders make 256 to about 1,024 tokens of an image of ordinary size.
 pub const TOKENS_PER_IMAGE: u64 = 512;
 
-/// Upper bound of a prompt's spans. Further parts count in the size but have no span, so that the blocks of such a prompt
-/// cover its beginning alone.
+/// Upper bound of a prompt's spans. Further parts count in the size but have no span, so that the blocks of such a
+/// prompt cover its beginning alone.
 pub const MAX_PROMPT_SPANS: usize = 16_384;
 
 /// Size and spans of a body's prompts.
@@ -46,8 +46,8 @@ pub struct PromptSpan {
 /// The type of a part of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanKind {
-    /// The start of a message: the inside of its role's JSON string, or an empty range where it has no role. A role does
-    /// not count as text.
+    /// The start of a message: the inside of its role's JSON string, or an empty range where it has no role. A role
+    /// does not count as text.
     Role,
     /// The inside of a JSON string.
     Text,

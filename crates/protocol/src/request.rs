@@ -127,8 +127,8 @@ impl Field {
 }
 
 impl BodyFacts {
-    /// Scans a complete body in one pass. Written by hand for its speed: a conversation of 400 messages takes 40 µs, where
-    /// a tree of `serde_json` values takes 126 µs and a copy of the prompt (one busy core; `cargo bench -p
+    /// Scans a complete body in one pass. Written by hand for its speed: a conversation of 400 messages takes 40 µs,
+    /// where a tree of `serde_json` values takes 126 µs and a copy of the prompt (one busy core; `cargo bench -p
     /// pointsman-protocol --bench scan`).
     ///
     /// # Errors

@@ -1,13 +1,13 @@
 //! Replacement of the model name in a body. All other bytes stay as they are, which parsing and serialization do not
-//! guarantee, and they are not copied: the cost does not depend on the length of the body, while parsing alone takes 126 µs
-//! for a conversation of 400 messages ([`crate::BodyFacts::scan`]).
+//! guarantee, and they are not copied: the cost does not depend on the length of the body, while parsing alone takes
+//! 126 µs for a conversation of 400 messages ([`crate::BodyFacts::scan`]).
 
 use bytes::Bytes;
 
 use crate::request::ModelSpan;
 
-/// A body in three parts: the bytes before the model name, the name as a JSON string, the bytes after it. The outer parts
-/// share the memory of the original body.
+/// A body in three parts: the bytes before the model name, the name as a JSON string, the bytes after it. The outer
+/// parts share the memory of the original body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SplicedBody {
     /// The parts in order.
@@ -29,8 +29,8 @@ impl SplicedBody {
     }
 }
 
-/// Replaces the model name at `span` by `new_name`. `span` must come from a scan of this body; a range outside the body is
-/// clamped to it.
+/// Replaces the model name at `span` by `new_name`. `span` must come from a scan of this body; a range outside the body
+/// is clamped to it.
 #[must_use]
 pub fn splice_model(body: &Bytes, span: &ModelSpan, new_name: &str) -> SplicedBody {
     let end = span.range.end.min(body.len());

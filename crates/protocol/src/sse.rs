@@ -4,8 +4,8 @@
 //! CR LF or CR; a blank line ends an event; several `data` lines form one text; comments start with a colon. One
 //! deviation: the last event counts even without its blank line, since some engines omit it after `[DONE]`.
 //!
-//! Written by hand because `serde_json` needs complete events, which would have to be buffered, and for its speed: a chunk of
-//! a chat completion takes 0.6 µs, the `serde_json` value of its data 1.0 µs (one busy core; `cargo bench -p
+//! Written by hand because `serde_json` needs complete events, which would have to be buffered, and for its speed: a
+//! chunk of a chat completion takes 0.6 µs, the `serde_json` value of its data 1.0 µs (one busy core; `cargo bench -p
 //! pointsman-protocol --bench sse`).
 
 mod event;
@@ -135,8 +135,8 @@ impl SseScanner {
         self.response_id.as_deref()
     }
 
-    /// Ends the stream after its transport ended without an error. Returns the facts of an unfinished last event and the
-    /// end of the stream; in an unknown format it is always complete.
+    /// Ends the stream after its transport ended without an error. Returns the facts of an unfinished last event and
+    /// the end of the stream; in an unknown format it is always complete.
     pub fn finish(&mut self) -> (StreamFacts, StreamEnd) {
         let mut facts = StreamFacts::default();
         if self.format == StreamFormat::Unknown {

@@ -43,8 +43,8 @@ pub(super) trait EventFormat: Send + Unpin + 'static {
     fn error(&mut self, error: &ApiError, events: &mut Events);
 }
 
-/// Serializes an event. A chunk of a chat completion takes 0.3 µs (0.03 µs as a format string): little against the system
-/// call that sends it.
+/// Serializes an event. A chunk of a chat completion takes 0.3 µs (0.03 µs as a format string): little against the
+/// system call that sends it.
 pub(super) fn event(name: Option<&str>, data: &impl Serialize) -> Bytes {
     let mut event = Vec::with_capacity(384);
     if let Some(name) = name {

@@ -48,8 +48,8 @@ fn is_normalized(path: &str) -> bool {
         && !bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-/// Decodes percent escapes once, replaces backslashes by slashes, and removes path parameters (`;…`), empty segments, dot
-/// segments and a trailing slash. `None` where `..` leads above the root.
+/// Decodes percent escapes once, replaces backslashes by slashes, and removes path parameters (`;…`), empty segments,
+/// dot segments and a trailing slash. `None` where `..` leads above the root.
 fn normalise(path: &str) -> Option<String> {
     let decoded = percent_decode(path);
     // The next decoder sees an encoded `?` as the start of a query.

@@ -93,8 +93,8 @@ impl Chain {
     }
 }
 
-/// Combines two hashes, injectively in each of them. The mixing is the finalizer of SplitMix64 (Steele, Lea, Flood 2014,
-/// with Stafford's constants "mix 13").
+/// Combines two hashes, injectively in each of them. The mixing is the finalizer of SplitMix64 (Steele, Lea, Flood
+/// 2014, with Stafford's constants "mix 13").
 const fn fold(state: u64, value: u64) -> u64 {
     let mut mixed = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(value);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -50,8 +50,8 @@ fn next_bytewise(text: &[u8]) -> (Option<u32>, usize) {
     (Some(value).filter(|_| count > 0), count + 1)
 }
 
-/// The value and the number of the leading digits. All eight bytes are parsed at once, by shifting the digits to the end
-/// and combining neighbours pairwise (Lemire, "Quickly parsing eight digits", 2018).
+/// The value and the number of the leading digits. All eight bytes are parsed at once, by shifting the digits to the
+/// end and combining neighbours pairwise (Lemire, "Quickly parsing eight digits", 2018).
 fn leading_number(word: [u8; WORD]) -> (u32, usize) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const LOW_SEVEN: u64 = 0x7f7f_7f7f_7f7f_7f7f;
