@@ -30,13 +30,13 @@ pub(crate) struct Assembled {
     pub(crate) wrong: BTreeSet<ObjectId>,
 }
 
-/// Assembles a world. `broken` are the objects that have errors of their own: a reference to such an object, which may
+/// Assembles a world. `invalid` are the objects that have errors of their own: a reference to such an object, which may
 /// be missing from `objects`, is not reported again.
-pub(crate) fn assemble(objects: &Objects, broken: &BTreeSet<ObjectId>, consumer: Consumer) -> Assembled {
+pub(crate) fn assemble(objects: &Objects, invalid: &BTreeSet<ObjectId>, consumer: Consumer) -> Assembled {
     let pools = objects.keys().filter(|id| id.kind == Kind::InferencePool).map(|id| &id.name);
     let pool_indices = pools.enumerate().map(|(i, name)| (name, PoolIndex(i))).collect();
     let (problems, wrong) = (Vec::new(), BTreeSet::new());
-    let mut assembly = Assembly { objects, broken, consumer, pool_indices, problems, wrong };
+    let mut assembly = Assembly { objects, invalid, consumer, pool_indices, problems, wrong };
     let gateway = assembly.gateway_policy();
     let pools = assembly.pools();
     let listeners = assembly.listeners();
@@ -50,7 +50,7 @@ pub(crate) fn assemble(objects: &Objects, broken: &BTreeSet<ObjectId>, consumer:
 /// The state of [`assemble`].
 struct Assembly<'a> {
     objects: &'a Objects,
-    broken: &'a BTreeSet<ObjectId>,
+    invalid: &'a BTreeSet<ObjectId>,
     consumer: Consumer,
     pool_indices: BTreeMap<&'a ObjectName, PoolIndex>,
     problems: Vec<Problem>,
@@ -68,8 +68,8 @@ impl<'a> Assembly<'a> {
         self.objects.get(&ObjectId { kind, name: name.clone() }).map(|object| &**object)
     }
 
-    fn is_broken(&self, kind: Kind, name: &ObjectName) -> bool {
-        self.broken.contains(&ObjectId { kind, name: name.clone() })
+    fn is_invalid(&self, kind: Kind, name: &ObjectName) -> bool {
+        self.invalid.contains(&ObjectId { kind, name: name.clone() })
     }
 
     fn error(&mut self, object: &Object, at: &Location, message: impl Into<String>, fix: impl Into<String>) {

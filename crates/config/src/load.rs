@@ -8,7 +8,7 @@ use pointsman_yaml::{Position, Problem, Severity, SourceText, parse};
 use crate::assemble::{Assembled, Objects, assemble};
 use crate::identity::ObjectId;
 use crate::kind::Kind;
-use crate::manifest::{Decoded, decode};
+use crate::manifest::{Decoded, Object, decode};
 use crate::options::{Consumer, Options};
 use crate::world::World;
 
@@ -71,27 +71,27 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
     for source in sources {
         decoding.read(source, options);
     }
-    let Decoding { mut objects, bad, unnamed, mut problems, documents, .. } = decoding;
+    let Decoding { mut objects, invalid, unidentified, mut problems, documents, .. } = decoding;
     if documents == 0 {
         problems.push(whole_set(sources, NO_OBJECT, NO_OBJECT_FIX));
     }
     let (required, message, fix) = required_kind(options.consumer);
-    let has_required = objects.keys().chain(&bad).any(|id| id.kind == required);
-    if documents > 0 && unnamed.is_empty() && !has_required {
+    let has_required = objects.keys().chain(&invalid).any(|id| id.kind == required);
+    if documents > 0 && unidentified.is_empty() && !has_required {
         problems.push(whole_set(sources, message, fix));
     }
     // Objects with errors are assembled too, so that one run reports mistakes between objects as well.
-    let Assembled { mut world, problems: found, mut wrong } = assemble(&objects, &bad, options.consumer);
-    wrong.extend(bad.iter().cloned());
+    let Assembled { mut world, problems: found, mut wrong } = assemble(&objects, &invalid, options.consumer);
+    wrong.extend(invalid.iter().cloned());
     problems.extend(found);
-    let kept = previous
-        .objects
-        .iter()
-        .filter(|(id, old)| unnamed.contains(&old.file) && !objects.contains_key(*id) && !bad.contains(*id));
+    let is_kept = |id: &ObjectId, old: &Object| {
+        unidentified.contains(&old.file) && !objects.contains_key(id) && !invalid.contains(id)
+    };
+    let kept = previous.objects.iter().filter(|(id, old)| is_kept(id, old));
     let kept: Objects = kept.map(|(id, old)| (id.clone(), Arc::clone(old))).collect();
     if !wrong.is_empty() || !kept.is_empty() {
         objects.extend(kept);
-        let replacement = Replacement { previous, bad: &bad, consumer: options.consumer };
+        let replacement = Replacement { previous, invalid: &invalid, consumer: options.consumer };
         world = replacement.apply(&mut objects, wrong, &mut problems);
     }
     order(&mut problems, options.max_problems);
@@ -142,7 +142,7 @@ const MAX_ROUNDS: usize = 8;
 struct Replacement<'a> {
     previous: &'a Inventory,
     /// Objects with errors of their own.
-    bad: &'a BTreeSet<ObjectId>,
+    invalid: &'a BTreeSet<ObjectId>,
     consumer: Consumer,
 }
 
@@ -155,7 +155,7 @@ impl Replacement<'_> {
         mut wrong: BTreeSet<ObjectId>,
         problems: &mut Vec<Problem>,
     ) -> World {
-        let Self { previous, bad, consumer } = self;
+        let Self { previous, invalid, consumer } = self;
         let mut replaced = BTreeSet::new();
         for round in 0.. {
             let mut changed = round == 0;
@@ -166,12 +166,12 @@ impl Replacement<'_> {
                 if let Some(old) = previous.objects.get(&id) {
                     changed = true;
                     objects.insert(id, Arc::clone(old));
-                } else if bad.contains(&id) {
+                } else if invalid.contains(&id) {
                     changed = true;
                     objects.remove(&id);
                 }
             }
-            // No object counts as broken now: an object that refers to a removed object is wrong itself, and keeps its
+            // No object counts as invalid now: an object that refers to a removed object is wrong itself, and keeps its
             // previous version.
             let assembled = assemble(objects, &BTreeSet::new(), consumer);
             wrong = assembled.wrong;
@@ -216,10 +216,10 @@ fn order(problems: &mut Vec<Problem>, max: usize) {
 struct Decoding {
     objects: Objects,
     /// Objects with errors of their own, and objects defined twice.
-    bad: BTreeSet<ObjectId>,
-    places: BTreeMap<ObjectId, (Arc<str>, Position)>,
+    invalid: BTreeSet<ObjectId>,
+    positions: BTreeMap<ObjectId, (Arc<str>, Position)>,
     /// Files with a document whose object cannot be identified.
-    unnamed: BTreeSet<Arc<str>>,
+    unidentified: BTreeSet<Arc<str>>,
     problems: Vec<Problem>,
     documents: usize,
 }
@@ -235,7 +235,7 @@ impl Decoding {
                     }
                 }
                 Err(error) => {
-                    self.unnamed.insert(Arc::clone(&source.name));
+                    self.unidentified.insert(Arc::clone(&source.name));
                     self.problems.push(problem(&source.name, error.position, &error.message, error.fix));
                 }
             }
@@ -243,38 +243,34 @@ impl Decoding {
     }
 
     fn add(&mut self, file: &Arc<str>, decoded: Decoded, options: &Options) {
-        let Decoded { object, id, position, problems, sound } = decoded;
+        let Decoded { object, id, position, problems, is_valid } = decoded;
         if id.as_ref().is_some_and(|id| is_ignored(id.kind, options.consumer)) {
             return;
         }
         self.problems.extend(problems);
         let Some(id) = id else {
-            self.unnamed.insert(Arc::clone(file));
+            self.unidentified.insert(Arc::clone(file));
             return;
         };
-        if self.places.len() >= options.max_objects && !self.places.contains_key(&id) {
-            self.bad.insert(id);
+        if self.positions.len() >= options.max_objects && !self.positions.contains_key(&id) {
+            self.invalid.insert(id);
             let message = format!("the set has more than {} objects", options.max_objects);
             if self.problems.last().is_none_or(|last| last.message != message) {
-                self.problems.push(problem(
-                    file,
-                    position,
-                    &message,
-                    "split the set between several gateways",
-                ));
+                let fix = "split the set between several gateways";
+                self.problems.push(problem(file, position, &message, fix));
             }
             return;
         }
-        if let Some((first_file, first)) = self.places.get(&id) {
+        if let Some((first_file, first)) = self.positions.get(&id) {
             let message = format!("is already defined at {first_file}:{}", first.line);
             let fix = "remove one of the two, or give them different names";
             self.problems.push(Problem { path: id.to_string(), ..problem(file, position, &message, fix) });
-            self.bad.insert(id);
+            self.invalid.insert(id);
             return;
         }
-        self.places.insert(id.clone(), (Arc::clone(file), position));
-        if !sound {
-            self.bad.insert(id.clone());
+        self.positions.insert(id.clone(), (Arc::clone(file), position));
+        if !is_valid {
+            self.invalid.insert(id.clone());
         }
         if let Some(object) = object {
             self.objects.insert(id, Arc::new(object));

@@ -59,7 +59,7 @@ pub(crate) struct Decoded {
     /// The object, where all its required fields are usable.
     pub(crate) object: Option<Object>,
     /// Whether there is an object and no error in it.
-    pub(crate) sound: bool,
+    pub(crate) is_valid: bool,
     /// The identity, where it is valid.
     pub(crate) id: Option<ObjectId>,
     pub(crate) position: Position,
@@ -84,7 +84,13 @@ pub(crate) fn decode(file: &Arc<str>, root: &Node) -> Vec<Decoded> {
         items.flatten().unwrap_or_default().into_iter().map(|item| decode_object(file, item)).collect();
     let problems = report.into_problems();
     if !problems.is_empty() {
-        decoded.push(Decoded { object: None, sound: false, id: None, position: root.position(), problems });
+        decoded.push(Decoded {
+            object: None,
+            is_valid: false,
+            id: None,
+            position: root.position(),
+            problems,
+        });
     }
     decoded
 }
@@ -104,8 +110,8 @@ fn decode_object(file: &Arc<str>, root: &Node) -> Decoded {
     let report = Report::new(Arc::clone(file), label);
     let namespace = id.as_ref().map(|id| &*id.name.namespace);
     let object = Field::root(root, &report).fields(|fields| read_object(file, fields, namespace)).flatten();
-    let sound = object.is_some() && !report.has_errors();
-    Decoded { object, sound, id, position: root.position(), problems: report.into_problems() }
+    let is_valid = object.is_some() && !report.has_errors();
+    Decoded { object, is_valid, id, position: root.position(), problems: report.into_problems() }
 }
 
 fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>) -> Option<Object> {

@@ -25,7 +25,7 @@ impl<'a> Assembly<'a> {
         for object in self.of(Kind::EndpointSlice) {
             let Spec::EndpointSlice(slice) = &object.spec else { continue };
             let selecting: Vec<_> = pools.iter().filter(|(pool, spec)| selects(pool, spec, object)).collect();
-            if selecting.is_empty() && self.broken.iter().all(|id| id.kind != Kind::InferencePool) {
+            if selecting.is_empty() && self.invalid.iter().all(|id| id.kind != Kind::InferencePool) {
                 let message =
                     "no InferencePool of its namespace selects its labels, so its endpoints are not used";
                 self.warn(object, &whole(object), message, "add the labels of a pool's selector");
@@ -43,8 +43,8 @@ impl<'a> Assembly<'a> {
             list.dedup();
         }
         for (pool, _) in pools {
-            let broken_slice = self.broken.iter().any(|id| id.kind == Kind::EndpointSlice);
-            if !broken_slice && endpoints.get(&pool.id.name).is_none_or(Vec::is_empty) {
+            let has_invalid_slice = self.invalid.iter().any(|id| id.kind == Kind::EndpointSlice);
+            if !has_invalid_slice && endpoints.get(&pool.id.name).is_none_or(Vec::is_empty) {
                 let fix =
                     "write an EndpointSlice with a ready address and with the labels of the pool's selector";
                 self.warn(pool, &whole(pool), "has no endpoint, so the response is 503", fix);

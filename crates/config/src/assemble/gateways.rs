@@ -97,9 +97,9 @@ impl<'a> Assembly<'a> {
         let wanted = ObjectName { namespace, name: Arc::clone(name) };
         let is_wanted = |a: &&mut ListenerRoutes<'_>| a.gateway.id.name == wanted;
         let mut listeners: Vec<_> = attached.iter_mut().filter(is_wanted).collect();
-        let broken = self.is_broken(Kind::Gateway, &wanted);
+        let invalid = self.is_invalid(Kind::Gateway, &wanted);
         let mut fail = |message: String, fix: &str| {
-            if !broken {
+            if !invalid {
                 self.error(object, &parent.location, message, fix);
             }
         };
@@ -131,7 +131,7 @@ impl<'a> Assembly<'a> {
                 a.routes.push((object, route, hosts));
             }
         }
-        if !any && !self.broken.contains(&object.id) {
+        if !any && !self.invalid.contains(&object.id) {
             let location = route.hostnames_location.as_ref().unwrap_or(&parent.location);
             let message = format!("no listener of Gateway {wanted} accepts any of the host names");
             self.error(object, location, message, "write host names that a listener's hostname covers");

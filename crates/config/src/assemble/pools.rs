@@ -96,7 +96,7 @@ impl<'a> Assembly<'a> {
         if self.get(Kind::InferencePool, &name).is_some() {
             return Some(name);
         }
-        if !self.is_broken(Kind::InferencePool, &name) {
+        if !self.is_invalid(Kind::InferencePool, &name) {
             let fix = self.missing_pool_fix(&name);
             self.error(object, &pool.location, format!("there is no InferencePool {name}"), fix);
         }

@@ -40,7 +40,7 @@ impl<'a> Assembly<'a> {
     fn check_backend(&mut self, object: &'a Object, backend: &'a Located<BackendRef>) {
         let BackendRef { group, port, .. } = &backend.value;
         let wanted = pool_name(object, backend);
-        if self.is_broken(Kind::InferencePool, &wanted) {
+        if self.is_invalid(Kind::InferencePool, &wanted) {
             return;
         }
         let pool =

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pointsman_core::{ActiveRequestScore, Affinity, Blend, Picker, PrefixScore, SaturationLimits};
-
 use pointsman_yaml::{Field, Fields, nearest, quoted};
 
 use crate::manifest::placement;

@@ -1,7 +1,6 @@
 //! `schedulingProfiles`: the scheduling profile as a blend of scorers.
 
 use pointsman_core::{Blend, BlendWeights, Picker};
-
 use pointsman_yaml::{Field, Fields, quoted};
 
 use super::plugins::{Plugin, Plugins, Role, Scorer};
