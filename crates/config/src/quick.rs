@@ -226,24 +226,16 @@ fn parse_endpoint(url: &str) -> Result<(SliceKey, String), &'static str> {
     if authority.contains('@') {
         return Err("it contains a user name; use --engine-api-key-file for API keys");
     }
-    let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
-        let (host, port) = bracketed.split_once(']').ok_or("a bracket is not closed")?;
-        (
-            host,
-            if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or("its port is not valid")?) },
-        )
-    } else {
-        match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').ok_or("a bracket is not closed")?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
-    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
-    let port = match port {
-        None => default_port,
-        Some(port) => {
-            port.parse().ok().filter(|number| *number != 0 && digits(port)).ok_or("its port is not valid")?
-        }
+    let port = if port.is_empty() {
+        default_port
+    } else {
+        let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port != 0);
+        port.ok_or("its port is not valid")?
     };
     let host = host.to_ascii_lowercase();
     let address_type = if authority.starts_with('[') {

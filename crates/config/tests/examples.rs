@@ -65,7 +65,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "gateway.yaml",
         &[
             "10:5: error: Gateway default/inference: spec.listeners[0].port: is missing (fix: write the port to listen on)",
-            "14:15: error: Gateway default/inference: spec.listeners[1].protocol: TCP listeners are not supported (fix: write HTTP or HTTPS)",
+            "14:15: error: Gateway default/inference: spec.listeners[1].protocol: TCP is not supported (fix: write HTTP or HTTPS)",
             "19:7: error: Gateway default/inference: spec.listeners[2].tls.certificateRefs: Secrets are not supported (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
             "23:7: error: Secret default/certificate: kind: \"Secret\" is not a supported kind (fix: keep keys out of manifests: name their files in the listener's tls.options, pointsman.dev/certificate-file and pointsman.dev/key-file)",
             "48:5: error: HTTPRoute default/all: spec.parentRefs[1]: there is no Gateway default/missing (fix: write the Gateway, or correct the name)",
@@ -116,7 +116,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "35:15: error: HTTPRoute default/chat: spec.rules[0].backendRefs[0].weight: is -1, outside 0 to 1000000 (fix: write a number from 0 to 1000000)",
             "36:7: error: HTTPRoute default/chat: spec.rules[0].backendRefs[1]: Service backends are not supported (fix: write group: inference.networking.k8s.io and kind: InferencePool)",
             "38:7: error: HTTPRoute default/chat: spec.rules[0].backendRefs[2]: there is no InferencePool default/lama (fix: did you mean llama?)",
-            "42:13: error: HTTPRoute default/chat: spec.rules[0].filters[0].type: RequestMirror filters are not supported (fix: remove the filter)",
+            "42:13: error: HTTPRoute default/chat: spec.rules[0].filters[0].type: RequestMirror is not supported (fix: remove the filter)",
             "48:23: error: HTTPRoute default/chat: spec.rules[0].timeouts.backendRequest: is longer than the request timeout (fix: shorten it to at most request)",
             "49:5: error: HTTPRoute default/chat: spec.rules[0].sessionPersistence: is not supported (fix: remove it: the default placement already prefers endpoints with a cached prefix)",
         ],

@@ -295,7 +295,7 @@ fn endpoint_slices() {
         ),
         &[
             "f.yaml:1:1: warning: EndpointSlice default/s: no InferencePool of its namespace selects its labels, so its endpoints are not used (fix: add the labels of a pool's selector)",
-            "f.yaml:6:29: error: EndpointSlice default/s: ports[0].protocol: only TCP is supported (fix: write TCP, or remove the port)",
+            "f.yaml:6:29: error: EndpointSlice default/s: ports[0].protocol: UDP is not supported (fix: write TCP, or remove the port)",
         ],
     );
     check(

@@ -54,7 +54,7 @@ fn unsupported_features_of_route_rules() {
         check_rule(
             &format!("{{filters: [{{type: {kind}, {field}: {{}}}}], backendRefs: [{to}]}}"),
             &[&format!(
-                "f.yaml:8:23: error: RULE.filters[0].type: {kind} filters are not supported (fix: remove the filter)"
+                "f.yaml:8:23: error: RULE.filters[0].type: {kind} is not supported (fix: remove the filter)"
             )],
         );
     }
@@ -294,9 +294,7 @@ fn listeners() {
     );
     check_listener(
         "{name: a, port: 9000, protocol: TLS}",
-        &[
-            "f.yaml:7:37: error: LISTENER.protocol: TLS listeners are not supported (fix: write HTTP or HTTPS)",
-        ],
+        &["f.yaml:7:37: error: LISTENER.protocol: TLS is not supported (fix: write HTTP or HTTPS)"],
     );
     check_listener(
         "{name: a, port: 9000, protocol: HTTPS}",
@@ -313,7 +311,7 @@ fn listeners() {
     check_listener(
         "{name: a, port: 9000, protocol: HTTPS, tls: {mode: Passthrough, options: {pointsman.dev/certificate-file: c}}}",
         &[
-            "f.yaml:7:56: error: LISTENER.tls.mode: Passthrough is not supported: routing reads the request body (fix: write mode: Terminate)",
+            "f.yaml:7:56: error: LISTENER.tls.mode: Passthrough is not supported (fix: write mode: Terminate, because routing reads the request body)",
             "f.yaml:7:78: error: LISTENER.tls.options: needs both pointsman.dev/certificate-file and pointsman.dev/key-file (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
         ],
     );

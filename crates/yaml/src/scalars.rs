@@ -145,6 +145,15 @@ impl<'a> Field<'a> {
         None
     }
 
+    /// One of a closed set of words. A word with `None` is valid in the API but an error here, with `fix`.
+    pub fn supported_choice<T: Copy>(&self, choices: &[(&'static str, Option<T>)], fix: &str) -> Option<T> {
+        let value = self.choice(choices)?;
+        if value.is_none() {
+            self.error(format!("{} is not supported", self.node.text().unwrap_or_default()), fix);
+        }
+        value
+    }
+
     /// A duration of the Gateway API, such as `30s` or `1m30s`: see [`parse_gateway_duration`].
     pub fn gateway_duration(&self) -> Option<Duration> {
         self.parsed("a duration", "500ms, 30s or 1m30s", parse_gateway_duration)

@@ -115,11 +115,8 @@ fn read_port(field: &Field<'_>) -> Option<SlicePort> {
             let is_valid = |text: &str| text.is_empty() || is_dns_label(text);
             f.text_where(is_valid, "a name of lower case letters, digits and dashes")
         });
-        if let Some(protocol) = fields.get("protocol")
-            && protocol.choice(&[("TCP", true), ("UDP", false), ("SCTP", false)]) == Some(false)
-        {
-            protocol.error("only TCP is supported", "write TCP, or remove the port");
-        }
+        let transports = [("TCP", Some(())), ("UDP", None), ("SCTP", None)];
+        fields.optional("protocol", |f| f.supported_choice(&transports, "write TCP, or remove the port"));
         let port = fields.optional("port", Field::port);
         let protocol = fields.optional("appProtocol", |f| f.choice(&PROTOCOLS));
         Some(SlicePort { port: port?, protocol: protocol? })

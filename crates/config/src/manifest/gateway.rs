@@ -77,8 +77,17 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Gateway> {
 enum Protocol {
     Http,
     Https,
-    Other,
 }
+
+const PROTOCOL_FIX: &str = "write HTTP or HTTPS";
+
+const PROTOCOLS: [(&str, Option<Protocol>); 5] = [
+    ("HTTP", Some(Protocol::Http)),
+    ("HTTPS", Some(Protocol::Https)),
+    ("TLS", None),
+    ("TCP", None),
+    ("UDP", None),
+];
 
 fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
     let listener = field.fields(|fields| {
@@ -87,29 +96,14 @@ fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
         });
         let port = fields.required_value("port", "write the port to listen on", Field::port);
         let hostname = fields.optional("hostname", read_hostname);
-        let protocol = fields.required_value("protocol", "write HTTP or HTTPS", read_protocol);
+        let protocol =
+            fields.required_value("protocol", PROTOCOL_FIX, |f| f.supported_choice(&PROTOCOLS, PROTOCOL_FIX));
         let tls = read_tls(fields, protocol);
         let all_namespaces = fields.get("allowedRoutes").is_some_and(|f| read_allowed_routes(&f));
         let tls = if protocol? == Protocol::Https { Some(tls?) } else { None };
         Some(GatewayListener { name: name?.into(), hostname: hostname?, port: port?, tls, all_namespaces })
     });
     listener.flatten().map(|listener| field.locate(listener))
-}
-
-fn read_protocol(field: &Field<'_>) -> Option<Protocol> {
-    let words = [
-        ("HTTP", Protocol::Http),
-        ("HTTPS", Protocol::Https),
-        ("TLS", Protocol::Other),
-        ("TCP", Protocol::Other),
-        ("UDP", Protocol::Other),
-    ];
-    let protocol = field.choice(&words)?;
-    if protocol == Protocol::Other {
-        field.error(format!("{} listeners are not supported", field.text()?), "write HTTP or HTTPS");
-        return None;
-    }
-    Some(protocol)
 }
 
 /// Reads a host name in lower case, possibly with `*.` before it.
@@ -148,14 +142,9 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
         return None;
     }
     tls.fields(|fields| {
-        if let Some(mode) = fields.get("mode")
-            && mode.choice(&[("Terminate", true), ("Passthrough", false)]) == Some(false)
-        {
-            mode.error(
-                "Passthrough is not supported: routing reads the request body",
-                "write mode: Terminate",
-            );
-        }
+        let modes = [("Terminate", Some(())), ("Passthrough", None)];
+        let fix = "write mode: Terminate, because routing reads the request body";
+        fields.optional("mode", |f| f.supported_choice(&modes, fix));
         fields.refuse("certificateRefs", "Secrets are not supported", FIX);
         fields.refuse("frontendValidation", "client certificates are not supported", "remove it");
         if fields.has("certificateRefs") && !fields.has("options") {
@@ -201,12 +190,8 @@ fn read_allowed_routes(field: &Field<'_>) -> bool {
         let from = allowed.get("namespaces").and_then(|namespaces| {
             namespaces.fields(|fields| {
                 fields.refuse("selector", "is not supported", "write from: Same or from: All");
-                let from = fields.get("from")?;
-                let all = from.choice(&[("Same", Some(false)), ("All", Some(true)), ("Selector", None)])?;
-                if all.is_none() {
-                    from.error("Selector is not supported", "write Same or All");
-                }
-                all
+                let values = [("Same", Some(false)), ("All", Some(true)), ("Selector", None)];
+                fields.get("from")?.supported_choice(&values, "write Same or All")
             })
         });
         from.flatten().unwrap_or(false)

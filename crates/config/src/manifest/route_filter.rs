@@ -56,18 +56,15 @@ pub(crate) fn read_filters(field: &Field<'_>) -> RouteFilters {
 }
 
 fn read_filter(fields: &mut Fields<'_>, all: &mut RouteFilters) -> Option<FilterType> {
-    let type_field = fields.required("type", "write the type of the filter");
-    let kind = type_field.as_ref().and_then(|f| f.choice(&TYPES));
+    let kind = fields.required_value("type", "write the type of the filter", |f| {
+        f.supported_choice(&TYPES, "remove the filter")
+    });
     for name in ["requestMirror", "extensionRef", "cors", "externalAuth"] {
         fields.ignore(name);
     }
-    let Some(kind) = kind.flatten() else {
+    let Some(kind) = kind else {
         for name in ["requestHeaderModifier", "responseHeaderModifier", "urlRewrite", "requestRedirect"] {
             fields.ignore(name);
-        }
-        if let (Some(None), Some(f)) = (kind, &type_field) {
-            let text = f.text().unwrap_or_default();
-            f.error(format!("{text} filters are not supported"), "remove the filter");
         }
         return None;
     };
