@@ -266,7 +266,7 @@ fn refusals_are_not_in_the_latency_histograms() {
 }
 
 #[test]
-fn half_an_answer_gives_no_latency_per_token() {
+fn truncated_responses_have_no_latency_per_token() {
     let metrics = metrics();
     let broken = Outcome::Served(Completion::Broken(FailureCause::Truncated));
     metrics.request(POOL, "a", "a").finish(&record(broken, 200));

@@ -49,8 +49,8 @@ fn comparison(sweep: &Sweep, subject: &str, baseline: &str) -> Option<(Vec<Strin
     let both = |rate: f64| Some([row_at(sweep, subject, rate)?, row_at(sweep, baseline, rate)?]);
     let shared: Vec<[&SweepRow; 2]> = sweep.rates().into_iter().filter_map(both).collect();
     let stable = |rows: &&[&SweepRow; 2]| rows.iter().all(|row| row.state == State::Stable);
-    let kept_up = shared.iter().rev().find(stable);
-    let [own, other] = kept_up.or(shared.first())?;
+    let stable_rate = shared.iter().rev().find(stable);
+    let [own, other] = stable_rate.or(shared.first())?;
     let mut cards: Vec<String> = SHOWN
         .into_iter()
         .filter_map(|(statistic, name)| {
@@ -71,7 +71,7 @@ fn comparison(sweep: &Sweep, subject: &str, baseline: &str) -> Option<(Vec<Strin
         .collect();
     cards.extend(knee_card(sweep, subject, baseline));
     let rate = per_second(Some(own.rate));
-    let note = if kept_up.is_some() {
+    let note = if stable_rate.is_some() {
         let only =
             if shared.len() > 1 { ", the highest rate of this sweep at which both kept up" } else { "" };
         format!("{subject} against {baseline} at {rate}{only}.")
@@ -113,8 +113,8 @@ fn single(sweep: &Sweep, subject: &str) -> Option<(Vec<String>, String)> {
         .collect();
     let offered = format!("of {} offered", per_second(Some(row.offered_rps)));
     cards.push(card("Completed", "", &per_second(Some(row.completed_rps)), &offered));
-    let kept_up = if row.state == State::Stable { "" } else { "; it did not keep up" };
-    Some((cards, format!("{subject} at {}{kept_up}.", per_second(Some(row.rate)))))
+    let suffix = if row.state == State::Stable { "" } else { "; it did not keep up" };
+    Some((cards, format!("{subject} at {}{suffix}.", per_second(Some(row.rate)))))
 }
 
 fn card(name: &str, class: &str, value: &str, detail: &str) -> String {

@@ -1,8 +1,6 @@
 //! Histogram buckets. Histograms of the Gateway API Inference Extension have its bounds, so that its dashboards work
 //! and series of both can be summed; hence 32778, its typing error for 32768.
 
-use prometheus_client::metrics::histogram::Histogram;
-
 pub(super) const DURATION: [f64; 35] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0,
@@ -21,7 +19,8 @@ pub(super) const OUTPUT_TOKENS: [f64; 12] =
 pub(super) const NTPOT: [f64; 13] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 pub(super) const SCHEDULER: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
-/// vLLM's bounds of `vllm:time_to_first_token_seconds`, so that both sides of the gateway compare bucket by bucket.
+/// vLLM's bounds of `vllm:time_to_first_token_seconds`, so that both sides of the gateway compare bucket by bucket. The
+/// wait for request bodies has them too: milliseconds in a data centre, minutes over a slow uplink.
 pub(super) const TTFT: [f64; 22] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
     80.0, 160.0, 640.0, 2560.0,
@@ -33,48 +32,7 @@ pub(super) const TPOT: [f64; 18] =
 pub(super) const DECISION: [f64; 10] =
     [0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.001, 0.01, 0.1];
 
-pub(super) fn duration() -> Histogram {
-    Histogram::new(DURATION)
-}
-
 /// 64 bytes to 1 GiB, doubling.
-pub(super) fn request_bytes() -> Histogram {
-    Histogram::new((6..=30).map(|power| f64::from(1_u32 << power)))
-}
-
-pub(super) fn response_bytes() -> Histogram {
-    Histogram::new(RESPONSE_BYTES)
-}
-
-pub(super) fn input_tokens() -> Histogram {
-    Histogram::new(INPUT_TOKENS)
-}
-
-pub(super) fn output_tokens() -> Histogram {
-    Histogram::new(OUTPUT_TOKENS)
-}
-
-pub(super) fn ntpot() -> Histogram {
-    Histogram::new(NTPOT)
-}
-
-pub(super) fn scheduler() -> Histogram {
-    Histogram::new(SCHEDULER)
-}
-
-pub(super) fn ttft() -> Histogram {
-    Histogram::new(TTFT)
-}
-
-pub(super) fn tpot() -> Histogram {
-    Histogram::new(TPOT)
-}
-
-/// Bodies arrive within a millisecond in a data centre and within minutes over a slow uplink.
-pub(super) fn body_wait() -> Histogram {
-    Histogram::new(TTFT)
-}
-
-pub(super) fn decision() -> Histogram {
-    Histogram::new(DECISION)
+pub(super) fn request_bytes() -> impl Iterator<Item = f64> {
+    (6..=30).map(|power| f64::from(1_u32 << power))
 }

@@ -136,7 +136,7 @@ impl PoolSeries {
         self.retries_denied.inc();
     }
 
-    /// Counts a streamed response as in flight until the returned value is dropped.
+    /// Counts a streaming response as in flight until the returned value is dropped.
     pub fn stream(&self) -> Running {
         Running::start(&self.streams)
     }
