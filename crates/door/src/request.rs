@@ -243,9 +243,7 @@ impl RequestContext {
             usage,
         };
         self.log(series.as_deref(), &record);
-        if self.span.is_recorded() {
-            self.finish_span(&record);
-        }
+        self.finish_span(&record);
         match (series, outcome) {
             (Some(series), _) => series.finish(&record),
             (None, Outcome::Rejected(reason)) => self.door.metrics().refused(reason),
@@ -274,18 +272,10 @@ impl RequestContext {
     }
 
     fn finish_span(&mut self, record: &RequestRecord) {
-        let RequestRecord { outcome, status, usage, first_token, .. } = *record;
-        let known = [
-            Some(Attribute::Status(status)),
-            Some(Attribute::Outcome(outcome.as_str())),
-            Some(outcome.reason()).filter(|reason| !reason.is_empty()).map(Attribute::Reason),
-            usage.prompt_tokens.map(Attribute::InputTokens),
-            usage.cached_tokens.map(Attribute::CachedTokens),
-            usage.output_tokens.map(Attribute::OutputTokens),
-            first_token.map(Attribute::FirstToken),
-        ];
-        let attributes: Vec<_> = self.placement_attributes().chain(known.into_iter().flatten()).collect();
-        attributes.into_iter().for_each(|attribute| self.span.set(attribute));
+        if self.span.is_recorded() {
+            self.placement_attributes().for_each(|attribute| self.span.set(attribute));
+            self.span.set_record(record);
+        }
     }
 
     fn placement_attributes(&self) -> impl Iterator<Item = Attribute> + use<> {
