@@ -158,3 +158,16 @@ pub enum Rejection {
     /// were made, or the retry budget is spent.
     AttemptsFailed(FailureCause),
 }
+
+impl Rejection {
+    /// The label of the reason in headers, metrics and debug pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saturated { .. } => "saturated",
+            Self::NoReadyEndpoint => "no_ready_endpoint",
+            Self::EmptySubset => "empty_subset",
+            Self::AttemptsFailed(cause) => cause.as_str(),
+        }
+    }
+}

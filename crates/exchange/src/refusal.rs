@@ -121,10 +121,7 @@ impl Refusal {
             Self::UnknownResponse => "unknown_response",
             Self::Busy => "busy",
             Self::RequestTimeout => "request_timeout",
-            Self::Pool(Rejection::Saturated { .. }) => "saturated",
-            Self::Pool(Rejection::NoReadyEndpoint) => "no_ready_endpoint",
-            Self::Pool(Rejection::EmptySubset) => "empty_subset",
-            Self::Pool(Rejection::AttemptsFailed(cause)) => cause.as_str(),
+            Self::Pool(rejection) => rejection.as_str(),
         }
     }
 

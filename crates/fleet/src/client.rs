@@ -25,7 +25,7 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+pub(crate) enum GetError {
     #[error("{}", root_cause(.0))]
     Connect(ClientError),
     #[error("{}", root_cause(.0))]
@@ -44,7 +44,7 @@ pub(crate) enum AskError {
     Unusable,
 }
 
-impl From<ClientError> for AskError {
+impl From<ClientError> for GetError {
     fn from(error: ClientError) -> Self {
         if error.is_connect() { Self::Connect(error) } else { Self::Exchange(error) }
     }
@@ -81,9 +81,9 @@ impl Client {
         budget: Duration,
         limit: usize,
         on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), GetError> {
         let exchange = self.exchange(endpoint, path, limit, on_chunk);
-        tokio::time::timeout(budget, exchange).await.map_err(|_| AskError::TimedOut)?
+        tokio::time::timeout(budget, exchange).await.map_err(|_| GetError::TimedOut)?
     }
 
     async fn exchange(
@@ -92,10 +92,10 @@ impl Client {
         path: &'static str,
         limit: usize,
         mut on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), GetError> {
         let response = self.send(endpoint, path).await?;
         if response.status() != StatusCode::OK {
-            return Err(AskError::Status(response.status()));
+            return Err(GetError::Status(response.status()));
         }
         let mut body = response.into_body();
         let mut total = 0;
@@ -103,7 +103,7 @@ impl Client {
             let Ok(data) = frame?.into_data() else { continue };
             total += data.len();
             if total > limit {
-                return Err(AskError::TooLong(limit));
+                return Err(GetError::TooLong(limit));
             }
             if on_chunk(&data).is_break() {
                 return Ok(());
@@ -120,7 +120,7 @@ impl Client {
         &mut self,
         endpoint: &PoolEndpoint,
         path: &'static str,
-    ) -> Result<Response<Incoming>, AskError> {
+    ) -> Result<Response<Incoming>, GetError> {
         let client = self.client(endpoint);
         match client.request(request(endpoint, path)?).await {
             Ok(response) => Ok(response),

@@ -108,7 +108,7 @@ impl RequestDecisions {
                 "endpoint": self.name(decision.chosen),
                 "candidates": decision.candidates.iter().map(|it| self.candidate(it)).collect::<Vec<_>>(),
             }),
-            Err(rejection) => json!({ "age_ms": age_ms(placement.at), "rejection": rejection }),
+            Err(rejection) => json!({ "age_ms": age_ms(placement.at), "rejection": rejection.as_str() }),
         });
         json!({
             "request": self.request.0,
@@ -220,7 +220,7 @@ mod tests {
                     "cached_tokens": 64,
                 }],
             },
-            { "age_ms": 4, "rejection": "NoReadyEndpoint" },
+            { "age_ms": 4, "rejection": "no_ready_endpoint" },
         ]);
         assert_eq!(page["requests"][0]["placements"], expected);
         (0..20).for_each(|_| log.placed(RequestId(1), START, Ok(decision())));

@@ -135,8 +135,8 @@ impl SchedulerHandle {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for an endpoint; `narrowed` as in [`Caller`].
-    /// `describe` makes the request's entry in the decision log, where there is one.
+    /// Asks for an endpoint. `narrowed` is [`Caller::narrowed`]; `describe` makes the request's entry in the decision log,
+    /// where there is one.
     pub(crate) fn place(
         self: &Arc<Self>,
         facts: RequestFacts,

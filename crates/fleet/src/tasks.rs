@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The number of engines that are scraped or asked for their models at one time.
-const MAX_QUESTIONS: usize = 64;
+const MAX_SCRAPES: usize = 64;
 
 /// Spawns tasks that end when the fleet stops, and waits for them then.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
-    questions: Arc<Semaphore>,
+    scrapes: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -26,7 +26,7 @@ impl Tasks {
             runtime,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)),
         }
     }
 
@@ -45,8 +45,8 @@ impl Tasks {
 
     /// A permit to scrape an engine or ask for its models, which bounds how many of these run at one time. Probes need
     /// none, because they must not wait.
-    pub(crate) async fn leave_to_ask(&self) -> Option<SemaphorePermit<'_>> {
-        self.questions.acquire().await.ok()
+    pub(crate) async fn scrape_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.scrapes.acquire().await.ok()
     }
 
     pub(crate) fn cancel(&self) {

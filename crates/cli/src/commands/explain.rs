@@ -11,7 +11,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use pointsman_report::{Align, Table};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::args::explain::ExplainArgs;
 
@@ -39,7 +38,7 @@ struct Request {
 #[serde(untagged)]
 enum Placement {
     Placed { endpoint: String, candidates: Vec<Candidate> },
-    Rejected { rejection: Value },
+    Rejected { rejection: String },
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,8 +119,7 @@ fn request_text(request: &Request, width: usize) -> String {
                 )
             }
             Placement::Rejected { rejection } => {
-                let reason = rejection.as_str().map_or_else(|| rejection.to_string(), str::to_owned);
-                format!("\nplacement {}: rejected, {reason}\n", number + 1)
+                format!("\nplacement {}: rejected, {rejection}\n", number + 1)
             }
         };
     }
@@ -173,7 +171,7 @@ mod tests {
                            {"delay": "decode", "seconds": 0.25}]},
                 {"endpoint": "10.0.0.2:8000", "cost": 0.25, "in_flight": 1, "pending_tokens": 0, "cached_tokens": 64,
                  "terms": [{"delay": "decode", "seconds": 0.25}]}]},
-            {"age_ms": 900, "rejection": "NoReadyEndpoint"}]}]}"#;
+            {"age_ms": 900, "rejection": "no_ready_endpoint"}]}]}"#;
 
     #[test]
     fn candidates_are_shown_cheapest_first_with_the_terms_that_contribute() -> Result<()> {
@@ -187,7 +185,7 @@ placement 1: 10.0.0.2:8000
 *  10.0.0.2:8000  0.2500   0.0000  0.2500          1               0             64
    10.0.0.1:8000  0.2500   0.5000  0.7500          3             900              0
 
-placement 2: rejected, NoReadyEndpoint
+placement 2: rejected, no_ready_endpoint
 ";
         assert_eq!(text, expected);
         Ok(())

@@ -9,7 +9,7 @@ use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
 use super::MonitorContext;
-use crate::client::{AskError, Client};
+use crate::client::{Client, GetError};
 use crate::endpoint::PoolEndpoint;
 use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
@@ -29,7 +29,7 @@ pub(super) async fn run(context: MonitorContext) {
     let mut models_due = last;
     loop {
         let endpoint = context.pool_endpoint.load_full();
-        let leave = context.tasks.leave_to_ask().await;
+        let permit = context.tasks.scrape_permit().await;
         let failing = scraper.failures > 0;
         scraper.scrape(&context, &endpoint, &mut client).await;
         // An engine that answers again may have been restarted with other models.
@@ -38,7 +38,7 @@ pub(super) async fn run(context: MonitorContext) {
             read_models(&context, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
-        drop(leave);
+        drop(permit);
         let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
         last = Instant::now();
         sleep(&context, &endpoint, pause).await;
@@ -82,7 +82,7 @@ impl Scraper {
                     tracing::info!(endpoint = endpoint.authority(), %error, "metrics cannot be read");
                 }
                 // An engine that stopped answering is detected by probes before its streams time out.
-                if matches!(error, AskError::TimedOut | AskError::Connect(_))
+                if matches!(error, GetError::TimedOut | GetError::Connect(_))
                     && endpoint.activity.in_flight() > 0
                 {
                     endpoint.activity.suspect();
@@ -96,7 +96,7 @@ impl Scraper {
         context: &MonitorContext,
         endpoint: &Arc<PoolEndpoint>,
         client: &mut Client,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), GetError> {
         let engine = endpoint.address.engine.or(self.detected);
         let from = match engine {
             Some(engine) => path(engine),
@@ -120,10 +120,10 @@ impl Scraper {
             }
             (Ok(()), None) => {
                 self.try_other_path();
-                Err(AskError::Unusable)
+                Err(GetError::Unusable)
             }
             (Err(error), _) => {
-                if matches!(error, AskError::Status(_)) {
+                if matches!(error, GetError::Status(_)) {
                     self.try_other_path();
                 }
                 Err(error)
@@ -145,7 +145,7 @@ async fn read_models(context: &MonitorContext, endpoint: &PoolEndpoint, client: 
         ControlFlow::Continue(())
     };
     let answer = client.get(endpoint, MODELS_PATH, context.settings.scrape_budget, MODELS_LIMIT, take).await;
-    match answer.and_then(|()| models::parse(&body).map_err(|_| AskError::Unusable)) {
+    match answer.and_then(|()| models::parse(&body).map_err(|_| GetError::Unusable)) {
         Ok(models) => {
             let adapters = models.iter().filter(|model| model.parent.is_some());
             let adapters: Vec<_> = adapters.map(|model| ModelKey::of(&model.id)).collect();

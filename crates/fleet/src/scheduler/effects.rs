@@ -8,7 +8,7 @@ use super::{Caller, Deliveries, Inner, SchedulerHandle};
 use crate::ticket::{Placed, PlacementResult};
 
 /// A dispatch or a rejection of the core.
-type Verdict = Result<(EndpointId, Fallbacks, Option<Arc<Decision>>), Rejection>;
+type Resolution = Result<(EndpointId, Fallbacks, Option<Arc<Decision>>), Rejection>;
 
 impl SchedulerHandle {
     /// Handles one event and the aborts that it causes. Returns the result for `caller`, if there is one already.
@@ -87,12 +87,12 @@ impl SchedulerHandle {
         }
     }
 
-    /// Turns a verdict into a result and hands it to the request's ticket, or back where the request is the caller's.
+    /// Turns a resolution into a result and hands it to the request's ticket, or back where the request is the caller's.
     fn resolve(
         self: &Arc<Self>,
         inner: &mut Inner,
         request: RequestId,
-        verdict: Verdict,
+        resolution: Resolution,
         caller: Option<Caller>,
         deliveries: &mut Deliveries,
     ) -> Option<PlacementResult> {
@@ -101,19 +101,19 @@ impl SchedulerHandle {
             Some(_) | None => match inner.pending.remove(&request) {
                 Some(pending) => (pending.caller, Some(pending.sender)),
                 None => {
-                    inner.unclaimed.extend(verdict.is_ok().then_some(request));
+                    inner.unclaimed.extend(resolution.is_ok().then_some(request));
                     return None;
                 }
             },
         };
-        let (verdict, record) = match verdict {
+        let (resolution, record) = match resolution {
             Ok((endpoint, fallbacks, decision)) => (Ok((endpoint, fallbacks)), decision.map(Ok)),
             Err(rejection) => (Err(rejection), Some(Err(rejection))),
         };
         if let (Some(decisions), Some(record)) = (&self.decisions, record) {
             decisions.placed(request, self.clock.now(), record);
         }
-        let result = match verdict {
+        let result = match resolution {
             // The client asked for no subset, so a rejection must not name one.
             Err(Rejection::EmptySubset) if caller.narrowed => Err(Rejection::NoReadyEndpoint),
             Err(rejection) => Err(rejection),
