@@ -68,8 +68,8 @@ impl Port {
         let serve = async move {
             // Registers the socket with the worker's reactor.
             if let Ok(stream) = TcpStream::from_std(stream) {
-                let cut = port.shared.cut.clone();
-                cut.run_until_cancelled(port.connection(stream)).await;
+                let abort = port.shared.abort.clone();
+                abort.run_until_cancelled(port.connection(stream)).await;
             }
         };
         drop(self.tasks.spawn_on(serve, worker));
@@ -87,17 +87,17 @@ impl Port {
             (None, false) => self.http(stream).await,
             (None, true) => {
                 self.shared
-                    .tell_broken(&"a TLS handshake arrived at a port in clear text; see --secure-serving");
+                    .log_aborted(&"a TLS handshake arrived at a port in clear text; see --secure-serving");
             }
             (Some(_), false) => {
-                self.shared.tell_broken(&"clear text arrived at a port with TLS; see --secure-serving");
+                self.shared.log_aborted(&"clear text arrived at a port with TLS; see --secure-serving");
             }
             (Some(secured), true) => {
                 let handshake = TlsAcceptor::from(secured.config()).accept(stream);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => self.http(stream).await,
-                    Ok(Err(error)) => self.shared.tell_broken(&format_args!("TLS handshake: {error}")),
-                    Err(_) => self.shared.tell_broken(&"a TLS handshake timed out"),
+                    Ok(Err(error)) => self.shared.log_aborted(&format_args!("TLS handshake: {error}")),
+                    Err(_) => self.shared.log_aborted(&"a TLS handshake timed out"),
                 }
             }
         }

@@ -181,7 +181,7 @@ impl Picker {
         let health_port = Port {
             services: Services::Health,
             secured: None,
-            closing: shared.cut.clone(),
+            closing: shared.abort.clone(),
             tasks: TaskTracker::new(),
             ..port.clone()
         };
@@ -191,7 +191,7 @@ impl Picker {
             reload(secured.as_deref(), shared.door.metrics());
         }
         let end = tokio::time::Instant::now() + drain;
-        shared.leave();
+        shared.start_draining();
         port.tasks.close();
         let _ = tokio::time::timeout(handover.min(drain), port.tasks.wait()).await;
         shared.closing.cancel();
@@ -199,7 +199,7 @@ impl Picker {
             let requests = shared.door.requests_in_flight();
             tracing::warn!(requests, "drain timeout reached, streams aborted");
         }
-        shared.cut.cancel();
+        shared.abort.cancel();
         port.tasks.wait().await;
         // Both tasks end with their tokens; a panic in one of them has been logged.
         let _ = (picker.await, health.await);

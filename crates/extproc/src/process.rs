@@ -52,7 +52,7 @@ impl Process {
     pub(crate) fn start(shared: &Arc<Shared>, incoming: Streaming<ProcessingRequest>) -> Self {
         let Some(pool) = shared.live_pool() else {
             // The gateway treats this like a picker that cannot be reached.
-            shared.tell_broken(&"the pool is not configured");
+            shared.log_aborted(&"the pool is not configured");
             return Self(None);
         };
         let options = SessionOptions { limits: shared.limits(), ..shared.session };
@@ -140,7 +140,7 @@ impl Call {
             self.timer = None;
         }
         if let Some(config) = &message.protocol_config {
-            self.shared.tell_modes(config);
+            self.shared.log_modes(config);
         }
         if let Some(Event::RequestHeaders(head)) = &message.request
             && self.context.is_none()
@@ -193,7 +193,7 @@ impl Call {
             Next::Withdraw => self.placement = None,
             Next::End => self.end = Some(Ok(())),
             Next::Abort(violation) => {
-                self.shared.tell_broken(&violation);
+                self.shared.log_aborted(&violation);
                 self.placement = None;
                 self.session.close();
                 self.end = Some(Err(Status::failed_precondition(violation.to_string())));

@@ -23,10 +23,10 @@ pub(crate) struct Shared {
     /// Cancelled when no new streams are accepted.
     pub(crate) closing: CancellationToken,
     /// Cancelled at the end of the drain timeout.
-    pub(crate) cut: CancellationToken,
-    leaving: AtomicBool,
-    modes_told: AtomicBool,
-    broken_told: AtomicBool,
+    pub(crate) abort: CancellationToken,
+    draining: AtomicBool,
+    modes_logged: AtomicBool,
+    abort_logged: AtomicBool,
 }
 
 /// Timeouts of a stream.
@@ -51,10 +51,10 @@ impl Shared {
             session,
             timeouts,
             closing: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            leaving: AtomicBool::new(false),
-            modes_told: AtomicBool::new(false),
-            broken_told: AtomicBool::new(false),
+            abort: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            modes_logged: AtomicBool::new(false),
+            abort_logged: AtomicBool::new(false),
         }
     }
 
@@ -66,13 +66,13 @@ impl Shared {
     }
 
     /// Makes the picker not ready, so that gateways turn to another one.
-    pub(crate) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether the picker is ready for new streams.
     pub(crate) fn ready(&self) -> bool {
-        !self.leaving.load(Ordering::Relaxed)
+        !self.draining.load(Ordering::Relaxed)
             && self.door.fleet().load().pools.iter().any(|pool| *pool.name() == self.pool)
     }
 
@@ -82,8 +82,8 @@ impl Shared {
     }
 
     /// Logs the gateway's body send modes once, since they determine what can be learned from responses.
-    pub(crate) fn tell_modes(&self, config: &ProtocolConfiguration) {
-        if !self.modes_told.swap(true, Ordering::Relaxed) {
+    pub(crate) fn log_modes(&self, config: &ProtocolConfiguration) {
+        if !self.modes_logged.swap(true, Ordering::Relaxed) {
             let ProtocolConfiguration { request_body_mode, response_body_mode, .. } = *config;
             tracing::info!(request_body_mode, response_body_mode, "body send modes of the gateway");
             if response_body_mode == 0 {
@@ -98,8 +98,8 @@ impl Shared {
     }
 
     /// Logs that a stream was aborted: the first time as a warning, then at debug level.
-    pub(crate) fn tell_broken(&self, error: &dyn std::fmt::Display) {
-        if self.broken_told.swap(true, Ordering::Relaxed) {
+    pub(crate) fn log_aborted(&self, error: &dyn std::fmt::Display) {
+        if self.abort_logged.swap(true, Ordering::Relaxed) {
             tracing::debug!(%error, "a stream was aborted");
         } else {
             tracing::warn!(%error, "a stream was aborted; further ones are logged at debug level");

@@ -23,7 +23,7 @@ pub(super) struct View {
 const REFRESH: Duration = Duration::from_millis(250);
 
 impl View {
-    pub(super) fn start(engines: &Engines, serving: &Front, progress: &Arc<Progress>) -> Self {
+    pub(super) fn start(engines: &Engines, front: &Front, progress: &Arc<Progress>) -> Self {
         let area = MultiProgress::new();
         let line = || {
             let bar = area.add(ProgressBar::new_spinner());
@@ -36,7 +36,7 @@ impl View {
         let totals = line();
         let lines: Vec<_> = engines.addresses().map(|address| (address, line())).collect();
         let progress = Arc::clone(progress);
-        let fleet = serving.fleet().clone();
+        let fleet = front.fleet().clone();
         let follower = tokio::spawn(async move {
             let mut tick = tokio::time::interval(REFRESH);
             loop {

@@ -35,26 +35,26 @@ const CONNECTIONS: usize = 64;
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let engines = Engines::start(MODEL, args.seed).await?;
-    let serving = Front::start(engines.urls(), &args).await?;
+    let front = Front::start(engines.urls(), &args).await?;
     let rate = LOAD * engines.capacity(&lengths());
     if !args.json {
-        introduce(&engines, &serving, rate);
+        introduce(&engines, &front, rate);
     }
-    let compare = compare(&engines, &serving, rate, &args);
+    let compare = compare(&engines, &front, rate, &args);
     let result = tokio::select! {
         result = compare => Some(result?),
         () = stop.cancelled() => None,
     };
     let Some(result) = result else {
-        serving.stop().await;
+        front.stop().await;
         return Ok(ExitCode::FAILURE);
     };
     report(&result, &args)?;
     if !args.exit && !args.json {
-        println!("{}", try_it(&serving));
+        println!("{}", try_it(&front));
         stop.cancelled().await;
     }
-    serving.stop().await;
+    front.stop().await;
     engines.stop().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -67,7 +67,7 @@ fn lengths() -> (Distribution, Distribution) {
     (prompt, output)
 }
 
-async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
+async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
     let (prompt, output) = lengths();
     let workload = Workload {
         offered: OfferedLoad::poisson(rate),
@@ -82,7 +82,7 @@ async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs)
         endpoints: engines.addresses().map(Into::into).collect(),
         connections: Connections::Pinned { count: CONNECTIONS, seed: args.seed },
     };
-    let gateway = Target { endpoints: vec![serving.address().into()], connections: Connections::Pool };
+    let gateway = Target { endpoints: vec![front.address().into()], connections: Connections::Pool };
     let arms = [
         Arm { name: "kubernetes-service".into(), target: service },
         Arm { name: "pointsman".into(), target: gateway },
@@ -95,7 +95,7 @@ async fn compare(engines: &Engines, serving: &Front, rate: f64, args: &DemoArgs)
     };
     let plan = workload.plan(args.seed)?;
     let progress = Arc::new(Progress::default());
-    let view = live::View::start(engines, serving, &progress);
+    let view = live::View::start(engines, front, &progress);
     let result = run_slices(&arms, &plan, options, &progress, |start| view.announce(start)).await;
     view.finish();
     Ok(result?)
@@ -122,8 +122,8 @@ fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
-fn try_it(serving: &Front) -> String {
-    let (gateway, admin) = (serving.address(), serving.admin_address());
+fn try_it(front: &Front) -> String {
+    let (gateway, admin) = (front.address(), front.admin_address());
     format!(
         "\nThe gateway keeps running. Try it:\n\n\
          curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\
