@@ -4,15 +4,17 @@
 //! A front door has one [`Door`] and one [`RequestContext`] per request:
 //!
 //! ```text
-//! Door::begin ─▶ admit ─▶ hold_body ─▶ Door::resolve ─▶ place ─▶ placed ─▶ response_started ─▶ finish
+//! Door::begin ─▶ admit ─▶ hold_body ─▶ Door::resolve ─▶ place ─▶ placed ─▶ set_status ─▶ finish
 //! ```
 //!
 //! No step suspends or needs a runtime. A door without one takes the placement with
-//! [`Ticket::try_placed`](pointsman_fleet::Ticket::try_placed) and runs its fleet on another thread's runtime.
+//! [`Ticket::try_placed`](pointsman_fleet::Ticket::try_placed) and runs its fleet on another thread's runtime. Doors with
+//! ports of their own load their certificates by [`certificates`].
 //!
 //! Must not know: HTTP connections, ext_proc, body formats, how endpoints are chosen.
 
 mod budget;
+pub mod certificates;
 mod door;
 mod request;
 mod stored_responses;

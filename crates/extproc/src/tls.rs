@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pointsman_config::TlsFiles;
-use pointsman_fleet::certificates::{Reloaded, TlsError, certified_key, client_authorities, server_config};
+use pointsman_door::certificates::{Reloaded, TlsError, certified_key, client_authorities, server_config};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};

@@ -11,7 +11,6 @@
 //! Must not know: the content of requests, how they are forwarded, listeners, admin pages.
 
 mod activity;
-pub mod certificates;
 mod client;
 mod clock;
 pub mod connect;

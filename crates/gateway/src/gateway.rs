@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pointsman_config::{Listener, World};
 use pointsman_door::Door;
+use pointsman_door::certificates::TlsError;
 use pointsman_fleet::Fleet;
-use pointsman_fleet::certificates::TlsError;
 use pointsman_telemetry::Metrics;
 use pointsman_telemetry::trace::Tracer;
 use tokio::net::TcpListener;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_config::{Listener, TlsFiles};
-use pointsman_fleet::certificates::{Reloaded, TlsError, certified_key, server_config};
+use pointsman_door::certificates::{Reloaded, TlsError, certified_key, server_config};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
