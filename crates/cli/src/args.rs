@@ -3,6 +3,7 @@
 pub(crate) mod epp;
 pub(crate) mod explain;
 pub(crate) mod picker_bench;
+pub(crate) mod server;
 pub(crate) mod simulate;
 
 use std::net::SocketAddr;
@@ -104,17 +105,8 @@ pub(crate) struct GatewayArgs {
     /// Print the manifests equivalent to --endpoint, and exit
     #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,
-    /// Write an event log, for `pointsman replay`, to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) decisions: explain::DecisionArgs,
-    /// How long requests in flight may continue after SIGTERM
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub(crate) drain_timeout: Duration,
-    /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
-    #[arg(long, value_name = "URL")]
-    pub(crate) otlp_endpoint: Option<String>,
+    pub(crate) server: server::ServerArgs,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use pointsman_telemetry::{BuildInfo, Metrics};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::args::server::ServerArgs;
 use crate::manifests::Manifests;
 use crate::shutdown;
 use crate::traces::{Exporting, start_tracing};
@@ -33,14 +34,10 @@ pub(crate) enum DoorPlan {
 pub(crate) struct Plan {
     pub(crate) door: DoorPlan,
     pub(crate) admin: SocketAddr,
-    pub(crate) fleet: FleetOptions,
     pub(crate) world: World,
     /// The files that `world` was read from, to be watched.
     pub(crate) manifests: Option<Manifests>,
-    /// Drain timeout.
-    pub(crate) drain: Duration,
-    /// Endpoint of traces, if the command line names one.
-    pub(crate) otlp_endpoint: Option<String>,
+    pub(crate) args: ServerArgs,
 }
 
 /// A running server.
@@ -90,12 +87,14 @@ impl Server {
     /// # Errors
     /// A port cannot be opened, or a file that the configuration names cannot be read.
     pub(crate) async fn start(plan: Plan) -> Result<Self> {
-        let Plan { door, admin, fleet, world, manifests, drain, otlp_endpoint } = plan;
+        let Plan { door, admin, world, manifests, args } = plan;
+        let ServerArgs { drain_timeout, record, decisions, otlp_endpoint } = args;
         let metrics = metrics();
         let (tracer, exporting) = start_tracing(otlp_endpoint, &metrics)?;
         let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
         let admin_address = admin.local_addr()?;
-        let fleet = Fleet::start(fleet, metrics.clone())?;
+        let options = FleetOptions { record, decisions, ..FleetOptions::default() };
+        let fleet = Fleet::start(options, metrics.clone())?;
         fleet.apply(world, 0)?;
         let stop = Stop::default();
         let closing = stop.door.clone().cancelled_owned();
@@ -103,13 +102,13 @@ impl Server {
             DoorPlan::Gateway(listen) => {
                 let options = GatewayOptions { listen, tracer };
                 let gateway = Gateway::bind(options, fleet.clone(), metrics.clone())?;
-                (Listening::Gateway(gateway.local_addrs()), tokio::spawn(gateway.run(closing, drain)))
+                (Listening::Gateway(gateway.local_addrs()), tokio::spawn(gateway.run(closing, drain_timeout)))
             }
             DoorPlan::Picker(options) => {
                 let options = PickerOptions { tracer, ..*options };
                 let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
                 let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr(), picker.health_addr());
-                (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain)))
+                (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain_timeout)))
             }
         };
         let problems = Problems::default();

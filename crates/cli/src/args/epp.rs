@@ -57,10 +57,9 @@ pub(crate) struct EppArgs {
     /// Certificate authorities (PEM) for the gateway's client certificate, which is then required
     #[arg(long, value_name = "FILE", requires = "cert_path")]
     pub(crate) client_ca: Option<PathBuf>,
-    /// How long requests in flight may continue after SIGTERM
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub(crate) drain_timeout: Duration,
-    /// Part of that in which streams are accepted while health reports NOT_SERVING, so that gateways turn to another picker
+    #[command(flatten)]
+    pub(crate) server: super::server::ServerArgs,
+    /// Part of the drain timeout in which streams are accepted while health reports NOT_SERVING, so that gateways turn to another picker
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) handover_timeout: Duration,
     /// Timeout for the placement of a request
@@ -75,14 +74,6 @@ pub(crate) struct EppArgs {
     /// Allow requests to engines' administration paths
     #[arg(long)]
     pub(crate) administration_paths: bool,
-    /// Write an event log, for `pointsman replay`, to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) decisions: super::explain::DecisionArgs,
-    /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
-    #[arg(long, value_name = "URL")]
-    pub(crate) otlp_endpoint: Option<String>,
     #[command(flatten)]
     pub(crate) envoy: EnvoyArgs,
     #[command(flatten)]

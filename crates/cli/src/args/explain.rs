@@ -1,16 +1,7 @@
-//! The arguments of `pointsman explain`, and of the servers whose decisions it explains.
+//! The arguments of `pointsman explain`.
 
 use clap::Args;
 use http::Uri;
-
-/// The decisions that a server keeps.
-#[derive(Debug, Args)]
-pub(crate) struct DecisionArgs {
-    /// Keep the placement decisions of the last N requests (1,000 if no N is given) for `pointsman explain`
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_value_t = 0,
-          default_missing_value = "1000", hide_default_value = true)]
-    pub(crate) decisions: usize,
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

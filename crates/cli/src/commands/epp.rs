@@ -13,7 +13,6 @@ use pointsman_extproc::{
     EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
     envoy_config,
 };
-use pointsman_fleet::FleetOptions;
 
 use crate::args::epp::{Bodies, EppArgs};
 use crate::manifests::read_world;
@@ -39,15 +38,9 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     server::serve(Plan {
         door: DoorPlan::Picker(Box::new(picker_options(&args))),
         admin: SocketAddr::new(args.bind, args.metrics_port),
-        fleet: FleetOptions {
-            record: args.record,
-            decisions: args.decisions.decisions,
-            ..FleetOptions::default()
-        },
         world,
         manifests,
-        drain: args.drain_timeout,
-        otlp_endpoint: args.otlp_endpoint,
+        args: args.server,
     })
     .await
 }

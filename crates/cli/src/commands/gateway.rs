@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use pointsman_config::{Options, QuickOptions, print_manifests};
-use pointsman_fleet::FleetOptions;
 
 use crate::args::GatewayArgs;
 use crate::manifests::read_world;
@@ -26,15 +25,9 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     server::serve(Plan {
         door: DoorPlan::Gateway(args.listen.or(quick_listen)),
         admin: args.admin,
-        fleet: FleetOptions {
-            record: args.record,
-            decisions: args.decisions.decisions,
-            ..FleetOptions::default()
-        },
         world,
         manifests,
-        drain: args.drain_timeout,
-        otlp_endpoint: args.otlp_endpoint,
+        args: args.server,
     })
     .await
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use pointsman_config::{QuickOptions, quick_form};
 use pointsman_extproc::{EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config};
-use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_fleet::Fleet;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::args::DemoArgs;
+use crate::args::server::ServerArgs;
 use crate::commands::envoy::find_or_fetch;
 use crate::server::{DoorPlan, Plan, Server};
 
@@ -55,11 +56,9 @@ impl Front {
         let server = Server::start(Plan {
             door,
             admin: args.admin,
-            fleet: FleetOptions::default(),
             world,
             manifests: None,
-            drain: DRAIN,
-            otlp_endpoint: None,
+            args: ServerArgs { drain_timeout: DRAIN, record: None, decisions: 0, otlp_endpoint: None },
         })
         .await?;
         let (Some(binary), Some(picker)) = (envoy, server.ext_proc_address()) else {
