@@ -144,28 +144,28 @@ impl Read {
 
 async fn exchange(client: &Arc<Client>, call: Call) -> Result<Read, Outcome> {
     let Call { api, path, body, start, record_gaps, .. } = call;
-    let mut answer = client.post(path, body).await.map_err(|_| Outcome::ConnectionFailed)?;
-    if !answer.status.is_success() {
-        let status = answer.status;
-        while let Some(Ok(_)) = answer.chunk().await {}
-        answer.finish();
+    let mut response = client.post(path, body).await.map_err(|_| Outcome::ConnectionFailed)?;
+    if !response.status.is_success() {
+        let status = response.status;
+        while let Some(Ok(_)) = response.chunk().await {}
+        response.finish();
         return Err(match status {
             StatusCode::TOO_MANY_REQUESTS => Outcome::Rejected,
             _ => Outcome::HttpError(status.as_u16()),
         });
     }
-    let content_type = answer.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let content_type = response.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let read = if content_type.starts_with(b"text/event-stream") {
-        read_stream(&mut answer, api, start, record_gaps).await?
+        read_stream(&mut response, api, start, record_gaps).await?
     } else {
-        read_response(&mut answer).await?
+        read_response(&mut response).await?
     };
-    answer.finish();
+    response.finish();
     Ok(read)
 }
 
 async fn read_stream(
-    answer: &mut ResponseReader,
+    response: &mut ResponseReader,
     api: Api,
     start: Instant,
     record_gaps: bool,
@@ -173,7 +173,7 @@ async fn read_stream(
     let mut scanner = SseScanner::new(api.stream_format());
     let mut read = Read::default();
     let mut last_token = None;
-    while let Some(piece) = answer.chunk().await {
+    while let Some(piece) = response.chunk().await {
         let facts = scanner.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
         if facts.token_events == 0 {
             continue;
@@ -197,9 +197,9 @@ async fn read_stream(
     Ok(read)
 }
 
-async fn read_response(answer: &mut ResponseReader) -> Result<Read, Outcome> {
+async fn read_response(response: &mut ResponseReader) -> Result<Read, Outcome> {
     let mut reader = JsonScanner::new();
-    while let Some(piece) = answer.chunk().await {
+    while let Some(piece) = response.chunk().await {
         reader.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
     }
     let facts = reader.facts();

@@ -111,15 +111,15 @@ type ResponseReader = Response<BoxBody<Bytes, Infallible>>;
 async fn answer(request: Request<Incoming>, event_interval: Duration) -> ResponseReader {
     let path = request.uri().path();
     match (request.method(), path) {
-        (&Method::GET, "/metrics") => whole("text/plain; version=0.0.4; charset=utf-8", METRICS_PAGE),
-        (&Method::GET, "/health") => whole("text/plain", ""),
-        (&Method::GET, "/v1/models") => whole("application/json", MODELS),
+        (&Method::GET, "/metrics") => full_response("text/plain; version=0.0.4; charset=utf-8", METRICS_PAGE),
+        (&Method::GET, "/health") => full_response("text/plain", ""),
+        (&Method::GET, "/v1/models") => full_response("application/json", MODELS),
         (&Method::POST, "/v1/chat/completions") => match read_tail(request.into_body()).await {
             Ok(tail) if contains(&tail, br#""stream":true"#) => {
                 let body = EventBody::new(max_tokens(&tail), event_interval);
                 typed(Response::new(body.boxed()), "text/event-stream; charset=utf-8")
             }
-            Ok(_) => whole("application/json", ANSWER),
+            Ok(_) => full_response("application/json", ANSWER),
             Err(_) => status(StatusCode::BAD_REQUEST),
         },
         _ => status(StatusCode::NOT_FOUND),
@@ -150,7 +150,7 @@ fn max_tokens(tail: &[u8]) -> u32 {
     digits.get(..end).and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
-fn whole(content_type: &'static str, body: &'static str) -> ResponseReader {
+fn full_response(content_type: &'static str, body: &'static str) -> ResponseReader {
     typed(Response::new(Full::new(Bytes::from_static(body.as_bytes())).boxed()), content_type)
 }
 
@@ -160,7 +160,7 @@ fn typed(mut response: ResponseReader, content_type: &'static str) -> ResponseRe
 }
 
 fn status(status: StatusCode) -> ResponseReader {
-    let mut response = whole("text/plain", "");
+    let mut response = full_response("text/plain", "");
     *response.status_mut() = status;
     response
 }

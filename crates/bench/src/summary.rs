@@ -20,7 +20,7 @@ impl Outcome {
             Self::Ok => "answered".to_owned(),
             Self::Rejected => "rejected (429)".to_owned(),
             Self::HttpError(status) => format!("HTTP {status}"),
-            Self::BrokenResponse => "broken answer".to_owned(),
+            Self::BrokenResponse => "broken response".to_owned(),
             Self::Timeout => "timed out".to_owned(),
             Self::ConnectionFailed => "connection failed".to_owned(),
             Self::NotSent => "not sent: too many in flight".to_owned(),

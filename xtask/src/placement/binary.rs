@@ -24,7 +24,7 @@ pub(super) fn simulate(file: &Path, seeds: u64, arguments: &[&str]) -> Result<Va
 pub(super) fn search(rule: &str, budget: usize, confirmed: usize) -> Result<Value> {
     println!("== search for workloads that are bad for {rule}");
     let output = pointsman()
-        .args(["simulate", "fuzz", "--json", "--policy", rule, "--budget", &budget.to_string()])
+        .args(["simulate", "fuzz", "--json", "--placement", rule, "--budget", &budget.to_string()])
         .args(["--confirm", &confirmed.to_string()])
         .output()
         .context("pointsman simulate fuzz")?;

@@ -189,7 +189,7 @@ fn print(args: &FuzzArgs, placements: &[String], found: &[Found]) -> Result<()> 
     let names: Vec<&str> = placements.iter().map(String::as_str).collect();
     for (place, one) in found.iter().enumerate().filter(|(_, one)| one.ratio > KEPT) {
         if let Some(folder) = &args.keep {
-            let title = format!("{} beside {}, found by search", args.placement, one.best);
+            let title = format!("{} against {}, found by search", args.placement, one.best);
             let name = format!("{}-{}-{}.yaml", args.placement, args.seed, place + 1);
             write(folder, &name, &one.case.yaml(&title, &names))?;
         }

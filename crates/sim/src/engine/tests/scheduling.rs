@@ -48,7 +48,7 @@ fn sequence_slots_bound_the_batch() {
     assert_eq!((engine.gauges().running, engine.gauges().waiting), (2, 1));
     engine.finish_step();
     let outputs = drain(&mut engine);
-    assert_eq!(steps_of(&outputs, ids[2]), [1, 2], "the third takes the seat that is free after two steps");
+    assert_eq!(steps_of(&outputs, ids[2]), [1, 2], "the third takes the slot that is free after two steps");
 }
 
 #[test]
@@ -60,7 +60,11 @@ fn the_first_in_the_queue_blocks_the_others() {
     let outputs = drain(&mut engine);
     assert_eq!(steps_of(&outputs, first), [0, 1, 2, 3]);
     assert_eq!(steps_of(&outputs, large), [4]);
-    assert_eq!(steps_of(&outputs, small), [4], "three blocks were free for it, but it was not the head");
+    assert_eq!(
+        steps_of(&outputs, small),
+        [4],
+        "three blocks were free for it, but it was not the first in the queue"
+    );
 }
 
 #[test]
