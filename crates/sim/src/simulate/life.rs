@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, Event, FailureCause, Liveness, LivenessVerdict, ResponsePhase, Time};
+use pointsman_core::{EndpointId, Event, FailureCause, Liveness, LivenessVerdict, ResponsePhase};
 
 use super::Broken;
 use super::active_jobs::ActiveJob;
@@ -158,9 +158,4 @@ impl Run<'_> {
             self.queue.send(self.now, Delivery::Hangup { sequence, attempt, at });
         }
     }
-}
-
-/// When an engine's first change takes place.
-pub(super) fn first_change(changes: &[(Time, Change)]) -> Option<Time> {
-    changes.first().map(|(at, _)| *at)
 }

@@ -12,7 +12,6 @@ use super::event_queue::{
     Attempt, Delivery, EngineIndex, EventQueue, QueuedEvent, Reading, ResponseEvent, ResponseUpdate,
     ScheduledEvent,
 };
-use super::life::first_change;
 use super::probes::Probes;
 use super::recorder::{Recorder, answered};
 use super::scrapes::Scrapes;
@@ -51,8 +50,8 @@ impl<'a> Run<'a> {
         let mut queue = EventQueue::new(network_delay, information.scrape_delay);
         for (spec, engine) in scenario.fleet.iter().zip(0..) {
             queue.schedule(spec.joins, ScheduledEvent::Join(engine));
-            if let Some(at) = first_change(&spec.changes) {
-                queue.schedule(at, ScheduledEvent::Change { engine, number: 0 });
+            if let Some((at, _)) = spec.changes.first() {
+                queue.schedule(*at, ScheduledEvent::Change { engine, number: 0 });
             }
         }
         queue.schedule(Time::ZERO, ScheduledEvent::Sample);
