@@ -91,7 +91,8 @@ pub enum Event {
         /// The cause of the failure.
         cause: FailureCause,
         /// Whether the request may be sent again. If not, it is rejected with this cause.
-        repeat: bool,
+        #[serde(rename = "repeat")]
+        retry: bool,
     },
     /// The gateway in front sent the request to another endpoint than the one dispatched (its own retry).
     ServedElsewhere {

@@ -109,7 +109,7 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
-    /// Whether the engine cannot have read the request, so that any method may be repeated.
+    /// Whether the engine cannot have read the request, so that any method may be retried.
     #[must_use]
     pub const fn before_written(self) -> bool {
         match self {
@@ -154,7 +154,7 @@ pub enum Rejection {
     NoReadyEndpoint,
     /// None of the endpoints that the request is limited to is ready.
     EmptySubset,
-    /// The last attempt failed with this cause, and no other one may be made: none can be repeated, the most attempts
+    /// The last attempt failed with this cause, and no further one may be made: it may not be retried, the most attempts
     /// were made, or the retry budget is spent.
     AttemptsFailed(FailureCause),
 }

@@ -105,8 +105,8 @@ impl Scheduler {
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
             Event::FirstToken { request } => self.first_token(now, request),
             Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
-            Event::AttemptFailed { request, endpoint, cause, repeat } => {
-                self.attempt_failed(now, request, (endpoint, cause), repeat, effects);
+            Event::AttemptFailed { request, endpoint, cause, retry } => {
+                self.attempt_failed(now, request, (endpoint, cause), retry, effects);
             }
             Event::ServedElsewhere { request, endpoint } => {
                 self.served_elsewhere(now, request, endpoint, effects);

@@ -45,7 +45,7 @@ fn an_attempt_that_may_not_be_repeated_ends_the_request() {
     let mut driver = Driver::new(2, Placement::Pointsman);
     let (request, endpoint) = driver.dispatch(stream(10));
     let endpoint = EndpointId(endpoint);
-    let failed = Event::AttemptFailed { request, endpoint, cause: FailureCause::Lost, repeat: false };
+    let failed = Event::AttemptFailed { request, endpoint, cause: FailureCause::Lost, retry: false };
     driver.tell(failed);
     assert_eq!(driver.answer(request), Some(Err(Rejection::AttemptsFailed(FailureCause::Lost))));
     assert_eq!(driver.in_flight(), [0, 0]);
@@ -375,7 +375,7 @@ fn late_and_repeated_events_are_ignored() {
             request,
             endpoint: EndpointId(endpoint),
             cause: FailureCause::Connect,
-            repeat: true,
+            retry: true,
         },
         Event::ServedElsewhere { request, endpoint: EndpointId(0) },
         Event::EndpointDown { endpoint: EndpointId(99) },

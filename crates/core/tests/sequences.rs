@@ -150,8 +150,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => request().prop_map(|request| Event::FirstToken { request }),
         6 => (request(), 0..2_000_u32)
             .prop_map(|(request, output_tokens)| Event::Progress { request, output_tokens }),
-        4 => (request(), endpoint(), cause(), any::<bool>()).prop_map(|(request, endpoint, cause, repeat)| {
-            Event::AttemptFailed { request, endpoint, cause, repeat }
+        4 => (request(), endpoint(), cause(), any::<bool>()).prop_map(|(request, endpoint, cause, retry)| {
+            Event::AttemptFailed { request, endpoint, cause, retry }
         }),
         1 => (request(), endpoint())
             .prop_map(|(request, endpoint)| Event::ServedElsewhere { request, endpoint }),

@@ -164,8 +164,7 @@ impl SchedulerHandle {
         retry: bool,
     ) -> Ticket {
         endpoint.series.failed(cause);
-        let event =
-            Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, repeat: retry };
+        let event = Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, retry };
         let caller = Caller { asked_at: self.clock.now(), ..caller };
         let ticket = self.ask(caller, event, Some(endpoint));
         match ticket.result() {

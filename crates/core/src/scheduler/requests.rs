@@ -69,7 +69,7 @@ impl Scheduler {
         now: Time,
         id: RequestId,
         (failed, cause): (EndpointId, FailureCause),
-        repeat: bool,
+        retry: bool,
         effects: &mut Vec<Effect>,
     ) {
         let Some(mut request) = self.requests.remove(&id) else { return };
@@ -85,7 +85,7 @@ impl Scheduler {
         }
         let state = self.pool_mut(request.facts.pool);
         let budget = state.policy.retry_budget;
-        if repeat && request.attempts < budget.max_attempts && state.retries.take(now, &budget) {
+        if retry && request.attempts < budget.max_attempts && state.retries.take(now, &budget) {
             self.place(now, id, request, effects);
         } else {
             effects.push(Effect::Reject { request: id, rejection: Rejection::AttemptsFailed(cause) });

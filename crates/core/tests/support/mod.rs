@@ -95,7 +95,7 @@ impl Driver {
         endpoint: u32,
         cause: FailureCause,
     ) -> Option<Result<u32, Rejection>> {
-        self.tell(Event::AttemptFailed { request, endpoint: EndpointId(endpoint), cause, repeat: true });
+        self.tell(Event::AttemptFailed { request, endpoint: EndpointId(endpoint), cause, retry: true });
         self.answer(request)
     }
 

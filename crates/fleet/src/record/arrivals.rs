@@ -128,7 +128,7 @@ impl Reading {
                 }
                 self.ended(request, now, RecordedEnding::Answered(completion));
             }
-            Event::AttemptFailed { request, cause, repeat: false, .. } => {
+            Event::AttemptFailed { request, cause, retry: false, .. } => {
                 self.ended(request, now, RecordedEnding::Failed(cause));
             }
             Event::Aborted { request } => self.ended(request, now, RecordedEnding::Aborted),

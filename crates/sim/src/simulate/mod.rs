@@ -8,7 +8,7 @@ mod arrivals;
 mod balancer;
 mod bounds;
 mod event_queue;
-mod life;
+mod lifecycle;
 mod probes;
 mod recorder;
 mod run;

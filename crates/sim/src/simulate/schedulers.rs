@@ -170,7 +170,7 @@ impl Schedulers {
         let request = job.id;
         match job.engine {
             Some(engine) if job.first_token.is_none() => {
-                Event::AttemptFailed { request, endpoint: EndpointId(engine), cause, repeat: true }
+                Event::AttemptFailed { request, endpoint: EndpointId(engine), cause, retry: true }
             }
             Some(_) | None => {
                 let broken = if cause == FailureCause::Lost { FailureCause::Truncated } else { cause };
