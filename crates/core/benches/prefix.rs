@@ -242,19 +242,19 @@ fn queries() {
 /// Prompts of one length: half of each is one of fifty shared prefixes, the other half its own.
 struct Mix {
     rng: Rng,
-    heads: Vec<Vec<BlockHash>>,
+    prefixes: Vec<Vec<BlockHash>>,
     length: usize,
 }
 
 impl Mix {
     fn new(length: usize) -> Self {
         let mut rng = Rng::seeded(3);
-        let heads = (0..50).map(|_| blocks(&mut rng, length / 2)).collect();
-        Self { rng, heads, length }
+        let prefixes = (0..50).map(|_| blocks(&mut rng, length / 2)).collect();
+        Self { rng, prefixes, length }
     }
 
     fn facts(&mut self) -> RequestFacts {
-        let mut chain = self.heads[self.rng.below(self.heads.len())].clone();
+        let mut chain = self.prefixes[self.rng.below(self.prefixes.len())].clone();
         let own = self.length - chain.len();
         chain.extend(blocks(&mut self.rng, own));
         RequestFacts {
@@ -338,7 +338,7 @@ impl Busy {
 
 fn lock_hold() {
     println!(
-        "\ntime under the lock per event: 100 endpoints with so many KV blocks, one in thirty requests replaces an endpoint"
+        "\ntime under the lock per event: 100 endpoints with this number of KV blocks, one in thirty requests replaces an endpoint"
     );
     for length in [4_096, 16_384] {
         for placement in [Placement::Pointsman, Placement::RoundRobin] {

@@ -32,7 +32,7 @@ impl<'a> Capacity<'a> {
         Self { endpoint, engine: endpoint.fresh_gauge(now).map(load) }
     }
 
-    /// Whether the engine would queue a request with so many uncached prompt tokens. Without a fresh gauge it is not full.
+    /// Whether the engine would queue a request with this number of uncached prompt tokens. Without a fresh gauge it is not full.
     pub(crate) fn is_full_for(&self, uncached: u32) -> bool {
         let Some((gauge, load)) = self.engine else { return false };
         let slots = gauge.report.max_running.filter(|slots| *slots > 0).map(f64::from);

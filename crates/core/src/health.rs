@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::endpoint::{Ejection, Health};
 use crate::ids::RequestId;
 use crate::request::FailureCause;
-use crate::rng::Rng;
 use crate::time::Time;
 use crate::window::RecentCount;
+use pointsman_random::Rng;
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);

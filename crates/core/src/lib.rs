@@ -31,7 +31,6 @@ mod request;
 mod requests;
 mod reservation;
 mod retry;
-mod rng;
 mod scheduler;
 mod time;
 mod window;
@@ -42,6 +41,7 @@ pub use event::{Effect, Event, Fallbacks, PROGRESS_EVERY};
 pub use ids::{BlockHash, EndpointId, ModelKey, PoolId, PoolSet, RequestId};
 pub use liveness::{EndpointActivity, Liveness, LivenessVerdict, ResponsePhase};
 pub use pace::{PaceBounds, ProbePace, ScrapePace};
+pub use pointsman_random::Rng;
 pub use policy::{
     ActiveRequestScore, Affinity, Blend, BlendWeights, BoundedLoad, CacheAware, DynamoCost, Picker,
     Placement, PoolPolicy, PrefixScore, RetryBudget, SaturationLimits,
@@ -49,7 +49,6 @@ pub use policy::{
 pub use prefix::{Holder, Inserted, PrefixIndex};
 pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-pub use rng::Rng;
 pub use scheduler::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PoolGauges, PoolSnapshot,
     PrefixCacheSnapshot, ReadingSnapshot, Scheduler, SchedulerConfig, SchedulerSnapshot,

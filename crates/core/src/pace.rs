@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// Number of dispatches between two readings, where the bounds allow it.
 const DISPATCHES_PER_READING: f64 = 2.0;

@@ -37,7 +37,6 @@ use crate::ids::ModelKey;
 use crate::prefix::PrefixMatch;
 use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
-use crate::rng::Rng;
 
 /// The inputs of a rule.
 #[derive(Clone, Copy, Debug)]
@@ -94,9 +93,4 @@ fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bo
         }
     }
     kept
-}
-
-/// A number drawn uniformly from 0 up to, but not including, 1.
-const fn uniform(rng: &mut Rng) -> f64 {
-    random::random_cost(rng) / (1_u64 << 53) as f64
 }

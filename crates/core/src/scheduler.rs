@@ -27,8 +27,8 @@ use crate::policy::PoolPolicy;
 use crate::rates::Rates;
 use crate::requests::Requests;
 use crate::retry::Retries;
-use crate::rng::Rng;
 use crate::time::Time;
+use pointsman_random::Rng;
 
 /// How a scheduler starts. With its events this is all that is needed to replay a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

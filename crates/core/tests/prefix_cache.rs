@@ -79,9 +79,9 @@ fn a_full_engine_keeps_the_prompts_whose_prefixes_only_it_has() {
         LoadReport { running: Some(4), waiting: Some(1), max_running: Some(4), ..LoadReport::default() };
     driver.load(home, full);
     let (_, endpoint) = driver.dispatch(prompt(1, 90, 1, 100));
-    assert_eq!(endpoint, home, "to prefill ninety blocks again is worse than to wait for a seat");
+    assert_eq!(endpoint, home, "to prefill ninety blocks again is worse than to wait for a slot");
     let (_, endpoint) = driver.dispatch(prompt(2, 90, 2, 100));
-    assert_ne!(endpoint, home, "nobody has this one's head");
+    assert_ne!(endpoint, home, "this prefix is cached nowhere");
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn an_engine_that_never_reports_a_hit_counts_as_one_without_prefix_cache() {
 
 #[test]
 fn engines_that_report_the_expected_hits_or_none_at_all_are_trusted() {
-    for told in [None, Some(90 * BLOCK)] {
+    for reported in [None, Some(90 * BLOCK)] {
         let mut driver = Driver::new(1, Placement::Pointsman);
-        report_hits(&mut driver, 50, |own| if own == 0 { told.map(|_| 0) } else { told });
+        report_hits(&mut driver, 50, |own| if own == 0 { reported.map(|_| 0) } else { reported });
         assert_eq!(cache(&driver, 0).trust, 1.0);
-        assert_eq!(cache(&driver, 0).reported_share.is_some(), told.is_some());
+        assert_eq!(cache(&driver, 0).reported_share.is_some(), reported.is_some());
     }
 }
 
@@ -193,7 +193,7 @@ fn an_engine_with_fewer_hits_than_expected_gets_a_smaller_capacity() {
     let after = cache(&driver, 0).capacity_tokens;
     assert!(after < before / 2.0, "{before} {after}");
     report_hits(&mut driver, 400, |_| Some(90 * BLOCK));
-    assert_eq!(cache(&driver, 0).capacity_tokens, before, "and no more than it told");
+    assert_eq!(cache(&driver, 0).capacity_tokens, before, "and no more than the engine reported");
 }
 
 #[test]

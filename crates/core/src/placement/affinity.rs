@@ -3,10 +3,10 @@
 //! Source: `pkg/epp/framework/plugins/scheduling/filter/prefixcacheaffinity/plugin.go` with `ttftSource`
 //! `prefillThroughput`, as of August 2026 (`ebab68792`).
 
-use super::{Candidate, View, count, to_front, uniform};
+use super::{Candidate, View, count, to_front};
 use crate::policy::Affinity;
-use crate::rng::Rng;
 use crate::time::seconds;
+use pointsman_random::Rng;
 
 /// Moves the endpoints with enough of the prompt cached to the front and returns their number. It keeps all where none
 /// has enough, or where prefilling the least loaded holder's tokens in flight at the peak rate takes longer than the least
@@ -21,7 +21,7 @@ pub(super) fn narrow(
     if all <= 1 || affinity.threshold <= 0.0 {
         return all;
     }
-    if affinity.exploration_probability > 0.0 && uniform(rng) < affinity.exploration_probability {
+    if affinity.exploration_probability > 0.0 && rng.unit() < affinity.exploration_probability {
         return all;
     }
     let sticky = to_front(candidates, |candidate| hit(view, candidate) >= affinity.threshold);

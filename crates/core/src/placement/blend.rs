@@ -10,11 +10,10 @@
 //! `lora-affinity-scorer` never gives its 0.6; and prompts are matched by Pointsman's prefix index.
 
 use super::no_hit_lru::ColdOrder;
-use super::random::random_cost;
 use super::{Candidate, View, affinity, scraped};
 use crate::event::Fallbacks;
 use crate::policy::{Blend, Picker};
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// Endpoints that are drawn: the winner and its fallbacks.
 const DRAWN: usize = Fallbacks::CAPACITY + 1;
@@ -44,7 +43,7 @@ pub(super) fn weigh(
     }
     match blend.picker {
         Picker::MaxScore => {}
-        Picker::Random => candidates.iter_mut().for_each(|candidate| candidate.cost = random_cost(rng)),
+        Picker::Random => candidates.iter_mut().for_each(|candidate| candidate.cost = rng.unit()),
         Picker::WeightedRandom => draw(rng, candidates),
     }
     kept
@@ -153,12 +152,12 @@ fn draw(rng: &mut Rng, candidates: &mut [Candidate]) {
         candidates.iter().map(|candidate| (-candidate.cost).max(0.0)).sum()
     };
     if scores(candidates) <= 0.0 {
-        candidates.iter_mut().for_each(|candidate| candidate.cost = random_cost(rng));
+        candidates.iter_mut().for_each(|candidate| candidate.cost = rng.unit());
         return;
     }
     for position in 0..candidates.len().min(DRAWN) {
         let left = &candidates[position..];
-        let mut at = scores(left) * super::uniform(rng);
+        let mut at = scores(left) * rng.unit();
         let drawn = left
             .iter()
             .position(|candidate| {

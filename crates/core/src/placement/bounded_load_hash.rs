@@ -11,7 +11,7 @@ use super::{Candidate, View};
 use crate::ids::EndpointId;
 use crate::policy::BoundedLoad;
 use crate::request::RequestFacts;
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// The chosen endpoint costs 0; the others are fallbacks by load.
 pub(super) fn weigh(

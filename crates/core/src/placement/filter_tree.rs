@@ -5,10 +5,9 @@
 //! only sheddable requests may be rejected: where the tree would drop another request, the critical branch takes it
 //! (v0.3.0 knew only Critical and not critical).
 
-use super::random::random_cost;
 use super::scraped::{has_room, kv_use, runs_target, waiting};
 use super::{Candidate, Dropped, View, to_front};
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// `QUEUING_THRESHOLD_LORA`: a low-latency candidate has fewer waiting requests.
 const LOW_QUEUE: u32 = 128;
@@ -32,7 +31,7 @@ pub(super) fn weigh(view: &View<'_>, rng: &mut Rng, candidates: &mut [Candidate]
     };
     // The final pick is random.
     for candidate in &mut candidates[..kept] {
-        candidate.cost = random_cost(rng);
+        candidate.cost = rng.unit();
     }
     Ok(kept)
 }

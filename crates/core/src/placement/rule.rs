@@ -16,7 +16,7 @@ use crate::ids::{EndpointId, RequestId};
 use crate::policy::{Affinity, Blend, BoundedLoad, CacheAware, DynamoCost, Placement};
 use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// One pool's rule: its parameters and its state.
 #[derive(Clone, Debug, Default)]

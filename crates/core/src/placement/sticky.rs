@@ -8,7 +8,7 @@
 
 use super::{Candidate, View, affinity};
 use crate::policy::{Affinity, Blend};
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 pub(super) fn weigh(
     affinity: &Affinity,

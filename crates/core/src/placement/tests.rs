@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pointsman_random::Rng;
+
 use super::*;
 use crate::endpoint::EndpointSpec;
 use crate::endpoints::Endpoints;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::Candidate;
 use crate::rates::CurrentRates;
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 /// Relative difference up to which costs are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;

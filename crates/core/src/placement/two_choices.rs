@@ -3,7 +3,7 @@
 //! Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001.
 
 use super::{Candidate, least_request};
-use crate::rng::Rng;
+use pointsman_random::Rng;
 
 pub(super) fn weigh(rng: &mut Rng, candidates: &mut [Candidate]) -> usize {
     least_request::weigh(candidates);

@@ -20,7 +20,7 @@ fn chain(words: &[u8]) -> Vec<BlockHash> {
 }
 
 fn blocks_of(range: std::ops::Range<u64>) -> Vec<BlockHash> {
-    let mut rng = crate::rng::Rng::seeded(range.start);
+    let mut rng = pointsman_random::Rng::seeded(range.start);
     range.map(|_| BlockHash(rng.next_u64())).collect()
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(key: u64) -> Self {
-        let mut rng = crate::rng::Rng::seeded(key);
+        let mut rng = pointsman_random::Rng::seeded(key);
         Self { buckets: Vec::new(), multiplier: rng.next_u64() | 1, offset: rng.next_u64() }
     }
 
@@ -238,12 +238,12 @@ impl PrefixIndex {
             return false;
         }
         let run = self.nodes[node].run;
-        let (head, tail) = {
-            let (head, tail) = self.runs[run].as_slice().split_at(at);
-            (head.to_vec(), tail.to_vec())
+        let (kept, tail) = {
+            let (kept, tail) = self.runs[run].as_slice().split_at(at);
+            (kept.to_vec(), tail.to_vec())
         };
         self.remove_run(run);
-        self.nodes[node].run = self.add_run(&head);
+        self.nodes[node].run = self.add_run(&kept);
         let Some(first) = tail.first() else { return false };
         let run = self.add_run(&tail);
         let rest = self.add_to_table(*first, run);

@@ -118,7 +118,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rng::Rng;
+    use pointsman_random::Rng;
 
     fn close(actual: f64, expected: f64, tolerance: f64) -> bool {
         (actual / expected - 1.0).abs() <= tolerance

@@ -14,8 +14,8 @@ use crate::prefix::PrefixMatch;
 use crate::rates::CurrentRates;
 use crate::request::Rejection;
 use crate::requests::Request;
-use crate::rng::Rng;
 use crate::time::{Time, seconds};
+use pointsman_random::Rng;
 
 /// Weight of one arrival in the mean share of endpoints that prefill.
 const PER_ARRIVAL: f64 = 0.02;

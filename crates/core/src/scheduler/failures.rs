@@ -13,8 +13,8 @@ use crate::event::Event;
 use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
 use crate::placement::{Failure, Rule};
 use crate::request::RequestFacts;
-use crate::rng::Rng;
 use crate::time::Time;
+use pointsman_random::Rng;
 
 impl Scheduler {
     /// Applies [`Failure::ProbesZeroLoad`] where it is switched on.

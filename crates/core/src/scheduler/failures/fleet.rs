@@ -10,9 +10,9 @@ use crate::event::{Effect, Event};
 use crate::ids::{BlockHash, EndpointId, PoolId, PoolSet, RequestId};
 use crate::placement::{Failure, Rule};
 use crate::request::{Completion, RequestFacts, Usage};
-use crate::rng::Rng;
 use crate::scheduler::SchedulerConfig;
 use crate::time::{Time, seconds};
+use pointsman_random::Rng;
 
 /// Most prompt tokens in one step.
 const BUDGET: u32 = 2_048;
