@@ -2,7 +2,7 @@
 
 use twox_hash::XxHash3_64;
 
-use super::{BLOCK_BYTES, MAX_BLOCKS};
+use super::BLOCK_BYTES;
 
 /// Distinguishes the end of a block from a boundary.
 const BLOCK_END: u64 = 0x9fb2_1c65_1e98_df25;
@@ -16,11 +16,13 @@ pub(super) struct Chain {
     /// Bytes in `block`.
     filled: usize,
     hashes: Vec<u64>,
+    /// Upper bound of the number of hashes.
+    limit: usize,
 }
 
 impl Chain {
-    pub(super) fn new(state: u64, expected: usize) -> Self {
-        Self { state, block: [0; BLOCK_BYTES], filled: 0, hashes: Vec::with_capacity(expected) }
+    pub(super) fn new(state: u64, limit: usize) -> Self {
+        Self { state, block: [0; BLOCK_BYTES], filled: 0, hashes: Vec::with_capacity(limit), limit }
     }
 
     /// Adds a salt. Chains with different salts have no hash in common.
@@ -76,9 +78,9 @@ impl Chain {
         }
     }
 
-    /// Whether the chain has [`MAX_BLOCKS`] blocks; further bytes have no effect.
+    /// Whether the chain has all its blocks; further bytes have no effect.
     pub(super) fn is_full(&self) -> bool {
-        self.hashes.len() >= MAX_BLOCKS
+        self.hashes.len() >= self.limit
     }
 
     pub(super) fn into_hashes(self) -> Vec<u64> {
