@@ -172,7 +172,7 @@ def test_a_fitted_profile_can_be_used(tmp_path):
     assert done.returncode == 0, done.stderr
     profile = json.loads(done.stdout)
     assert profile["name"] == "mine" and profile["blocks"] == 7400
-    assert "10 times" in done.stderr and "missed most" in done.stderr
+    assert "10 times" in done.stderr and "largest error" in done.stderr
     (tmp_path / "mine.json").write_text(done.stdout)
     experiment = SMALL.replace("llama-2-7b-h100", "mine") + "profiles: {mine: {file: mine.json}}\n"
     (tmp_path / "own.yaml").write_text(experiment)
