@@ -55,7 +55,7 @@ pub enum ResponsePhase {
     },
 }
 
-/// What the rule says about a request.
+/// The verdict of the rule on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LivenessVerdict {
     /// Nothing is wrong. Check again at this time.

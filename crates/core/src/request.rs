@@ -1,4 +1,4 @@
-//! What the core is told about a request.
+//! The facts of a request that the core is given.
 
 use std::sync::Arc;
 use std::time::Duration;

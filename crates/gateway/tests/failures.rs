@@ -336,8 +336,9 @@ async fn all_counts_return_to_zero_after_any_mix_of_failures() {
             let request = if n % 3 == 0 { post("/v1/responses", STORED) } else { chat_request(n % 2 == 0) };
             wire.send(&request).await;
             // Some leave early; the others leave those that never end.
-            let patience = if n % 4 == 0 { Duration::from_millis(n) } else { Duration::from_millis(400) };
-            let _ = tokio::time::timeout(patience, wire.reply()).await;
+            let client_timeout =
+                if n % 4 == 0 { Duration::from_millis(n) } else { Duration::from_millis(400) };
+            let _ = tokio::time::timeout(client_timeout, wire.reply()).await;
         });
     }
     while clients.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! What is known of an endpoint's activity.
+//! The evidence of an endpoint's activity.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;

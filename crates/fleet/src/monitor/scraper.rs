@@ -59,7 +59,7 @@ async fn sleep(context: &MonitorContext, endpoint: &PoolEndpoint, pause: Duratio
     }
 }
 
-/// What is known of an endpoint's metrics page.
+/// The state of an endpoint's metrics page.
 #[derive(Debug, Default)]
 struct Scraper {
     /// The kind of engine, by the series on the page.

@@ -104,7 +104,7 @@ async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -
 fn introduce(engines: &Engines, front: &Front, rate: f64) {
     eprintln!("{}", engines.describe());
     eprintln!(
-        "The load: {} (80 % of their capacity), the same arrivals in turns through\n\
+        "The load: {} (80 % of their capacity), the same arrivals, interleaved, through\n\
          \x20 kubernetes-service  {CONNECTIONS} keep-alive connections, each bound to a random engine for life, as kube-proxy does\n\
          \x20 pointsman           {}\n",
         per_second(Some(rate)),
