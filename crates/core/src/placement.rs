@@ -79,10 +79,6 @@ pub(crate) struct Candidate {
     pub(crate) in_flight: u32,
 }
 
-/// The rule drops the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dropped;
-
 /// Moves the candidates for which `keep` holds to the front, in their order, and returns their number.
 fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bool) -> usize {
     let mut kept = 0;

@@ -78,7 +78,7 @@ impl Holder {
 }
 
 /// The result of an insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// Number of the chain's blocks, from the first, that the holder has now.
     pub blocks: u32,
@@ -88,10 +88,6 @@ pub struct Inserted {
     pub reused: u32,
     /// Sum over those blocks of the time since their last use, in prompts.
     pub idle: u64,
-}
-
-impl Inserted {
-    const NOTHING: Self = Self { blocks: 0, pinned: false, reused: 0, idle: 0 };
 }
 
 /// A holder's state.
@@ -276,17 +272,17 @@ impl PrefixIndex {
     /// Gives the chain to the holder. With `pin` a request uses it until [`PrefixIndex::release`].
     pub fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
         if self.slot(holder).is_none() {
-            return Inserted::NOTHING;
+            return Inserted::default();
         }
         self.make_room(chain.len());
         let blocks = self.extend(holder.slot, chain);
         if blocks == 0 {
-            return Inserted::NOTHING;
+            return Inserted::default();
         }
         let slot = &mut self.slots[holder.slot()];
         let pinned = pin && slot.pinning < MAX_PINNING;
         slot.pinning += u16::from(pinned);
-        let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::NOTHING };
+        let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::default() };
         // First blocks last: these are evicted last.
         for position in (0..self.path.len()).rev() {
             let id = self.path[position];
@@ -332,7 +328,7 @@ impl PrefixIndex {
         while left > 0 && self.slot(holder).is_some() {
             let newest = self.slots[holder.slot()].idle.newest;
             let grows =
-                newest != NONE && self.holds[newest].node() == NONE && self.holds[newest].len < u8::MAX;
+                newest != NONE && self.holds[newest].node.get() == NONE && self.holds[newest].len < u8::MAX;
             let id = if grows {
                 newest
             } else if self.holds.len() < self.limits.holds {

@@ -6,7 +6,7 @@
 //! (v0.3.0 knew only Critical and not critical).
 
 use super::scraped::{has_room, kv_use, runs_target, waiting};
-use super::{Candidate, Dropped, View, to_front};
+use super::{Candidate, View, random, to_front};
 use pointsman_random::Rng;
 
 /// `QUEUING_THRESHOLD_LORA`: a low-latency candidate has fewer waiting requests.
@@ -18,22 +18,19 @@ const SHEDDABLE_KV_USE: f64 = 0.8;
 /// `LORA_AFFINITY_THRESHOLD`, in thousandths.
 const LORA_AFFINITY: usize = 999;
 
-pub(super) fn weigh(view: &View<'_>, rng: &mut Rng, candidates: &mut [Candidate]) -> Result<usize, Dropped> {
+pub(super) fn weigh(view: &View<'_>, rng: &mut Rng, candidates: &mut [Candidate]) -> Option<usize> {
     let mut tree = Tree { view, rng, candidates };
     let kept = if view.facts.priority > 0 {
         tree.low_latency()
     } else {
         match tree.sheddable() {
             Some(kept) => kept,
-            None if view.facts.sheddable() => return Err(Dropped),
+            None if view.facts.sheddable() => return None,
             None => tree.low_latency(),
         }
     };
     // The final pick is random.
-    for candidate in &mut candidates[..kept] {
-        candidate.cost = rng.unit();
-    }
-    Ok(kept)
+    Some(random::weigh(rng, &mut candidates[..kept]))
 }
 
 /// The remaining candidates are at the front. Each filter takes their number and returns the number it keeps; a filter

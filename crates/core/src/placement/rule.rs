@@ -8,8 +8,8 @@ use super::dynamo_cost::{self, ActiveBlocks};
 use super::no_hit_lru::ColdOrder;
 use super::round_robin::{self, Turn};
 use super::{
-    Candidate, Dropped, Ties, View, blend, filter_tree, least_cost, least_prefill_work, least_request,
-    lmetric, random, sticky, two_choices,
+    Candidate, Ties, View, blend, filter_tree, least_cost, least_prefill_work, least_request, lmetric,
+    random, sticky, two_choices,
 };
 use crate::decision::CostTerm;
 use crate::ids::{EndpointId, RequestId};
@@ -90,14 +90,15 @@ impl Rule {
     }
 
     /// Sets the costs of the candidates, which come in ascending order of endpoint and are at least one. Returns the
-    /// number of candidates, at the front, that the choice is from; the others serve as fallbacks only.
+    /// number of candidates, at the front, that the choice is from; the others serve as fallbacks only. `None` where the
+    /// rule drops the request.
     pub(crate) fn weigh(
         &mut self,
         view: &View<'_>,
         rng: &mut Rng,
         candidates: &mut [Candidate],
-    ) -> Result<usize, Dropped> {
-        Ok(match self {
+    ) -> Option<usize> {
+        Some(match self {
             Self::LeastCost => least_cost::weigh(view, candidates),
             Self::RoundRobin(turn) => round_robin::weigh(view, *turn, candidates),
             Self::Random => random::weigh(rng, candidates),

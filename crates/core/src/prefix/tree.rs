@@ -291,7 +291,7 @@ impl PrefixIndex {
 
     /// Removes a hold.
     pub(super) fn remove_hold(&mut self, id: u32) {
-        let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node());
+        let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node.get());
         self.unlink(id);
         self.slots[usize::from(slot)].blocks -= u32::from(len);
         self.holds.remove(id);
@@ -309,7 +309,7 @@ impl PrefixIndex {
 
     /// Shortens a hold to its first `len` blocks, at least one.
     pub(super) fn shorten(&mut self, id: u32, len: u8) {
-        let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node());
+        let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node.get());
         self.holds[id].len = len;
         self.slots[usize::from(slot)].blocks -= u32::from(before - len);
         if node != NONE && usize::from(before) == self.len(node) {

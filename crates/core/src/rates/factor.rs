@@ -38,7 +38,8 @@ pub(crate) struct Factor {
     measured: f64,
     expected: f64,
     updated: Time,
-    source: Source,
+    /// The origin of the latest measurement.
+    pub(crate) source: Source,
 }
 
 impl Factor {
@@ -64,11 +65,6 @@ impl Factor {
     pub(crate) fn value(&self, now: Time, fleet: f64) -> f64 {
         let kept = self.kept(now);
         (self.measured * kept + PRIOR * fleet) / (self.expected * kept + PRIOR)
-    }
-
-    /// The origin of the latest measurement.
-    pub(crate) const fn source(&self) -> Source {
-        self.source
     }
 
     /// The time of the latest measurement; `None` before the first.

@@ -51,7 +51,7 @@ impl PrefixCaches {
     pub(super) fn find(&mut self, endpoints: &Endpoints, facts: &RequestFacts) -> PrefixMatch {
         let mut matched = std::mem::take(&mut self.spare);
         matched.cached.clear();
-        matched.cached.resize(endpoints.all().len(), 0);
+        matched.cached.resize(endpoints.all.len(), 0);
         matched.blocks.clear();
         matched.prefix_idle = None;
         matched.reuse_interval = self.reuse.interval();
@@ -68,7 +68,7 @@ impl PrefixCaches {
             }
             return matched;
         }
-        for (index, endpoint) in endpoints.all().iter().enumerate() {
+        for (index, endpoint) in endpoints.all.iter().enumerate() {
             let tokens = matched.tokens(endpoint.cache.holder, facts);
             if tokens > 0 {
                 matched.cached[index] = whole(f64::from(tokens) * endpoint.cache.trust(&self.agreement));
@@ -108,7 +108,7 @@ impl PrefixCaches {
         self.index.sweep(SWEPT);
         let expected = matched.tokens(endpoint.cache.holder, facts);
         endpoint.cache.expect(expected, facts.prompt_tokens);
-        if !has_blocks(facts) || endpoint.lifecycle() == Lifecycle::Down {
+        if !has_blocks(facts) || endpoint.lifecycle == Lifecycle::Down {
             self.evict(endpoint);
             return None;
         }
@@ -167,7 +167,7 @@ impl PrefixCaches {
     fn evict(&mut self, endpoint: &mut Endpoint) {
         let Some(holder) = endpoint.cache.holder else { return };
         // Tokens of requests in flight that are not in the index: output so far, and prompts without hashes.
-        let unindexed = endpoint.context().saturating_sub(endpoint.cache.indexed);
+        let unindexed = endpoint.context.saturating_sub(endpoint.cache.indexed);
         let room = endpoint.cache.capacity() - count(unindexed);
         let fitting = whole(room / self.block_tokens.max(1.0));
         self.index.shrink(holder, fitting, EVICTED);

@@ -162,8 +162,7 @@ impl Scheduler {
     #[must_use]
     pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
         let rates = self.rates.current(now);
-        let endpoints =
-            self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
+        let endpoints = self.endpoints.all.iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
         let pools = self.pools.iter().map(|state| PoolSnapshot {
             id: state.id,
             policy: state.policy.clone(),
@@ -195,10 +194,10 @@ impl Scheduler {
             kv_use.add(report.and_then(|report| report.kv_use));
             waiting.add(report.and_then(|report| report.waiting).map(f64::from));
         }
-        let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
+        let selected = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
-            ready_endpoints: self.ready_endpoints(pool),
-            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
+            ready_endpoints: self.endpoints.ready(pool).count(),
+            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
             average_kv_use: kv_use.value(),
             average_waiting: waiting.value(),
             saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
@@ -209,15 +208,15 @@ impl Scheduler {
 
 fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
     let now = rates.now;
-    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
+    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight), count(endpoint.context));
     let rate = 1.0 / rates.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
         pools: endpoint.spec.pools,
         health: endpoint.public_health(),
-        in_flight: endpoint.in_flight(),
-        pending_tokens: endpoint.prefill.tokens(),
-        context_tokens: endpoint.context(),
+        in_flight: endpoint.in_flight,
+        pending_tokens: endpoint.prefill.tokens,
+        context_tokens: endpoint.context,
         prefill_rate: estimate(
             now,
             rate,
@@ -261,7 +260,7 @@ fn reading(now: Time, gauge: &Gauge) -> ReadingSnapshot {
 
 fn estimate(now: Time, value: f64, factor: &Factor, slowness: f64) -> Estimate {
     let age_seconds = factor.updated().map(|updated| seconds(now.since(updated)));
-    Estimate { value, source: factor.source(), age_seconds, slowness }
+    Estimate { value, source: factor.source, age_seconds, slowness }
 }
 
 #[derive(Default)]

@@ -123,7 +123,7 @@ impl Run<'_> {
         for job in self.active.iter().filter(|job| job.router == router && job.engine == Some(engine)) {
             match liveness.check(self.now, self.response_phase(job), activity) {
                 LivenessVerdict::WaitUntil(_) => {}
-                LivenessVerdict::Probe { .. } => suspect = true,
+                LivenessVerdict::Probe(_) => suspect = true,
                 LivenessVerdict::Stalled => stalled.push((job.spec.number, job.attempt())),
             }
         }
