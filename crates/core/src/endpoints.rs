@@ -25,8 +25,7 @@ pub(crate) enum Lifecycle {
 
 /// One endpoint.
 ///
-/// The counts of requests and tokens change through [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`]
-/// only, since each change must be preceded by an entry in the history.
+/// Requests and tokens are counted by [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change must be preceded by an entry in the history.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
@@ -36,8 +35,7 @@ pub(crate) struct Endpoint {
     pub(crate) in_flight: u32,
     /// Tokens of context of the requests in flight: prompts and output so far.
     pub(crate) context: u64,
-    /// Of those, prompt tokens that were expected to be cached at dispatch. Most took no new blocks, being shared with
-    /// other requests in flight.
+    /// Of those, prompt tokens expected to be cached at dispatch. Most share blocks with other requests in flight.
     pub(crate) cached: u64,
     pub(crate) prefill: PrefillQueue,
     pub(crate) speed: Speed,
@@ -74,7 +72,6 @@ impl Endpoint {
         self.context.saturating_sub(self.cached)
     }
 
-    /// The scheduler's own counts.
     pub(crate) fn counts(&self) -> Counts {
         Counts { in_flight: self.in_flight, prefilling: self.prefill.len(), filled: self.filled() }
     }
@@ -90,7 +87,6 @@ impl Endpoint {
         self.gauge.replace(Gauge::new(report, then))
     }
 
-    /// Reserves a request's load.
     pub(crate) fn begin(&mut self, request: RequestId, reservation: &Reservation) {
         self.history.changing(reservation.dispatched, self.counts());
         self.in_flight += 1;
@@ -121,7 +117,6 @@ impl Endpoint {
         measured
     }
 
-    /// Releases a request's load.
     pub(crate) fn end(&mut self, now: Time, request: RequestId, reservation: &Reservation) {
         self.history.changing(now, self.counts());
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -185,7 +180,6 @@ impl Endpoints {
         self.all.iter().position(|endpoint| endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0)
     }
 
-    /// Removes the endpoint at an index.
     pub(crate) fn remove(&mut self, index: usize) -> EndpointId {
         let endpoint = self.all.remove(index);
         self.leaving -= usize::from(endpoint.lifecycle != Lifecycle::Up);

@@ -22,8 +22,7 @@ const CONSECUTIVE_FAILURES: u32 = 3;
 /// Number of failures in ten seconds that eject where they are at least half of the outcomes.
 const FAILURES: f64 = 5.0;
 
-/// While probes fail, no request is risked for this long after the back-off. Then one is, since an engine may have no health
-/// page.
+/// While probes fail, no request is risked for this long after the back-off; an engine may have no health page.
 const TRIAL_WITHOUT_PROBE: Duration = Duration::from_secs(60);
 
 /// An endpoint's health, with the outcomes that it follows from.
@@ -75,7 +74,6 @@ impl HealthState {
         }
     }
 
-    /// Whether it may be chosen.
     pub(crate) fn availability(&self, now: Time) -> Availability {
         match self.stage {
             Stage::Ready => Availability::Ready,
@@ -157,8 +155,7 @@ impl HealthState {
         changed
     }
 
-    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; the next request is
-    /// one then.
+    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; it is due again.
     pub(crate) fn inconclusive(&mut self, now: Time, request: RequestId) -> bool {
         let Stage::OnTrial { ejection, request: trial } = self.stage else { return false };
         if trial == request {

@@ -11,11 +11,10 @@ pub struct RequestId(pub u64);
 
 /// An endpoint: a pod and port, or a URL. Drivers assign numbers in ascending order and never use one twice, so an engine
 /// that returns after it disappeared is a new endpoint without state of the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId(pub u32);
 
-/// One of the InferencePools of a scheduler: those that share endpoints, up to [`PoolSet::CAPACITY`]. Nearly always there
-/// is one, number 0.
+/// One of a scheduler's InferencePools, which share endpoints: up to [`PoolSet::CAPACITY`], mostly one, number 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PoolId(pub u8);
 
@@ -81,10 +80,6 @@ pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdHasher(u64);
 
-impl IdHasher {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-}
-
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0
@@ -97,7 +92,8 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         // The map takes its bucket from the low bits, and the multiplication mixes the high ones best.
-        self.0 = (self.0 ^ number).wrapping_mul(Self::MULTIPLIER).rotate_left(32);
+        self.0 = (self.0 ^ number).wrapping_mul(MULTIPLIER).rotate_left(32);
     }
 }

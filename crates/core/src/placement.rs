@@ -75,7 +75,6 @@ pub(crate) struct Candidate {
     pub(crate) index: usize,
     /// The cost of choosing it, in a unit of the rule's own.
     pub(crate) cost: f64,
-    /// Requests in flight there.
     pub(crate) in_flight: u32,
 }
 

@@ -58,12 +58,10 @@ impl PrefillQueue {
         f64::from(self.unobserved) / f64::from(self.len().max(1))
     }
 
-    /// Number of prompts in the queue.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether the clock has prompts to retire.
     pub(crate) const fn needs_clock(&self) -> bool {
         self.unobserved > 0
     }

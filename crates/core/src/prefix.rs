@@ -91,7 +91,7 @@ pub struct Inserted {
 }
 
 /// A holder's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Slot {
     generation: u32,
     live: bool,
@@ -177,14 +177,7 @@ impl PrefixIndex {
             Some(slot) => slot,
             None => {
                 let slot = u16::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot {
-                    generation: 0,
-                    live: false,
-                    idle: LruList::EMPTY,
-                    active: LruList::EMPTY,
-                    blocks: 0,
-                    pinning: 0,
-                });
+                self.slots.push(Slot::default());
                 slot
             }
         };
@@ -224,7 +217,6 @@ impl PrefixIndex {
         self.clock = self.clock.next();
     }
 
-    /// The index's time.
     pub(crate) const fn now(&self) -> Tick {
         self.clock
     }
@@ -402,8 +394,7 @@ impl PrefixIndex {
         true
     }
 
-    /// Makes room for a chain at the cost of the largest holders. The work is bounded, so the insert checks the limits
-    /// again.
+    /// Makes room for a chain at the cost of the largest holders. The work is bounded: inserts check the limits again.
     fn make_room(&mut self, blocks: usize) {
         let Limits { nodes, holds, heap } = self.limits;
         let new_nodes = (blocks / LONGEST_RUN + 3).min(nodes / 4);

@@ -131,8 +131,7 @@ impl Rates {
         }
     }
 
-    /// Takes in a non-streaming response. Its duration is the sum of prefill and decoding; the estimate of the smaller part
-    /// is subtracted.
+    /// Takes in a non-streaming response: its duration less the estimate of the smaller of prefill and decoding.
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
         let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);

@@ -14,8 +14,8 @@ pub(crate) struct Request {
     pub(crate) prefix_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
-    /// Its load at the endpoint that it was sent to; `None` while it has no endpoint, and where a gateway sent it to one
-    /// that this scheduler does not know.
+    /// Its load at the endpoint that it was sent to; `None` while it has no endpoint, and where a gateway sent it to
+    /// one that this scheduler does not know.
     pub(crate) reservation: Option<Reservation>,
 }
 
@@ -25,6 +25,5 @@ impl Request {
     }
 }
 
-/// All requests under way. Boxed, so that a table of some hundred thousand grows in little time. Never iterated where the
-/// order could show.
+/// All requests under way. Boxed, so that a table of some hundred thousand grows fast. Not iterated where order counts.
 pub(crate) type Requests = IdMap<RequestId, Box<Request>>;

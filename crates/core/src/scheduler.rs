@@ -101,7 +101,7 @@ impl Scheduler {
                 state.rule.change(&policy.placement);
                 state.policy = policy;
             }
-            Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
+            Event::AdaptersDeclared { adapters } => self.known_adapters.extend(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
             Event::FirstToken { request } => self.first_token(now, request),
             Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
@@ -123,7 +123,7 @@ impl Scheduler {
     /// The end of every event, since nearly every event can free capacity or take it away.
     fn capacity_changed(&mut self, effects: &mut Vec<Effect>) {
         while let Some(index) = self.endpoints.drained() {
-            self.prefixes.forget(&mut self.endpoints.all[index]);
+            self.endpoints.all[index].cache.forget(&mut self.prefixes.index);
             let endpoint = self.endpoints.remove(index);
             effects.push(Effect::EndpointGone { endpoint });
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: integer nanoseconds since an origin that the driver chooses (process start, or zero in virtual time).
-/// Only differences are meaningful. Durations are [`Duration`], integer nanoseconds as well, so that no rounding depends on
-/// the build.
+/// Only differences are meaningful. Durations are integer nanoseconds as well, so no rounding depends on the build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(u64);
 

@@ -44,8 +44,7 @@ const WAITING_WHERE_FULL: f64 = 4.0;
 const OWN_PREFILL: f64 = 12.0;
 /// Added to that weight times *d*, which is 1 where evicted blocks are as likely to be used again as not.
 const EVICTION: f64 = 60.0;
-/// Weight of a second of prefill that another endpoint would save, for each request that would arrive meanwhile and
-/// find the engine busy.
+/// Weight of a second of avoidable prefill, for each request that would arrive meanwhile and find the engine busy.
 const DETOUR: f64 = 24.0;
 /// Keeps the busy-period factor *b/(1 − b)* finite where all endpoints prefill all the time.
 const NEVER_IDLE: f64 = 0.04;
@@ -121,8 +120,7 @@ pub(super) fn terms(view: &View<'_>, candidates: &[Candidate], candidate: &Candi
     Delays::of(view, candidate, &weights).terms()
 }
 
-/// Weight of a second of prefill that another endpoint would save; `least` are the uncached tokens of the one with the
-/// longest match.
+/// Weight of a second of avoidable prefill; `least` are the uncached tokens of the endpoint with the longest match.
 fn detour(view: &View<'_>, candidates: &[Candidate], least: u32) -> f64 {
     let Some(idle) = view.matched.prefix_idle else { return 0.0 };
     let nearly = 0.75 * f64::from(view.facts.prompt_tokens - least);

@@ -129,8 +129,7 @@ impl Default for ActiveRequestScore {
     }
 }
 
-/// `prefix-cache-affinity-filter`: keeps only endpoints that have most of the prompt cached, unless their queues are too
-/// long.
+/// `prefix-cache-affinity-filter`: keeps endpoints with most of the prompt cached, unless their queues are too long.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Affinity {

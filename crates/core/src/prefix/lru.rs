@@ -10,9 +10,13 @@ pub(super) struct LruList {
     pub(super) oldest: u32,
 }
 
-impl LruList {
-    pub(super) const EMPTY: Self = Self { newest: NONE, oldest: NONE };
+impl Default for LruList {
+    fn default() -> Self {
+        Self { newest: NONE, oldest: NONE }
+    }
+}
 
+impl LruList {
     /// Links a hold that is in no list as the most recently used.
     pub(super) fn push_newest(&mut self, holds: &mut Slab<Hold>, id: u32) {
         holds[id].older = U24::new(self.newest);
@@ -36,7 +40,6 @@ impl LruList {
         }
     }
 
-    /// Takes a hold out of this list.
     pub(super) fn unlink(&mut self, holds: &mut Slab<Hold>, id: u32) {
         let (newer, older) = (holds[id].newer.get(), holds[id].older.get());
         match newer {

@@ -73,7 +73,6 @@ pub(crate) struct Tick(U24);
 impl Tick {
     pub(crate) const START: Self = Self(U24::new(0));
 
-    /// The tick after this one.
     pub(super) const fn next(self) -> Self {
         match self.0.get() + 1 {
             U24::LIMIT => Self::START,
@@ -104,7 +103,6 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// A hold that is in no list.
     pub(super) const fn new(slot: u16, node: u32, len: u8, used: Tick) -> Self {
         Self { slot, len, pins: 0, node: U24::new(node), newer: U24::new(NONE), older: U24::new(NONE), used }
     }

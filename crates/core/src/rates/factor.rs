@@ -31,8 +31,7 @@ pub enum Source {
 
 /// The ratio of measured to expected time, both with forgetting, shrunk to the ratio over all endpoints.
 ///
-/// A ratio is one parameter per endpoint, a line would be three. After a few dozen measurements at any load it is accurate
-/// to a few percent.
+/// A ratio is one parameter per endpoint, a line would be three. A few dozen measurements give it to a few percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Factor {
     measured: f64,

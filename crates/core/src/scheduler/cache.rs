@@ -1,5 +1,4 @@
-//! The endpoints' prefix caches as the scheduler models them: the prefix index, updated by dispatches, ends of requests
-//! and engine reports.
+//! The endpoints' prefix caches as modelled: the prefix index, updated by dispatches, ends of requests and reports.
 
 use crate::cast::{count, whole};
 use crate::endpoint::EngineTotals;
@@ -28,7 +27,7 @@ pub(super) struct PrefixCaches {
     pub(super) agreement: Agreement,
     reuse: Reuse,
     /// The buffers of the next match.
-    spare: PrefixMatch,
+    pub(super) spare: PrefixMatch,
 }
 
 fn has_blocks(facts: &RequestFacts) -> bool {
@@ -46,8 +45,8 @@ impl PrefixCaches {
         }
     }
 
-    /// Matches a prompt against the caches of all endpoints, in one walk. The match owns reused buffers: give it back to
-    /// [`Self::recycle`].
+    /// Matches a prompt against the caches of all endpoints, in one walk. Return the match, with its reused buffers,
+    /// to `spare`.
     pub(super) fn find(&mut self, endpoints: &Endpoints, facts: &RequestFacts) -> PrefixMatch {
         let mut matched = std::mem::take(&mut self.spare);
         matched.cached.clear();
@@ -91,11 +90,6 @@ impl PrefixCaches {
             matched.prefix_idle = request.prefix_idle;
         }
         matched
-    }
-
-    /// Takes back the buffers of a match.
-    pub(super) fn recycle(&mut self, matched: PrefixMatch) {
-        self.spare = matched;
     }
 
     /// Enters the prompt of a request that was dispatched to the endpoint, and pins it until [`Self::release`].
@@ -208,10 +202,5 @@ impl PrefixCaches {
         if let (Some(prompt), Some(cached)) = (totals.prompt_tokens, totals.cached_tokens) {
             endpoint.cache.totals_reported(prompt, cached, &mut self.agreement);
         }
-    }
-
-    /// Removes the cache of an endpoint that disappeared.
-    pub(super) fn forget(&mut self, endpoint: &mut Endpoint) {
-        endpoint.cache.forget(&mut self.index);
     }
 }

@@ -5,7 +5,7 @@ use crate::capacity::Capacity;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::endpoints::{Endpoint, Lifecycle};
 use crate::event::Effect;
-use crate::ids::{EndpointId, ModelKey};
+use crate::ids::EndpointId;
 use crate::rates::{DecodeMeasurement, Source};
 use crate::time::Time;
 
@@ -29,7 +29,7 @@ impl Scheduler {
 
     pub(super) fn endpoint_down(&mut self, id: EndpointId) {
         if let Some(index) = self.endpoints.index(id) {
-            self.prefixes.forget(&mut self.endpoints.all[index]);
+            self.endpoints.all[index].cache.forget(&mut self.prefixes.index);
             self.endpoints.set_lifecycle(index, Lifecycle::Down);
         }
     }
@@ -50,12 +50,6 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn adapters_declared(&mut self, adapters: &[ModelKey]) {
-        for adapter in adapters {
-            self.known_adapters.add(*adapter);
-        }
-    }
-
     /// A reading that is older than the latest one is ignored.
     pub(super) fn load(&mut self, now: Time, id: EndpointId, mut report: LoadReport) {
         let Some(index) = self.endpoints.index(id) else { return };
@@ -67,9 +61,7 @@ impl Scheduler {
         report.kv_use = report.kv_use.filter(|kv_use| (0.0..=1.01).contains(kv_use));
         if let Some(adapters) = &report.adapters {
             endpoint.adapters.reported(adapters, report.deferred);
-            for adapter in &adapters.active {
-                self.known_adapters.add(*adapter);
-            }
+            self.known_adapters.extend(&adapters.active);
         }
         let before = endpoint.read(report);
         let limits = self.pools.iter().filter(|state| endpoint.spec.pools.contains(state.id));

@@ -18,7 +18,7 @@ pub enum InvariantBroken {
     UnknownEndpoint(RequestId, EndpointId),
     /// The endpoints are not in ascending order.
     #[error("endpoint {0:?} is out of order")]
-    LruList(EndpointId),
+    Order(EndpointId),
     /// An endpoint that takes no new requests and has none left was kept.
     #[error("endpoint {0:?} drained and is still there")]
     Kept(EndpointId),
@@ -65,7 +65,7 @@ impl Scheduler {
         for endpoint in &self.endpoints.all {
             let id = endpoint.id;
             if last >= Some(id) {
-                return Err(InvariantBroken::LruList(id));
+                return Err(InvariantBroken::Order(id));
             }
             last = Some(id);
             self.check_endpoint(endpoint, &sums.remove(&id).unwrap_or_default())?;
@@ -131,7 +131,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Placement rules count requests only where they are.
     fn check_rules(&self) -> Result<(), InvariantBroken> {
         for (request, endpoint) in self.pools.iter().flat_map(|state| state.rule.requests()) {
             if self.reservation_of(request).is_none_or(|reservation| reservation.endpoint != endpoint) {

@@ -53,7 +53,7 @@ impl Scheduler {
             }
             Err(rejection) => effects.push(Effect::Reject { request: id, rejection }),
         }
-        self.prefixes.recycle(matched);
+        self.prefixes.spare = matched;
     }
 
     /// Reserves the load of a request at the endpoint with this index.
@@ -75,8 +75,7 @@ impl Scheduler {
     }
 }
 
-/// The load that a request adds to an endpoint that is expected to have `cached` tokens of its prompt, without blocks in
-/// the prefix index.
+/// The load that a request adds to an endpoint with `cached` tokens of its prompt, without blocks in the prefix index.
 fn reservation(
     facts: &RequestFacts,
     endpoint: &Endpoint,

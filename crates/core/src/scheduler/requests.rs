@@ -107,7 +107,7 @@ impl Scheduler {
                 let matched = self.prefixes.find(&self.endpoints, &request.facts);
                 let rates = self.rates.current(now);
                 request.reservation = Some(self.reserve_at(index, id, &request.facts, &matched, &rates));
-                self.prefixes.recycle(matched);
+                self.prefixes.spare = matched;
             }
         }
         self.requests.insert(id, request);
@@ -145,8 +145,7 @@ impl Scheduler {
         }
     }
 
-    /// Learns the output length of every response, and the speed from those that were not streamed and so told nothing
-    /// before.
+    /// Learns the output length of every response, and the speed from those that were not streamed.
     fn learn_from_response(
         &mut self,
         now: Time,

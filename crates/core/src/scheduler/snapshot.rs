@@ -188,18 +188,13 @@ impl Scheduler {
     pub fn gauges(&self, now: Time, pool: PoolId) -> PoolGauges {
         let known = self.pools.iter().find(|state| state.id == pool);
         let limits = known.map(|state| state.policy.saturation).unwrap_or_default();
-        let (mut kv_use, mut waiting) = (Mean::default(), Mean::default());
-        for endpoint in self.endpoints.ready(pool) {
-            let report = endpoint.fresh_gauge(now).map(|gauge| &gauge.report);
-            kv_use.add(report.and_then(|report| report.kv_use));
-            waiting.add(report.and_then(|report| report.waiting).map(f64::from));
-        }
+        let fresh = || self.endpoints.ready(pool).filter_map(|endpoint| endpoint.fresh_gauge(now));
         let selected = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
             ready_endpoints: self.endpoints.ready(pool).count(),
             in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
-            average_kv_use: kv_use.value(),
-            average_waiting: waiting.value(),
+            average_kv_use: mean(fresh().filter_map(|gauge| gauge.report.kv_use)),
+            average_waiting: mean(fresh().filter_map(|gauge| gauge.report.waiting).map(f64::from)),
             saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
             prefix_index_bytes: self.prefixes.index.bytes(),
         }
@@ -263,21 +258,7 @@ fn estimate(now: Time, value: f64, factor: &Factor, slowness: f64) -> Estimate {
     Estimate { value, source: factor.source, age_seconds, slowness }
 }
 
-#[derive(Default)]
-struct Mean {
-    sum: f64,
-    count: u32,
-}
-
-impl Mean {
-    fn add(&mut self, value: Option<f64>) {
-        if let Some(value) = value {
-            self.sum += value;
-            self.count += 1;
-        }
-    }
-
-    fn value(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / f64::from(self.count))
-    }
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
