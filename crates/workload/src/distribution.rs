@@ -37,21 +37,15 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// The upper end.
+    /// The upper end as a whole number.
     #[must_use]
-    pub fn most(&self) -> f64 {
-        match self {
+    pub fn most_tokens(&self) -> u32 {
+        rounded_count(match self {
             Self::Fixed(value) => *value,
             Self::Uniform { high, .. } => *high,
             Self::Exponential { max, .. } | Self::LogNormal { max, .. } => *max,
             Self::Quantiles(points) => points.last().map_or(1.0, |last| last.1),
-        }
-    }
-
-    /// The upper end as a whole number.
-    #[must_use]
-    pub fn most_tokens(&self) -> u32 {
-        rounded_count(self.most())
+        })
     }
 
     /// Draws a value.

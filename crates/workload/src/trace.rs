@@ -118,13 +118,6 @@ impl Trace {
         self.block_tokens
     }
 
-    /// Number of adapters that its requests name.
-    #[must_use]
-    pub fn adapters(&self) -> u32 {
-        let adapters = self.rows.iter().filter_map(|row| row.logged?.adapter);
-        adapters.max().map_or(0, |most| most.saturating_add(1))
-    }
-
     /// Seconds of one cycle through the trace: from the first timestamp to the last, plus one mean gap.
     #[must_use]
     pub fn cycle_seconds(&self) -> f64 {
