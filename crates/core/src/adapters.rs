@@ -1,8 +1,7 @@
 //! The LoRA adapters that an engine has loaded.
 //!
 //! An engine's gauge lists only adapters with a started request, so residency is modelled: an LRU list of the engine's
-//! adapter slots, updated by dispatches and corrected by the gauge, which shows the number of slots and some of the
-//! resident adapters.
+//! adapter slots, updated by dispatches and corrected by the gauge, which shows the slots and some resident adapters.
 
 use crate::endpoint::AdapterReport;
 use crate::ids::ModelKey;
@@ -52,7 +51,6 @@ pub(crate) enum Residency {
 }
 
 impl Slots {
-    /// The state of an adapter.
     pub(crate) fn residency(&self, adapter: ModelKey) -> Residency {
         match self.slots.iter().find(|slot| slot.adapter == adapter) {
             // Where more adapters have requests than the engine has slots, the latest is not loaded yet.
@@ -81,7 +79,6 @@ impl Slots {
         self.shrink();
     }
 
-    /// Takes in the engine's gauge.
     pub(crate) fn reported(&mut self, report: &AdapterReport, deferred: Option<u32>) {
         let slots = usize::try_from(report.max_adapters).unwrap_or(MAX_SLOTS);
         self.reported = (slots > 0).then_some(slots.min(MAX_SLOTS));
@@ -123,8 +120,7 @@ impl Slots {
         }
     }
 
-    /// Removes the least recently used adapters that no request uses, down to the number of slots. Adapters in use stay,
-    /// loaded or waiting.
+    /// Removes the least recently used idle adapters, down to the number of slots. Used ones stay, loaded or waiting.
     fn shrink(&mut self) {
         let mut surplus = self.slots.len().saturating_sub(self.capacity());
         self.slots.retain(|slot| {
@@ -148,12 +144,13 @@ impl KnownAdapters {
         target.filter(|target| self.0.binary_search(target).is_ok())
     }
 
-    /// Adds an adapter.
-    pub(crate) fn add(&mut self, adapter: ModelKey) {
-        if let Err(position) = self.0.binary_search(&adapter)
-            && self.0.len() < Self::MAX
-        {
-            self.0.insert(position, adapter);
+    pub(crate) fn extend(&mut self, adapters: &[ModelKey]) {
+        for adapter in adapters {
+            if let Err(position) = self.0.binary_search(adapter)
+                && self.0.len() < Self::MAX
+            {
+                self.0.insert(position, *adapter);
+            }
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Conversions between counts and floating point numbers.
 
 /// A count of tokens or blocks as a number; exact below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 pub(crate) const fn count(number: u64) -> f64 {
     number as f64
 }
 
 /// A number rounded down to a count; negative numbers and NaN become 0, large ones `u32::MAX`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of u32")]
 pub(crate) fn whole(number: f64) -> u32 {
     number.clamp(0.0, f64::from(u32::MAX)) as u32
 }

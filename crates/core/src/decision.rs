@@ -41,8 +41,7 @@ pub struct CostTerm {
     pub seconds: f64,
 }
 
-/// The delays that the default rule adds up (`placement/least_cost.rs`). *P*, *R*, *u* and the others are explained in
-/// `docs/placement.md`.
+/// The delays that the default rule adds up (`placement/least_cost.rs`); `docs/placement.md` explains the symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delay {

@@ -8,7 +8,7 @@ use crate::ids::{ModelKey, PoolSet};
 use crate::time::Time;
 
 /// The configuration of an endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSpec {
     /// The InferencePools that select it.
     pub pools: PoolSet,

@@ -12,9 +12,10 @@ use crate::reservation::{PaceMark, Reservation};
 use crate::time::Time;
 
 /// Whether an endpoint takes requests at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
     /// It takes requests.
+    #[default]
     Up,
     /// It takes no new ones.
     Draining,
@@ -24,16 +25,18 @@ pub(crate) enum Lifecycle {
 
 /// One endpoint.
 ///
-/// The counts change through [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change
-/// must be preceded by an entry in the history.
-#[derive(Clone, Debug)]
+/// Requests and tokens are counted by [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change must be preceded by an entry in the history.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) spec: EndpointSpec,
-    lifecycle: Lifecycle,
-    in_flight: u32,
-    context: u64,
-    cached: u64,
+    pub(crate) lifecycle: Lifecycle,
+    /// Requests in flight there.
+    pub(crate) in_flight: u32,
+    /// Tokens of context of the requests in flight: prompts and output so far.
+    pub(crate) context: u64,
+    /// Of those, prompt tokens expected to be cached at dispatch. Most share blocks with other requests in flight.
+    pub(crate) cached: u64,
     pub(crate) prefill: PrefillQueue,
     pub(crate) speed: Speed,
     pub(crate) gauge: Option<Gauge>,
@@ -46,35 +49,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(id: EndpointId, spec: EndpointSpec) -> Self {
-        Self {
-            id,
-            spec,
-            lifecycle: Lifecycle::Up,
-            in_flight: 0,
-            context: 0,
-            cached: 0,
-            prefill: PrefillQueue::default(),
-            speed: Speed::default(),
-            gauge: None,
-            history: History::default(),
-            most_unsaturated: None,
-            adapters: Slots::default(),
-            cache: Cache::default(),
-            health: HealthState::default(),
-        }
-    }
-
     /// Its health as drivers see it.
     pub(crate) const fn public_health(&self) -> Health {
         match self.lifecycle {
             Lifecycle::Up => self.health.health(),
             Lifecycle::Draining | Lifecycle::Down => Health::Draining,
         }
-    }
-
-    pub(crate) const fn lifecycle(&self) -> Lifecycle {
-        self.lifecycle
     }
 
     /// Whether it may be chosen; `None` where it takes no new requests at all.
@@ -87,28 +67,11 @@ impl Endpoint {
         self.lifecycle == Lifecycle::Up && matches!(self.health.health(), Health::Ready)
     }
 
-    /// Requests in flight there.
-    pub(crate) const fn in_flight(&self) -> u32 {
-        self.in_flight
-    }
-
-    /// Tokens of context of the requests in flight: prompts and output so far.
-    pub(crate) const fn context(&self) -> u64 {
-        self.context
-    }
-
-    /// Of those, prompt tokens that were expected to be cached at dispatch. Most took no new blocks, being shared with
-    /// other requests in flight.
-    pub(crate) const fn cached(&self) -> u64 {
-        self.cached
-    }
-
     /// Tokens that took blocks of their own, as far as known: too few where a cached prefix has no other user at the time.
     pub(crate) const fn filled(&self) -> u64 {
         self.context.saturating_sub(self.cached)
     }
 
-    /// The scheduler's own counts.
     pub(crate) fn counts(&self) -> Counts {
         Counts { in_flight: self.in_flight, prefilling: self.prefill.len(), filled: self.filled() }
     }
@@ -124,7 +87,6 @@ impl Endpoint {
         self.gauge.replace(Gauge::new(report, then))
     }
 
-    /// Reserves a request's load.
     pub(crate) fn begin(&mut self, request: RequestId, reservation: &Reservation) {
         self.history.changing(reservation.dispatched, self.counts());
         self.in_flight += 1;
@@ -151,11 +113,10 @@ impl Endpoint {
         let new = u64::from(output_tokens.saturating_sub(reservation.pace.output));
         self.context += new;
         reservation.context += new;
-        reservation.pace = PaceMark { at: now, output: output_tokens, prefilled: self.prefill.prefilled() };
+        reservation.pace = PaceMark { at: now, output: output_tokens, prefilled: self.prefill.prefilled };
         measured
     }
 
-    /// Releases a request's load.
     pub(crate) fn end(&mut self, now: Time, request: RequestId, reservation: &Reservation) {
         self.history.changing(now, self.counts());
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -168,34 +129,18 @@ impl Endpoint {
             self.adapters.end(adapter);
         }
     }
-
-    /// For tests that need a load without requests.
-    #[cfg(test)]
-    pub(crate) const fn set_in_flight(&mut self, in_flight: u32) {
-        self.in_flight = in_flight;
-    }
 }
 
 /// The endpoints in ascending order of their ids.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
-    all: Vec<Endpoint>,
+    pub(crate) all: Vec<Endpoint>,
     /// How many of them are draining or down.
     leaving: usize,
 }
 
 impl Endpoints {
-    /// All of them.
-    pub(crate) fn all(&self) -> &[Endpoint] {
-        &self.all
-    }
-
-    /// All of them, to change.
-    pub(crate) fn all_mut(&mut self) -> &mut [Endpoint] {
-        &mut self.all
-    }
-
-    /// The index of an endpoint in [`Endpoints::all`].
+    /// The index of an endpoint in `all`.
     pub(crate) fn index(&self, id: EndpointId) -> Option<usize> {
         self.all.binary_search_by_key(&id, |endpoint| endpoint.id).ok()
     }
@@ -213,7 +158,7 @@ impl Endpoints {
                 index
             }
             Err(index) => {
-                self.all.insert(index, Endpoint::new(id, spec));
+                self.all.insert(index, Endpoint { id, spec, ..Endpoint::default() });
                 index
             }
         }
@@ -235,7 +180,6 @@ impl Endpoints {
         self.all.iter().position(|endpoint| endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0)
     }
 
-    /// Removes the endpoint at an index.
     pub(crate) fn remove(&mut self, index: usize) -> EndpointId {
         let endpoint = self.all.remove(index);
         self.leaving -= usize::from(endpoint.lifecycle != Lifecycle::Up);

@@ -57,8 +57,7 @@ pub enum Event {
         /// Its policy.
         policy: PoolPolicy,
     },
-    /// These targets are adapters, by manifests or by an engine's list of models. Others become known as adapters when
-    /// an engine's gauge lists them.
+    /// These targets are adapters, by manifests or an engine's list of models. An engine's gauge makes others known.
     AdaptersDeclared {
         /// The adapters, in addition to those known.
         adapters: Vec<ModelKey>,
@@ -161,12 +160,6 @@ pub enum Effect {
 pub struct Fallbacks {
     endpoints: [EndpointId; Self::CAPACITY],
     len: u8,
-}
-
-impl Default for EndpointId {
-    fn default() -> Self {
-        Self(u32::MAX)
-    }
 }
 
 impl Fallbacks {

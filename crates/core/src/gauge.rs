@@ -16,7 +16,6 @@ const NOT_FOREIGN: f64 = 2.0;
 /// The scheduler's own counts at an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Requests.
     pub(crate) in_flight: u32,
     /// Those whose first token is not yet generated.
     pub(crate) prefilling: u32,
@@ -38,21 +37,18 @@ pub(crate) struct Gauge {
 pub(crate) struct EngineLoad {
     /// Requests in the engine, running or waiting.
     pub(crate) requests: Option<f64>,
-    /// Requests waiting.
     pub(crate) waiting: Option<f64>,
     /// Use of the KV cache, 0 to 1.
     pub(crate) kv_use: Option<f64>,
 }
 
 impl Gauge {
-    /// A reading with the scheduler's counts at the time it was taken.
     pub(crate) fn new(report: LoadReport, then: Counts) -> Self {
         let shown = report.running.map_or(0.0, f64::from) + report.waiting.map_or(0.0, f64::from);
         let foreign = (shown - f64::from(then.in_flight) - NOT_FOREIGN).max(0.0);
         Self { report, then, foreign }
     }
 
-    /// Whether the reading is fresh.
     pub(crate) fn is_fresh(&self, now: Time) -> bool {
         now.since(self.report.taken) <= FRESH
     }

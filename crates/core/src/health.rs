@@ -22,8 +22,7 @@ const CONSECUTIVE_FAILURES: u32 = 3;
 /// Number of failures in ten seconds that eject where they are at least half of the outcomes.
 const FAILURES: f64 = 5.0;
 
-/// While probes fail, no request is risked for this long after the back-off. Then one is, since an engine may have no health
-/// page.
+/// While probes fail, no request is risked for this long after the back-off; an engine may have no health page.
 const TRIAL_WITHOUT_PROBE: Duration = Duration::from_secs(60);
 
 /// An endpoint's health, with the outcomes that it follows from.
@@ -75,7 +74,6 @@ impl HealthState {
         }
     }
 
-    /// Whether it may be chosen.
     pub(crate) fn availability(&self, now: Time) -> Availability {
         match self.stage {
             Stage::Ready => Availability::Ready,
@@ -157,16 +155,13 @@ impl HealthState {
         changed
     }
 
-    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; the next request is
-    /// one then.
+    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; it is due again.
     pub(crate) fn inconclusive(&mut self, now: Time, request: RequestId) -> bool {
-        match self.stage {
-            Stage::OnTrial { ejection, request: trial } if trial == request => {
-                self.enter(now, Stage::Ejected { ejection, probe: None });
-                true
-            }
-            Stage::OnTrial { .. } | Stage::Ejected { .. } | Stage::Ready => false,
+        let Stage::OnTrial { ejection, request: trial } = self.stage else { return false };
+        if trial == request {
+            self.enter(now, Stage::Ejected { ejection, probe: None });
         }
+        trial == request
     }
 
     /// An active probe ended. Returns whether the health changed.
@@ -179,12 +174,8 @@ impl HealthState {
 
     /// Ends an ejection whose time has come. Returns whether the health changed.
     pub(crate) fn timer(&mut self, now: Time) -> bool {
-        let returns = match self.stage {
-            Stage::Ejected { ejection, probe: Some(true) } => {
-                detected_by_probe(ejection.cause) && now >= ejection.until
-            }
-            Stage::Ejected { .. } | Stage::OnTrial { .. } | Stage::Ready => false,
-        };
+        let Stage::Ejected { ejection, probe: Some(true) } = self.stage else { return false };
+        let returns = detected_by_probe(ejection.cause) && now >= ejection.until;
         if returns {
             self.enter(now, Stage::Ready);
         }
@@ -202,32 +193,13 @@ impl HealthState {
 
 /// Whether a single failure with this cause ejects.
 const fn ejects_at_once(cause: FailureCause) -> bool {
-    match cause {
-        FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled => true,
-        FailureCause::Refused
-        | FailureCause::Lost
-        | FailureCause::FirstByteTimeout
-        | FailureCause::Unavailable
-        | FailureCause::EngineError
-        | FailureCause::Truncated
-        | FailureCause::Garbage => false,
-    }
+    matches!(cause, FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled)
 }
 
 /// Whether an answered probe shows that the cause is gone.
 const fn detected_by_probe(cause: FailureCause) -> bool {
-    match cause {
-        FailureCause::Connect
-        | FailureCause::Tls
-        | FailureCause::Refused
-        | FailureCause::Lost
-        | FailureCause::Unavailable => true,
-        FailureCause::FirstByteTimeout
-        | FailureCause::EngineError
-        | FailureCause::Truncated
-        | FailureCause::Stalled
-        | FailureCause::Garbage => false,
-    }
+    use FailureCause::{Connect, Lost, Refused, Tls, Unavailable};
+    matches!(cause, Connect | Tls | Refused | Lost | Unavailable)
 }
 
 /// Up to a quarter longer, so that endpoints that failed together do not return together.

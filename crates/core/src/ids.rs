@@ -7,24 +7,19 @@ use serde::{Deserialize, Serialize};
 
 /// A request from arrival to end. Drivers never use a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct RequestId(pub u64);
 
 /// An endpoint: a pod and port, or a URL. Drivers assign numbers in ascending order and never use one twice, so an engine
 /// that returns after it disappeared is a new endpoint without state of the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId(pub u32);
 
-/// One of the InferencePools of a scheduler: those that share endpoints, up to [`PoolSet::CAPACITY`]. Nearly always there
-/// is one, number 0.
+/// One of a scheduler's InferencePools, which share endpoints: up to [`PoolSet::CAPACITY`], mostly one, number 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct PoolId(pub u8);
 
 /// A set of a scheduler's InferencePools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct PoolSet(u64);
 
 impl PoolSet {
@@ -52,7 +47,6 @@ impl PoolSet {
 
 /// A target model or adapter as a hash of its name: the core compares names and never prints them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct ModelKey(pub u64);
 
 impl ModelKey {
@@ -76,7 +70,6 @@ impl ModelKey {
 /// The hash of one block of a prompt, chained over the blocks before it and salted by target model and cache salt, so that
 /// equal hashes mean equal prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct BlockHash(pub u64);
 
 /// A hash map from ids. Its order is the same on every build, but arbitrary: iterate it only where the order cannot show.
@@ -86,10 +79,6 @@ pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 /// on every build, unlike the standard library's randomly seeded one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdHasher(u64);
-
-impl IdHasher {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-}
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -103,7 +92,8 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         // The map takes its bucket from the low bits, and the multiplication mixes the high ones best.
-        self.0 = (self.0 ^ number).wrapping_mul(Self::MULTIPLIER).rotate_left(32);
+        self.0 = (self.0 ^ number).wrapping_mul(MULTIPLIER).rotate_left(32);
     }
 }

@@ -61,10 +61,7 @@ pub enum LivenessVerdict {
     /// Nothing is wrong. Check again at this time.
     WaitUntil(Time),
     /// The endpoint is suspect: probe it, and check again at this time.
-    Probe {
-        /// When to check again.
-        again: Time,
-    },
+    Probe(Time),
     /// The endpoint stalled: end the attempt.
     Stalled,
 }
@@ -98,7 +95,7 @@ impl Liveness {
         } else if silent >= self.idle && endpoint.failed_probes() >= FAILED_PROBES {
             LivenessVerdict::Stalled
         } else {
-            LivenessVerdict::Probe { again }
+            LivenessVerdict::Probe(again)
         }
     }
 
@@ -120,7 +117,7 @@ impl Liveness {
         if endpoint_silent >= timeout || endpoint.failed_probes() >= FAILED_PROBES {
             return LivenessVerdict::Stalled;
         }
-        LivenessVerdict::Probe { again: (now + self.check_interval()).min(last_byte + self.idle_limit) }
+        LivenessVerdict::Probe((now + self.check_interval()).min(last_byte + self.idle_limit))
     }
 
     fn stream_timeout(&self, endpoint: &EndpointActivity) -> Duration {

@@ -20,8 +20,7 @@ pub struct PaceBounds {
 }
 
 impl Default for PaceBounds {
-    /// A page costs an engine more than a request, and between two readings the core corrects the last one by its own
-    /// dispatches.
+    /// A page costs an engine more than a request, and the core corrects a reading by its own dispatches since.
     fn default() -> Self {
         Self { shortest: Duration::from_secs(2), longest: Duration::from_secs(5) }
     }

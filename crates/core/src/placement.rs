@@ -75,13 +75,8 @@ pub(crate) struct Candidate {
     pub(crate) index: usize,
     /// The cost of choosing it, in a unit of the rule's own.
     pub(crate) cost: f64,
-    /// Requests in flight there.
     pub(crate) in_flight: u32,
 }
-
-/// The rule drops the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dropped;
 
 /// Moves the candidates for which `keep` holds to the front, in their order, and returns their number.
 fn to_front(candidates: &mut [Candidate], mut keep: impl FnMut(&Candidate) -> bool) -> usize {

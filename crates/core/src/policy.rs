@@ -95,12 +95,6 @@ impl Placement {
             Self::BoundedLoadHash(_) => "bounded-load-hash",
         }
     }
-
-    /// The rule of that name with its published parameters.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|placement| placement.as_str() == name)
-    }
 }
 
 /// Limits beyond either of which an endpoint is saturated, by a fresh gauge. The defaults are the extension's.

@@ -78,7 +78,7 @@ impl Holder {
 }
 
 /// The result of an insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// Number of the chain's blocks, from the first, that the holder has now.
     pub blocks: u32,
@@ -90,12 +90,8 @@ pub struct Inserted {
     pub idle: u64,
 }
 
-impl Inserted {
-    const NOTHING: Self = Self { blocks: 0, pinned: false, reused: 0, idle: 0 };
-}
-
 /// A holder's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Slot {
     generation: u32,
     live: bool,
@@ -181,14 +177,7 @@ impl PrefixIndex {
             Some(slot) => slot,
             None => {
                 let slot = u16::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot {
-                    generation: 0,
-                    live: false,
-                    idle: LruList::EMPTY,
-                    active: LruList::EMPTY,
-                    blocks: 0,
-                    pinning: 0,
-                });
+                self.slots.push(Slot::default());
                 slot
             }
         };
@@ -228,7 +217,6 @@ impl PrefixIndex {
         self.clock = self.clock.next();
     }
 
-    /// The index's time.
     pub(crate) const fn now(&self) -> Tick {
         self.clock
     }
@@ -276,17 +264,17 @@ impl PrefixIndex {
     /// Gives the chain to the holder. With `pin` a request uses it until [`PrefixIndex::release`].
     pub fn insert(&mut self, holder: Holder, chain: &[BlockHash], pin: bool) -> Inserted {
         if self.slot(holder).is_none() {
-            return Inserted::NOTHING;
+            return Inserted::default();
         }
         self.make_room(chain.len());
         let blocks = self.extend(holder.slot, chain);
         if blocks == 0 {
-            return Inserted::NOTHING;
+            return Inserted::default();
         }
         let slot = &mut self.slots[holder.slot()];
         let pinned = pin && slot.pinning < MAX_PINNING;
         slot.pinning += u16::from(pinned);
-        let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::NOTHING };
+        let mut inserted = Inserted { blocks: count(blocks), pinned, ..Inserted::default() };
         // First blocks last: these are evicted last.
         for position in (0..self.path.len()).rev() {
             let id = self.path[position];
@@ -332,7 +320,7 @@ impl PrefixIndex {
         while left > 0 && self.slot(holder).is_some() {
             let newest = self.slots[holder.slot()].idle.newest;
             let grows =
-                newest != NONE && self.holds[newest].node() == NONE && self.holds[newest].len < u8::MAX;
+                newest != NONE && self.holds[newest].node.get() == NONE && self.holds[newest].len < u8::MAX;
             let id = if grows {
                 newest
             } else if self.holds.len() < self.limits.holds {
@@ -406,8 +394,7 @@ impl PrefixIndex {
         true
     }
 
-    /// Makes room for a chain at the cost of the largest holders. The work is bounded, so the insert checks the limits
-    /// again.
+    /// Makes room for a chain at the cost of the largest holders. The work is bounded: inserts check the limits again.
     fn make_room(&mut self, blocks: usize) {
         let Limits { nodes, holds, heap } = self.limits;
         let new_nodes = (blocks / LONGEST_RUN + 3).min(nodes / 4);

@@ -33,9 +33,12 @@ pub(crate) struct Rates {
     prefill: Fit<2>,
     decode: Factor,
     prompts: Factor,
-    prompt: Mean,
-    output: Mean,
-    adapter_load: Mean,
+    /// Uncached prompt tokens per dispatched request.
+    pub(crate) prompt: Mean,
+    /// Output tokens per response.
+    pub(crate) output: Mean,
+    /// Seconds by which an adapter load delays a first token.
+    pub(crate) adapter_load: Mean,
 }
 
 /// The factors of one endpoint.
@@ -96,13 +99,13 @@ impl Rates {
             now,
             base,
             // Each request's prompt is prefilled once during its output steps.
-            per_request: per_request + beside * self.prompt.value() / self.output.value().max(1.0),
+            per_request: per_request + beside * self.prompt.mean / self.output.mean.max(1.0),
             per_context,
             per_prompt_token,
             decode: self.decode.value(now, 1.0),
             prefill: self.prompts.value(now, 1.0),
-            output: self.output.value(),
-            adapter_load: self.adapter_load.value(),
+            output: self.output.mean,
+            adapter_load: self.adapter_load.mean,
         }
     }
 
@@ -128,8 +131,7 @@ impl Rates {
         }
     }
 
-    /// Takes in a non-streaming response. Its duration is the sum of prefill and decoding; the estimate of the smaller part
-    /// is subtracted.
+    /// Takes in a non-streaming response: its duration less the estimate of the smaller of prefill and decoding.
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
         let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
@@ -150,21 +152,6 @@ impl Rates {
         let [_, per_token] = self.prefill.coefficients();
         speed.prefill.observe(now, seconds, tokens * per_token, Source::Scrape);
         self.prompts.observe(now, seconds, tokens * per_token, Source::Scrape);
-    }
-
-    /// Takes in the uncached prompt tokens of a dispatched request.
-    pub(crate) fn sent_with(&mut self, prompt_tokens: u32) {
-        self.prompt.add(f64::from(prompt_tokens));
-    }
-
-    /// Takes in the output tokens of a request that ended.
-    pub(crate) fn ended_with(&mut self, output_tokens: u32) {
-        self.output.add(f64::from(output_tokens));
-    }
-
-    /// Takes in the seconds by which an adapter load delayed a first token.
-    pub(crate) fn adapter_loaded(&mut self, seconds: f64) {
-        self.adapter_load.add(seconds.clamp(0.0, 60.0));
     }
 
     /// Expected seconds from dispatch to first token at an endpoint that prefills this number of prompt tokens first.
@@ -227,7 +214,7 @@ impl CurrentRates {
 
 /// A running mean over about the last few hundred values that starts at a prior.
 #[derive(Clone, Copy, Debug)]
-struct Mean {
+pub(crate) struct Mean {
     mean: f64,
     count: f64,
 }
@@ -242,14 +229,10 @@ impl Mean {
         Self { mean: prior, count: Self::PRIOR }
     }
 
-    fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.count = (self.count + 1.0).min(Self::MAX_COUNT);
             self.mean += (value - self.mean) / self.count;
         }
-    }
-
-    const fn value(&self) -> f64 {
-        self.mean
     }
 }

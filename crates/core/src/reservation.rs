@@ -5,8 +5,7 @@ use crate::ids::{EndpointId, ModelKey};
 use crate::prefix::Holder;
 use crate::time::Time;
 
-/// The reservation of a dispatched request, and its progress there. Token counts are estimates of the prompt's size until
-/// the engine reports its own.
+/// The reservation of a dispatched request, and its progress. Token counts are estimates until the engine reports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reservation {
     pub(crate) endpoint: EndpointId,
@@ -23,7 +22,6 @@ pub(crate) struct Reservation {
     pub(crate) ahead: u64,
     /// Requests in flight there at dispatch, itself included.
     pub(crate) in_flight_at_dispatch: u32,
-    /// The adapter that it asks for.
     pub(crate) adapter: Option<ModelKey>,
     /// Whether the adapter had to be loaded first.
     pub(crate) residency: Residency,

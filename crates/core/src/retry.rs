@@ -12,7 +12,6 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// A request arrived.
     pub(crate) fn arrived(&mut self, now: Time) {
         self.arrivals.add(now);
     }

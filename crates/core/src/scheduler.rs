@@ -101,7 +101,7 @@ impl Scheduler {
                 state.rule.change(&policy.placement);
                 state.policy = policy;
             }
-            Event::AdaptersDeclared { adapters } => self.adapters_declared(&adapters),
+            Event::AdaptersDeclared { adapters } => self.known_adapters.extend(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
             Event::FirstToken { request } => self.first_token(now, request),
             Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
@@ -123,22 +123,10 @@ impl Scheduler {
     /// The end of every event, since nearly every event can free capacity or take it away.
     fn capacity_changed(&mut self, effects: &mut Vec<Effect>) {
         while let Some(index) = self.endpoints.drained() {
-            self.prefixes.forget(&mut self.endpoints.all_mut()[index]);
+            self.endpoints.all[index].cache.forget(&mut self.prefixes.index);
             let endpoint = self.endpoints.remove(index);
             effects.push(Effect::EndpointGone { endpoint });
         }
-    }
-
-    /// Its configuration.
-    #[must_use]
-    pub const fn config(&self) -> SchedulerConfig {
-        self.config
-    }
-
-    /// Number of an InferencePool's endpoints that are ready: neither draining nor ejected.
-    #[must_use]
-    pub fn ready_endpoints(&self, pool: PoolId) -> usize {
-        self.endpoints.ready(pool).count()
     }
 
     /// The state of an InferencePool. A new one has the default policy.

@@ -1,15 +1,13 @@
 //! Points in time, as the core sees them.
 
-use std::ops::{Add, Sub};
+use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// A point in time: integer nanoseconds since an origin that the driver chooses (process start, or zero in virtual time).
-/// Only differences are meaningful. Durations are [`Duration`], integer nanoseconds as well, so that no rounding depends on
-/// the build.
+/// Only differences are meaningful. Durations are integer nanoseconds as well, so no rounding depends on the build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Time(u64);
 
 impl Time {
@@ -45,19 +43,8 @@ impl Add<Duration> for Time {
     }
 }
 
-impl Sub<Duration> for Time {
-    type Output = Self;
-
-    /// Saturates at the origin.
-    fn sub(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanos))
-    }
-}
-
-/// A duration as seconds in floating point, for rates and costs.
+/// A duration as seconds in floating point, for rates and costs; below 104 days exact to the nanosecond.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "durations below 104 days are exact to the nanosecond")]
 pub fn seconds(duration: Duration) -> f64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e9
 }

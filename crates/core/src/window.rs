@@ -28,7 +28,6 @@ impl RecentCount {
         self.current += 1.0;
     }
 
-    /// The count.
     pub(crate) fn count(&self, now: Time) -> f64 {
         let passed = seconds(now.since(self.since)) / seconds(Self::WINDOW);
         if passed < 1.0 {

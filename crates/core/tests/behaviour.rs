@@ -83,7 +83,7 @@ fn an_ejected_endpoint_gets_no_requests_until_a_probe_is_answered() {
     let ejected = |effect: &Effect| matches!(effect, Effect::HealthChanged { endpoint: EndpointId(id), health: Health::Ejected(_) } if *id == endpoint);
     assert!(driver.effects.iter().any(ejected));
     assert!(driver.effects.iter().any(|effect| matches!(effect, Effect::WakeAt(_))));
-    assert_eq!(driver.pool.ready_endpoints(support::POOL), 1);
+    assert_eq!(driver.pool.gauges(driver.now, support::POOL).ready_endpoints, 1);
     for _ in 0..10 {
         assert_ne!(driver.dispatch(stream(10)).1, endpoint);
     }

@@ -45,7 +45,7 @@ impl Activity {
     pub fn check(&self, now: Time, phase: ResponsePhase, liveness: &Liveness) -> Option<Time> {
         match liveness.check(now, phase, &self.evidence) {
             LivenessVerdict::WaitUntil(time) => Some(time),
-            LivenessVerdict::Probe { again } => {
+            LivenessVerdict::Probe(again) => {
                 self.suspect();
                 Some(again)
             }

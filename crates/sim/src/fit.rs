@@ -72,10 +72,8 @@ impl Fit {
     /// The residual with the largest relative error.
     #[must_use]
     pub fn worst(&self) -> Option<Residual> {
-        self.residuals
-            .iter()
-            .copied()
-            .max_by(|a, b| a.relative_error().abs().total_cmp(&b.relative_error().abs()))
+        let error = |residual: &Residual| residual.relative_error().abs();
+        self.residuals.iter().copied().max_by(|a, b| error(a).total_cmp(&error(b)))
     }
 }
 

@@ -46,17 +46,11 @@ enum Engine {
 }
 
 impl Engine {
-    const fn profile(self) -> &'static str {
+    /// Name of the profile, and most tokens of a request.
+    const fn profile(self) -> (&'static str, u32) {
         match self {
-            Self::Mha => "llama-2-7b-h100",
-            Self::Gqa => "long",
-        }
-    }
-
-    const fn longest(self) -> u32 {
-        match self {
-            Self::Mha => 4_096,
-            Self::Gqa => 16_384,
+            Self::Mha => ("llama-2-7b-h100", 4_096),
+            Self::Gqa => ("long", 16_384),
         }
     }
 
@@ -140,7 +134,7 @@ impl FuzzCase {
 
     /// Clamps lengths to the limits of the model.
     fn clamped(mut self) -> Self {
-        let longest = self.engine.longest();
+        let (_, longest) = self.engine.profile();
         self.output = self.output.min(longest / 8);
         self.prompt = self.prompt.min(longest / 8);
         self.prefix = if self.groups == 0 { 0 } else { self.prefix.max(200).min(longest / 2) };
@@ -166,16 +160,14 @@ impl FuzzCase {
     /// Length of the arrival period in seconds.
     #[must_use]
     pub fn seconds(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
-        let seconds = (REQUESTS / self.rate()).clamp(30.0, 300.0) as u32;
-        seconds
+        (REQUESTS / self.rate()).clamp(30.0, 300.0) as u32
     }
 
     /// The experiment with these placements.
     #[must_use]
     pub fn yaml(&self, title: &str, placements: &[&str]) -> String {
         let Self { replicas, engine, slow, cv, groups, zipf, prefix, scrape, .. } = self;
-        let (profile, seconds) = (engine.profile(), self.seconds());
+        let ((profile, most_tokens), seconds) = (engine.profile(), self.seconds());
         let mut text = format!(
             "title: {title}\n\
              description: Found by a search for workloads on which a placement does badly.\n"
@@ -205,26 +197,18 @@ impl FuzzCase {
         let most = |mean: u32| f64::from(mean) + 10.0 * rounded(f64::from(mean) * self.spread);
         let long_prompt = if self.long_share > 0.0 { self.long_prompt() } else { 0 };
         let longest = most(self.output) + f64::max(f64::from(*prefix) + most(self.prompt), most(long_prompt));
-        if longest > f64::from(engine.longest()) {
-            let _ = writeln!(text, "  cutAt: {}", engine.longest());
+        if longest > f64::from(most_tokens) {
+            let _ = writeln!(text, "  cutAt: {most_tokens}");
         }
-        let _ = writeln!(
-            text,
-            "information: {{scrapeEvery: {scrape}ms}}\nplacements: [{}]",
-            placements.join(", ")
-        );
-        let _ = writeln!(
-            text,
-            "rates: [{}]\nduration: {seconds}s\nwarmUp: {}s\ndrain: 1200s",
-            self.rate(),
-            seconds / 4
-        );
+        let _ = writeln!(text, "information: {{scrapeEvery: {scrape}ms}}");
+        let _ = writeln!(text, "placements: [{}]\nrates: [{}]", placements.join(", "), self.rate());
+        let _ = writeln!(text, "duration: {seconds}s\nwarmUp: {}s\ndrain: 1200s", seconds / 4);
         text
     }
 
     /// Mean tokens of a long prompt.
     fn long_prompt(&self) -> u32 {
-        (self.prompt * LONG_FACTOR).min(self.engine.longest() / 2)
+        (self.prompt * LONG_FACTOR).min(self.engine.profile().1 / 2)
     }
 
     fn class(&self, text: &mut String, weight: f64, prompt: u32, prefixes: &str) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{PROGRESS_EVERY, PaceBounds, Placement, PoolPolicy, Time};
+use pointsman_core::{PROGRESS_EVERY, PaceBounds, PoolPolicy, Time};
 
 use crate::engine::EngineProfile;
 
@@ -152,16 +152,12 @@ impl Routing {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Pool(PoolPolicy { placement, .. }) => placement_name(*placement),
+            Self::Pool(PoolPolicy { placement, .. }) => placement.as_str(),
             Self::ServicePerConnection => "kubernetes-service",
             Self::ServicePerRequest => "kubernetes-service-per-request",
             Self::Bound(bound) => bound.name(),
         }
     }
-}
-
-const fn placement_name(placement: Placement) -> &'static str {
-    placement.as_str()
 }
 
 impl Bound {

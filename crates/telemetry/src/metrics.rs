@@ -81,8 +81,7 @@ impl Metrics {
 
     /// Drops all series of a pool.
     pub fn remove_pool(&self, name: &str) {
-        let removed = write(&self.inner.pools).remove(name);
-        if removed.is_some() {
+        if write(&self.inner.pools).remove(name).is_some() {
             self.inner.families.remove_pool(name);
         }
     }
@@ -114,7 +113,8 @@ impl Metrics {
 
     /// Counts a reload of certificate files.
     pub fn certificate_reloaded(&self, success: bool) {
-        self.inner.families.certificate_reloads.get(&labels::Reload::new(success)).inc();
+        let result = if success { "success" } else { "failure" };
+        self.inner.families.certificate_reloads.get(&labels::Reload { result }).inc();
     }
 
     /// Counter of trace spans that were not exported, because the queue was full or the collector did not take them.

@@ -145,15 +145,12 @@ impl TraceRows {
         self.taken += 1;
         let (first, here) = (trace.rows[self.start].at, trace.rows[place].at);
         let wrapped = if place < self.start { trace.cycle_seconds() } else { 0.0 };
-        Some((
-            place,
-            (seconds(here.since(Time::ZERO)) - seconds(first.since(Time::ZERO)) + wrapped) * self.stretch,
-        ))
+        let since_zero = |time: Time| seconds(time.since(Time::ZERO));
+        Some((place, (since_zero(here) - since_zero(first) + wrapped) * self.stretch))
     }
 }
 
-/// Virtual time from seconds since the start.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at both ends")]
+/// Virtual time from seconds since the start; saturates at both ends.
 pub(super) fn time(seconds: f64) -> Time {
     Time::from_nanos((seconds * 1e9) as u64)
 }

@@ -37,21 +37,15 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// The upper end.
+    /// The upper end as a whole number.
     #[must_use]
-    pub fn most(&self) -> f64 {
-        match self {
+    pub fn most_tokens(&self) -> u32 {
+        rounded_count(match self {
             Self::Fixed(value) => *value,
             Self::Uniform { high, .. } => *high,
             Self::Exponential { max, .. } | Self::LogNormal { max, .. } => *max,
             Self::Quantiles(points) => points.last().map_or(1.0, |last| last.1),
-        }
-    }
-
-    /// The upper end as a whole number.
-    #[must_use]
-    pub fn most_tokens(&self) -> u32 {
-        rounded_count(self.most())
+        })
     }
 
     /// Draws a value.
@@ -81,14 +75,11 @@ impl Distribution {
     #[must_use]
     pub fn mean_tokens(&self) -> f64 {
         const SAMPLE: u64 = 20_000;
-        let sum: f64 = (0..SAMPLE)
-            .map(|number| f64::from(self.tokens(&mut Draw::of(0, Purpose::Content, number))))
-            .sum();
-        sum / f64::from(u32::try_from(SAMPLE).unwrap_or(u32::MAX))
+        let tokens = |number| f64::from(self.tokens(&mut Draw::of(0, Purpose::Content, number)));
+        (0..SAMPLE).map(tokens).sum::<f64>() / SAMPLE as f64
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of u32")]
 fn rounded_count(value: f64) -> u32 {
     (value + 0.5).clamp(1.0, f64::from(u32::MAX)) as u32
 }

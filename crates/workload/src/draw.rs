@@ -60,7 +60,6 @@ impl Draw {
     }
 
     /// Uniform in the open interval (0, 1): `ln` of it is finite.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double")]
     pub const fn unit(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
@@ -131,9 +130,7 @@ pub(super) fn exp(x: f64) -> f64 {
     let power = (x / LN_2).round();
     let rest = x - power * LN_2;
     let series = (1..16).rev().fold(1.0, |sum, i| 1.0 + sum * rest / f64::from(i));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "-1022 to 1023")]
-    let exponent = (power + 1023.0) as u64;
-    series * f64::from_bits(exponent << 52)
+    series * f64::from_bits(((power + 1023.0) as u64) << 52)
 }
 
 #[cfg(test)]

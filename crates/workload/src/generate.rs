@@ -9,7 +9,7 @@ use pointsman_random::mix;
 use super::arrivals::{ArrivalTimes, TraceRows, time};
 use super::draw::{Draw, Purpose};
 use super::prefixes::{SharedPrefix, hashes};
-use super::trace::Row;
+use super::trace::{LoggedFields, Row, Trace};
 use super::{Arrivals, Class, Lengths, OutputBound, Workload};
 use crate::job::{Job, Jobs, Turn};
 
@@ -86,11 +86,9 @@ impl Generator {
     /// The class of a session or single job.
     fn class_of(&self, number: u64) -> (usize, &Class) {
         let classes = &self.workload.classes;
-        let drawn = match classes.len() {
-            1 => 0,
-            _ => self.workload.mix.draw(&mut self.draw(Purpose::Class, number)) as usize,
-        };
-        let place = drawn.min(classes.len().saturating_sub(1));
+        let last = classes.len().saturating_sub(1);
+        let draw = || self.workload.mix.draw(&mut self.draw(Purpose::Class, number)) as usize;
+        let place = if last == 0 { 0 } else { draw().min(last) };
         (place, &classes[place])
     }
 
@@ -159,38 +157,24 @@ impl Generator {
         (prompt.min(most - output).max(1), output)
     }
 
-    fn recorded(&self, class: &Class, row: &Row, number: u64) -> Content {
+    fn recorded(&self, class: &Class, trace: &Trace, row: &Row, number: u64) -> Content {
         let (prompt, output) = self.cut(row.prompt, row.output);
-        let hashes = match &class.lengths {
-            Lengths::Rows(trace) if row.blocks > 0 => trace.hashes(&Row { prompt, ..*row }, self.block_size),
-            Lengths::Drawn { .. } | Lengths::Pairs(_) | Lengths::Rows(_) => Arc::clone(&self.no_hashes),
-        };
-        let adapter = match row.logged {
-            Some(logged) => logged.adapter,
-            None => self.adapter(class, number),
-        };
-        Content { prompt, output, hashes, adapter }
+        let hashed = row.blocks > 0;
+        let hashes = hashed.then(|| trace.hashes(&Row { prompt, ..*row }, self.block_size));
+        let adapter = row.logged.map_or_else(|| self.adapter(class, number), |logged| logged.adapter);
+        Content { prompt, output, hashes: hashes.unwrap_or_else(|| Arc::clone(&self.no_hashes)), adapter }
     }
 
     /// Completes a job. `start` is the number of its session, or of itself for a single job.
     fn job(&self, class: &Class, content: Content, (number, start): (u64, u64), arrival: Time) -> Job {
         let Content { prompt, output, hashes, adapter } = content;
         let (values, choice) = &class.priorities;
-        let priority = match values.as_slice() {
-            [only] => *only,
-            _ => {
-                let place = choice.draw(&mut self.draw(Purpose::Priority, start));
-                values.get(place as usize).copied().unwrap_or(0)
-            }
-        };
+        let place = if values.len() == 1 { 0 } else { choice.draw(&mut self.draw(Purpose::Priority, start)) };
         let is_below = |share: f64, purpose| share >= 1.0 || self.draw(purpose, number).unit() < share;
-        let (output_tokens, max_output_tokens) = match class.max_output {
-            OutputBound::Unset => (output, None),
-            OutputBound::Exact => (output, Some(output)),
-            OutputBound::Value { tokens, share } if is_below(share, Purpose::Bound) => {
-                (output.min(tokens), Some(tokens))
-            }
-            OutputBound::Value { .. } => (output, None),
+        let max_output_tokens = match class.max_output {
+            OutputBound::Unset => None,
+            OutputBound::Exact => Some(output),
+            OutputBound::Value { tokens, share } => is_below(share, Purpose::Bound).then_some(tokens),
         };
         let connection = match self.workload.connections {
             Some(count) => self.draw(Purpose::Connection, start).bits() % u64::from(count.max(1)),
@@ -200,11 +184,11 @@ impl Generator {
             number,
             arrival,
             prompt_tokens: prompt,
-            output_tokens,
+            output_tokens: output.min(max_output_tokens.unwrap_or(u32::MAX)),
             max_output_tokens,
             hashes,
             adapter,
-            priority,
+            priority: values.get(place as usize).copied().unwrap_or(0),
             streamed: is_below(class.streamed, Purpose::Streamed),
             connection: u32::try_from(connection).unwrap_or(u32::MAX),
             turn: None,
@@ -220,16 +204,12 @@ impl Jobs for Generator {
         let (place, class) = self.class_of(number);
         if let Lengths::Rows(trace) = &class.lengths {
             let row = trace.rows.get(row)?;
-            let job = self.job(class, self.recorded(class, row, number), (number, number), arrival);
-            return Some(match row.logged {
-                Some(logged) => Job {
-                    priority: logged.priority,
-                    streamed: logged.streamed,
-                    max_output_tokens: logged.max_output_tokens,
-                    ..job
-                },
-                None => job,
-            });
+            let content = self.recorded(class, trace, row, number);
+            let job = self.job(class, content, (number, number), arrival);
+            let Some(LoggedFields { priority, streamed, max_output_tokens, .. }) = row.logged else {
+                return Some(job);
+            };
+            return Some(Job { priority, streamed, max_output_tokens, ..job });
         }
         let content = self.first_content(number, place, class);
         let mut job = self.job(class, content, (number, number), arrival);

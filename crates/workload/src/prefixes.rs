@@ -37,11 +37,9 @@ impl SharedPrefix {
     }
 
     /// The same prefix under an adapter. Adapters share no KV blocks: their keys and values differ.
-    pub(super) const fn with_adapter(self, adapter: Option<u32>) -> Self {
-        match adapter {
-            Some(adapter) => Self { salt: mix(self.salt, adapter as u64 + 1), ..self },
-            None => self,
-        }
+    pub(super) fn with_adapter(self, adapter: Option<u32>) -> Self {
+        let salted = |adapter| Self { salt: mix(self.salt, u64::from(adapter) + 1), ..self };
+        adapter.map_or(self, salted)
     }
 }
 

@@ -71,14 +71,10 @@ impl Trace {
             // Hashes of two block sizes never match. Where the log changed its size, only the first size is kept.
             let usable = request.block_tokens == trace.block_tokens;
             let blocks = request.blocks.iter().filter(|_| usable).map(|hash| hash.0);
-            let logged = LoggedFields {
-                adapter: request.adapter,
-                priority: request.priority,
-                streamed: request.streamed,
-                max_output_tokens: request.max_output_tokens,
-            };
+            let &RecordedRequest { adapter, priority, streamed, max_output_tokens, .. } = request;
+            let logged = Some(LoggedFields { adapter, priority, streamed, max_output_tokens });
             let (prompt, output) = (request.prompt_tokens.max(1), request.output_tokens);
-            trace.push(Row { logged: Some(logged), ..Row::new(request.at, prompt, output) }, blocks);
+            trace.push(Row { logged, ..Row::new(request.at, prompt, output) }, blocks);
         }
         (!trace.rows.is_empty()).then_some(trace)
     }
@@ -120,13 +116,6 @@ impl Trace {
     #[must_use]
     pub fn block_tokens(&self) -> u32 {
         self.block_tokens
-    }
-
-    /// Number of adapters that its requests name.
-    #[must_use]
-    pub fn adapters(&self) -> u32 {
-        let adapters = self.rows.iter().filter_map(|row| row.logged?.adapter);
-        adapters.max().map_or(0, |most| most.saturating_add(1))
     }
 
     /// Seconds of one cycle through the trace: from the first timestamp to the last, plus one mean gap.

@@ -140,12 +140,8 @@ impl Collector {
         }
         let first = self.stamps.first().copied().unwrap_or(record.at);
         if record.at.saturating_sub(first) > LONGEST_TRACE {
-            self.problem(
-                at,
-                "stamp",
-                "is more than a year after the first request",
-                "correct it, or truncate the trace before it",
-            );
+            let message = "is more than a year after the first request";
+            self.problem(at, "stamp", message, "correct it, or truncate the trace before it");
             return;
         }
         let since = u64::try_from(record.at.saturating_sub(first)).unwrap_or(0);
@@ -156,13 +152,13 @@ impl Collector {
 
     /// A pause is a hole when it is long in itself, relative to the whole trace, and relative to the median gap.
     fn find_holes(&mut self) {
-        let mut gaps: Vec<i64> = self.stamps.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let gaps: Vec<i64> = self.stamps.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let whole = gaps.iter().fold(0_i64, |sum, gap| sum.saturating_add(*gap));
-        let found: Vec<(usize, i64)> = gaps.iter().copied().enumerate().collect();
-        gaps.sort_unstable();
-        let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0);
+        let mut sorted = gaps.clone();
+        sorted.sort_unstable();
+        let usual = sorted.get(gaps.len() / 2).copied().unwrap_or(0);
         let least = SHORTEST_HOLE.max(whole / 20).max(usual.saturating_mul(100));
-        for (place, gap) in found.into_iter().filter(|(_, gap)| *gap > least) {
+        for (place, gap) in gaps.into_iter().enumerate().filter(|(_, gap)| *gap > least) {
             let (before, after) = (self.lines[place], self.lines[place + 1]);
             let message =
                 format!("no request for {} s after line {before}: the trace has a hole", gap / SECOND);
@@ -181,12 +177,8 @@ impl Collector {
             && let Some(last) = self.problems.last().cloned()
         {
             let message = format!("{} more problems are not shown", self.unreported);
-            self.problems.push(Problem {
-                path: String::new(),
-                message,
-                fix: "correct these first".to_owned(),
-                ..last
-            });
+            let fix = "correct these first".to_owned();
+            self.problems.push(Problem { path: String::new(), message, fix, ..last });
         }
         if self.problems.is_empty() { Ok(self.trace) } else { Err(self.problems) }
     }

@@ -23,7 +23,7 @@ const CASE: Case =
 use LivenessVerdict::{Stalled, WaitUntil};
 
 const fn probe_and_check(again: u64) -> LivenessVerdict {
-    LivenessVerdict::Probe { again: at(again) }
+    LivenessVerdict::Probe(at(again))
 }
 
 #[track_caller]

@@ -10,7 +10,7 @@
 //! `lora-affinity-scorer` never gives its 0.6; and prompts are matched by Pointsman's prefix index.
 
 use super::no_hit_lru::ColdOrder;
-use super::{Candidate, View, affinity, scraped};
+use super::{Candidate, View, affinity, random, scraped};
 use crate::event::Fallbacks;
 use crate::policy::{Blend, Picker};
 use pointsman_random::Rng;
@@ -43,7 +43,7 @@ pub(super) fn weigh(
     }
     match blend.picker {
         Picker::MaxScore => {}
-        Picker::Random => candidates.iter_mut().for_each(|candidate| candidate.cost = rng.unit()),
+        Picker::Random => _ = random::weigh(rng, candidates),
         Picker::WeightedRandom => draw(rng, candidates),
     }
     kept
@@ -152,7 +152,7 @@ fn draw(rng: &mut Rng, candidates: &mut [Candidate]) {
         candidates.iter().map(|candidate| (-candidate.cost).max(0.0)).sum()
     };
     if scores(candidates) <= 0.0 {
-        candidates.iter_mut().for_each(|candidate| candidate.cost = rng.unit());
+        random::weigh(rng, candidates);
         return;
     }
     for position in 0..candidates.len().min(DRAWN) {

@@ -5,8 +5,8 @@
 //! distinct complete prompt blocks of the requests in flight there. A block that several requests share counts once, and
 //! output does not count. This request adds those of its blocks that are not in use there. Ties are broken at random.
 //!
-//! Left out are the softmax over the costs (temperature 0 is the default), credits for caches outside the GPU, and taints:
-//! Pointsman has no such inputs.
+//! Left out are the softmax over the costs (temperature 0 is the default), and credits for caches outside the GPU and
+//! taints, for which Pointsman has no inputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +64,6 @@ struct Active {
 }
 
 impl ActiveBlocks {
-    /// Counts a request at an endpoint.
     pub(super) fn begin(&mut self, request: RequestId, endpoint: EndpointId, facts: &RequestFacts) {
         self.end(request);
         let blocks = Arc::clone(&facts.blocks);

@@ -44,8 +44,7 @@ const WAITING_WHERE_FULL: f64 = 4.0;
 const OWN_PREFILL: f64 = 12.0;
 /// Added to that weight times *d*, which is 1 where evicted blocks are as likely to be used again as not.
 const EVICTION: f64 = 60.0;
-/// Weight of a second of prefill that another endpoint would save, for each request that would arrive meanwhile and
-/// find the engine busy.
+/// Weight of a second of avoidable prefill, for each request that would arrive meanwhile and find the engine busy.
 const DETOUR: f64 = 24.0;
 /// Keeps the busy-period factor *b/(1 − b)* finite where all endpoints prefill all the time.
 const NEVER_IDLE: f64 = 0.04;
@@ -121,8 +120,7 @@ pub(super) fn terms(view: &View<'_>, candidates: &[Candidate], candidate: &Candi
     Delays::of(view, candidate, &weights).terms()
 }
 
-/// Weight of a second of prefill that another endpoint would save; `least` are the uncached tokens of the one with the
-/// longest match.
+/// Weight of a second of avoidable prefill; `least` are the uncached tokens of the endpoint with the longest match.
 fn detour(view: &View<'_>, candidates: &[Candidate], least: u32) -> f64 {
     let Some(idle) = view.matched.prefix_idle else { return 0.0 };
     let nearly = 0.75 * f64::from(view.facts.prompt_tokens - least);
@@ -199,7 +197,7 @@ impl Delays {
         let unobserved = WAITING_UNOBSERVED.min(weights.waiting);
         Self {
             waiting: unobserved + (weights.waiting - unobserved) * observed,
-            ahead: count(endpoint.prefill.tokens()) * per_prompt_token,
+            ahead: count(endpoint.prefill.tokens) * per_prompt_token,
             stalled: weights.stalled.unwrap_or_else(|| running(endpoint, requests)),
             eviction: EVICTION * endpoint.cache.eviction(view.matched.now, view.matched.reuse_interval),
             uncached,
@@ -247,8 +245,8 @@ impl Delays {
 /// Requests and tokens of context at the endpoint if this request were there too. Requests from other routers count as
 /// far as a fresh gauge shows them, with the mean context of ours.
 fn load_with(view: &View<'_>, endpoint: &Endpoint) -> (f64, f64) {
-    let own = f64::from(endpoint.in_flight()) + 1.0;
-    let context = count(endpoint.context()) + f64::from(view.facts.prompt_tokens);
+    let own = f64::from(endpoint.in_flight) + 1.0;
+    let context = count(endpoint.context) + f64::from(view.facts.prompt_tokens);
     let foreign = endpoint.fresh_gauge(view.rates.now).map_or(0.0, |gauge| gauge.foreign);
     (own + foreign, context * (1.0 + foreign / own))
 }

@@ -8,8 +8,8 @@ use super::dynamo_cost::{self, ActiveBlocks};
 use super::no_hit_lru::ColdOrder;
 use super::round_robin::{self, Turn};
 use super::{
-    Candidate, Dropped, Ties, View, blend, filter_tree, least_cost, least_prefill_work, least_request,
-    lmetric, random, sticky, two_choices,
+    Candidate, Ties, View, blend, filter_tree, least_cost, least_prefill_work, least_request, lmetric,
+    random, sticky, two_choices,
 };
 use crate::decision::CostTerm;
 use crate::ids::{EndpointId, RequestId};
@@ -68,36 +68,30 @@ impl Rule {
 
     /// Changes to another rule or to other parameters. New parameters leave the rule's state as it is.
     pub(crate) fn change(&mut self, placement: &Placement) {
-        *self = match (std::mem::take(self), Self::of(placement)) {
-            (Self::RoundRobin(turn) | Self::LeastPrefillWork(turn), Self::RoundRobin(_)) => {
-                Self::RoundRobin(turn)
-            }
-            (Self::RoundRobin(turn) | Self::LeastPrefillWork(turn), Self::LeastPrefillWork(_)) => {
-                Self::LeastPrefillWork(turn)
-            }
-            (Self::Blend(_, order), Self::Blend(blend, _)) => Self::Blend(blend, order),
-            (Self::CacheAware(_, trees), Self::CacheAware(parameters, _)) => {
-                Self::CacheAware(parameters, trees)
-            }
-            (Self::DynamoCost(_, active), Self::DynamoCost(parameters, _)) => {
-                Self::DynamoCost(parameters, active)
-            }
-            (Self::BoundedLoadHash(_, ring), Self::BoundedLoadHash(parameters, _)) => {
-                Self::BoundedLoadHash(parameters, ring)
-            }
-            (_, new) => new,
-        };
+        let mut new = Self::of(placement);
+        match (&mut *self, &mut new) {
+            (
+                Self::RoundRobin(old) | Self::LeastPrefillWork(old),
+                Self::RoundRobin(new) | Self::LeastPrefillWork(new),
+            ) => *new = *old,
+            (Self::Blend(_, old), Self::Blend(_, new)) => std::mem::swap(old, new),
+            (Self::CacheAware(_, old), Self::CacheAware(_, new)) => std::mem::swap(old, new),
+            (Self::DynamoCost(_, old), Self::DynamoCost(_, new)) => std::mem::swap(old, new),
+            (Self::BoundedLoadHash(_, old), Self::BoundedLoadHash(_, new)) => std::mem::swap(old, new),
+            _ => {}
+        }
+        *self = new;
     }
 
     /// Sets the costs of the candidates, which come in ascending order of endpoint and are at least one. Returns the
-    /// number of candidates, at the front, that the choice is from; the others serve as fallbacks only.
+    /// number of candidates, at the front, that the choice is from; the others are fallbacks. `None` drops the request.
     pub(crate) fn weigh(
         &mut self,
         view: &View<'_>,
         rng: &mut Rng,
         candidates: &mut [Candidate],
-    ) -> Result<usize, Dropped> {
-        Ok(match self {
+    ) -> Option<usize> {
+        Some(match self {
             Self::LeastCost => least_cost::weigh(view, candidates),
             Self::RoundRobin(turn) => round_robin::weigh(view, *turn, candidates),
             Self::Random => random::weigh(rng, candidates),

@@ -1,5 +1,4 @@
-//! The engines' gauges as last scraped, however old, for rules that have no other measure of load. A gauge that was never
-//! scraped is zero.
+//! The engines' gauges as last scraped, however old, for rules without another measure of load; 0 before a scrape.
 
 use super::{Candidate, View};
 use crate::endpoint::LoadReport;

@@ -61,14 +61,14 @@ impl Case {
         for (id, at) in &self.endpoints {
             let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
             let index = endpoints.insert(EndpointId(*id), spec);
-            let endpoint = &mut endpoints.all_mut()[index];
-            endpoint.set_in_flight(at.in_flight);
+            let endpoint = &mut endpoints.all[index];
+            endpoint.in_flight = at.in_flight;
             endpoint.prefill.push(Time::ZERO, RequestId(u64::from(*id)), at.pending, true, false);
         }
         let cached = self.endpoints.iter().map(|(_, at)| at.cached).collect();
         let matched = PrefixMatch { cached, prefix_idle: self.prefix_idle, ..PrefixMatch::default() };
         let rates = Rates::default().current(Time::ZERO);
-        let endpoints = endpoints.all();
+        let endpoints = &endpoints.all;
         let view = View {
             endpoints,
             rates: &rates,
@@ -81,7 +81,7 @@ impl Case {
             |(index, (_, at)): (usize, &(u32, At))| Candidate { index, cost: 0.0, in_flight: at.in_flight };
         let mut candidates: Vec<Candidate> = self.endpoints.iter().enumerate().map(candidate).collect();
         self.rule.change(&placement);
-        let Ok(weighed) = self.rule.weigh(&view, &mut self.rng, &mut candidates) else { panic!("dropped") };
+        let Some(weighed) = self.rule.weigh(&view, &mut self.rng, &mut candidates) else { panic!("dropped") };
         let weighed = &mut candidates[..weighed];
         let winner = least(weighed, self.rule.ties(&rates), &mut self.rng)
             .map(|position| view.endpoint(&weighed[position]).id);

@@ -9,8 +9,7 @@ use pointsman_random::Rng;
 /// Relative difference up to which costs are equal: rounding must not break a tie.
 const EQUAL: f64 = 1e-9;
 
-/// The same for costs in learned seconds. It is small, because the differences add up: at high load two percent of the
-/// cost are several requests.
+/// The same for costs in learned seconds. It is small: at high load two percent of the cost are several requests.
 const EQUAL_SECONDS: f64 = 0.02;
 
 /// Costs in learned seconds are also equal within this share of what the request costs on an idle endpoint. The learned

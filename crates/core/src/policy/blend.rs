@@ -59,7 +59,7 @@ impl Default for Blend {
 }
 
 /// Factors of the scorers' results, which are 0 to 1; 0 for scorers that the profile lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BlendWeights {
     /// `queue-scorer`: few waiting requests, relative to the range among the candidates.
@@ -97,12 +97,6 @@ impl BlendWeights {
     };
 }
 
-impl Default for BlendWeights {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
-
 /// `prefix-cache-scorer`: `w·min(1, matched tokens/scale)² + (1 − w)·matched/total`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -135,8 +129,7 @@ impl Default for ActiveRequestScore {
     }
 }
 
-/// `prefix-cache-affinity-filter`: keeps only endpoints that have most of the prompt cached, unless their queues are too
-/// long.
+/// `prefix-cache-affinity-filter`: keeps endpoints with most of the prompt cached, unless their queues are too long.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Affinity {

@@ -1,5 +1,4 @@
-//! The model of one endpoint's prefix cache besides its blocks: its capacity, and how often expected hits were
-//! confirmed.
+//! The model of one endpoint's prefix cache besides its blocks: its capacity, and how often hits were confirmed.
 
 use super::{Holder, PrefixIndex, Tick};
 
@@ -26,8 +25,7 @@ const NOT_CACHING: f64 = 0.1;
 /// Used share of the capacity from which a cache counts as full: the next prompt evicts blocks.
 const FULL: f64 = 0.98;
 
-/// Idle time, in mean times between two uses, after which a block is as likely to be used again as not. Times between
-/// uses spread widely.
+/// Idle time, in mean times between two uses (which spread widely), after which a block is as likely used again as not.
 const INTERVALS: f64 = 3.0;
 /// Upper bound of [`Cache::eviction`]: blocks that are evicted long before their next use would be evicted anyway.
 const MAX_EVICTION: f64 = 2.0;
@@ -130,8 +128,8 @@ impl Cache {
         }
     }
 
-    /// Updates its number of blocks. `fit` is the number that fits beside the requests in flight, `oldest` the last use of
-    /// the block to be evicted next.
+    /// Updates its number of blocks. `fit` of them fit beside the requests in flight; `oldest` is the last use of
+    /// the one to be evicted next.
     pub(crate) fn set_blocks(&mut self, blocks: u32, fit: u32, oldest: Option<Tick>) {
         let is_full = f64::from(blocks) >= FULL * f64::from(fit);
         self.evicted_next = oldest.filter(|_| is_full);
@@ -168,8 +166,7 @@ impl Cache {
         self.compare(expected, reported, fleet);
     }
 
-    /// Takes in the engine's counters of prompt tokens and cached prompt tokens. They are used where responses report
-    /// nothing.
+    /// Takes in the engine's counters of prompt tokens and cached ones, which are used where responses report nothing.
     pub(crate) fn totals_reported(&mut self, prompt: f64, cached: f64, fleet: &mut Agreement) {
         if self.responses_report || !(prompt.is_finite() && cached.is_finite()) {
             return;

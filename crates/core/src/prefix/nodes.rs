@@ -21,7 +21,6 @@ impl Node {
     /// The bit that marks `holds` as an array.
     pub(super) const LIST: u32 = 1 << 31;
 
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
     pub(super) const fn new(first: BlockHash, chain: u32, run: u32) -> Self {
         Self { first: [first.0 as u32, (first.0 >> 32) as u32], chain, holds: NONE, run }
     }
@@ -54,10 +53,6 @@ impl U24 {
     /// The largest value, which stands for [`NONE`].
     pub(super) const LIMIT: u32 = (1 << 24) - 1;
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the limits of the index keep all numbers in three bytes"
-    )]
     pub(super) const fn new(number: u32) -> Self {
         Self([number as u8, (number >> 8) as u8, (number >> 16) as u8])
     }
@@ -78,7 +73,6 @@ pub(crate) struct Tick(U24);
 impl Tick {
     pub(crate) const START: Self = Self(U24::new(0));
 
-    /// The tick after this one.
     pub(super) const fn next(self) -> Self {
         match self.0.get() + 1 {
             U24::LIMIT => Self::START,
@@ -100,49 +94,27 @@ pub(super) struct Hold {
     pub(super) len: u8,
     /// Requests in flight that use them: the engine cannot evict blocks in use.
     pub(super) pins: u8,
-    node: U24,
-    newer: U24,
-    older: U24,
+    /// [`NONE`] for unindexed blocks.
+    pub(super) node: U24,
+    pub(super) newer: U24,
+    pub(super) older: U24,
     /// When a request that uses them was last dispatched, or its output filled them.
     pub(super) used: Tick,
 }
 
 impl Hold {
-    /// A hold that is in no list. `node` is [`NONE`] for unindexed blocks.
     pub(super) const fn new(slot: u16, node: u32, len: u8, used: Tick) -> Self {
         Self { slot, len, pins: 0, node: U24::new(node), newer: U24::new(NONE), older: U24::new(NONE), used }
-    }
-
-    pub(super) const fn node(&self) -> u32 {
-        self.node.get()
-    }
-
-    pub(super) const fn newer(&self) -> u32 {
-        self.newer.get()
-    }
-
-    pub(super) const fn older(&self) -> u32 {
-        self.older.get()
-    }
-
-    pub(super) const fn set_newer(&mut self, id: u32) {
-        self.newer = U24::new(id);
-    }
-
-    pub(super) const fn set_older(&mut self, id: u32) {
-        self.older = U24::new(id);
     }
 }
 
 impl Cell for Hold {
     fn free(next: u32) -> Self {
-        let mut hold = Self::new(0, NONE, 0, Tick::START);
-        hold.set_newer(next);
-        hold
+        Self { newer: U24::new(next), ..Self::new(0, NONE, 0, Tick::START) }
     }
 
     fn next_free(&self) -> u32 {
-        self.newer()
+        self.newer.get()
     }
 }
 

@@ -8,7 +8,6 @@ const CHUNK: usize = 512;
 
 /// A cell that stores the link of the free list while it is free.
 pub(super) trait Cell {
-    /// A free cell.
     fn free(next: u32) -> Self;
     /// The next free cell; only called on free cells.
     fn next_free(&self) -> u32;
@@ -30,7 +29,6 @@ impl<T: Cell> Slab<T> {
         Self { chunks: Vec::new(), made: 0, used: 0, free: NONE }
     }
 
-    /// Cells in use.
     pub(super) const fn len(&self) -> usize {
         self.used
     }
@@ -98,7 +96,6 @@ impl<T> Array<T> {
         }
     }
 
-    /// Bytes allocated for the items.
     pub(super) fn heap(&self) -> usize {
         size_of_val(self.as_slice())
     }

@@ -339,7 +339,7 @@ fn a_removed_holder_is_gone_at_once_and_swept_in_steps() {
     index.leave(old);
     let new = index.join().unwrap();
     assert_ne!(new.slot(), old.slot(), "a slot is not used again before it is empty");
-    assert_eq!(index.insert(old, &blocks_of(0..10), true), Inserted::NOTHING);
+    assert_eq!(index.insert(old, &blocks_of(0..10), true), Inserted::default());
     index.release(old, &blocks_of(0..10));
     assert_eq!(index.blocks(old), 0);
     index.sweep(5);

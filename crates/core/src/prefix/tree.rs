@@ -64,14 +64,12 @@ impl PrefixIndex {
         (node != NONE).then_some(node)
     }
 
-    /// Whether the node is found through the table.
     pub(super) fn is_in_table(&self, node: u32) -> bool {
         let follow = |node: u32| (node != NONE).then_some(node);
         let head = self.table.head(self.table.bucket(self.nodes[node].first()));
         std::iter::successors(follow(head), |node| follow(self.nodes[*node].chain)).any(|other| other == node)
     }
 
-    /// Number of the node's blocks.
     pub(super) fn len(&self, node: u32) -> usize {
         match self.nodes[node].run {
             NONE => 1,
@@ -128,7 +126,6 @@ impl PrefixIndex {
         self.members(node).binary_search_by_key(&slot, |id| self.holds[*id].slot)
     }
 
-    /// A holder's hold on a node.
     pub(super) fn hold_of(&self, node: u32, slot: u16) -> Option<u32> {
         self.position(node, slot).ok().map(|position| self.members(node)[position])
     }
@@ -184,7 +181,6 @@ impl PrefixIndex {
         }
     }
 
-    /// Adds a node for new blocks.
     fn add_node(&mut self, slot: u16, blocks: &[BlockHash]) -> Option<u32> {
         let first = *blocks.first()?;
         let heap = if blocks.len() > 1 { size_of_val(blocks) } else { 0 };
@@ -214,7 +210,6 @@ impl PrefixIndex {
         }
     }
 
-    /// Adds a node to the table.
     fn add_to_table(&mut self, first: BlockHash, run: u32) -> u32 {
         if self.table.buckets.is_empty() {
             self.table.buckets = vec![0; Table::size_for(self.limits.nodes)];
@@ -225,8 +220,7 @@ impl PrefixIndex {
         node
     }
 
-    /// Splits a node behind its first `at` blocks: it keeps those, and a new node gets the others. False where there is
-    /// no room.
+    /// Splits a node: it keeps its first `at` blocks, and a new node gets the others. False where there is no room.
     fn split(&mut self, node: u32, at: usize) -> bool {
         let cut = byte(at);
         let members = self.members(node).to_vec();
@@ -238,10 +232,8 @@ impl PrefixIndex {
             return false;
         }
         let run = self.nodes[node].run;
-        let (kept, tail) = {
-            let (kept, tail) = self.runs[run].as_slice().split_at(at);
-            (kept.to_vec(), tail.to_vec())
-        };
+        let mut kept = self.runs[run].as_slice().to_vec();
+        let tail = kept.split_off(at);
         self.remove_run(run);
         self.nodes[node].run = self.add_run(&kept);
         let Some(first) = tail.first() else { return false };
@@ -289,9 +281,8 @@ impl PrefixIndex {
         };
     }
 
-    /// Removes a hold.
     pub(super) fn remove_hold(&mut self, id: u32) {
-        let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node());
+        let (Hold { slot, len, .. }, node) = (self.holds[id], self.holds[id].node.get());
         self.unlink(id);
         self.slots[usize::from(slot)].blocks -= u32::from(len);
         self.holds.remove(id);
@@ -309,7 +300,7 @@ impl PrefixIndex {
 
     /// Shortens a hold to its first `len` blocks, at least one.
     pub(super) fn shorten(&mut self, id: u32, len: u8) {
-        let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node());
+        let (Hold { slot, len: before, .. }, node) = (self.holds[id], self.holds[id].node.get());
         self.holds[id].len = len;
         self.slots[usize::from(slot)].blocks -= u32::from(before - len);
         if node != NONE && usize::from(before) == self.len(node) {

@@ -31,14 +31,14 @@ pub enum Source {
 
 /// The ratio of measured to expected time, both with forgetting, shrunk to the ratio over all endpoints.
 ///
-/// A ratio is one parameter per endpoint, a line would be three. After a few dozen measurements at any load it is accurate
-/// to a few percent.
+/// A ratio is one parameter per endpoint, a line would be three. A few dozen measurements give it to a few percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Factor {
     measured: f64,
     expected: f64,
     updated: Time,
-    source: Source,
+    /// The origin of the latest measurement.
+    pub(crate) source: Source,
 }
 
 impl Factor {
@@ -64,11 +64,6 @@ impl Factor {
     pub(crate) fn value(&self, now: Time, fleet: f64) -> f64 {
         let kept = self.kept(now);
         (self.measured * kept + PRIOR * fleet) / (self.expected * kept + PRIOR)
-    }
-
-    /// The origin of the latest measurement.
-    pub(crate) const fn source(&self) -> Source {
-        self.source
     }
 
     /// The time of the latest measurement; `None` before the first.

@@ -43,12 +43,10 @@ impl<const N: usize> Fit<N> {
         }
     }
 
-    /// The present coefficients.
     pub(crate) fn coefficients(&self) -> [f64; N] {
         array::from_fn(|k| self.prior[k] * self.scale[k])
     }
 
-    /// The prediction for these terms.
     pub(crate) fn predict(&self, terms: [f64; N]) -> f64 {
         terms.iter().zip(self.coefficients()).map(|(term, coefficient)| term * coefficient).sum()
     }

@@ -1,5 +1,4 @@
-//! The endpoints' prefix caches as the scheduler models them: the prefix index, updated by dispatches, ends of requests
-//! and engine reports.
+//! The endpoints' prefix caches as modelled: the prefix index, updated by dispatches, ends of requests and reports.
 
 use crate::cast::{count, whole};
 use crate::endpoint::EngineTotals;
@@ -28,7 +27,7 @@ pub(super) struct PrefixCaches {
     pub(super) agreement: Agreement,
     reuse: Reuse,
     /// The buffers of the next match.
-    spare: PrefixMatch,
+    pub(super) spare: PrefixMatch,
 }
 
 fn has_blocks(facts: &RequestFacts) -> bool {
@@ -46,12 +45,12 @@ impl PrefixCaches {
         }
     }
 
-    /// Matches a prompt against the caches of all endpoints, in one walk. The match owns reused buffers: give it back to
-    /// [`Self::recycle`].
+    /// Matches a prompt against the caches of all endpoints, in one walk. Return the match, with its reused buffers,
+    /// to `spare`.
     pub(super) fn find(&mut self, endpoints: &Endpoints, facts: &RequestFacts) -> PrefixMatch {
         let mut matched = std::mem::take(&mut self.spare);
         matched.cached.clear();
-        matched.cached.resize(endpoints.all().len(), 0);
+        matched.cached.resize(endpoints.all.len(), 0);
         matched.blocks.clear();
         matched.prefix_idle = None;
         matched.reuse_interval = self.reuse.interval();
@@ -68,7 +67,7 @@ impl PrefixCaches {
             }
             return matched;
         }
-        for (index, endpoint) in endpoints.all().iter().enumerate() {
+        for (index, endpoint) in endpoints.all.iter().enumerate() {
             let tokens = matched.tokens(endpoint.cache.holder, facts);
             if tokens > 0 {
                 matched.cached[index] = whole(f64::from(tokens) * endpoint.cache.trust(&self.agreement));
@@ -93,11 +92,6 @@ impl PrefixCaches {
         matched
     }
 
-    /// Takes back the buffers of a match.
-    pub(super) fn recycle(&mut self, matched: PrefixMatch) {
-        self.spare = matched;
-    }
-
     /// Enters the prompt of a request that was dispatched to the endpoint, and pins it until [`Self::release`].
     pub(super) fn hold(
         &mut self,
@@ -108,7 +102,7 @@ impl PrefixCaches {
         self.index.sweep(SWEPT);
         let expected = matched.tokens(endpoint.cache.holder, facts);
         endpoint.cache.expect(expected, facts.prompt_tokens);
-        if !has_blocks(facts) || endpoint.lifecycle() == Lifecycle::Down {
+        if !has_blocks(facts) || endpoint.lifecycle == Lifecycle::Down {
             self.evict(endpoint);
             return None;
         }
@@ -167,7 +161,7 @@ impl PrefixCaches {
     fn evict(&mut self, endpoint: &mut Endpoint) {
         let Some(holder) = endpoint.cache.holder else { return };
         // Tokens of requests in flight that are not in the index: output so far, and prompts without hashes.
-        let unindexed = endpoint.context().saturating_sub(endpoint.cache.indexed);
+        let unindexed = endpoint.context.saturating_sub(endpoint.cache.indexed);
         let room = endpoint.cache.capacity() - count(unindexed);
         let fitting = whole(room / self.block_tokens.max(1.0));
         self.index.shrink(holder, fitting, EVICTED);
@@ -208,10 +202,5 @@ impl PrefixCaches {
         if let (Some(prompt), Some(cached)) = (totals.prompt_tokens, totals.cached_tokens) {
             endpoint.cache.totals_reported(prompt, cached, &mut self.agreement);
         }
-    }
-
-    /// Removes the cache of an endpoint that disappeared.
-    pub(super) fn forget(&mut self, endpoint: &mut Endpoint) {
-        endpoint.cache.forget(&mut self.index);
     }
 }

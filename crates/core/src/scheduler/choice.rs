@@ -68,7 +68,7 @@ impl Choice<'_> {
             Some(_) => Rejection::EmptySubset,
             None => Rejection::NoReadyEndpoint,
         })?;
-        let all = endpoints.all();
+        let all = &endpoints.all;
         if eligible == Eligible::Untried && facts.subset.is_none() {
             observe_prefill(all, candidates, &mut pool.prefill_busy);
         }
@@ -84,9 +84,9 @@ impl Choice<'_> {
         let rule = (eligible != Eligible::Ejected).then_some(&mut pool.rule);
         let (weighed, ties) = match rule {
             Some(rule) => (rule.weigh(&view, rng, candidates), rule.ties(self.rates)),
-            None => (Ok(self.weigh_ejected(all, candidates)), Ties::FEWEST),
+            None => (Some(self.weigh_ejected(all, candidates)), Ties::FEWEST),
         };
-        let Ok(weighed) = weighed else {
+        let Some(weighed) = weighed else {
             let limits = &pool.policy.saturation;
             let retry_after = capacity::retry_after(endpoints, facts.pool, limits, self.rates);
             return Err(Rejection::Saturated { retry_after });
@@ -108,14 +108,14 @@ impl Choice<'_> {
             candidates.clear();
             match &self.request.facts.subset {
                 None => {
-                    for (index, endpoint) in endpoints.all_mut().iter_mut().enumerate() {
+                    for (index, endpoint) in endpoints.all.iter_mut().enumerate() {
                         candidates.extend(self.candidate(eligible, index, endpoint));
                     }
                 }
                 Some(subset) => {
                     for id in subset.iter() {
                         let Some(index) = endpoints.index(*id) else { continue };
-                        let endpoint = &mut endpoints.all_mut()[index];
+                        let endpoint = &mut endpoints.all[index];
                         candidates.extend(self.candidate(eligible, index, endpoint));
                     }
                     candidates.sort_unstable_by_key(|candidate| candidate.index);
@@ -150,7 +150,7 @@ impl Choice<'_> {
             let rate = 1.0 / self.rates.seconds_per_prompt_token(&endpoint.speed);
             endpoint.prefill.run_clock(self.now, rate);
         }
-        Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight() })
+        Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight })
     }
 
     /// The cost is the time until the endpoint may return; those that failed the request before come last.
@@ -210,7 +210,7 @@ fn record(
         cost: candidate.cost,
         terms: rule.map_or_else(Vec::new, |rule| rule.terms(view, candidates, candidate)),
         in_flight: candidate.in_flight,
-        pending_tokens: view.endpoints[candidate.index].prefill.tokens(),
+        pending_tokens: view.endpoints[candidate.index].prefill.tokens,
         cached_tokens: view.matched.cached[candidate.index],
     };
     let mut costs: Vec<CandidateCost> = candidates[..weighed].iter().map(cost).collect();

@@ -5,7 +5,7 @@ use crate::capacity::Capacity;
 use crate::endpoint::{EndpointSpec, Health, LoadReport};
 use crate::endpoints::{Endpoint, Lifecycle};
 use crate::event::Effect;
-use crate::ids::{EndpointId, ModelKey};
+use crate::ids::EndpointId;
 use crate::rates::{DecodeMeasurement, Source};
 use crate::time::Time;
 
@@ -13,14 +13,14 @@ impl Scheduler {
     pub(super) fn endpoint_up(&mut self, id: EndpointId, spec: EndpointSpec, effects: &mut Vec<Effect>) {
         let index = self.endpoints.insert(id, spec);
         if self.endpoints.set_lifecycle(index, Lifecycle::Up) {
-            let health = self.endpoints.all()[index].public_health();
+            let health = self.endpoints.all[index].public_health();
             effects.push(Effect::HealthChanged { endpoint: id, health });
         }
     }
 
     pub(super) fn endpoint_draining(&mut self, id: EndpointId, effects: &mut Vec<Effect>) {
         if let Some(index) = self.endpoints.index(id)
-            && self.endpoints.all()[index].lifecycle() == Lifecycle::Up
+            && self.endpoints.all[index].lifecycle == Lifecycle::Up
         {
             self.endpoints.set_lifecycle(index, Lifecycle::Draining);
             effects.push(Effect::HealthChanged { endpoint: id, health: Health::Draining });
@@ -29,7 +29,7 @@ impl Scheduler {
 
     pub(super) fn endpoint_down(&mut self, id: EndpointId) {
         if let Some(index) = self.endpoints.index(id) {
-            self.prefixes.forget(&mut self.endpoints.all_mut()[index]);
+            self.endpoints.all[index].cache.forget(&mut self.prefixes.index);
             self.endpoints.set_lifecycle(index, Lifecycle::Down);
         }
     }
@@ -44,22 +44,16 @@ impl Scheduler {
     }
 
     pub(super) fn timer(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        for endpoint in self.endpoints.all_mut() {
+        for endpoint in &mut self.endpoints.all {
             let changed = endpoint.health.timer(now);
             announce(changed, endpoint, effects);
-        }
-    }
-
-    pub(super) fn adapters_declared(&mut self, adapters: &[ModelKey]) {
-        for adapter in adapters {
-            self.known_adapters.add(*adapter);
         }
     }
 
     /// A reading that is older than the latest one is ignored.
     pub(super) fn load(&mut self, now: Time, id: EndpointId, mut report: LoadReport) {
         let Some(index) = self.endpoints.index(id) else { return };
-        let endpoint = &mut self.endpoints.all_mut()[index];
+        let endpoint = &mut self.endpoints.all[index];
         if endpoint.gauge.as_ref().is_some_and(|gauge| gauge.report.taken > report.taken) {
             return;
         }
@@ -67,9 +61,7 @@ impl Scheduler {
         report.kv_use = report.kv_use.filter(|kv_use| (0.0..=1.01).contains(kv_use));
         if let Some(adapters) = &report.adapters {
             endpoint.adapters.reported(adapters, report.deferred);
-            for adapter in &adapters.active {
-                self.known_adapters.add(*adapter);
-            }
+            self.known_adapters.extend(&adapters.active);
         }
         let before = endpoint.read(report);
         let limits = self.pools.iter().filter(|state| endpoint.spec.pools.contains(state.id));
@@ -122,14 +114,13 @@ impl Scheduler {
 
 /// Reports a changed health, and asks to be woken when an ejection may end.
 pub(super) fn announce(changed: bool, endpoint: &Endpoint, effects: &mut Vec<Effect>) {
-    if !changed || endpoint.lifecycle() != Lifecycle::Up {
+    if !changed || endpoint.lifecycle != Lifecycle::Up {
         return;
     }
     let health = endpoint.public_health();
     effects.push(Effect::HealthChanged { endpoint: endpoint.id, health });
-    match health {
-        Health::Ejected(ejection) => effects.push(Effect::WakeAt(ejection.until)),
-        Health::Ready | Health::Draining | Health::OnTrial => {}
+    if let Health::Ejected(ejection) = health {
+        effects.push(Effect::WakeAt(ejection.until));
     }
 }
 

@@ -18,7 +18,7 @@ pub enum InvariantBroken {
     UnknownEndpoint(RequestId, EndpointId),
     /// The endpoints are not in ascending order.
     #[error("endpoint {0:?} is out of order")]
-    LruList(EndpointId),
+    Order(EndpointId),
     /// An endpoint that takes no new requests and has none left was kept.
     #[error("endpoint {0:?} drained and is still there")]
     Kept(EndpointId),
@@ -46,13 +46,7 @@ struct Sums {
 
 impl Scheduler {
     fn reservation_of(&self, request: RequestId) -> Option<&Reservation> {
-        self.requests.get(&request)?.reservation()
-    }
-
-    fn check_prefix_index(&self) -> Result<(), InvariantBroken> {
-        let holders: Vec<_> =
-            self.endpoints.all().iter().filter_map(|endpoint| endpoint.cache.holder).collect();
-        self.prefixes.index.check(&holders).map_err(InvariantBroken::PrefixIndex)
+        self.requests.get(&request)?.reservation.as_ref()
     }
 
     /// Compares every count with the sum over the requests. For tests and simulations: its time is proportional to
@@ -63,13 +57,15 @@ impl Scheduler {
     /// The first invariant found broken.
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
         self.check_rules()?;
-        self.check_prefix_index()?;
+        let holders: Vec<_> =
+            self.endpoints.all.iter().filter_map(|endpoint| endpoint.cache.holder).collect();
+        self.prefixes.index.check(&holders).map_err(InvariantBroken::PrefixIndex)?;
         let mut sums = self.sums()?;
         let mut last = None;
-        for endpoint in self.endpoints.all() {
+        for endpoint in &self.endpoints.all {
             let id = endpoint.id;
             if last >= Some(id) {
-                return Err(InvariantBroken::LruList(id));
+                return Err(InvariantBroken::Order(id));
             }
             last = Some(id);
             self.check_endpoint(endpoint, &sums.remove(&id).unwrap_or_default())?;
@@ -81,7 +77,7 @@ impl Scheduler {
     fn sums(&self) -> Result<BTreeMap<EndpointId, Sums>, InvariantBroken> {
         let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
         for (id, request) in &self.requests {
-            let Some(reservation) = request.reservation() else { continue };
+            let Some(reservation) = &request.reservation else { continue };
             if self.endpoints.index(reservation.endpoint).is_none() {
                 return Err(InvariantBroken::UnknownEndpoint(*id, reservation.endpoint));
             }
@@ -92,7 +88,7 @@ impl Scheduler {
             sum.adapters += u64::from(reservation.adapter.is_some());
             sum.indexed += reservation.held.map_or(0, |held| held.tokens);
         }
-        for endpoint in self.endpoints.all() {
+        for endpoint in &self.endpoints.all {
             let sum = sums.entry(endpoint.id).or_default();
             for (request, tokens) in endpoint.prefill.requests() {
                 let here = self.reservation_of(request).filter(|it| it.endpoint == endpoint.id);
@@ -108,19 +104,19 @@ impl Scheduler {
     fn check_endpoint(&self, endpoint: &Endpoint, sum: &Sums) -> Result<(), InvariantBroken> {
         let id = endpoint.id;
         for (name, count, expected) in [
-            ("requests in flight", u64::from(endpoint.in_flight()), sum.requests),
-            ("tokens of context", endpoint.context(), sum.context),
-            ("cached tokens", endpoint.cached(), sum.cached),
+            ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
+            ("tokens of context", endpoint.context, sum.context),
+            ("cached tokens", endpoint.cached, sum.cached),
             ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
             ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
             ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
-            ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),
+            ("prompt tokens to prefill", endpoint.prefill.tokens, sum.prefilling_tokens),
         ] {
             if count != expected {
                 return Err(InvariantBroken::Count(id, name, count, expected));
             }
         }
-        if endpoint.lifecycle() != Lifecycle::Up && endpoint.in_flight() == 0 {
+        if endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0 {
             return Err(InvariantBroken::Kept(id));
         }
         let rates = self.rates.current(crate::time::Time::ZERO);
@@ -135,7 +131,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Placement rules count requests only where they are.
     fn check_rules(&self) -> Result<(), InvariantBroken> {
         for (request, endpoint) in self.pools.iter().flat_map(|state| state.rule.requests()) {
             if self.reservation_of(request).is_none_or(|reservation| reservation.endpoint != endpoint) {

@@ -11,7 +11,7 @@ use crate::ids::{ModelKey, RequestId};
 use crate::prefix::PrefixMatch;
 use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
-use crate::requests::{Request, RequestState};
+use crate::requests::Request;
 use crate::reservation::{PaceMark, Reservation};
 use crate::time::Time;
 
@@ -41,19 +41,19 @@ impl Scheduler {
             Ok(Chosen { index, fallbacks, decision }) => {
                 let reservation = self.reserve_at(index, id, &request.facts, &matched, &rates);
                 let (endpoint, uncached) = (reservation.endpoint, reservation.uncached);
-                self.rates.sent_with(uncached);
+                self.rates.prompt.add(f64::from(uncached));
                 self.pools[pool].rule.chosen(endpoint, uncached);
-                let sent_to = &mut self.endpoints.all_mut()[index];
+                let sent_to = &mut self.endpoints.all[index];
                 let changed = sent_to.health.sent(now, id);
                 announce(changed, sent_to, effects);
                 request.attempts += 1;
-                request.state = RequestState::Dispatched(reservation);
+                request.reservation = Some(reservation);
                 self.requests.insert(id, request);
                 effects.push(Effect::Dispatch { request: id, endpoint, fallbacks, decision });
             }
             Err(rejection) => effects.push(Effect::Reject { request: id, rejection }),
         }
-        self.prefixes.recycle(matched);
+        self.prefixes.spare = matched;
     }
 
     /// Reserves the load of a request at the endpoint with this index.
@@ -66,7 +66,7 @@ impl Scheduler {
         rates: &CurrentRates,
     ) -> Reservation {
         let adapter = self.known_adapters.adapter(facts.target);
-        let endpoint = &mut self.endpoints.all_mut()[index];
+        let endpoint = &mut self.endpoints.all[index];
         let mut reservation = reservation(facts, endpoint, matched.cached[index], adapter, rates);
         endpoint.begin(id, &reservation);
         reservation.held = self.prefixes.hold(endpoint, facts, matched);
@@ -75,8 +75,7 @@ impl Scheduler {
     }
 }
 
-/// The load that a request adds to an endpoint that is expected to have `cached` tokens of its prompt, without blocks in
-/// the prefix index.
+/// The load that a request adds to an endpoint with `cached` tokens of its prompt, without blocks in the prefix index.
 fn reservation(
     facts: &RequestFacts,
     endpoint: &Endpoint,
@@ -93,8 +92,8 @@ fn reservation(
         cached,
         context: u64::from(facts.prompt_tokens) + u64::from(unobserved),
         prefilling: facts.observes_tokens,
-        ahead: endpoint.prefill.tokens(),
-        in_flight_at_dispatch: endpoint.in_flight() + 1,
+        ahead: endpoint.prefill.tokens,
+        in_flight_at_dispatch: endpoint.in_flight + 1,
         adapter,
         residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
         held: None,

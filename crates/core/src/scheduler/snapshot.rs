@@ -162,8 +162,7 @@ impl Scheduler {
     #[must_use]
     pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
         let rates = self.rates.current(now);
-        let endpoints =
-            self.endpoints.all().iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
+        let endpoints = self.endpoints.all.iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
         let pools = self.pools.iter().map(|state| PoolSnapshot {
             id: state.id,
             policy: state.policy.clone(),
@@ -189,18 +188,13 @@ impl Scheduler {
     pub fn gauges(&self, now: Time, pool: PoolId) -> PoolGauges {
         let known = self.pools.iter().find(|state| state.id == pool);
         let limits = known.map(|state| state.policy.saturation).unwrap_or_default();
-        let (mut kv_use, mut waiting) = (Mean::default(), Mean::default());
-        for endpoint in self.endpoints.ready(pool) {
-            let report = endpoint.fresh_gauge(now).map(|gauge| &gauge.report);
-            kv_use.add(report.and_then(|report| report.kv_use));
-            waiting.add(report.and_then(|report| report.waiting).map(f64::from));
-        }
-        let selected = self.endpoints.all().iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
+        let fresh = || self.endpoints.ready(pool).filter_map(|endpoint| endpoint.fresh_gauge(now));
+        let selected = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
-            ready_endpoints: self.ready_endpoints(pool),
-            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
-            average_kv_use: kv_use.value(),
-            average_waiting: waiting.value(),
+            ready_endpoints: self.endpoints.ready(pool).count(),
+            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
+            average_kv_use: mean(fresh().filter_map(|gauge| gauge.report.kv_use)),
+            average_waiting: mean(fresh().filter_map(|gauge| gauge.report.waiting).map(f64::from)),
             saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
             prefix_index_bytes: self.prefixes.index.bytes(),
         }
@@ -209,15 +203,15 @@ impl Scheduler {
 
 fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
     let now = rates.now;
-    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
+    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight), count(endpoint.context));
     let rate = 1.0 / rates.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
         pools: endpoint.spec.pools,
         health: endpoint.public_health(),
-        in_flight: endpoint.in_flight(),
-        pending_tokens: endpoint.prefill.tokens(),
-        context_tokens: endpoint.context(),
+        in_flight: endpoint.in_flight,
+        pending_tokens: endpoint.prefill.tokens,
+        context_tokens: endpoint.context,
         prefill_rate: estimate(
             now,
             rate,
@@ -261,24 +255,10 @@ fn reading(now: Time, gauge: &Gauge) -> ReadingSnapshot {
 
 fn estimate(now: Time, value: f64, factor: &Factor, slowness: f64) -> Estimate {
     let age_seconds = factor.updated().map(|updated| seconds(now.since(updated)));
-    Estimate { value, source: factor.source(), age_seconds, slowness }
+    Estimate { value, source: factor.source, age_seconds, slowness }
 }
 
-#[derive(Default)]
-struct Mean {
-    sum: f64,
-    count: u32,
-}
-
-impl Mean {
-    fn add(&mut self, value: Option<f64>) {
-        if let Some(value) = value {
-            self.sum += value;
-            self.count += 1;
-        }
-    }
-
-    fn value(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / f64::from(self.count))
-    }
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }

@@ -215,20 +215,22 @@ impl Engines {
         snapshot.endpoints.iter().map(|endpoint| endpoint.step_seconds.slowness).collect()
     }
 
+    fn recent(&self, last_seconds: u64) -> impl Iterator<Item = &(Time, u32, f64)> {
+        let last = Duration::from_secs(last_seconds);
+        self.done.iter().filter(move |(arrived, ..)| self.driver.now.since(*arrived) <= last)
+    }
+
     /// The 90th percentile of the end-to-end seconds of requests that arrived in the last `last_seconds`.
     pub(crate) fn p90(&self, last_seconds: u64) -> f64 {
-        let from = self.driver.now - Duration::from_secs(last_seconds);
-        let mut took: Vec<f64> =
-            self.done.iter().filter(|(arrived, ..)| *arrived >= from).map(|(_, _, took)| *took).collect();
+        let mut took: Vec<f64> = self.recent(last_seconds).map(|(_, _, took)| *took).collect();
         took.sort_unstable_by(f64::total_cmp);
         took[took.len() * 9 / 10]
     }
 
     /// The fraction of the requests of the last `last_seconds` that an endpoint served.
     pub(crate) fn share(&self, endpoint: u32, last_seconds: u64) -> f64 {
-        let from = self.driver.now - Duration::from_secs(last_seconds);
-        let recent = || self.done.iter().filter(|(arrived, ..)| *arrived >= from);
-        recent().filter(|(_, there, _)| *there == endpoint).count() as f64 / recent().count() as f64
+        let there = self.recent(last_seconds).filter(|(_, there, _)| *there == endpoint).count();
+        there as f64 / self.recent(last_seconds).count() as f64
     }
 
     /// The mean end-to-end seconds of all requests.

@@ -56,10 +56,8 @@ impl Engine {
 
     fn outlook(&self, sequence: &Sequence) -> Outlook {
         let generated = sequence.generated_at(self.steps);
-        let context = match sequence.phase {
-            Phase::Decoding => sequence.prompt + generated,
-            Phase::Ended | Phase::Waiting | Phase::Deferred | Phase::Prefilling => sequence.computed,
-        };
+        let decodes = sequence.phase == Phase::Decoding;
+        let context = if decodes { sequence.prompt + generated } else { sequence.computed };
         Outlook {
             context,
             to_prefill: (sequence.prompt + generated).saturating_sub(context),

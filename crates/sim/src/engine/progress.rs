@@ -31,9 +31,8 @@ impl Engine {
             if sequence.phase != Phase::Decoding || sequence.finish_step != step {
                 continue;
             }
-            match self.detail {
-                Detail::EveryToken => {}
-                Detail::Milestones => self.outputs.push(output_of(id, sequence, self.steps, false)),
+            if self.detail == Detail::Milestones {
+                self.outputs.push(output_of(id, sequence, self.steps, false));
             }
             self.finish(id);
         }

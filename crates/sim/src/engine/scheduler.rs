@@ -172,9 +172,8 @@ impl Engine {
         self.totals.generated_tokens += u64::from(self.decoding);
         self.context += u64::from(self.decoding);
         self.steps += 1;
-        match self.detail {
-            Detail::EveryToken => self.report_decoding(),
-            Detail::Milestones => {}
+        if self.detail == Detail::EveryToken {
+            self.report_decoding();
         }
         self.finish_decodes();
         self.finish_chunks();

@@ -101,12 +101,8 @@ impl Sequence {
 
     /// Output tokens after `steps` steps of the engine.
     pub(super) fn generated_at(&self, steps: u64) -> u32 {
-        match self.phase {
-            Phase::Decoding => {
-                self.generated + u32::try_from(steps.saturating_sub(self.since_step)).unwrap_or(u32::MAX)
-            }
-            Phase::Ended | Phase::Waiting | Phase::Deferred | Phase::Prefilling => self.generated,
-        }
+        let decoded = if self.phase == Phase::Decoding { steps.saturating_sub(self.since_step) } else { 0 };
+        self.generated + u32::try_from(decoded).unwrap_or(u32::MAX)
     }
 
     /// Tokens that a prefill computes: the prompt and, after a preemption, the output so far.
@@ -207,8 +203,8 @@ impl Sequences {
     pub(super) fn batch(&self) -> impl Iterator<Item = (SequenceId, &Sequence)> {
         let mut next = self.first;
         std::iter::from_fn(move || {
-            let sequence = self.all.get(next as usize)?;
-            let id = SequenceId { index: next, generation: sequence.generation };
+            let id = self.id_at(next)?;
+            let sequence = self.at(id);
             next = sequence.next;
             Some((id, sequence))
         })

@@ -59,12 +59,6 @@ impl Batch {
 impl StepTime {
     /// The time of a step with this batch. Additions and multiplications only, so that it is the same on every build.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "contexts stay far below 2^53 tokens")]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "profiles hold no negative costs"
-    )]
     pub fn of(&self, batch: &Batch) -> Duration {
         let nanos = self.linear_ns(batch.tokens)
             + self.context_ns * batch.context as f64

@@ -3,7 +3,7 @@
 use pointsman_workload::{Choice, Distribution};
 use pointsman_yaml::{Field, Fields, ValueKind};
 
-use super::values::{above_zero, duration};
+use super::values::{above_zero, duration, mistake};
 
 /// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +21,15 @@ const MOST: f64 = 1e7;
 /// above the mean of a log-normal.
 const TAIL: f64 = 10.0;
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Fixed,
-    Uniform,
-    Exponential,
-    LogNormal,
-    Quantiles,
-}
+type Reader = fn(&mut Fields<'_>, Unit) -> Option<Distribution>;
 
-const KINDS: [(&str, Kind); 5] = [
-    ("fixed", Kind::Fixed),
-    ("uniform", Kind::Uniform),
-    ("exponential", Kind::Exponential),
-    ("lognormal", Kind::LogNormal),
-    ("quantiles", Kind::Quantiles),
+/// The kinds of distributions with the readers of their parameters.
+const KINDS: [(&str, Reader); 5] = [
+    ("fixed", read_fixed),
+    ("uniform", read_uniform),
+    ("exponential", read_exponential),
+    ("lognormal", read_log_normal),
+    ("quantiles", read_quantiles),
 ];
 
 /// Reads a distribution, or a single value.
@@ -67,38 +61,40 @@ fn parameter(field: &Field<'_>, unit: Unit) -> Option<f64> {
 
 fn read_kind(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
     let kind = fields.required("kind", "write kind: uniform, exponential, lognormal, quantiles or fixed");
-    let Some(kind) = kind.and_then(|field| field.choice(&KINDS)) else {
+    let Some(read) = kind.and_then(|field| field.choice(&KINDS)) else {
         fields.ignore_rest();
         return None;
     };
-    match kind {
-        Kind::Fixed => {
-            fields.required("value", "write value").and_then(|f| value(&f, unit)).map(Distribution::Fixed)
-        }
-        Kind::Uniform => read_uniform(fields, unit),
-        Kind::Exponential => {
-            let mean = mean(fields, unit);
-            let max = read_max(fields, unit, mean, 0.0);
-            Some(Distribution::Exponential { mean: mean?, max: max? })
-        }
-        Kind::LogNormal => {
-            let mean = mean(fields, unit);
-            let deviation =
-                fields.required("sd", "write sd, the standard deviation").and_then(|f| positive(&f, unit));
-            let max = read_max(fields, unit, mean, deviation.unwrap_or(0.0));
-            Some(Distribution::LogNormal { mean: mean?, deviation: deviation?, max: max? })
-        }
-        Kind::Quantiles => fields
-            .required("points", "write points: [[0, 4], [0.5, 100], [1, 1000]]")
-            .and_then(|field| read_points(&field, unit)),
-    }
+    read(fields, unit)
+}
+
+fn read_fixed(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
+    fields.required_value("value", "write value", |f| value(f, unit)).map(Distribution::Fixed)
+}
+
+fn read_exponential(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
+    let mean = mean(fields, unit);
+    let max = read_max(fields, unit, mean, 0.0);
+    Some(Distribution::Exponential { mean: mean?, max: max? })
+}
+
+fn read_log_normal(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
+    let mean = mean(fields, unit);
+    let fix = "write sd, the standard deviation";
+    let deviation = fields.required_value("sd", fix, |f| positive(f, unit));
+    let max = read_max(fields, unit, mean, deviation.unwrap_or(0.0));
+    Some(Distribution::LogNormal { mean: mean?, deviation: deviation?, max: max? })
+}
+
+fn read_quantiles(fields: &mut Fields<'_>, unit: Unit) -> Option<Distribution> {
+    let fix = "write points: [[0, 4], [0.5, 100], [1, 1000]]";
+    fields.required_value("points", fix, |field| read_points(field, unit))
 }
 
 fn positive(field: &Field<'_>, unit: Unit) -> Option<f64> {
     let number = parameter(field, unit)?;
     if number <= 0.0 {
-        field.error("is zero", "write a greater value, or kind: fixed");
-        return None;
+        return mistake(field, "is zero", "write a greater value, or kind: fixed");
     }
     Some(number)
 }
@@ -128,8 +124,7 @@ fn read_max(fields: &mut Fields<'_>, unit: Unit, mean: Option<f64>, deviation: f
     let Some(field) = field else { return Some(spread.min(MOST)) };
     let max = parameter(&field, unit)?;
     if max < mean {
-        field.error("is below the mean", "raise it, or lower the mean");
-        return None;
+        return mistake(&field, "is below the mean", "raise it, or lower the mean");
     }
     Some(max)
 }
@@ -155,12 +150,14 @@ fn read_points(field: &Field<'_>, unit: Unit) -> Option<Distribution> {
     }
     let ends = (points.first().map(|p| p.0), points.last().map(|p| p.0));
     if ends != (Some(0.0), Some(1.0)) {
-        field.error("does not cover the shares 0 to 1", "start with [0, least] and end with [1, most]");
-        return None;
+        return mistake(
+            field,
+            "does not cover the shares 0 to 1",
+            "start with [0, least] and end with [1, most]",
+        );
     }
     if !points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
-        field.error("does not rise", "let shares rise, and values not fall");
-        return None;
+        return mistake(field, "does not rise", "let shares rise, and values not fall");
     }
     Some(Distribution::Quantiles(points.into()))
 }

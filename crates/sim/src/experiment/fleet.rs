@@ -6,7 +6,7 @@ use pointsman_core::Time;
 use pointsman_yaml::{Field, Fields};
 
 use super::profiles::Profiles;
-use super::values::{above_zero, duration};
+use super::values::{above_zero, duration, mistake};
 use crate::scenario::{Change, EngineSpec};
 
 /// Most engines of a fleet.
@@ -85,8 +85,7 @@ fn read_changes(field: &Field<'_>, joins: Time, end: Option<Duration>) -> Vec<(T
         let (at, change) = item.fields(|fields| read_change(fields, end)).flatten()?;
         if at < before {
             let message = "is before the change above it, or before the engine joins";
-            item.error(message, "list the changes in order of time");
-            return None;
+            return mistake(item, message, "list the changes in order of time");
         }
         before = at;
         let next = match (state, change) {
@@ -129,10 +128,7 @@ fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, 
     let change = match (slowness, event) {
         (Some(slowness), None) => above_zero(&slowness, 1e3).map(Change::Slowness),
         (None, Some(event)) => event.choice(&EVENTS),
-        (Some(_), Some(event)) => {
-            event.error("is set beside slowness", "write two changes");
-            None
-        }
+        (Some(_), Some(event)) => mistake(&event, "is set beside slowness", "write two changes"),
         (None, None) => {
             fields.error("has neither slowness nor event", "write slowness: 3, or event: dies");
             None
@@ -145,8 +141,7 @@ fn read_change(fields: &mut Fields<'_>, end: Option<Duration>) -> Option<(Time, 
 fn before_end(field: &Field<'_>, end: Option<Duration>, fix: &'static str) -> Option<Duration> {
     let at = duration(field)?;
     if end.is_some_and(|end| at >= end) {
-        field.error("is not before the end of the experiment", fix);
-        return None;
+        return mistake(field, "is not before the end of the experiment", fix);
     }
     Some(at)
 }

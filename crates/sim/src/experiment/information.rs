@@ -3,7 +3,7 @@
 use pointsman_core::Time;
 use pointsman_yaml::{Field, Fields};
 
-use super::values::{duration, time_span};
+use super::values::{duration, mistake, time_span};
 use crate::scenario::{Information, PrefixKnowledge};
 
 /// Reads the differences from `default`.
@@ -14,11 +14,15 @@ pub(super) fn read(field: &Field<'_>, default: &Information, block_size: Option<
         read_streams(fields, &mut information);
         read_prefixes(fields, &mut information, block_size);
         read_routers(fields, &mut information);
-        if let Some(delay) = fields.get("networkDelay").and_then(|f| duration(&f)) {
-            information.network_delay = delay;
-        }
+        set(&mut information.network_delay, fields.get("networkDelay").and_then(|f| duration(&f)));
     })?;
     Some(information)
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
 }
 
 fn no_effect(field: &Field<'_>, why: &str) {
@@ -36,29 +40,16 @@ fn read_scrapes(fields: &mut Fields<'_>, information: &mut Information) {
         }
     }
     let never = information.scrape_every.is_none();
-    let others = ["scrapeIdleEvery", "scrapeDelay", "scrapeLoss", "blackouts"];
-    for name in others {
+    for name in ["scrapeIdleEvery", "scrapeDelay", "scrapeLoss", "blackouts"] {
         let Some(field) = fields.get(name) else { continue };
         if never {
             no_effect(&field, "there are no scrapes");
             continue;
         }
         match name {
-            "scrapeIdleEvery" => {
-                if let Some(every) = time_span(&field) {
-                    information.scrape_idle_every = every;
-                }
-            }
-            "scrapeDelay" => {
-                if let Some(delay) = duration(&field) {
-                    information.scrape_delay = delay;
-                }
-            }
-            "scrapeLoss" => {
-                if let Some(loss) = field.share() {
-                    information.scrape_loss = loss;
-                }
-            }
+            "scrapeIdleEvery" => set(&mut information.scrape_idle_every, time_span(&field)),
+            "scrapeDelay" => set(&mut information.scrape_delay, duration(&field)),
+            "scrapeLoss" => set(&mut information.scrape_loss, field.share()),
             _ => information.blackouts = read_blackouts(&field),
         }
     }
@@ -77,12 +68,10 @@ fn read_blackouts(field: &Field<'_>) -> Vec<(Time, Time)> {
             Some((Time::ZERO + from?, Time::ZERO + to?))
         })??;
         if from >= to {
-            item.error("ends before it begins", "make from the earlier one");
-            return None;
+            return mistake(item, "ends before it begins", "make from the earlier one");
         }
         if from < before {
-            item.error("begins before the one above ends", "list them in order, without overlap");
-            return None;
+            return mistake(item, "begins before the one above ends", "list them in order, without overlap");
         }
         before = to;
         Some((from, to))
@@ -90,9 +79,7 @@ fn read_blackouts(field: &Field<'_>) -> Vec<(Time, Time)> {
 }
 
 fn read_streams(fields: &mut Fields<'_>, information: &mut Information) {
-    if let Some(seen) = fields.get("tokensSeen").and_then(|f| f.boolean()) {
-        information.tokens_seen = seen;
-    }
+    set(&mut information.tokens_seen, fields.get("tokensSeen").and_then(|f| f.boolean()));
     if let Some(field) = fields.get("progressEvery") {
         match time_span(&field) {
             Some(_) if !information.tokens_seen => no_effect(&field, "tokensSeen is false"),
@@ -100,9 +87,7 @@ fn read_streams(fields: &mut Fields<'_>, information: &mut Information) {
             None => {}
         }
     }
-    if let Some(seen) = fields.get("usageSeen").and_then(|f| f.boolean()) {
-        information.usage_seen = seen;
-    }
+    set(&mut information.usage_seen, fields.get("usageSeen").and_then(|f| f.boolean()));
 }
 
 fn read_prefixes(fields: &mut Fields<'_>, information: &mut Information, block_size: Option<u32>) {
@@ -111,9 +96,7 @@ fn read_prefixes(fields: &mut Fields<'_>, information: &mut Information, block_s
         ("approximate", PrefixKnowledge::Approximate),
         ("exact", PrefixKnowledge::Exact),
     ];
-    if let Some(prefixes) = fields.get("prefixes").and_then(|f| f.choice(&choices)) {
-        information.prefixes = prefixes;
-    }
+    set(&mut information.prefixes, fields.get("prefixes").and_then(|f| f.choice(&choices)));
     let Some(field) = fields.get("blockTokens") else { return };
     let Some(tokens) = field.u32_from(1) else { return };
     if information.prefixes == PrefixKnowledge::Unknown {

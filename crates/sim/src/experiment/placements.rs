@@ -6,6 +6,7 @@ use pointsman_config::read_placement_parameters;
 use pointsman_core::{Placement, PoolPolicy, SaturationLimits};
 use pointsman_yaml::{Field, Fields, ValueKind};
 
+use super::values::mistake;
 use super::{Arm, information};
 use crate::scenario::{Bound, Information, Routing};
 
@@ -46,17 +47,16 @@ pub(super) fn read(field: &Field<'_>, default: &Information, block_size: Option<
             ValueKind::Number | ValueKind::String | ValueKind::List => arm(read_name(item)?, default),
         };
         if let Some(same) = known.iter().find(|same| same.name == arm.name) {
-            item.error(
+            return mistake(
+                item,
                 format!("{:?} is listed twice", same.name),
                 "remove it, or give it a label of its own",
             );
-            return None;
         }
         let runs_alike = |same: &&Arm| same.routing == arm.routing && same.information == arm.information;
         if let Some(same) = known.iter().find(runs_alike) {
             let message = format!("differs from {:?} only in its label", same.name);
-            item.error(message, "remove it, or give it other parameters");
-            return None;
+            return mistake(item, message, "remove it, or give it other parameters");
         }
         known.push(arm.clone());
         Some(arm)
@@ -77,8 +77,7 @@ fn read_name(field: &Field<'_>) -> Option<Routing> {
         && let Some(bound @ Routing::Bound(_)) = Routing::named(text)
     {
         let message = format!("{} is a bound, not a placement", bound.name());
-        field.error(message, "write it under bounds");
-        return None;
+        return mistake(field, message, "write it under bounds");
     }
     field.choice(&names(false)).and_then(Routing::named)
 }
@@ -131,8 +130,7 @@ pub(super) fn read_bounds(field: &Field<'_>, information: &Information) -> Vec<A
     field.list(Bound::ALL.len(), |item| {
         let name = item.choice(&names(true))?;
         if known.contains(&name) {
-            item.error("is listed twice", "remove it");
-            return None;
+            return mistake(item, "is listed twice", "remove it");
         }
         known.push(name);
         Some(arm(Routing::named(name)?, information))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pointsman_yaml::{Field, Fields};
 
 use super::Files;
-use super::values::duration;
+use super::values::{duration, mistake};
 use crate::engine::{BuiltinProfile, EngineProfile};
 
 /// Profiles that a fleet may name.
@@ -43,8 +43,7 @@ fn builtin<'a>(
             let known: Vec<&str> =
                 own.map(|name| &**name).chain(BuiltinProfile::ALL.map(BuiltinProfile::name)).collect();
             let message = format!("there is no engine profile {name:?}");
-            field.error(message, format!("write one of {}", known.join(", ")));
-            None
+            mistake(field, message, format!("write one of {}", known.join(", ")))
         }
     }
 }
@@ -74,10 +73,7 @@ fn read_profile(name: &str, fields: &mut Fields<'_>, files: &dyn Files) -> Optio
             base.text().and_then(|text| builtin(base, text, [].iter())).map(|p| (*p).clone())
         }
         (None, Some(file)) => read_file(file, files),
-        (Some(_), Some(file)) => {
-            file.error("has no effect beside base", "write base or file, not both");
-            None
-        }
+        (Some(_), Some(file)) => mistake(file, "has no effect beside base", "write base or file, not both"),
         (None, None) => {
             fields
                 .error("has neither base nor file", "write base: llama-3-8b-h100, or another profile's name");
@@ -118,10 +114,7 @@ fn read_file(field: &Field<'_>, files: &dyn Files) -> Option<EngineProfile> {
     let text = file_text(field, files)?;
     match EngineProfile::from_json(&text) {
         Ok(profile) => Some(profile),
-        Err(error) => {
-            field.error(error.to_string(), "correct the file; `simulate fit` writes such files");
-            None
-        }
+        Err(error) => mistake(field, error.to_string(), "correct the file; `simulate fit` writes such files"),
     }
 }
 
@@ -130,9 +123,10 @@ pub(super) fn file_text(field: &Field<'_>, files: &dyn Files) -> Option<Arc<str>
     let path = field.text_up_to(4_096)?;
     match files.text(path) {
         Ok(text) => Some(text),
-        Err(why) => {
-            field.error(format!("cannot be read: {why}"), "write a path relative to the experiment's folder");
-            None
-        }
+        Err(why) => mistake(
+            field,
+            format!("cannot be read: {why}"),
+            "write a path relative to the experiment's folder",
+        ),
     }
 }

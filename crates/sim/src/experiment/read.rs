@@ -10,6 +10,7 @@ use pointsman_yaml::{Field, Fields, Limits, Problem, SourceText, read_document};
 
 use super::profiles::Profiles;
 use super::schedule::{self, Times};
+use super::values::mistake;
 use super::workload::Sources;
 use super::{Arm, Experiment, Files, fleet, information, placements, profiles, workload};
 use crate::scenario::{Information, PrefixKnowledge};
@@ -101,15 +102,13 @@ fn as_recorded(
         && let Some(field) = fields.get("fleet")
     {
         let message = format!("joins or changes after the end of the recording, which lasts {duration:?}");
-        field.error(message, "write earlier times, or a duration");
-        return None;
+        return mistake(&field, message, "write earlier times, or a duration");
     }
     let warm_up = match fields.get("warmUp") {
         None => duration / 10,
         Some(field) if times.warm_up >= duration => {
             let message = format!("is {:?}, but the recording lasts {duration:?}", times.warm_up);
-            field.error(message, "make it shorter than that");
-            return None;
+            return mistake(&field, message, "make it shorter than that");
         }
         Some(_) => times.warm_up,
     };
@@ -173,8 +172,7 @@ fn read_rates(
         if most > count * 1.05 {
             let message =
                 format!("a run at the highest rate needs {most:.0} requests, the trace has {count}");
-            field.error(message, "lower the rates or the duration");
-            return None;
+            return mistake(&field, message, "lower the rates or the duration");
         }
     }
     Some(rates)

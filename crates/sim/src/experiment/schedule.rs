@@ -5,7 +5,7 @@ use std::time::Duration;
 use pointsman_core::seconds;
 use pointsman_yaml::{Field, Fields, ValueKind};
 
-use super::values::{above_zero, duration, time_span};
+use super::values::{above_zero, duration, mistake, time_span};
 
 /// Default number of seeds.
 const SEEDS: u32 = 6;
@@ -37,8 +37,7 @@ pub(super) fn read_times(fields: &mut Fields<'_>) -> Option<Times> {
                 let message = format!(
                     "is {warm_up:?}, not shorter than the duration of {length:?}: nothing would be counted"
                 );
-                field.error(message, "make it shorter than duration");
-                return None;
+                return mistake(&field, message, "make it shorter than duration");
             }
             warm_up
         }
@@ -63,12 +62,10 @@ pub(super) fn read_rates(field: &Field<'_>, length: Option<Duration>) -> Option<
             let rates = field.list(200, |item| {
                 let rate = above_zero(item, MOST_RATE)?;
                 if known.contains(&rate) {
-                    item.error("is listed twice", "remove it");
-                    return None;
+                    return mistake(item, "is listed twice", "remove it");
                 }
                 if is_too_many(rate) {
-                    item.error(too_many(), "lower it, or the duration");
-                    return None;
+                    return mistake(item, too_many(), "lower it, or the duration");
                 }
                 known.push(rate);
                 Some(rate)
@@ -114,8 +111,7 @@ pub(super) fn read_seeds(field: Option<&Field<'_>>) -> Option<Vec<u64>> {
     let seeds = field.list(10_000, |item| {
         let seed = item.integer(0..=i64::MAX).and_then(|seed| u64::try_from(seed).ok())?;
         if known.contains(&seed) {
-            item.error("is listed twice", "remove it: the same run would count twice");
-            return None;
+            return mistake(item, "is listed twice", "remove it: the same run would count twice");
         }
         known.push(seed);
         Some(seed)

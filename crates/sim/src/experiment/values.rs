@@ -4,23 +4,22 @@ use std::time::Duration;
 
 use pointsman_yaml::Field;
 
+/// Reports a mistake in a field, which then has no value.
+pub(super) fn mistake<T>(field: &Field<'_>, message: impl Into<String>, fix: impl Into<String>) -> Option<T> {
+    field.error(message, fix);
+    None
+}
+
 /// A number above 0.
 pub(super) fn above_zero(field: &Field<'_>, most: f64) -> Option<f64> {
     let written = field.written("a number")?;
     match written.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= most => Some(number),
         Ok(number) if number > most => {
-            field.error(format!("is {written}, above {most}"), format!("write a number up to {most}"));
-            None
+            mistake(field, format!("is {written}, above {most}"), format!("write a number up to {most}"))
         }
-        Ok(_) => {
-            field.error(format!("is {written}: it must be above 0"), "write a number above 0");
-            None
-        }
-        Err(_) => {
-            field.error(format!("{written:?} is not a number above 0"), "write a number above 0");
-            None
-        }
+        Ok(_) => mistake(field, format!("is {written}: it must be above 0"), "write a number above 0"),
+        Err(_) => mistake(field, format!("{written:?} is not a number above 0"), "write a number above 0"),
     }
 }
 
@@ -31,8 +30,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 24);
 pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
     let duration = field.duration()?;
     if duration > LONGEST {
-        field.error("is longer than 30 days", "shorten it");
-        return None;
+        return mistake(field, "is longer than 30 days", "shorten it");
     }
     Some(duration)
 }
@@ -41,8 +39,7 @@ pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
 pub(super) fn time_span(field: &Field<'_>) -> Option<Duration> {
     let duration = duration(field)?;
     if duration.is_zero() {
-        field.error("is zero", "write a time above 0s");
-        return None;
+        return mistake(field, "is zero", "write a time above 0s");
     }
     Some(duration)
 }

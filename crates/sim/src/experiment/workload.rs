@@ -11,6 +11,7 @@ use pointsman_yaml::{Field, Fields, Problem, SourceText, ValueKind};
 
 use super::Files;
 use super::profiles::file_text;
+use super::values::mistake;
 
 /// The files that an experiment names, and their problems.
 pub(super) struct Sources<'f> {
@@ -67,8 +68,7 @@ fn read_workload(
         let cut_at = field.u32_from(2)?;
         if let Some((most, profile)) = limit.as_ref().filter(|(most, _)| cut_at > *most) {
             let message = format!("is {cut_at}, but {profile} accepts {most} tokens");
-            field.error(message, format!("write {most} or less"));
-            return None;
+            return mistake(field, message, format!("write {most} or less"));
         }
         Some(cut_at)
     });

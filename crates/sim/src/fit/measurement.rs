@@ -28,17 +28,13 @@ impl Form {
         }
     }
 
-    const fn required(self) -> &'static [&'static str] {
+    /// The required columns and the optional ones.
+    const fn names(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
-            Self::Steps => &["prompt_tokens", "sequences", "context_tokens", "step_seconds"],
-            Self::Requests => &["prompt_tokens", "output_tokens", "concurrency", "ttft_ms", "tpot_ms"],
-        }
-    }
-
-    const fn optional(self) -> &'static [&'static str] {
-        match self {
-            Self::Steps => &["cached_tokens"],
-            Self::Requests => &[],
+            Self::Steps => {
+                (&["prompt_tokens", "sequences", "context_tokens", "step_seconds"], &["cached_tokens"])
+            }
+            Self::Requests => (&["prompt_tokens", "output_tokens", "concurrency", "ttft_ms", "tpot_ms"], &[]),
         }
     }
 }
@@ -66,7 +62,6 @@ impl MeanBatch {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; only compared")]
     pub(super) fn whole_tokens(&self) -> u32 {
         self.tokens.round() as u32
     }
@@ -94,7 +89,7 @@ type Named<'a> = &'a dyn Fn(&str) -> f64;
 
 pub(super) fn read(csv: &str) -> Result<(Form, Vec<Measurement>), FitError> {
     let table = Table::read(csv)?;
-    let form = form_of(table.names())?;
+    let form = form_of(&table.names)?;
     let make = match form {
         Form::Steps => step,
         Form::Requests => requests,
@@ -106,9 +101,10 @@ pub(super) fn read(csv: &str) -> Result<(Form, Vec<Measurement>), FitError> {
 fn form_of(names: &[String]) -> Result<Form, FitError> {
     let has = |name: &str| names.iter().any(|known| known == name);
     let form = if has("step_seconds") { Form::Steps } else { Form::Requests };
-    let known = |name: &&String| form.required().iter().chain(form.optional()).any(|known| known == name);
+    let (required, optional) = form.names();
+    let known = |name: &&String| required.iter().chain(optional).any(|known| known == name);
     let unknown: Vec<_> = names.iter().filter(|name| !known(name)).map(String::as_str).collect();
-    let missing: Vec<_> = form.required().iter().copied().filter(|name| !has(name)).collect();
+    let missing: Vec<_> = required.iter().copied().filter(|name| !has(name)).collect();
     let twice = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
     let mut problems = Vec::new();
     if !missing.is_empty() {
@@ -173,13 +169,12 @@ pub(super) fn covers_both_sides(measurements: &[Measurement]) -> Result<(), FitE
     };
     let prompts = |batch: &MeanBatch| (batch.pairs > 0.0).then_some(batch.pairs);
     let decodes = |batch: &MeanBatch| (batch.context > 0.0 && batch.pairs == 0.0).then_some(batch.sequences);
-    if !different(prompts) {
-        return Err(FitError::Open { missing: "what prompts cost: measure two lengths of prompts or more" });
-    }
-    if !different(decodes) {
-        return Err(FitError::Open {
-            missing: "what decoding costs: measure two numbers of sequences or more, without prompts in the step",
-        });
-    }
-    Ok(())
+    let missing = if !different(prompts) {
+        "what prompts cost: measure two lengths of prompts or more"
+    } else if !different(decodes) {
+        "what decoding costs: measure two numbers of sequences or more, without prompts in the step"
+    } else {
+        return Ok(());
+    };
+    Err(FitError::Open { missing })
 }

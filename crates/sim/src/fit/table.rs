@@ -4,7 +4,7 @@ use super::{FitError, MISTAKES, Mistake};
 
 /// The rows of a table with their line numbers, and the index of each named column.
 pub(super) struct Table {
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     rows: Vec<(usize, Vec<f64>)>,
     mistakes: Vec<Mistake>,
 }
@@ -12,9 +12,8 @@ pub(super) struct Table {
 impl Table {
     /// Reads all lines; [`Table::rows`] reports the mistakes.
     pub(super) fn read(csv: &str) -> Result<Self, FitError> {
-        let mut lines = csv.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-        let lines = lines.by_ref().filter(|(_, line)| !line.is_empty());
-        let mut lines = lines.peekable();
+        let lines = csv.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let mut lines = lines.filter(|(_, line)| !line.is_empty());
         let header = lines.next().map(|(_, line)| line.trim_start_matches('\u{feff}'));
         let header = header.ok_or_else(|| FitError::Columns { problem: "the file is empty".to_owned() })?;
         let names: Vec<_> = cells(header).map(str::to_owned).collect();
@@ -26,10 +25,6 @@ impl Table {
             }
         }
         Ok(table)
-    }
-
-    pub(super) fn names(&self) -> &[String] {
-        &self.names
     }
 
     pub(super) fn mistake(&mut self, line: usize, problem: String) {

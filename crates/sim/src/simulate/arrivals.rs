@@ -1,11 +1,9 @@
 //! The jobs of a workload in order of arrival, later turns of sessions included.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pointsman_core::Time;
-
 use pointsman_workload::{Job, Jobs};
 
 /// Merges independent jobs and follow-ups by arrival time.
@@ -13,7 +11,8 @@ pub(super) struct Arrivals<'a> {
     jobs: &'a mut dyn Jobs,
     /// The next independent job.
     next: Option<Job>,
-    follow_ups: BinaryHeap<Reverse<FollowUp>>,
+    /// By arrival, then by number.
+    follow_ups: BTreeMap<(Time, u64), Job>,
     /// End of arrivals; later jobs are dropped.
     until: Time,
 }
@@ -24,39 +23,9 @@ impl fmt::Debug for Arrivals<'_> {
     }
 }
 
-/// A follow-up job, ordered by arrival and then by number.
-#[derive(Debug)]
-struct FollowUp(Job);
-
-impl FollowUp {
-    const fn key(&self) -> (Time, u64) {
-        (self.0.arrival, self.0.number)
-    }
-}
-
-impl PartialEq for FollowUp {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for FollowUp {}
-
-impl PartialOrd for FollowUp {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for FollowUp {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
 impl<'a> Arrivals<'a> {
     pub(super) fn new(jobs: &'a mut dyn Jobs, until: Time) -> Self {
-        let mut arrivals = Self { jobs, next: None, follow_ups: BinaryHeap::new(), until };
+        let mut arrivals = Self { jobs, next: None, follow_ups: BTreeMap::new(), until };
         arrivals.advance();
         arrivals
     }
@@ -67,20 +36,17 @@ impl<'a> Arrivals<'a> {
 
     /// Arrival time of the next job.
     pub(super) fn due(&self) -> Option<Time> {
-        let follow_up = self.follow_ups.peek().map(|Reverse(job)| job.0.arrival);
+        let follow_up = self.follow_ups.first_key_value().map(|((arrival, _), _)| *arrival);
         let next = self.next.as_ref().map(|job| job.arrival);
-        match (next, follow_up) {
-            (Some(next), Some(follow_up)) => Some(next.min(follow_up)),
-            (next, follow_up) => next.or(follow_up),
-        }
+        next.into_iter().chain(follow_up).min()
     }
 
     /// Removes and returns the next job.
     pub(super) fn take(&mut self) -> Option<Job> {
         let own = self.next.as_ref().map(|job| (job.arrival, job.number));
-        let follow_up = self.follow_ups.peek().map(|Reverse(job)| job.key());
+        let follow_up = self.follow_ups.first_key_value().map(|(key, _)| *key);
         if follow_up.is_some_and(|follow_up| own.is_none_or(|own| follow_up < own)) {
-            return self.follow_ups.pop().map(|Reverse(job)| job.0);
+            return self.follow_ups.pop_first().map(|(_, job)| job);
         }
         let job = self.next.take();
         self.advance();
@@ -94,7 +60,7 @@ impl<'a> Arrivals<'a> {
         {
             next.arrival = next.arrival.max(now);
             if next.arrival < self.until {
-                self.follow_ups.push(Reverse(FollowUp(next)));
+                self.follow_ups.insert((next.arrival, next.number), next);
             }
         }
     }

@@ -10,6 +10,7 @@ use super::schedulers::Schedulers;
 use super::servers::Server;
 use super::service::{Affinity, Service};
 use super::{Action, Broken};
+use crate::outcome::End;
 use crate::scenario::{self, Bound, Routing, Scenario};
 
 /// Decides where jobs go. Its decisions are appended to `actions`.
@@ -59,10 +60,7 @@ impl Balancer {
 
     /// Whether it sees the engines' true state.
     pub(super) const fn is_bound(&self) -> bool {
-        match self {
-            Self::Central(_) | Self::Clairvoyant(_) => true,
-            Self::Schedulers(_) | Self::Service(_) => false,
-        }
+        matches!(self, Self::Central(_) | Self::Clairvoyant(_))
     }
 
     /// Number of routers that read gauges, probe engines and check liveness; 0 for all but schedulers.
@@ -95,30 +93,15 @@ impl Balancer {
         }
     }
 
-    /// An engine became ready.
-    pub(super) fn joined(
+    /// Passes an event to the scheduler of every router.
+    pub(super) fn broadcast(
         &mut self,
         now: Time,
-        engine: EngineIndex,
+        event: &Event,
         actions: &mut Vec<Action>,
     ) -> Result<(), Broken> {
-        self.set_ready(engine, true);
         match self {
-            Self::Schedulers(schedulers) => schedulers.joined(now, engine, actions),
-            Self::Service(_) | Self::Central(_) | Self::Clairvoyant(_) => Ok(()),
-        }
-    }
-
-    /// An engine began to drain.
-    pub(super) fn draining(
-        &mut self,
-        now: Time,
-        engine: EngineIndex,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Broken> {
-        self.set_ready(engine, false);
-        match self {
-            Self::Schedulers(schedulers) => schedulers.draining(now, engine, actions),
+            Self::Schedulers(schedulers) => schedulers.broadcast(now, event, actions),
             Self::Service(_) | Self::Central(_) | Self::Clairvoyant(_) => Ok(()),
         }
     }
@@ -127,8 +110,7 @@ impl Balancer {
     /// engine is up.
     pub(super) fn set_ready(&mut self, engine: EngineIndex, ready: bool) {
         match self {
-            Self::Service(service) if ready => service.joined(engine),
-            Self::Service(service) => service.left(engine),
+            Self::Service(service) => service.set_ready(engine, ready),
             Self::Central(central) => central.set_open(engine, ready),
             Self::Clairvoyant(clairvoyant) => clairvoyant.set_open(engine, ready),
             Self::Schedulers(_) => {}
@@ -182,7 +164,9 @@ impl Balancer {
                 return schedulers.response_update(now, job, update, actions);
             }
             // Clients behind a Service do not retry.
-            (_, ResponseUpdate::Failed(_)) => actions.push(Action::Fail { request: job.id }),
+            (_, ResponseUpdate::Failed(_)) => {
+                actions.push(Action::End { request: job.id, end: End::Failed });
+            }
             (Self::Central(central), ResponseUpdate::Finished { .. }) => central.answered(&job.spec),
             (
                 Self::Central(_) | Self::Service(_) | Self::Clairvoyant(_),

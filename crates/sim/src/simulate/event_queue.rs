@@ -97,7 +97,8 @@ pub(super) enum QueuedEvent {
 /// All future events but arrivals.
 #[derive(Debug)]
 pub(super) struct EventQueue {
-    network_delay: Duration,
+    /// One-way delay between router and engine.
+    pub(super) network_delay: Duration,
     scrape_delay: Duration,
     responses: VecDeque<(Time, ResponseEvent)>,
     readings: VecDeque<(Time, Reading)>,
@@ -125,11 +126,6 @@ impl EventQueue {
     /// Sends a message from a router to an engine.
     pub(super) fn send(&mut self, now: Time, delivery: Delivery) {
         self.deliveries.push_back((now + self.network_delay, delivery));
-    }
-
-    /// One-way delay between router and engine.
-    pub(super) const fn network_delay(&self) -> Duration {
-        self.network_delay
     }
 
     /// Sends a message from an engine to a router.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, Event, FailureCause, Liveness, LivenessVerdict, ResponsePhase};
+use pointsman_core::{
+    EndpointId, EndpointSpec, Event, FailureCause, Liveness, LivenessVerdict, PoolSet, ResponsePhase,
+};
 
 use super::Broken;
 use super::active_jobs::ActiveJob;
@@ -10,6 +12,7 @@ use super::event_queue::{
     Attempt, Delivery, EngineIndex, Reading, ResponseEvent, ResponseUpdate, ScheduledEvent,
 };
 use super::run::Run;
+use super::schedulers::POOL;
 use super::servers::State;
 use crate::scenario::Change;
 
@@ -20,7 +23,10 @@ const READY_AFTER: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
     pub(super) fn join(&mut self, engine: EngineIndex) -> Result<(), Broken> {
-        self.balancer.joined(self.now, engine, &mut self.actions)?;
+        self.balancer.set_ready(engine, true);
+        let spec = EndpointSpec { pools: PoolSet::of(POOL) };
+        let event = Event::EndpointUp { endpoint: EndpointId(engine), spec };
+        self.balancer.broadcast(self.now, &event, &mut self.actions)?;
         for router in 0..self.balancer.readers() {
             self.scrapes.joined(self.now, router, engine, &mut self.queue);
             if let Some(activity) = self.probes.activity(router, engine) {
@@ -57,16 +63,18 @@ impl Run<'_> {
     /// Each router's scheduler reports when its last request there has ended.
     fn drain(&mut self, engine: EngineIndex) -> Result<(), Broken> {
         self.draining.push(engine);
-        self.balancer.draining(self.now, engine, &mut self.actions)?;
+        self.balancer.set_ready(engine, false);
+        let event = Event::EndpointDraining { endpoint: EndpointId(engine) };
+        self.balancer.broadcast(self.now, &event, &mut self.actions)?;
         self.apply_actions();
         Ok(())
     }
 
     pub(super) fn check_readiness(&mut self, engine: EngineIndex) {
-        if let Some(server) = self.servers.all().get(engine as usize)
+        if let Some(server) = self.servers.all.get(engine as usize)
             && !self.draining.contains(&engine)
         {
-            self.balancer.set_ready(engine, server.state() == State::Up);
+            self.balancer.set_ready(engine, server.state == State::Up);
         }
     }
 
@@ -76,8 +84,8 @@ impl Run<'_> {
         if !self.scrapes.due(self.now, router, engine, &mut self.queue) {
             return;
         }
-        let Some(server) = self.servers.all().get(engine as usize) else { return };
-        match server.state() {
+        let Some(server) = self.servers.all.get(engine as usize) else { return };
+        match server.state {
             State::Up => {
                 let report = server.report(self.now, adapters);
                 self.queue.report(self.now, Reading { router, engine, report });
@@ -93,12 +101,12 @@ impl Run<'_> {
         if !self.probes.wanted(router, engine) {
             return;
         }
-        let round_trip = self.queue.network_delay() * 2;
-        let Some(server) = self.servers.all().get(engine as usize) else { return };
-        let (healthy, took) = match server.state() {
+        let round_trip = self.queue.network_delay * 2;
+        let Some(server) = self.servers.all.get(engine as usize) else { return };
+        let (healthy, took) = match server.state {
             State::Up => (true, round_trip),
             State::Dead => (false, round_trip),
-            State::Hung => (false, self.probes.timeout()),
+            State::Hung => (false, self.probes.pace.timeout),
         };
         self.queue.schedule(self.now + took, ScheduledEvent::Probed { router, engine, healthy });
     }
@@ -123,7 +131,7 @@ impl Run<'_> {
         for job in self.active.iter().filter(|job| job.router == router && job.engine == Some(engine)) {
             match liveness.check(self.now, self.response_phase(job), activity) {
                 LivenessVerdict::WaitUntil(_) => {}
-                LivenessVerdict::Probe { .. } => suspect = true,
+                LivenessVerdict::Probe(_) => suspect = true,
                 LivenessVerdict::Stalled => stalled.push((job.spec.number, job.attempt())),
             }
         }

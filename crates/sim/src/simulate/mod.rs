@@ -17,7 +17,7 @@ mod scrapes;
 mod servers;
 mod service;
 
-use pointsman_core::{InvariantBroken, Rejection, RequestId, Time, seconds};
+use pointsman_core::{InvariantBroken, RequestId, Time, seconds};
 use pointsman_workload::Jobs;
 
 use balancer::Balancer;
@@ -25,7 +25,7 @@ use bounds::pooled_server;
 use event_queue::EngineIndex;
 use run::Run;
 
-use crate::outcome::Outcome;
+use crate::outcome::{End, Outcome};
 use crate::scenario::{Bound, Change, Routing, Scenario};
 
 /// Why a run failed.
@@ -84,12 +84,8 @@ pub fn simulate_checked(
     check_every: u64,
 ) -> Result<Outcome, SimulationError> {
     validate(scenario)?;
-    let pooled = match routing {
-        Routing::Bound(Bound::PooledServer) => pooled_server(scenario),
-        Routing::Bound(_) | Routing::Pool(_) | Routing::ServicePerConnection | Routing::ServicePerRequest => {
-            None
-        }
-    };
+    let is_pooled = *routing == Routing::Bound(Bound::PooledServer);
+    let pooled = is_pooled.then(|| pooled_server(scenario)).flatten();
     let scenario = pooled.as_ref().unwrap_or(scenario);
     let balancer = Balancer::new(scenario, routing, seed, check_every);
     Run::new(scenario, balancer, jobs, seed).finish().map_err(|Broken { at, events, broken }| {
@@ -103,17 +99,11 @@ fn validate(scenario: &Scenario) -> Result<(), SimulationError> {
         return Err(SimulationError::EmptyFleet);
     }
     for (engine, spec) in scenario.fleet.iter().enumerate() {
-        let later = spec.changes.iter().filter_map(|(_, change)| match change {
-            Change::Slowness(slowness) => Some(*slowness),
-            Change::Dies
-            | Change::Restarts
-            | Change::Hangs
-            | Change::Resumes
-            | Change::Drains
-            | Change::Lies => None,
-        });
-        for slowness in std::iter::once(spec.slowness).chain(later) {
-            if !(slowness.is_finite() && slowness > 0.0) {
+        let changes = spec.changes.iter().map(|(_, change)| *change);
+        for change in [Change::Slowness(spec.slowness)].into_iter().chain(changes) {
+            if let Change::Slowness(slowness) = change
+                && !(slowness.is_finite() && slowness > 0.0)
+            {
                 return Err(SimulationError::Slowness { engine, slowness });
             }
         }
@@ -126,10 +116,8 @@ fn validate(scenario: &Scenario) -> Result<(), SimulationError> {
 enum Action {
     /// Send the request to this engine.
     Send { request: RequestId, to: EngineIndex },
-    /// Reject the request.
-    Reject { request: RequestId, rejection: Rejection },
-    /// The request failed.
-    Fail { request: RequestId },
+    /// The request is over without an answer.
+    End { request: RequestId, end: End },
     /// Send a timer event to this router's scheduler.
     WakeAt { router: u32, at: Time },
     /// Start or stop probing an engine that was ejected.

@@ -1,7 +1,5 @@
 //! Active probes of engines that are suspect or ejected, at the pace of the live prober.
 
-use std::time::Duration;
-
 use pointsman_core::{EndpointActivity, ProbePace, Rng, Time};
 
 use super::event_queue::{EngineIndex, EventQueue, ScheduledEvent};
@@ -20,7 +18,7 @@ struct ProbeState {
 /// Probes of all routers and engines.
 #[derive(Debug)]
 pub(super) struct Probes {
-    pace: ProbePace,
+    pub(super) pace: ProbePace,
     engines: usize,
     /// By router, then by engine.
     states: Vec<ProbeState>,
@@ -36,11 +34,6 @@ impl Probes {
 
     fn state(&mut self, router: u32, engine: EngineIndex) -> Option<&mut ProbeState> {
         self.states.get_mut(router as usize * self.engines + engine as usize)
-    }
-
-    /// The time in which a probe must be answered.
-    pub(super) const fn timeout(&self) -> Duration {
-        self.pace.timeout
     }
 
     /// A router's evidence that an engine is alive.

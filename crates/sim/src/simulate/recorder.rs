@@ -86,7 +86,6 @@ impl Recorder {
 }
 
 /// The end of a job with a complete response.
-#[expect(clippy::cast_possible_truncation, reason = "single precision suffices for milliseconds of a run")]
 pub(super) fn answered(now: Time, job: &ActiveJob) -> End {
     let arrival = job.spec.arrival;
     let milliseconds = |at: Time| (seconds(at.since(arrival)) * 1e3) as f32;
@@ -97,7 +96,6 @@ pub(super) fn answered(now: Time, job: &ActiveJob) -> End {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "single precision suffices for plots")]
 fn load_point(now: Time, server: &Server) -> LoadPoint {
     let gauges = server.engine.gauges();
     LoadPoint {

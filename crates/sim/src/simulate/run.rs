@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, Event, Rejection, RequestId, Time};
+use pointsman_core::{EndpointId, Event, RequestId, Time};
 use pointsman_workload::Jobs;
 
 use super::active_jobs::ActiveJobs;
@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
                 QueuedEvent::Scheduled(event) => self.scheduled_event(event)?,
             }
         }
-        Ok(self.recorder.finish(self.active.iter(), self.servers.all(), self.now))
+        Ok(self.recorder.finish(self.active.iter(), &self.servers.all, self.now))
     }
 
     /// The next job arrives at a router.
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
             if routers > 1 { draw(self.seed, ROUTER_SALT, job.number) % u64::from(routers) } else { 0 };
         let id = self.active.open(job, u32::try_from(router).unwrap_or(0));
         if let Some(job) = self.active.get(id) {
-            self.balancer.arrived(self.now, job, self.servers.all(), &mut self.actions)?;
+            self.balancer.arrived(self.now, job, &self.servers.all, &mut self.actions)?;
         }
         self.apply_actions();
         Ok(())
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
 
     /// Engines ended steps or received requests, so bounds may dispatch queued requests.
     fn engines_changed(&mut self, delivered: bool) {
-        self.balancer.engines_changed(delivered, self.servers.all(), &mut self.actions);
+        self.balancer.engines_changed(delivered, &self.servers.all, &mut self.actions);
         if !self.actions.is_empty() {
             self.apply_actions();
         }
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
     fn scheduled_event(&mut self, event: ScheduledEvent) -> Result<(), Broken> {
         match event {
             ScheduledEvent::Join(engine) => self.join(engine)?,
-            ScheduledEvent::Sample => self.recorder.sample(self.now, self.servers.all(), &mut self.queue),
+            ScheduledEvent::Sample => self.recorder.sample(self.now, &self.servers.all, &mut self.queue),
             ScheduledEvent::Scrape { router, engine } => self.scrape(router, engine),
             ScheduledEvent::Wake { router } => {
                 self.scheduler_event(router, Event::Timer)?;
@@ -215,8 +215,7 @@ impl<'a> Run<'a> {
         for action in actions.drain(..) {
             match action {
                 Action::Send { request, to } => self.send(request, to),
-                Action::Reject { request, rejection } => self.end(request, end_of(rejection)),
-                Action::Fail { request } => self.end(request, End::Failed),
+                Action::End { request, end } => self.end(request, end),
                 Action::WakeAt { router, at } => {
                     self.queue.schedule(at.max(self.now), ScheduledEvent::Wake { router });
                 }
@@ -244,12 +243,5 @@ impl<'a> Run<'a> {
         let (attempt, router) = (job.attempt(), job.router);
         self.scrapes.sent(self.now, router, to, &mut self.queue);
         self.queue.send(self.now, Delivery::Request { attempt, to });
-    }
-}
-
-const fn end_of(rejection: Rejection) -> End {
-    match rejection {
-        Rejection::Saturated { .. } => End::Rejected,
-        Rejection::NoReadyEndpoint | Rejection::EmptySubset | Rejection::AttemptsFailed(_) => End::Failed,
     }
 }

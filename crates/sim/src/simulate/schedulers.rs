@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use pointsman_core::{
-    BlockHash, Completion, Effect, EndpointId, EndpointSpec, Event, FailureCause, Health, InvariantBroken,
-    PoolId, PoolPolicy, PoolSet, RequestFacts, Scheduler, SchedulerConfig, Time, Usage,
+    BlockHash, Completion, Effect, EndpointId, Event, FailureCause, Health, PoolId, PoolPolicy, Rejection,
+    RequestFacts, Scheduler, SchedulerConfig, Time, Usage,
 };
 use pointsman_workload::Job;
 
 use super::active_jobs::ActiveJob;
-use super::event_queue::{EngineIndex, ResponseUpdate};
+use super::event_queue::ResponseUpdate;
 use super::servers::{Server, adapter_key, draw};
 use super::{Action, Broken};
-use crate::scenario::{PrefixKnowledge, Scenario};
+use crate::outcome::End;
+use crate::scenario::{Information, PrefixKnowledge, Scenario};
 
-const POOL: PoolId = PoolId(0);
+pub(super) const POOL: PoolId = PoolId(0);
 const POOL_SALT: u64 = 0x706f_6f6c;
 
 /// The routers' schedulers. Nothing is decided here: events go in, and effects become actions.
@@ -25,18 +26,19 @@ pub(super) struct Schedulers {
     visibility: Visibility,
     /// By adapter, whether the schedulers know it.
     adapters: Vec<bool>,
-    checks: InvariantChecks,
-}
-
-/// Checks the core's invariants after every so many events; 0 is never.
-#[derive(Debug)]
-struct InvariantChecks {
-    every: u64,
+    /// The core's invariants are checked after every so many events; 0 is never.
+    check_every: u64,
     events: u64,
 }
 
 impl Schedulers {
-    pub(super) fn new(count: u32, policy: &PoolPolicy, scenario: &Scenario, seed: u64, check: u64) -> Self {
+    pub(super) fn new(
+        count: u32,
+        policy: &PoolPolicy,
+        scenario: &Scenario,
+        seed: u64,
+        check_every: u64,
+    ) -> Self {
         let scheduler = |router: u32| {
             let seed = draw(seed, POOL_SALT, u64::from(router));
             Scheduler::new(SchedulerConfig { seed, decisions: false })
@@ -46,7 +48,8 @@ impl Schedulers {
             effects: Vec::new(),
             visibility: Visibility::new(scenario),
             adapters: Vec::new(),
-            checks: InvariantChecks { every: check, events: 0 },
+            check_every,
+            events: 0,
         };
         for scheduler in &mut schedulers.schedulers {
             let event = Event::PoolPolicyChanged { pool: POOL, policy: policy.clone() };
@@ -77,36 +80,22 @@ impl Schedulers {
         for effect in self.effects.drain(..) {
             actions.extend(action(router, &effect));
         }
-        self.checks.events += 1;
-        if self.checks.every > 0 && self.checks.events.is_multiple_of(self.checks.every) {
-            scheduler.check_invariants().map_err(|broken| self.checks.broken(now, broken))?;
+        self.events += 1;
+        if self.check_every > 0 && self.events.is_multiple_of(self.check_every) {
+            let events = self.events;
+            scheduler.check_invariants().map_err(|broken| Broken { at: now, events, broken })?;
         }
         Ok(())
     }
 
-    pub(super) fn joined(
+    /// Passes an event to the scheduler of every router.
+    pub(super) fn broadcast(
         &mut self,
         now: Time,
-        engine: EngineIndex,
+        event: &Event,
         actions: &mut Vec<Action>,
     ) -> Result<(), Broken> {
-        for router in 0..self.count() {
-            let spec = EndpointSpec { pools: PoolSet::of(POOL) };
-            self.handle(now, router, Event::EndpointUp { endpoint: EndpointId(engine), spec }, actions)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn draining(
-        &mut self,
-        now: Time,
-        engine: EngineIndex,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Broken> {
-        for router in 0..self.count() {
-            self.handle(now, router, Event::EndpointDraining { endpoint: EndpointId(engine) }, actions)?;
-        }
-        Ok(())
+        (0..self.count()).try_for_each(|router| self.handle(now, router, event.clone(), actions))
     }
 
     pub(super) fn arrived(
@@ -120,7 +109,7 @@ impl Schedulers {
             self.declare(now, adapter, actions)?;
         }
         let mut facts = self.visibility.facts(&job.spec);
-        if self.visibility.exact && !facts.blocks.is_empty() {
+        if self.visibility.information.prefixes == PrefixKnowledge::Exact && !facts.blocks.is_empty() {
             facts.exact_cached = Some(cached_tokens(job, servers));
         }
         self.handle(now, job.router, Event::Arrived { request: job.id, facts }, actions)
@@ -135,11 +124,7 @@ impl Schedulers {
         if std::mem::replace(&mut self.adapters[index], true) {
             return Ok(());
         }
-        for router in 0..self.count() {
-            let event = Event::AdaptersDeclared { adapters: vec![adapter_key(adapter)] };
-            self.handle(now, router, event, actions)?;
-        }
-        Ok(())
+        self.broadcast(now, &Event::AdaptersDeclared { adapters: vec![adapter_key(adapter)] }, actions)
     }
 
     /// A router received a part of a response.
@@ -189,22 +174,17 @@ fn cached_tokens(job: &ActiveJob, servers: &[Server]) -> Arc<[(EndpointId, u32)]
     all.filter(|(tokens, _)| *tokens > 0).map(|(tokens, engine)| (EndpointId(engine), tokens)).collect()
 }
 
-impl InvariantChecks {
-    fn broken(&self, at: Time, broken: InvariantBroken) -> Broken {
-        Broken { at, events: self.events, broken }
-    }
-}
-
 fn action(router: u32, effect: &Effect) -> Option<Action> {
     match *effect {
         Effect::Dispatch { request, endpoint, .. } => Some(Action::Send { request, to: endpoint.0 }),
-        Effect::Reject { request, rejection } => Some(Action::Reject { request, rejection }),
+        Effect::Reject { request, rejection } => {
+            let saturated = matches!(rejection, Rejection::Saturated { .. });
+            let end = if saturated { End::Rejected } else { End::Failed };
+            Some(Action::End { request, end })
+        }
         Effect::WakeAt(at) => Some(Action::WakeAt { router, at }),
         Effect::HealthChanged { endpoint, health } => {
-            let ejected = match health {
-                Health::Ejected(_) => true,
-                Health::Ready | Health::Draining | Health::OnTrial => false,
-            };
+            let ejected = matches!(health, Health::Ejected(_));
             Some(Action::Probe { router, engine: endpoint.0, ejected })
         }
         Effect::EndpointGone { endpoint } => Some(Action::EndpointGone { router, engine: endpoint.0 }),
@@ -214,12 +194,7 @@ fn action(router: u32, effect: &Effect) -> Option<Action> {
 /// How much of a job a router sees.
 #[derive(Debug)]
 struct Visibility {
-    tokens_seen: bool,
-    usage_seen: bool,
-    hashed: bool,
-    /// Whether the scheduler gets the true content of the engines' caches.
-    exact: bool,
-    block_tokens: u32,
+    information: Information,
     /// Tokens per KV block of the engines.
     engine_block: u32,
     no_hashes: Arc<[BlockHash]>,
@@ -227,20 +202,15 @@ struct Visibility {
 
 impl Visibility {
     fn new(scenario: &Scenario) -> Self {
-        let information = &scenario.information;
         Self {
-            tokens_seen: information.tokens_seen,
-            usage_seen: information.usage_seen,
-            exact: information.prefixes == PrefixKnowledge::Exact,
-            hashed: information.prefixes != PrefixKnowledge::Unknown,
-            block_tokens: information.block_tokens,
+            information: scenario.information.clone(),
             engine_block: scenario.fleet.first().map_or(0, |engine| engine.profile.block_size),
             no_hashes: Arc::from([]),
         }
     }
 
     fn observes_tokens(&self, job: &Job) -> bool {
-        self.tokens_seen && job.streamed
+        self.information.tokens_seen && job.streamed
     }
 
     fn facts(&self, job: &Job) -> RequestFacts {
@@ -250,7 +220,7 @@ impl Visibility {
             target: job.adapter.map(adapter_key),
             priority: job.priority,
             prompt_tokens: job.prompt_tokens,
-            block_tokens: if blocks.is_empty() { 0 } else { self.block_tokens },
+            block_tokens: if blocks.is_empty() { 0 } else { self.information.block_tokens },
             blocks,
             exact_cached: None,
             max_output_tokens: job.max_output_tokens,
@@ -262,10 +232,11 @@ impl Visibility {
     /// Hashes of the prompt's blocks at the router's block size. Hashes are chained, so the hash of the last engine block
     /// in a router's block identifies all of it.
     fn blocks(&self, job: &Job) -> Arc<[BlockHash]> {
-        if !self.hashed || job.hashes.is_empty() || self.engine_block == 0 {
+        let hashed = self.information.prefixes != PrefixKnowledge::Unknown;
+        if !hashed || job.hashes.is_empty() || self.engine_block == 0 {
             return Arc::clone(&self.no_hashes);
         }
-        let stride = (self.block_tokens / self.engine_block).max(1) as usize;
+        let stride = (self.information.block_tokens / self.engine_block).max(1) as usize;
         let blocks = ((job.prompt_tokens / self.engine_block) as usize).min(job.hashes.len());
         if stride == 1 && blocks == job.hashes.len() {
             return Arc::clone(&job.hashes);
@@ -275,10 +246,10 @@ impl Visibility {
 
     /// Token usage as the router learns it: from the response's `usage`, else from counting streamed tokens.
     fn usage(&self, job: &Job, cached: u32) -> Usage {
-        let counted = self.usage_seen || self.observes_tokens(job);
+        let counted = self.information.usage_seen || self.observes_tokens(job);
         Usage {
-            prompt_tokens: self.usage_seen.then_some(job.prompt_tokens),
-            cached_tokens: self.usage_seen.then_some(cached),
+            prompt_tokens: self.information.usage_seen.then_some(job.prompt_tokens),
+            cached_tokens: self.information.usage_seen.then_some(cached),
             output_tokens: counted.then_some(job.output_tokens),
         }
     }

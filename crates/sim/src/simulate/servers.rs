@@ -15,10 +15,11 @@ use crate::scenario::{self, Change};
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) engine: Engine,
-    state: State,
+    pub(super) state: State,
     /// Whether its gauges report an idle engine.
     lies: bool,
-    slowness: f64,
+    /// Factor on its step times.
+    pub(super) slowness: f64,
     /// End of the current step.
     step_ends: Option<Time>,
     /// Rest of the step in which the engine hung.
@@ -62,7 +63,7 @@ struct Histograms {
 /// All simulated engines.
 #[derive(Debug)]
 pub(super) struct Servers {
-    all: Vec<Server>,
+    pub(super) all: Vec<Server>,
     /// Interval between progress reports of a stream; `None` where no router uses them.
     progress_every: Option<Duration>,
 }
@@ -83,10 +84,6 @@ impl Servers {
             histograms: Histograms::default(),
         };
         Self { all: fleet.iter().map(server).collect(), progress_every }
-    }
-
-    pub(super) fn all(&self) -> &[Server] {
-        &self.all
     }
 
     /// A request reaches an engine, which fetches the KV of so many prompt tokens from a shared cache.
@@ -164,15 +161,6 @@ impl Servers {
 }
 
 impl Server {
-    pub(super) const fn state(&self) -> State {
-        self.state
-    }
-
-    /// Factor on its step times.
-    pub(super) const fn slowness(&self) -> f64 {
-        self.slowness
-    }
-
     /// Preemptions and adapter loads since the start, over all restarts.
     pub(super) fn lifetime_totals(&self) -> (u64, u64) {
         let now = self.engine.totals();
@@ -258,7 +246,6 @@ impl Server {
     }
 
     /// Every token but a first one came one step after the one before.
-    #[expect(clippy::cast_precision_loss, reason = "tokens of one step")]
     fn note_decoding(&mut self, now: Time, generated_before: u64, firsts: u64) {
         let tokens = (self.engine.totals().generated_tokens - generated_before).saturating_sub(firsts) as f64;
         self.histograms.inter_token_count += tokens;
@@ -282,7 +269,6 @@ impl Server {
     }
 
     /// The gauges and counters of the metrics page, as vLLM exposes them.
-    #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
     pub(super) fn report(&self, now: Time, adapters: bool) -> LoadReport {
         let gauges = self.engine.gauges();
         let profile = self.engine.profile();

@@ -4,6 +4,7 @@ use super::Action;
 use super::active_jobs::ActiveJob;
 use super::event_queue::EngineIndex;
 use super::servers::draw;
+use crate::outcome::End;
 
 const SERVICE_SALT: u64 = 0x0073_7663;
 
@@ -32,16 +33,12 @@ impl Service {
         Self { affinity, seed, endpoints: Vec::new(), connections: Vec::new() }
     }
 
-    pub(super) fn joined(&mut self, engine: EngineIndex) {
-        if let Err(place) = self.endpoints.binary_search(&engine) {
-            self.endpoints.insert(place, engine);
-        }
-    }
-
-    /// Removes an endpoint; its connections are not used again.
-    pub(super) fn left(&mut self, engine: EngineIndex) {
-        if let Ok(place) = self.endpoints.binary_search(&engine) {
-            self.endpoints.remove(place);
+    /// Adds or removes an endpoint. The connections of one that was removed are not used again.
+    pub(super) fn set_ready(&mut self, engine: EngineIndex, ready: bool) {
+        match self.endpoints.binary_search(&engine) {
+            Err(place) if ready => self.endpoints.insert(place, engine),
+            Ok(place) if !ready => _ = self.endpoints.remove(place),
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -53,7 +50,7 @@ impl Service {
         };
         actions.push(match to {
             Some(to) => Action::Send { request, to },
-            None => Action::Fail { request },
+            None => Action::End { request, end: End::Failed },
         });
     }
 

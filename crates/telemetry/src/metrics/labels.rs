@@ -43,12 +43,6 @@ label_set!(Reload { result: &'static str });
 label_set!(ExtensionBuild { commit: &'static str, build_ref: &'static str });
 label_set!(Build { version: &'static str, commit: &'static str });
 
-impl Reload {
-    pub(super) const fn new(success: bool) -> Self {
-        Self { result: if success { "success" } else { "failure" } }
-    }
-}
-
 macro_rules! of_pool {
     ($($name:ident),+ $(,)?) => {
         $(impl OfPool for $name {

@@ -145,18 +145,16 @@ impl RequestSeries {
     /// Records a finished request; call once per request.
     pub fn finish(&self, record: &RequestRecord) {
         self.requests.inc();
-        match record.outcome {
-            Outcome::Served(Completion::Complete) => self.complete.inc(),
-            outcome @ (Outcome::Served(_) | Outcome::Rejected(_)) => {
-                self.families.outcome(&self.model.pool, outcome.as_str(), outcome.reason()).inc()
-            }
-        };
-        if let Some(error_code) = error_code(record.outcome, record.status) {
+        let outcome = record.outcome;
+        if outcome == Outcome::Served(Completion::Complete) {
+            self.complete.inc();
+        } else {
+            self.families.outcome(&self.model.pool, outcome.as_str(), outcome.reason()).inc();
+        }
+        if let Some(error_code) = error_code(outcome, record.status) {
             let Model { model_name, target_model_name, pool } = self.model.clone();
-            self.families
-                .request_errors
-                .get(&ModelError { model_name, target_model_name, error_code, pool })
-                .inc();
+            let labels = ModelError { model_name, target_model_name, error_code, pool };
+            self.families.request_errors.get(&labels).inc();
         }
         self.request_bytes.observe(float(record.request_bytes));
         if let Some(wait) = record.body_wait {
@@ -197,10 +195,9 @@ impl RequestSeries {
 fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
     match (outcome, status) {
         (Outcome::Served(Completion::ClientGone), _) => None,
-        (Outcome::Served(Completion::Broken(_)), _) => Some("ModelServerError"),
         (Outcome::Served(Completion::Complete), 0..400) => None,
         (Outcome::Served(Completion::Complete), 400..500) => Some("BadRequest"),
-        (Outcome::Served(Completion::Complete), _) => Some("ModelServerError"),
+        (Outcome::Served(Completion::Complete | Completion::Broken(_)), _) => Some("ModelServerError"),
         (Outcome::Rejected(_), 429) => Some("InferencePoolResourceExhausted"),
         (Outcome::Rejected(_), 400..500) => Some("BadRequest"),
         (Outcome::Rejected(_), 503) => Some("ServiceUnavailable"),
@@ -210,7 +207,6 @@ fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
 }
 
 /// Rounds sizes beyond 2^53, far above every bucket.
-#[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float in the exposition format")]
 pub(super) const fn float(bytes: u64) -> f64 {
     bytes as f64
 }

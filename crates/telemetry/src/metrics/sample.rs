@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, EncodeMetric, LabelSetEncoder,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -66,6 +68,12 @@ impl PoolSample {
         (count > 0).then(|| sum / f64::from(count))
     }
 
+    /// The endpoints with series of their own, each with the names of its pool and itself.
+    fn labelled_endpoints(&self) -> impl Iterator<Item = (&str, Option<&str>, &EndpointSample)> {
+        let endpoints = self.endpoints.iter().take(super::pool::MAX_ENDPOINTS);
+        endpoints.map(|endpoint| (&*self.pool, Some(&*endpoint.endpoint), endpoint))
+    }
+
     /// Whether no endpoint has fresh metrics, so that placement uses Pointsman's own counts alone.
     fn blackout(&self) -> bool {
         !self.endpoints.is_empty() && !self.endpoints.iter().any(|endpoint| endpoint.metrics_fresh)
@@ -84,10 +92,11 @@ impl Collector for PoolCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let pools = (self.0)();
         for gauge in POOL_GAUGES {
-            gauge.encode(&mut encoder, &pools)?;
+            gauge.encode(&mut encoder, pools.iter().map(|pool| (&*pool.pool, None, pool)))?;
         }
+        let endpoints = || pools.iter().flat_map(PoolSample::labelled_endpoints);
         for gauge in ENDPOINT_GAUGES {
-            gauge.encode(&mut encoder, &pools)?;
+            gauge.encode(&mut encoder, endpoints())?;
         }
         Ok(())
     }
@@ -115,166 +124,121 @@ impl Collector for GatewayCollector {
     }
 }
 
-struct PoolGauge {
+/// A gauge of pools or endpoints. Series under the extension's names have its labels.
+struct SampleGauge<S> {
     name: &'static str,
     help: &'static str,
-    /// Whether the series has the label `name` too, as the extension's gauges do.
-    named: bool,
-    value: fn(&PoolSample) -> Option<f64>,
+    value: fn(&S) -> Option<f64>,
 }
 
-const POOL_GAUGES: [PoolGauge; 6] = [
-    PoolGauge {
+impl<S> SampleGauge<S> {
+    /// Encodes one series per sample, each with the names of its pool and its endpoint, if it is of one.
+    fn encode<'a>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        samples: impl Iterator<Item = (&'a str, Option<&'a str>, &'a S)>,
+    ) -> fmt::Result
+    where
+        S: 'a,
+    {
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        let is_extension = self.name.starts_with("inference_pool_");
+        for (pool, endpoint, sample) in samples {
+            let Some(value) = (self.value)(sample) else { continue };
+            let labels = Labels { is_extension, pool, endpoint };
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Labels<'a> {
+    is_extension: bool,
+    pool: &'a str,
+    endpoint: Option<&'a str>,
+}
+
+impl EncodeLabelSet for Labels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if self.is_extension {
+            ("name", self.pool.rsplit('/').next().unwrap_or_default()).encode(encoder.encode_label())?;
+        }
+        if let Some(endpoint) = self.endpoint {
+            let label = if self.is_extension { "model_server_pod" } else { "endpoint" };
+            (label, endpoint).encode(encoder.encode_label())?;
+        }
+        ("pool", self.pool).encode(encoder.encode_label())
+    }
+}
+
+const POOL_GAUGES: [SampleGauge<PoolSample>; 6] = [
+    SampleGauge {
         name: "inference_pool_average_kv_cache_utilization",
         help: "Mean KV cache utilization of the pool's ready endpoints, 0 to 1.",
-        named: true,
         value: |pool| pool.mean(|endpoint| endpoint.kv_use),
     },
-    PoolGauge {
+    SampleGauge {
         name: "inference_pool_average_queue_size",
         help: "Mean waiting requests per ready endpoint of the pool.",
-        named: true,
         value: |pool| pool.mean(|endpoint| endpoint.waiting.map(f64::from)),
     },
-    PoolGauge {
+    SampleGauge {
         name: "inference_pool_ready_pods",
         help: "Ready endpoints of the pool.",
-        named: true,
         value: |pool| Some(pool.ready().fold(0.0, |count, _| count + 1.0)),
     },
-    PoolGauge {
+    SampleGauge {
         name: "pointsman_pool_endpoints",
         help: "Endpoints of the pool, ready or not.",
-        named: false,
         value: |pool| Some(pool.endpoints.iter().fold(0.0, |count, _| count + 1.0)),
     },
-    PoolGauge {
+    SampleGauge {
         name: "pointsman_pool_metrics_blackout",
         help: "1 while no endpoint of the pool has fresh metrics; placement then uses Pointsman's own counts alone.",
-        named: false,
         value: |pool| Some(f64::from(u8::from(pool.blackout()))),
     },
-    PoolGauge {
+    SampleGauge {
         name: "pointsman_pool_saturated",
         help: "1 while all ready endpoints of the pool are saturated.",
-        named: false,
         value: |pool| Some(f64::from(u8::from(pool.saturated))),
     },
 ];
 
-impl PoolGauge {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>, pools: &[PoolSample]) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
-        for pool in pools {
-            let Some(value) = (self.value)(pool) else { continue };
-            let gauge = ConstGauge::new(value);
-            let name = self.named.then(|| pool.pool.rsplit('/').next().unwrap_or_default());
-            gauge.encode(family.encode_family(&PoolLabels { name, pool: &pool.pool })?)?;
-        }
-        Ok(())
-    }
-}
-
-struct EndpointGauge {
-    name: &'static str,
-    help: &'static str,
-    /// Whether the series has the extension's labels `name` and `model_server_pod` instead of `endpoint`.
-    named: bool,
-    value: fn(&EndpointSample) -> Option<f64>,
-}
-
-const ENDPOINT_GAUGES: [EndpointGauge; 7] = [
-    EndpointGauge {
+const ENDPOINT_GAUGES: [SampleGauge<EndpointSample>; 7] = [
+    SampleGauge {
         name: "inference_pool_per_pod_queue_size",
         help: "Requests waiting in the engine.",
-        named: true,
         value: |endpoint| endpoint.waiting.map(f64::from),
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_ready",
         help: "1 while the endpoint takes requests.",
-        named: false,
         value: |endpoint| Some(f64::from(u8::from(endpoint.ready))),
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_in_flight",
         help: "Requests that this process has at the endpoint.",
-        named: false,
         value: |endpoint| Some(f64::from(endpoint.in_flight)),
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_pending_tokens",
         help: "Prompt tokens dispatched to the endpoint and not yet prefilled.",
-        named: false,
         value: |endpoint| Some(float(endpoint.pending_tokens)),
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_running",
         help: "Requests running in the engine, from its metrics.",
-        named: false,
         value: |endpoint| endpoint.running.map(f64::from),
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_kv_cache_utilization",
         help: "KV cache utilization of the engine, 0 to 1.",
-        named: false,
         value: |endpoint| endpoint.kv_use,
     },
-    EndpointGauge {
+    SampleGauge {
         name: "pointsman_endpoint_metrics_age_seconds",
         help: "Age of the last scrape of the engine's metrics that succeeded.",
-        named: false,
         value: |endpoint| endpoint.metrics_age.map(|age| age.as_secs_f64()),
     },
 ];
-
-impl EndpointGauge {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>, pools: &[PoolSample]) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
-        for pool in pools {
-            for endpoint in pool.endpoints.iter().take(super::pool::MAX_ENDPOINTS) {
-                let Some(value) = (self.value)(endpoint) else { continue };
-                let labels =
-                    EndpointLabels { named: self.named, pool: &pool.pool, endpoint: &endpoint.endpoint };
-                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct PoolLabels<'a> {
-    name: Option<&'a str>,
-    pool: &'a str,
-}
-
-impl EncodeLabelSet for PoolLabels<'_> {
-    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
-        use prometheus_client::encoding::EncodeLabel;
-        if let Some(name) = self.name {
-            ("name", name).encode(encoder.encode_label())?;
-        }
-        ("pool", self.pool).encode(encoder.encode_label())
-    }
-}
-
-#[derive(Debug)]
-struct EndpointLabels<'a> {
-    named: bool,
-    pool: &'a str,
-    endpoint: &'a str,
-}
-
-impl EncodeLabelSet for EndpointLabels<'_> {
-    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
-        use prometheus_client::encoding::EncodeLabel;
-        if self.named {
-            ("name", self.pool.rsplit('/').next().unwrap_or_default()).encode(encoder.encode_label())?;
-            ("model_server_pod", self.endpoint).encode(encoder.encode_label())?;
-        } else {
-            ("endpoint", self.endpoint).encode(encoder.encode_label())?;
-        }
-        ("pool", self.pool).encode(encoder.encode_label())
-    }
-}

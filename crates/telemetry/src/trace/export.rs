@@ -123,16 +123,13 @@ impl Exporter {
             let exported = timeout(self.timing.timeout, self.transport.export(&request)).await;
             let reason = match exported.unwrap_or_else(|_| Err(ExportError::Unavailable("timeout".into()))) {
                 Ok(response) => {
-                    let Some(partial) = response.partial_success.filter(|partial| partial.rejected_spans > 0)
-                    else {
-                        *healthy = true;
-                        return;
-                    };
-                    return self.drop_spans(
-                        partial.rejected_spans.unsigned_abs(),
-                        &partial.error_message,
-                        healthy,
-                    );
+                    let partial = response.partial_success.unwrap_or_default();
+                    if partial.rejected_spans > 0 {
+                        let rejected = partial.rejected_spans.unsigned_abs();
+                        return self.drop_spans(rejected, &partial.error_message, healthy);
+                    }
+                    *healthy = true;
+                    return;
                 }
                 Err(ExportError::Unavailable(_)) if attempt < ATTEMPTS => {
                     sleep(back_off).await;

@@ -93,8 +93,9 @@ impl Tracer {
     }
 
     pub(super) fn recording(finished: mpsc::Sender<Finished>, dropped: Counter, share: f64) -> Self {
-        let ids = Ids::default();
-        Self { recording: Some(Arc::new(Recording { finished, dropped, ids, threshold: threshold(share) })) }
+        // The conversion saturates.
+        let threshold = (share * 18_446_744_073_709_551_615.0) as u64;
+        Self { recording: Some(Arc::new(Recording { finished, dropped, ids: Ids::default(), threshold })) }
     }
 
     /// Starts a span. It is recorded where the parent's sampled flag says so; without a parent, for the configured
@@ -109,12 +110,11 @@ impl Tracer {
                 (u128::from(recording.ids.next()) << 64 | u128::from(low), low <= recording.threshold)
             }
         };
+        let context = TraceContext { trace, span: recording.ids.next(), sampled };
         if !sampled {
             // The client's header already says not to record; a new trace sends the engine a header that does.
-            let context = TraceContext { trace, span: recording.ids.next(), sampled };
             return Span(if parent.is_some() { State::Off } else { State::Unsampled(context) });
         }
-        let context = TraceContext { trace, span: recording.ids.next(), sampled };
         let finished = Finished {
             name,
             context,
@@ -123,11 +123,8 @@ impl Tracer {
             duration: Duration::ZERO,
             attributes: Vec::with_capacity(8),
         };
-        Span(State::On(Box::new(Live {
-            recording: Arc::clone(recording),
-            started: Instant::now(),
-            finished,
-        })))
+        let recording = Arc::clone(recording);
+        Span(State::On(Box::new(Live { recording, started: Instant::now(), finished })))
     }
 }
 
@@ -217,12 +214,6 @@ impl Drop for Span {
             recording.dropped.inc();
         }
     }
-}
-
-const fn threshold(share: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is intended")]
-    let threshold = (share * 18_446_744_073_709_551_615.0) as u64;
-    threshold
 }
 
 /// Random ids, seeded by the operating system. They need not be secret, only unlikely to repeat.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -31,6 +31,8 @@ pub(super) enum ExportError {
     /// The collector will not accept this request.
     Refused(String),
 }
+
+type Exported = Result<ExportTraceServiceResponse, ExportError>;
 
 /// A client of one collector; connections are kept between requests.
 #[derive(Debug)]
@@ -63,38 +65,26 @@ impl Transport {
         })
     }
 
-    pub(super) async fn export(
-        &self,
-        request: &ExportTraceServiceRequest,
-    ) -> Result<ExportTraceServiceResponse, ExportError> {
+    pub(super) async fn export(&self, request: &ExportTraceServiceRequest) -> Exported {
         match self.protocol {
             Protocol::Grpc => self.call(request).await,
             Protocol::HttpProtobuf => self.post(request).await,
         }
     }
 
-    async fn call(
-        &self,
-        request: &ExportTraceServiceRequest,
-    ) -> Result<ExportTraceServiceResponse, ExportError> {
+    async fn call(&self, request: &ExportTraceServiceRequest) -> Exported {
         let metadata = MetadataMap::from_headers(self.headers.clone());
         let request = tonic::Request::from_parts(metadata, Extensions::default(), request.clone());
         let mut grpc = Grpc::with_origin(self.client.clone(), self.endpoint.clone());
         let called = grpc.unary(request, PathAndQuery::from_static(EXPORT_METHOD), ProstCodec::default());
         called.await.map(tonic::Response::into_inner).map_err(|status| {
             let reason = format!("{:?}: {}", status.code(), status.message());
-            if is_retryable(&status) {
-                ExportError::Unavailable(reason)
-            } else {
-                ExportError::Refused(reason)
-            }
+            let error = if is_retryable(&status) { ExportError::Unavailable } else { ExportError::Refused };
+            error(reason)
         })
     }
 
-    async fn post(
-        &self,
-        request: &ExportTraceServiceRequest,
-    ) -> Result<ExportTraceServiceResponse, ExportError> {
+    async fn post(&self, request: &ExportTraceServiceRequest) -> Exported {
         let mut post = Request::new(Body::new(Full::new(Bytes::from(request.encode_to_vec()))));
         *post.method_mut() = Method::POST;
         *post.uri_mut() = self.endpoint.clone();
@@ -111,11 +101,8 @@ impl Transport {
             return Ok(ExportTraceServiceResponse::decode(body).unwrap_or_default());
         }
         let reason = format!("status {status}");
-        Err(match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => ExportError::Unavailable(reason),
+        Err(match status.as_u16() {
+            429 | 502 | 503 | 504 => ExportError::Unavailable(reason),
             _ => ExportError::Refused(reason),
         })
     }
@@ -125,25 +112,10 @@ impl Transport {
 /// (<https://opentelemetry.io/docs/specs/otlp/#failures>), and failures of the connection, which tonic reports as
 /// `Unknown` with a source.
 fn is_retryable(status: &Status) -> bool {
-    match status.code() {
-        Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::Unknown => std::error::Error::source(status).is_some(),
-        Code::Ok
-        | Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unauthenticated => false,
-    }
+    use Code::{Aborted, Cancelled, DataLoss, DeadlineExceeded, OutOfRange, Unavailable};
+    let code = status.code();
+    matches!(code, Cancelled | DeadlineExceeded | Aborted | OutOfRange | Unavailable | DataLoss)
+        || code == Code::Unknown && std::error::Error::source(status).is_some()
 }
 
 /// The error with its innermost source, which says why a connection failed.

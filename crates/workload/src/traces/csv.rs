@@ -66,12 +66,8 @@ pub(super) fn read(columns: &Columns, text: &str, collector: &mut Collector) {
             if found.is_none() {
                 let end = fields.last().map_or(1, |(column, _)| *column);
                 let column = fields.get(place).map_or(end, |(column, _)| *column);
-                collector.problem(
-                    (line_number, column),
-                    name,
-                    "is missing",
-                    "complete the row, or remove it",
-                );
+                let at = (line_number, column);
+                collector.problem(at, name, "is missing", "complete the row, or remove it");
             }
             found.copied()
         };
@@ -80,13 +76,9 @@ pub(super) fn read(columns: &Columns, text: &str, collector: &mut Collector) {
         let at = stamp.and_then(|(column, text)| {
             let at = (columns.parse_stamp)(text);
             if at.is_none() {
-                let message = format!("{text:?} is not {}", columns.stamp_form);
-                collector.problem(
-                    (line_number, column),
-                    columns.stamp,
-                    message,
-                    "correct it, or remove the row",
-                );
+                let (at, message) =
+                    ((line_number, column), format!("{text:?} is not {}", columns.stamp_form));
+                collector.problem(at, columns.stamp, message, "correct it, or remove the row");
             }
             at
         });

@@ -4,12 +4,10 @@ use super::SECOND;
 
 /// Seconds since the start of the trace, not negative.
 pub(super) fn parse_seconds(text: &str) -> Option<i64> {
-    let seconds: f64 = text.parse().ok()?;
-    from_seconds(seconds)
+    from_seconds(text.parse().ok()?)
 }
 
 /// Nanoseconds from seconds, not negative.
-#[expect(clippy::cast_possible_truncation, reason = "below 2^63 as checked")]
 pub(super) fn from_seconds(seconds: f64) -> Option<i64> {
     // 9e9 s are 285 years, within the range of 64-bit nanoseconds.
     (0.0..9e9).contains(&seconds).then_some((seconds * 1e9) as i64)

@@ -7,7 +7,30 @@ use pointsman_yaml::{SourceText, parse_duration};
 use crate::scenario::{Information, PrefixKnowledge};
 
 use super::super::load;
-use super::table::SECTIONS;
+use super::explain_format;
+
+/// The mapping's path (empty for the top level) and its rows: name, accepted values, default, meaning.
+type Section = (&'static str, Vec<[&'static str; 4]>);
+
+fn sections() -> Vec<Section> {
+    let code = |text: &'static str| text.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
+    let section = |text: &'static str| {
+        let (title, rest) = text.split_once('\n').unwrap();
+        let rows = rest.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = |row: &'static str| {
+            let mut cells = row.strip_suffix(" |").unwrap().split(" | ");
+            let row = [(); 4].map(|()| cells.next().unwrap());
+            assert_eq!(cells.next(), None, "{row:?}");
+            [row[0].strip_suffix('`').unwrap(), row[1], row[2], row[3]]
+        };
+        (code(title).unwrap_or_default(), rows.map(cells).collect())
+    };
+    explain_format().split("### ").skip(1).map(section).collect()
+}
+
+fn section(path: &str) -> Vec<[&'static str; 4]> {
+    sections().into_iter().find(|(known, _)| *known == path).unwrap().1
+}
 
 /// Field names that a reader accepts in the mapping of `text` that contains the unknown field `zzzzzzzzzzzz`.
 fn known(text: &str) -> Vec<String> {
@@ -24,8 +47,7 @@ fn known(text: &str) -> Vec<String> {
 fn the_reference_names_the_fields_that_the_readers_accept() {
     #[track_caller]
     fn check(path: &str, texts: &[&str]) {
-        let section = SECTIONS.iter().find(|section| section.path == path).unwrap();
-        let mut documented: Vec<&str> = section.fields.iter().map(|field| field.name).collect();
+        let mut documented: Vec<&str> = section(path).iter().map(|[name, ..]| *name).collect();
         let mut read: Vec<String> = texts.iter().flat_map(|text| known(text)).collect();
         documented.sort_unstable();
         read.sort_unstable();
@@ -57,24 +79,23 @@ fn the_reference_names_the_fields_that_the_readers_accept() {
     check("information", &["information: {zzzzzzzzzzzz: 1}"]);
     check("information.blackouts[]", &["information: {blackouts: [{zzzzzzzzzzzz: 1}]}"]);
     check("placements[]", &["placements: [{name: pointsman, zzzzzzzzzzzz: 1}]"]);
-    assert_eq!(SECTIONS.len(), 18);
+    assert_eq!(sections().len(), 18);
 }
 
 #[test]
 fn every_field_has_values_and_a_default_and_fits_a_table_cell() {
-    for section in SECTIONS {
-        for field in section.fields {
-            assert!(!field.takes.is_empty() && !field.default.is_empty(), "{}.{}", section.path, field.name);
-            for text in [field.takes, field.default, field.about] {
-                assert!(!text.contains('|') && !text.contains('\n'), "{text}");
-            }
+    for (path, rows) in sections() {
+        assert!(!rows.is_empty(), "{path}");
+        for [name, takes, default, about] in rows {
+            assert!(!takes.is_empty() && !default.is_empty(), "{path}.{name}");
+            assert!([takes, default, about].iter().all(|text| !text.contains('|')), "{path}.{name}");
         }
     }
 }
 
 #[test]
 fn the_documented_defaults_of_information_are_those_of_the_code() {
-    let section = SECTIONS.iter().find(|section| section.path == "information").unwrap();
+    let section = section("information");
     let default = Information::default();
     let routers = default.routers.to_string();
     let tokens = default.block_tokens.to_string();
@@ -85,7 +106,7 @@ fn the_documented_defaults_of_information_are_those_of_the_code() {
         ("networkDelay", default.network_delay),
         ("progressEvery", default.progress_every),
     ];
-    let documented = |name| section.fields.iter().find(|field| field.name == name).unwrap().default;
+    let documented = |name| section.iter().find(|row| row[0] == name).unwrap()[2];
     for (name, time) in times {
         assert_eq!(parse_duration(documented(name)), Some(time), "{name}");
     }

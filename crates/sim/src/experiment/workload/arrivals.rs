@@ -3,7 +3,7 @@
 use pointsman_workload::Arrivals;
 use pointsman_yaml::{Field, Fields, ValueKind};
 
-use crate::experiment::values::time_span;
+use crate::experiment::values::{mistake, time_span};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -30,20 +30,15 @@ pub(super) fn read(field: &Field<'_>, has_trace: bool) -> Option<Arrivals> {
             Kind::Poisson => Some(Arrivals::Poisson),
             Kind::Constant => Some(Arrivals::Constant),
             Kind::Recorded => Some(Arrivals::Recorded),
-            Kind::Gamma => {
-                field.error("gamma needs cv", "write arrivals: {kind: gamma, cv: 3}");
-                None
-            }
+            Kind::Gamma => mistake(field, "gamma needs cv", "write arrivals: {kind: gamma, cv: 3}"),
             Kind::Bursts => {
                 let fix = "write arrivals: {kind: bursts, on: 10s, off: 30s, factor: 5}";
-                field.error("bursts need on, off and factor", fix);
-                None
+                mistake(field, "bursts need on, off and factor", fix)
             }
         },
     }?;
     if arrivals == Arrivals::Recorded && !has_trace {
-        field.error("there is no trace to take arrivals from", "write trace, or other arrivals");
-        return None;
+        return mistake(field, "there is no trace to take arrivals from", "write trace, or other arrivals");
     }
     Some(arrivals)
 }

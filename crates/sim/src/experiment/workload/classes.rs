@@ -7,7 +7,7 @@ use pointsman_yaml::{Field, Fields, ValueKind};
 
 use super::{Reading, Sources};
 use crate::experiment::distributions::{self, Unit, read_choice};
-use crate::experiment::values::above_zero;
+use crate::experiment::values::{above_zero, mistake};
 
 /// Reads `classes` and their shares.
 pub(super) fn read_all(
@@ -128,8 +128,11 @@ fn read_sessions(fields: &mut Fields<'_>) -> Option<Sessions> {
     let turns = turns.and_then(|field| {
         let turns = distributions::read(&field, Unit::Count)?;
         if turns.most_tokens() <= 1 {
-            field.error("is 1: a session needs more than one turn", "write more, or remove sessions");
-            return None;
+            return mistake(
+                &field,
+                "is 1: a session needs more than one turn",
+                "write more, or remove sessions",
+            );
         }
         Some(turns)
     });

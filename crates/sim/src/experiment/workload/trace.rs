@@ -6,6 +6,7 @@ use pointsman_workload::{Trace, TraceFormat};
 use pointsman_yaml::{Field, Fields};
 
 use super::Reading;
+use crate::experiment::values::mistake;
 
 /// Name of the format of a gateway's own event log.
 const EVENT_LOG: &str = "event-log";
@@ -45,11 +46,11 @@ fn read_rows(
                 trace?
             }
             Err(why) => {
-                file.error(
+                return mistake(
+                    file,
                     format!("cannot be read: {why}"),
                     "write a path relative to the experiment's folder",
                 );
-                return None;
             }
         },
     };
@@ -57,8 +58,7 @@ fn read_rows(
         let (longest, row) = trace.longest();
         if longest > u64::from(*most) {
             let message = format!("request {} has {longest} tokens, but {profile} accepts {most}", row + 1);
-            file.error(message, format!("write workload.cutAt: {most}, or a profile with more"));
-            return None;
+            return mistake(file, message, format!("write workload.cutAt: {most}, or a profile with more"));
         }
     }
     Some(Arc::new(trace))

@@ -67,7 +67,7 @@ impl Central {
             .iter()
             .zip(&self.open)
             .zip(0..)
-            .filter(|((server, open), _)| **open && server.state() == State::Up)
+            .filter(|((server, open), _)| **open && server.state == State::Up)
             .filter(|((server, _), _)| has_room(&server.engine, prompt));
         let emptiest = with_room.min_by_key(|((server, _), engine)| (server.engine.requests(), *engine));
         if let Some((_, to)) = emptiest {

@@ -8,6 +8,7 @@ use pointsman_core::seconds;
 use pointsman_workload::Job;
 
 use crate::engine::{Batch, Engine, EngineProfile, Outlook};
+use crate::outcome::End;
 use crate::simulate::Action;
 use crate::simulate::active_jobs::ActiveJob;
 use crate::simulate::event_queue::EngineIndex;
@@ -41,11 +42,11 @@ impl Clairvoyant {
     ) {
         let request = job.id;
         let up = servers.iter().zip(&self.open).zip(0..);
-        let up = up.filter(|((server, open), _)| **open && server.state() == State::Up);
+        let up = up.filter(|((server, open), _)| **open && server.state == State::Up);
         let costs = up.map(|((server, _), engine)| (added_delay(server, &job.spec), engine));
         actions.push(match costs.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
             Some((_, to)) => Action::Send { request, to },
-            None => Action::Fail { request },
+            None => Action::End { request, end: End::Failed },
         });
     }
 }
@@ -61,7 +62,7 @@ fn added_delay(server: &Server, job: &Job) -> f64 {
     };
     let (without, with) =
         (Projection::new(&server.engine, None).finish(), Projection::new(&server.engine, Some(own)).finish());
-    (with - without) * server.slowness()
+    (with - without) * server.slowness
 }
 
 /// A projection of an engine without further arrivals, from one completion to the next. Sequences decode in lockstep, so
@@ -141,7 +142,6 @@ impl<'a> Projection<'a> {
     }
 
     /// Advances to step `end`; the context grows by one token per sequence and step.
-    #[expect(clippy::cast_precision_loss, reason = "steps and sequences of one engine")]
     fn advance(&mut self, end: u64) {
         let count = end - self.steps;
         let batch = self.batch();
