@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::io::BufRead;
 
 use pointsman_core::{Effect, Event, Scheduler, SchedulerConfig, Time};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::line::{FORMAT, Line, RecordedEffect};
@@ -37,11 +38,12 @@ impl ReplayReport {
 }
 
 /// The replay of one scheduler.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SchedulerReplay {
     /// The scheduler's number.
     pub scheduler: u32,
     /// The version of Pointsman that wrote the log; empty where the header was lost.
+    #[serde(rename = "recorded_by")]
     pub build: String,
     /// The number of events replayed.
     pub events: u64,
@@ -56,13 +58,15 @@ pub struct SchedulerReplay {
 }
 
 /// An event with other effects than recorded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Divergence {
     /// The event's line in the log, from 1.
     pub line: u64,
     /// The event's number.
+    #[serde(rename = "event")]
     pub seq: u64,
     /// The time of the event.
+    #[serde(rename = "time_ns")]
     pub now: Time,
     /// The recorded effects.
     pub recorded: Vec<Value>,

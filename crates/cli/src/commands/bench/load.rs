@@ -182,21 +182,13 @@ fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
         facts,
         source: None,
         command: command_line(std::env::args()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
     }
 }
 
 /// The arguments quoted for a shell.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
-    let quoted = |argument: String| {
-        if !argument.is_empty() && argument.chars().all(plain) {
-            argument
-        } else {
-            format!("'{}'", argument.replace('\'', r"'\''"))
-        }
-    };
-    let rest: Vec<String> = arguments.skip(1).map(quoted).collect();
+    let rest: Vec<String> = arguments.skip(1).map(|argument| crate::shell_quoted(&argument)).collect();
     format!("pointsman {}", rest.join(" "))
 }
 

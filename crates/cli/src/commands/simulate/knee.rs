@@ -3,8 +3,7 @@
 use pointsman_report::sweep::{Knee, State};
 use pointsman_report::{Rng, SeedResult, Sweep};
 
-use super::cells::Cell;
-use super::setup::Setup;
+use super::setup::{Cell, Setup};
 
 /// Ratio of the lowest unstable rate to the highest stable one at which the search ends.
 const PRECISION: f64 = 1.02;
@@ -12,7 +11,7 @@ const PRECISION: f64 = 1.02;
 /// Bisects the interval that contains each placement's knee, all placements at once.
 pub(super) struct Search<'a> {
     setup: &'a Setup,
-    knees: Vec<Knee>,
+    pub(super) knees: Vec<Knee>,
 }
 
 impl<'a> Search<'a> {
@@ -46,10 +45,6 @@ impl<'a> Search<'a> {
                 }
             }
         }
-    }
-
-    pub(super) fn into_knees(self) -> Vec<Knee> {
-        self.knees
     }
 }
 
