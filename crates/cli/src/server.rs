@@ -205,10 +205,10 @@ fn readiness(fleet: &Fleet, problems: &Problems, stopping: &CancellationToken) -
     let detail = if stopping { "shutting down".into() } else { String::new() };
     let serving = Check { name: "serving".into(), passed: !stopping, detail };
     let pools = generation.pools.iter().map(|pool| Check {
-        name: format!("pool {}", pool.name()),
+        name: format!("pool {}", pool.name),
         // Requests to a pool without endpoints are answered with 503, so the server itself is ready.
         passed: true,
-        detail: format!("{} endpoints", pool.endpoints().len()),
+        detail: format!("{} endpoints", pool.endpoints.len()),
     });
     Readiness {
         checks: std::iter::once(serving).chain(pools).collect(),

@@ -89,8 +89,8 @@ impl Door {
     ) -> Result<EngineRequest, Refusal> {
         let holder = request.stored_response().and_then(|id| self.stored().holder(self.fleet.now(), id));
         request.resolve(&ResolveContext {
-            rules: pool.rules(),
-            pool: pool.pool_id(),
+            rules: &pool.rules,
+            pool: pool.pool_id,
             draw,
             names_path_exactly,
             holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),

@@ -139,9 +139,9 @@ impl RequestContext {
             self.body_complete();
         }
         let (model, target) = (request.model(), request.target());
-        let series = pool.series().request(model.map_or("", |name| name), target.map_or("", |name| name));
+        let series = pool.series.request(model.map_or("", |name| name), target.map_or("", |name| name));
         if self.span.is_recorded() {
-            self.span.set(Attribute::Pool(pool.series().name().into()));
+            self.span.set(Attribute::Pool(pool.series.name().into()));
             self.span.set(Attribute::Model(series.model().into()));
             self.span.set(Attribute::TargetModel(series.target_model().into()));
         }
@@ -174,8 +174,8 @@ impl RequestContext {
     /// Reports a failed attempt, of which nothing went to the client, and asks for the next endpoint if `retry`.
     pub fn attempt_failed(&mut self, placed: Placed, cause: FailureCause, retry: bool) -> Ticket {
         tracing::debug!(
-            pool = self.pool.as_ref().map(|pool| pool.series().name()),
-            endpoint = placed.endpoint().authority(),
+            pool = self.pool.as_ref().map(|pool| pool.series.name()),
+            endpoint = &*placed.endpoint().authority,
             cause = cause.as_str(),
             retry,
             "attempt failed"
@@ -198,7 +198,7 @@ impl RequestContext {
     pub fn set_streaming(&mut self, streaming: bool) {
         if streaming != self.stream.is_some() {
             let pool = self.pool.as_ref().filter(|_| streaming);
-            self.stream = pool.map(|pool| pool.series().stream());
+            self.stream = pool.map(|pool| pool.series.stream());
         }
     }
 
@@ -231,7 +231,7 @@ impl RequestContext {
         }
         self.stream = None;
         let series = self.series.take().map(|(series, _)| series);
-        let series = series.or_else(|| Some(self.pool.as_ref()?.series().request("", "")));
+        let series = series.or_else(|| Some(self.pool.as_ref()?.series.request("", "")));
         let record = RequestRecord {
             outcome,
             status: self.status,
@@ -258,10 +258,10 @@ impl RequestContext {
 
     fn log(&self, series: Option<&RequestSeries>, record: &RequestRecord) {
         RequestLog {
-            pool: self.pool.as_ref().map(|pool| pool.series().name()),
+            pool: self.pool.as_ref().map(|pool| pool.series.name()),
             model: series.map(RequestSeries::model),
             target_model: series.map(RequestSeries::target_model),
-            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.authority()),
+            endpoint: self.endpoint.as_ref().map(|endpoint| &*endpoint.authority),
             request: self.request.map(|request| request.0),
             api: self.api,
             attempts: self.attempts,
@@ -280,7 +280,7 @@ impl RequestContext {
 
     fn placement_attributes(&self) -> impl Iterator<Item = Attribute> + use<> {
         let endpoint =
-            self.endpoint.as_ref().map(|endpoint| Attribute::Endpoint(endpoint.authority().into()));
+            self.endpoint.as_ref().map(|endpoint| Attribute::Endpoint((&*endpoint.authority).into()));
         endpoint.into_iter().chain(self.placement.map(Attribute::Placement))
     }
 }

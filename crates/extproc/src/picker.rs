@@ -231,19 +231,19 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), PickerError>
 
 fn pool_of(generation: &Generation, name: Option<ObjectName>) -> Result<ObjectName, PickerError> {
     let known = || {
-        let names: Vec<String> = generation.pools.iter().map(|pool| pool.name().to_string()).collect();
+        let names: Vec<String> = generation.pools.iter().map(|pool| pool.name.to_string()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let pool = match (name, generation.pools.as_slice()) {
         (None, [only]) => only,
         (None, _) => return Err(PickerError::PoolNotNamed { known: known() }),
-        (Some(name), pools) => match pools.iter().find(|pool| *pool.name() == name) {
+        (Some(name), pools) => match pools.iter().find(|pool| pool.name == name) {
             Some(pool) => pool,
             None => return Err(PickerError::UnknownPool { name, known: known() }),
         },
     };
-    match pool.endpoints().iter().find(|endpoint| endpoint.address.host.parse::<IpAddr>().is_err()) {
-        Some(endpoint) => Err(PickerError::HostName { endpoint: endpoint.authority().to_owned() }),
-        None => Ok(pool.name().clone()),
+    match pool.endpoints.iter().find(|endpoint| endpoint.address.host.parse::<IpAddr>().is_err()) {
+        Some(endpoint) => Err(PickerError::HostName { endpoint: endpoint.authority.to_string() }),
+        None => Ok(pool.name.clone()),
     }
 }

@@ -61,7 +61,7 @@ impl Shared {
     /// The pool of the configuration in force, if it exists.
     pub(crate) fn live_pool(&self) -> Option<LivePool> {
         let generation = self.door.fleet().load();
-        let handle = generation.pools.iter().find(|pool| *pool.name() == self.pool)?;
+        let handle = generation.pools.iter().find(|pool| pool.name == self.pool)?;
         Some(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.door) })
     }
 
@@ -73,7 +73,7 @@ impl Shared {
     /// Whether the picker is ready for new streams.
     pub(crate) fn ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
-            && self.door.fleet().load().pools.iter().any(|pool| *pool.name() == self.pool)
+            && self.door.fleet().load().pools.iter().any(|pool| pool.name == self.pool)
     }
 
     /// The limits of the configuration in force.

@@ -70,8 +70,8 @@ impl Upstream {
     fn new(endpoint: &PoolEndpoint) -> Self {
         let protocol = endpoint.address.protocol;
         Self {
-            connector: Arc::clone(endpoint.connector()),
-            authority: HeaderValue::from_str(endpoint.authority())
+            connector: Arc::clone(&endpoint.connector),
+            authority: HeaderValue::from_str(&endpoint.authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("engine")),
             secure: protocol == AppProtocol::Https,
             version: AtomicU8::new(match protocol {
@@ -208,7 +208,7 @@ impl Upstream {
 async fn open(connector: &Connector, endpoint: &PoolEndpoint) -> Result<Connection, SendError> {
     let opened = connector.connect(&endpoint.address, endpoint.timeouts.connect).await;
     opened.map_err(|error| {
-        tracing::debug!(endpoint = endpoint.authority(), reason = error.reason, "connection failed");
+        tracing::debug!(endpoint = &*endpoint.authority, reason = error.reason, "connection failed");
         error.cause.into()
     })
 }
@@ -227,7 +227,7 @@ impl Upstreams {
     /// The connections to an endpoint.
     pub(crate) fn of(&self, endpoint: &PoolEndpoint) -> Arc<Upstream> {
         // The entry keeps the connector alive, so its address identifies it.
-        let key = (endpoint.id, Arc::as_ptr(endpoint.connector()).addr());
+        let key = (endpoint.id, Arc::as_ptr(&endpoint.connector).addr());
         if let Some(upstream) = self.by_endpoint.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(upstream);
         }

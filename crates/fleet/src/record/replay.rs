@@ -8,7 +8,7 @@ use pointsman_core::{Effect, Event, Scheduler, SchedulerConfig, Time};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::line::{FORMAT, Line, RecordedEffect};
+use super::line::{FORMAT, Line};
 use super::read::{ReplayError, read_log};
 
 /// The result of a replay.
@@ -97,11 +97,10 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
         let scheduler = match (schedulers.entry(number), &line) {
             (Entry::Occupied(scheduler), _) => scheduler.into_mut(),
             // The header was lost, too.
-            (Entry::Vacant(place), Line::Gap { .. }) => place.insert(Replayed::new(
-                number,
-                String::new(),
-                SchedulerConfig { seed: 0, decisions: false },
-            )),
+            (Entry::Vacant(place), Line::Gap { .. }) => {
+                let config = SchedulerConfig { seed: 0, decisions: false };
+                place.insert(Replayed::new(number, String::new(), config))
+            }
             (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: at, scheduler: number }),
         };
         scheduler.line = at;
@@ -164,10 +163,8 @@ impl Replayed {
         self.event = (self.line, now);
         let mut effects: Vec<Effect> = Vec::new();
         self.core.handle(now, event, &mut effects);
-        self.pending = effects
-            .iter()
-            .map(|effect| serde_json::to_value(RecordedEffect::from(effect)).unwrap_or(Value::Null))
-            .collect();
+        self.pending =
+            effects.iter().map(|effect| serde_json::to_value(effect).unwrap_or(Value::Null)).collect();
         Ok(())
     }
 

@@ -27,7 +27,9 @@ impl<'a> Search<'a> {
         let setup = self.setup;
         let probes = self.knees.iter().filter_map(|knee| Some((setup.arm(&knee.policy)?, probe(knee)?)));
         probes
-            .flat_map(|(arm, rate)| setup.seeds().into_iter().map(move |seed| setup.cell(arm, rate, seed)))
+            .flat_map(|(arm, rate)| {
+                setup.seeds().into_iter().map(move |seed| Cell::new(arm, rate, seed, setup.duration))
+            })
             .collect()
     }
 

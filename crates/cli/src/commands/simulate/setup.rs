@@ -44,7 +44,7 @@ impl Cell {
         clippy::cast_sign_loss,
         reason = "saturates; an estimate suffices"
     )]
-    fn new(arm: usize, rate: f64, seed: u64, duration: Duration) -> Self {
+    pub(super) fn new(arm: usize, rate: f64, seed: u64, duration: Duration) -> Self {
         Self { arm, rate, seed, requests: (rate * duration.as_secs_f64()).round() as u64 }
     }
 }
@@ -70,10 +70,6 @@ impl Setup {
     /// Index of the arm of this name.
     pub(super) fn arm(&self, name: &str) -> Option<usize> {
         self.arms.iter().position(|(known, _)| known == name)
-    }
-
-    pub(super) fn cell(&self, arm: usize, rate: f64, seed: u64) -> Cell {
-        Cell::new(arm, rate, seed, self.duration)
     }
 
     pub(super) fn seeds(&self) -> Vec<u64> {

@@ -85,7 +85,7 @@ impl Sweeping<'_> {
     async fn collect(
         &self,
         workers: &mut Workers<Cell, SeedResult>,
-        results: &mut SavedResults,
+        saved: &mut SavedResults,
         bar: &ProgressBar,
         (mut finished, wanted): (usize, usize),
         progress: &AtomicU64,
@@ -100,7 +100,8 @@ impl Sweeping<'_> {
                 done = workers.done.recv() => match done {
                     None => return Ok(Ending::Complete),
                     Some(Done { result: Ok(result), .. }) => {
-                        results.add(result)?;
+                        saved.state.add(&result)?;
+                        saved.results.push(result);
                         finished += 1;
                         bar.set_message(format!("{finished} of {wanted} runs"));
                     }
@@ -139,12 +140,17 @@ fn finish(
             if let Some(report) = &args.report {
                 reports::write(report, &sweep)?;
             }
-            saved.finished();
+            // The user did not ask for this file.
+            if !saved.always {
+                let _ = std::fs::remove_file(&saved.state.path);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Ending::Interrupted | Ending::Failed => {
             if !results.is_empty() {
-                saved.save()?;
+                if !saved.always {
+                    saved.state.begin(&saved.results)?;
+                }
                 eprintln!(
                     "stopped after {} of {} runs, which are saved in {}; resume with:\n  {}",
                     results.len(),
@@ -180,24 +186,6 @@ impl SavedResults {
             state.begin(&results)?;
         }
         Ok(Self { results, state, always })
-    }
-
-    fn add(&mut self, result: SeedResult) -> Result<()> {
-        self.state.add(&result)?;
-        self.results.push(result);
-        Ok(())
-    }
-
-    /// Writes all results.
-    fn save(&mut self) -> Result<()> {
-        if self.always { Ok(()) } else { self.state.begin(&self.results) }
-    }
-
-    /// Removes a file that the user did not ask for.
-    fn finished(self) {
-        if !self.always {
-            let _ = std::fs::remove_file(&self.state.path);
-        }
     }
 }
 
