@@ -135,6 +135,6 @@ impl<'a> Assembly<'a> {
 }
 
 fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
-    let resolve = |path: &Option<Box<str>>| path.as_ref().map(|path| beside(&object.file, path));
+    let resolve = |path: &Option<Box<str>>| path.as_ref().map(|path| beside(&object.file, &**path));
     EngineAccess { ca: resolve(&policy.ca_file), api_key: resolve(&policy.api_key_file) }
 }
