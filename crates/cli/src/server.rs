@@ -110,7 +110,7 @@ impl Server {
             DoorPlan::Picker(options) => {
                 let options = PickerOptions { tracer, ..*options };
                 let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
-                let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr(), picker.health_addr());
+                let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr, picker.health_addr);
                 (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain_timeout)))
             }
         };

@@ -53,10 +53,10 @@ impl RequestContext {
         let arrived = Instant::now();
         Self {
             arrived,
-            span: door.tracer().start(traceparent.and_then(TraceContext::parse), SpanName::Request),
-            slot: door.requests().share(),
+            span: door.tracer.start(traceparent.and_then(TraceContext::parse), SpanName::Request),
+            slot: door.requests.share(),
             max_requests: policy.max_requests.into(),
-            body: door.body_bytes().share(),
+            body: door.body_bytes.share(),
             max_body_bytes: policy.max_held_bytes,
             api: "unknown",
             pool: None,
@@ -132,7 +132,7 @@ impl RequestContext {
         request: &EngineRequest,
         client_id: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Ticket {
-        if let Some(api) = request.route().api() {
+        if let Some(api) = request.route.api() {
             self.set_api(api);
         }
         if request.body().is_some() {
@@ -149,7 +149,7 @@ impl RequestContext {
         self.series = Some((series, running));
         self.set_pool(pool);
         self.asked = Instant::now();
-        pool.place_with_id(request.placement().clone(), client_id)
+        pool.place_with_id(request.placement.clone(), client_id)
     }
 
     /// Records the scheduler's answer to [`RequestContext::place`] or [`RequestContext::attempt_failed`].
@@ -246,7 +246,7 @@ impl RequestContext {
         self.finish_span(&record);
         match (series, outcome) {
             (Some(series), _) => series.finish(&record),
-            (None, Outcome::Rejected(reason)) => self.door.metrics().refused(reason),
+            (None, Outcome::Rejected(reason)) => self.door.metrics.refused(reason),
             (None, Outcome::Served(_)) => {}
         }
     }

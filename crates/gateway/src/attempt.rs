@@ -127,7 +127,7 @@ impl Attempts<'_> {
                 };
                 self.first_bytes(endpoint, response).await
             });
-            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet().clock())
+            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
                 .await
             {
                 Waited::Done(Ok(outcome)) => return Ok(outcome),
