@@ -58,6 +58,14 @@ pub struct RefusalResponse {
     pub body: Bytes,
 }
 
+impl std::error::Error for Refusal {}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
 impl Refusal {
     /// The HTTP status.
     #[must_use]
