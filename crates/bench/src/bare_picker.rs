@@ -42,7 +42,8 @@ pub async fn serve(listener: TcpListener, endpoints: Vec<String>) -> std::io::Re
         let service = service_fn(move |request| {
             let picker = Arc::clone(&picker);
             async move {
-                let mut grpc = Grpc::new(Messages::new()).apply_max_message_size_config(Some(64 << 20), None);
+                let mut grpc =
+                    Grpc::new(Messages::default()).apply_max_message_size_config(Some(64 << 20), None);
                 Ok::<_, Infallible>(grpc.streaming(Method(picker), request).await)
             }
         });

@@ -198,7 +198,7 @@ async fn read_stream(
 }
 
 async fn read_response(response: &mut ResponseReader) -> Result<Read, Outcome> {
-    let mut reader = JsonScanner::new();
+    let mut reader = JsonScanner::default();
     while let Some(piece) = response.chunk().await {
         reader.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
     }

@@ -1,9 +1,7 @@
 //! Command-line arguments. Nothing here reads files or opens sockets.
 
 pub(crate) mod epp;
-pub(crate) mod explain;
 pub(crate) mod picker_bench;
-pub(crate) mod server;
 pub(crate) mod simulate;
 
 use std::net::SocketAddr;
@@ -11,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::Uri;
 use pointsman_bench::client::ServerAddress;
 use pointsman_bench::workload::{OfferedLoad, TokenLengths};
 use pointsman_engine::FaultInjection;
@@ -68,7 +67,7 @@ pub(crate) enum Command {
     /// Replay an event log and compare its decisions
     Replay(ReplayArgs),
     /// Show why a request was sent to its endpoint: the candidates with the terms of their costs
-    Explain(explain::ExplainArgs),
+    Explain(ExplainArgs),
     /// Print shell completions
     Completions {
         /// The shell
@@ -106,7 +105,25 @@ pub(crate) struct GatewayArgs {
     #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,
     #[command(flatten)]
-    pub(crate) server: server::ServerArgs,
+    pub(crate) server: ServerArgs,
+}
+
+/// Arguments that all front doors share.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// How long requests in flight may continue after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) drain_timeout: Duration,
+    /// Write an event log, for `pointsman replay`, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Keep the placement decisions of the last N requests (1,000 if no N is given) for `pointsman explain`
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_value_t = 0,
+          default_missing_value = "1000", hide_default_value = true)]
+    pub(crate) decisions: usize,
+    /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +219,29 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "LOG")]
     pub(crate) file: PathBuf,
     /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The server must run with --decisions. Each placement of the request is a table of the candidates, cheapest first, with
+the chosen one marked. Costs of the default rule are seconds, the sum of the delays in the columns before; docs/placement.md
+explains them.
+
+Exit status: 0, or 1 when the server has no decisions of the request.
+
+Examples:
+  pointsman explain 1234                                        by the number in the server's log
+  pointsman explain 5f0c6e0c-7f0e-4a6f --admin http://10.0.0.7:9090  by the client's x-request-id")]
+pub(crate) struct ExplainArgs {
+    /// The request's x-request-id header, or its number in the server's log
+    #[arg(value_name = "REQUEST-ID")]
+    pub(crate) request: String,
+    /// The server's admin address
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    pub(crate) admin: Uri,
+    /// Print the decisions as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -8,12 +8,12 @@ mod progress;
 mod reports;
 mod server;
 mod shutdown;
-mod traces;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser as _};
+use pointsman_report::Table;
 use pointsman_telemetry::logging::{self, LogOptions};
 
 use crate::args::{Cli, Command, LogArgs, LogFormat};
@@ -83,10 +83,29 @@ fn block_on_one_thread(command: impl Future<Output = Result<ExitCode>>) -> Resul
     runtime.block_on(command)
 }
 
+/// Prints a result as JSON or as a table.
+fn print(json: bool, result: &impl serde::Serialize, table: &Table) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(result)?);
+    } else {
+        print!("{}", table.render(width()));
+    }
+    Ok(())
+}
+
 /// Width of tables in columns.
 fn width() -> usize {
     const WITHOUT_TERMINAL: usize = 120;
     console::Term::stdout().size_checked().map_or(WITHOUT_TERMINAL, |(_, columns)| usize::from(columns))
+}
+
+/// A word quoted for a shell.
+fn shell_quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// An error and its causes in one line, without causes that the text before ends with.

@@ -7,6 +7,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pointsman_bench::run::Progress;
 use tokio::task::JoinHandle;
 
+/// The bar in the style of a template.
+pub(crate) fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A bar of named steps whose number is not known yet.
+pub(crate) fn steps() -> ProgressBar {
+    styled(ProgressBar::new(0), "{bar:40} {pos}/{len} {msg}  {elapsed}")
+}
+
 /// A progress bar of a load test.
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -15,10 +28,7 @@ pub(crate) struct Bar {
 
 /// Shows a bar for `planned` requests, if standard error is a terminal.
 pub(crate) fn bar(progress: &Arc<Progress>, planned: u64) -> Bar {
-    let bar = ProgressBar::new(planned);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} answered, {msg}  {elapsed}") {
-        bar.set_style(style);
-    }
+    let bar = styled(ProgressBar::new(planned), "{bar:40} {pos}/{len} answered, {msg}  {elapsed}");
     let drawn = bar.clone();
     let followed = Arc::clone(progress);
     let follower = tokio::spawn(async move {
@@ -40,6 +50,7 @@ impl Bar {
     }
 }
 
-fn in_flight(progress: &Progress) -> u64 {
+/// Number of requests sent and not finished.
+pub(crate) fn in_flight(progress: &Progress) -> u64 {
     progress.sent().saturating_sub(progress.finished())
 }

@@ -59,7 +59,8 @@ fn relative(path: &str) -> PathBuf {
     Path::new(path).components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file, and its folder if it does not exist.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }

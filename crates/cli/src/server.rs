@@ -11,14 +11,14 @@ use pointsman_config::{ObjectName, World};
 use pointsman_extproc::{Picker, PickerOptions};
 use pointsman_fleet::{Fleet, FleetOptions};
 use pointsman_gateway::{Gateway, GatewayOptions};
+use pointsman_telemetry::trace::{OtlpOptions, Tracer};
 use pointsman_telemetry::{BuildInfo, Metrics};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::server::ServerArgs;
+use crate::args::ServerArgs;
 use crate::manifests::Manifests;
 use crate::shutdown;
-use crate::traces::{Exporting, start_tracing};
 
 /// Time for which the admin pages are served after everything else has stopped, for a last scrape.
 const ADMIN_LINGER: Duration = Duration::from_millis(100);
@@ -42,13 +42,14 @@ pub(crate) struct Plan {
 
 /// A running server.
 pub(crate) struct Server {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     listening: Listening,
-    admin_address: SocketAddr,
+    pub(crate) admin_address: SocketAddr,
     stop: Stop,
     door: JoinHandle<()>,
     admin: JoinHandle<()>,
-    exporting: Option<Exporting>,
+    /// The exporter of traces.
+    exporter: Option<JoinHandle<()>>,
 }
 
 /// The addresses of a door.
@@ -65,6 +66,7 @@ type Problems = Arc<arc_swap::ArcSwap<Vec<String>>>;
 struct Stop {
     readiness: CancellationToken,
     door: CancellationToken,
+    traces: CancellationToken,
     admin: CancellationToken,
 }
 
@@ -89,14 +91,15 @@ impl Server {
     pub(crate) async fn start(plan: Plan) -> Result<Self> {
         let Plan { door, admin, world, manifests, args } = plan;
         let ServerArgs { drain_timeout, record, decisions, otlp_endpoint } = args;
-        let metrics = metrics();
-        let (tracer, exporting) = start_tracing(otlp_endpoint, &metrics)?;
+        let commit = option_env!("POINTSMAN_COMMIT").unwrap_or("unknown");
+        let metrics = Metrics::new(&BuildInfo { version: crate::VERSION, commit });
+        let stop = Stop::default();
+        let (tracer, exporter) = start_tracing(otlp_endpoint, &metrics, &stop.traces)?;
         let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
         let admin_address = admin.local_addr()?;
         let options = FleetOptions { record, decisions, ..FleetOptions::default() };
         let fleet = Fleet::start(options, metrics.clone())?;
         fleet.apply(world, 0)?;
-        let stop = Stop::default();
         let closing = stop.door.clone().cancelled_owned();
         let (listening, door) = match door {
             DoorPlan::Gateway(listen) => {
@@ -107,7 +110,7 @@ impl Server {
             DoorPlan::Picker(options) => {
                 let options = PickerOptions { tracer, ..*options };
                 let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
-                let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr(), picker.health_addr());
+                let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr, picker.health_addr);
                 (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain_timeout)))
             }
         };
@@ -117,11 +120,7 @@ impl Server {
         if let Some(Manifests { watch, objects, options }) = manifests {
             fleet.follow(watch, objects, options, move |found| problems.store(Arc::new(found)));
         }
-        Ok(Self { fleet, listening, admin_address, stop, door, admin, exporting })
-    }
-
-    pub(crate) const fn fleet(&self) -> &Fleet {
-        &self.fleet
+        Ok(Self { fleet, listening, admin_address, stop, door, admin, exporter })
     }
 
     /// The first address for clients; `None` for a picker, whose clients are gateways.
@@ -138,10 +137,6 @@ impl Server {
             Listening::Gateway(_) => None,
             Listening::Picker { grpc, .. } => Some(*grpc),
         }
-    }
-
-    pub(crate) const fn admin_address(&self) -> SocketAddr {
-        self.admin_address
     }
 
     fn ready_line(&self) -> String {
@@ -165,8 +160,9 @@ impl Server {
         // A panic in a task has been logged, and the rest still has to stop.
         let _ = self.door.await;
         self.fleet.stop().await;
-        if let Some(exporting) = self.exporting {
-            exporting.finish().await;
+        self.stop.traces.cancel();
+        if let Some(exporter) = self.exporter {
+            let _ = exporter.await;
         }
         tokio::time::sleep(ADMIN_LINGER).await;
         self.stop.admin.cancel();
@@ -174,12 +170,17 @@ impl Server {
     }
 }
 
-/// The process's metrics.
-fn metrics() -> Metrics {
-    Metrics::new(&BuildInfo {
-        version: env!("CARGO_PKG_VERSION"),
-        commit: option_env!("POINTSMAN_COMMIT").unwrap_or("unknown"),
-    })
+/// A tracer, and the exporter of its spans to `endpoint` or to the endpoint in the environment, if there is one. The exporter
+/// sends the spans that are queued and ends once `stop` is cancelled.
+fn start_tracing(
+    endpoint: Option<String>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<(Tracer, Option<JoinHandle<()>>)> {
+    let options = OtlpOptions::from_env(endpoint, crate::VERSION, |name| std::env::var(name).ok());
+    let Some(options) = options.context("traces")? else { return Ok((Tracer::disabled(), None)) };
+    let (tracer, exporter) = Tracer::otlp(options, metrics.dropped_spans()).context("traces")?;
+    Ok((tracer, Some(tokio::spawn(exporter.run(stop.clone().cancelled_owned())))))
 }
 
 fn admin_sources(
@@ -200,19 +201,14 @@ fn admin_sources(
 
 fn readiness(fleet: &Fleet, problems: &Problems, stopping: &CancellationToken) -> Readiness {
     let generation = fleet.current();
-    let serving = Check {
-        name: "serving".into(),
-        passed: !stopping.is_cancelled(),
-        detail: if stopping.is_cancelled() { "shutting down".into() } else { String::new() },
-    };
-    let pools = generation.pools.iter().map(|pool| {
-        let endpoints = pool.endpoints().len();
-        Check {
-            name: format!("pool {}", pool.name()),
-            // Requests to a pool without endpoints are answered with 503, so the server itself is ready.
-            passed: true,
-            detail: format!("{endpoints} endpoints"),
-        }
+    let stopping = stopping.is_cancelled();
+    let detail = if stopping { "shutting down".into() } else { String::new() };
+    let serving = Check { name: "serving".into(), passed: !stopping, detail };
+    let pools = generation.pools.iter().map(|pool| Check {
+        name: format!("pool {}", pool.name),
+        // Requests to a pool without endpoints are answered with 503, so the server itself is ready.
+        passed: true,
+        detail: format!("{} endpoints", pool.endpoints.len()),
     });
     Readiness {
         checks: std::iter::once(serving).chain(pools).collect(),

@@ -105,7 +105,7 @@ fn whole(object: &Object) -> Location {
 }
 
 /// A path relative to the folder of the manifest `file`.
-fn beside(file: &str, path: &str) -> PathBuf {
+fn beside(file: &str, path: impl AsRef<Path>) -> PathBuf {
     Path::new(file).parent().unwrap_or(Path::new("")).join(path)
 }
 

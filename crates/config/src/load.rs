@@ -73,7 +73,8 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
     }
     let Decoding { mut objects, invalid, unidentified, mut problems, documents, .. } = decoding;
     if documents == 0 {
-        problems.push(whole_set(sources, NO_OBJECT, NO_OBJECT_FIX));
+        let fix = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
+        problems.push(whole_set(sources, "there is no object", fix));
     }
     let (required, message, fix) = required_kind(options.consumer);
     let has_required = objects.keys().chain(&invalid).any(|id| id.kind == required);
@@ -91,15 +92,11 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
     let kept: Objects = kept.map(|(id, old)| (id.clone(), Arc::clone(old))).collect();
     if !wrong.is_empty() || !kept.is_empty() {
         objects.extend(kept);
-        let replacement = Replacement { previous, invalid: &invalid, consumer: options.consumer };
-        world = replacement.apply(&mut objects, wrong, &mut problems);
+        world = replace(previous, &invalid, options.consumer, &mut objects, wrong, &mut problems);
     }
     order(&mut problems, options.max_problems);
     Loaded { world, problems, objects: Inventory { objects } }
 }
-
-const NO_OBJECT: &str = "there is no object";
-const NO_OBJECT_FIX: &str = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
 
 /// The kind that a consumer requires, with the message and the fix where there is none.
 const fn required_kind(consumer: Consumer) -> (Kind, &'static str, &'static str) {
@@ -137,56 +134,46 @@ fn problem(file: &Arc<str>, position: Position, message: &str, fix: &str) -> Pro
 /// Maximum rounds of replacement. Chains of dependent mistakes are shorter in practice.
 const MAX_ROUNDS: usize = 8;
 
-/// The replacement of wrong objects by their previous versions.
-#[derive(Clone, Copy)]
-struct Replacement<'a> {
-    previous: &'a Inventory,
-    /// Objects with errors of their own.
-    invalid: &'a BTreeSet<ObjectId>,
+/// Replaces wrong objects by their previous versions until nothing changes. An object that is invalid by itself and has no
+/// previous version is removed. An object that only refers to a missing object stays: such a route responds with 500.
+fn replace(
+    previous: &Inventory,
+    invalid: &BTreeSet<ObjectId>,
     consumer: Consumer,
-}
-
-impl Replacement<'_> {
-    /// Replaces wrong objects until nothing changes. An object that has an error of its own and no previous version is
-    /// removed. An object that only refers to a missing object stays: such a route responds with 500.
-    fn apply(
-        self,
-        objects: &mut Objects,
-        mut wrong: BTreeSet<ObjectId>,
-        problems: &mut Vec<Problem>,
-    ) -> World {
-        let Self { previous, invalid, consumer } = self;
-        let mut replaced = BTreeSet::new();
-        for round in 0.. {
-            let mut changed = round == 0;
-            for id in std::mem::take(&mut wrong) {
-                if !replaced.insert(id.clone()) {
-                    continue;
-                }
-                if let Some(old) = previous.objects.get(&id) {
-                    changed = true;
-                    objects.insert(id, Arc::clone(old));
-                } else if invalid.contains(&id) {
-                    changed = true;
-                    objects.remove(&id);
-                }
+    objects: &mut Objects,
+    mut wrong: BTreeSet<ObjectId>,
+    problems: &mut Vec<Problem>,
+) -> World {
+    let mut replaced = BTreeSet::new();
+    for round in 0.. {
+        let mut changed = round == 0;
+        for id in std::mem::take(&mut wrong) {
+            if !replaced.insert(id.clone()) {
+                continue;
             }
-            // No object counts as invalid now: an object that refers to a removed object is wrong itself, and keeps its
-            // previous version.
-            let assembled = assemble(objects, &BTreeSet::new(), consumer);
-            wrong = assembled.wrong;
-            // At start, where the process stops anyway, these only repeat the problems already found.
-            if !previous.is_empty() {
-                let errors = assembled.problems.into_iter().filter(|p| p.severity == Severity::Error);
-                let new: Vec<Problem> = errors.filter(|error| !problems.contains(error)).collect();
-                problems.extend(new);
-            }
-            if !changed || round >= MAX_ROUNDS || wrong.is_subset(&replaced) {
-                return assembled.world;
+            if let Some(old) = previous.objects.get(&id) {
+                changed = true;
+                objects.insert(id, Arc::clone(old));
+            } else if invalid.contains(&id) {
+                changed = true;
+                objects.remove(&id);
             }
         }
-        World::default()
+        // No object counts as invalid now: an object that refers to a removed object is wrong itself, and keeps its
+        // previous version.
+        let assembled = assemble(objects, &BTreeSet::new(), consumer);
+        wrong = assembled.wrong;
+        // At start, where the process stops anyway, these only repeat the problems already found.
+        if !previous.is_empty() {
+            let errors = assembled.problems.into_iter().filter(|p| p.severity == Severity::Error);
+            let new: Vec<Problem> = errors.filter(|error| !problems.contains(error)).collect();
+            problems.extend(new);
+        }
+        if !changed || round >= MAX_ROUNDS || wrong.is_subset(&replaced) {
+            return assembled.world;
+        }
     }
+    World::default()
 }
 
 /// Whether a consumer ignores a kind: the picker ignores the kinds that configure the gateway that calls it.

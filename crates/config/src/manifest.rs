@@ -13,7 +13,7 @@ pub(crate) mod route_match;
 
 use std::sync::Arc;
 
-use pointsman_yaml::{Field, Fields, Node, Position, Problem, Report, nearest, quoted, truncated};
+use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, nearest, quoted, truncated};
 
 use crate::identity::ObjectId;
 use crate::kind::{self, Kind};
@@ -35,7 +35,7 @@ pub(crate) struct Object {
 /// The spec of an object.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Spec {
-    Gateway(gateway::Gateway),
+    Gateway(Vec<Located<gateway::GatewayListener>>),
     HttpRoute(http_route::HttpRoute),
     InferencePool(inference_pool::InferencePool),
     InferenceModel(model::InferenceModel),
@@ -78,19 +78,13 @@ pub(crate) fn decode(file: &Arc<str>, root: &Node) -> Vec<Decoded> {
         list.ignore("kind");
         list.ignore("metadata");
         list.required("items", "write the objects below items")
-            .map(|items| items.list(usize::MAX, |item| Some(item.node())))
+            .map(|items| items.list(usize::MAX, |item| Some(item.node)))
     });
     let mut decoded: Vec<Decoded> =
         items.flatten().unwrap_or_default().into_iter().map(|item| decode_object(file, item)).collect();
     let problems = report.into_problems();
     if !problems.is_empty() {
-        decoded.push(Decoded {
-            object: None,
-            is_valid: false,
-            id: None,
-            position: root.position(),
-            problems,
-        });
+        decoded.push(Decoded { object: None, is_valid: false, id: None, position: root.position, problems });
     }
     decoded
 }
@@ -111,7 +105,7 @@ fn decode_object(file: &Arc<str>, root: &Node) -> Decoded {
     let namespace = id.as_ref().map(|id| &*id.name.namespace);
     let object = Field::root(root, &report).fields(|fields| read_object(file, fields, namespace)).flatten();
     let is_valid = object.is_some() && !report.has_errors();
-    Decoded { object, is_valid, id, position: root.position(), problems: report.into_problems() }
+    Decoded { object, is_valid, id, position: root.position, problems: report.into_problems() }
 }
 
 fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>) -> Option<Object> {

@@ -1,13 +1,12 @@
 //! Model rules of a pool: from the model name in a request to the target model and the priority.
 
-mod targets;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use targets::Targets;
+use crate::weighted::{Weighted, mixed};
 
-use crate::weighted::mixed;
+/// Weighted target models.
+pub(crate) type Targets = Weighted<Arc<str>>;
 
 /// The model rules of one pool, compiled from InferenceModel, InferenceObjective and InferenceModelRewrite.
 ///
@@ -66,7 +65,7 @@ impl ModelRules {
         let objective = objective.and_then(|name| self.objectives.get(name)).copied();
         let priority = objective.or(rule.map(|rule| rule.priority)).unwrap_or(0);
         let targets = rewrite.or(rule.map(|rule| &rule.targets));
-        let target = targets.and_then(|targets| targets.draw(mixed(draw)));
+        let target = targets.and_then(|targets| targets.pick(mixed(draw)));
         Ok(ResolvedModel { target: target.filter(|target| model != Some(&***target)).cloned(), priority })
     }
 
@@ -80,7 +79,7 @@ impl ModelRules {
     pub fn targets_of(&self, model: &str) -> impl Iterator<Item = &Arc<str>> {
         let rewrite = self.rewrites.get(model).or(self.rewrite_rest.as_ref());
         let targets = rewrite.or_else(|| self.models.get(model).map(|rule| &rule.targets));
-        targets.into_iter().flat_map(Targets::names)
+        targets.into_iter().flat_map(|targets| &targets.items)
     }
 
     /// Every (declared name, target model) pair, ordered by name. The target of a name that is not replaced is the name

@@ -32,11 +32,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            consumer: Consumer::Gateway,
-            limits: Limits::default(),
-            max_objects: 10_000,
-            max_problems: 1_000,
-        }
+        let (consumer, limits) = (Consumer::Gateway, Limits::default());
+        Self { consumer, limits, max_objects: 10_000, max_problems: 1_000 }
     }
 }

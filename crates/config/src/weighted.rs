@@ -2,29 +2,34 @@
 
 use pointsman_core::Rng;
 
-/// Cumulative weights of a list of items.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Weights {
+/// Items with weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Weighted<T> {
+    pub(crate) items: Vec<T>,
     /// The sum of the weights up to and including each item.
     ends: Vec<u64>,
 }
 
-impl Weights {
-    pub(crate) fn new(weights: impl Iterator<Item = u32>) -> Self {
-        let ends = weights.scan(0_u64, |sum, weight| {
-            *sum += u64::from(weight);
-            Some(*sum)
+impl<T> FromIterator<(T, u32)> for Weighted<T> {
+    fn from_iter<I: IntoIterator<Item = (T, u32)>>(items: I) -> Self {
+        let mut sum = 0;
+        let items = items.into_iter().map(|(item, weight)| {
+            sum += u64::from(weight);
+            (item, sum)
         });
-        Self { ends: ends.collect() }
+        let (items, ends) = items.unzip();
+        Self { items, ends }
     }
+}
 
-    /// The index of the item selected by `draw`, which is uniform over 64 bits; `None` where all weights are zero.
-    pub(crate) fn pick(&self, draw: u64) -> Option<usize> {
+impl<T> Weighted<T> {
+    /// The item selected by `draw`, which is uniform over 64 bits; `None` where all weights are zero.
+    pub(crate) fn pick(&self, draw: u64) -> Option<&T> {
         let total = self.ends.last().copied().filter(|total| *total > 0)?;
         // The high half of the product is uniform over 0..total. This is Lemire's method (2019) without rejection, whose
         // error is below 2⁻⁴⁰ for the totals that manifests allow.
         let point = u64::try_from((u128::from(draw) * u128::from(total)) >> 64).ok()?;
-        Some(self.ends.partition_point(|end| *end <= point))
+        self.items.get(self.ends.partition_point(|end| *end <= point))
     }
 }
 
@@ -38,17 +43,22 @@ pub(crate) const fn mixed(draw: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// The positions of these weights as items.
+    fn weighted(weights: &[u32]) -> Weighted<usize> {
+        weights.iter().copied().enumerate().collect()
+    }
+
     #[test]
     fn items_are_selected_in_proportion_to_their_weights() {
         #[track_caller]
         fn check(weights: &[u32]) {
-            let picker = Weights::new(weights.iter().copied());
+            let picker = weighted(weights);
             let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
             let steps = total * 10;
             let mut counts = vec![0_u64; weights.len()];
             for i in 0..steps {
                 let draw = u64::try_from(((u128::from(i) << 64) + (1 << 63)) / u128::from(steps)).unwrap();
-                counts[picker.pick(draw).unwrap()] += 1;
+                counts[*picker.pick(draw).unwrap()] += 1;
             }
             let expected: Vec<u64> = weights.iter().map(|w| u64::from(*w) * 10).collect();
             assert_eq!(counts, expected);
@@ -62,21 +72,21 @@ mod tests {
 
     #[test]
     fn items_of_weight_zero_are_never_selected() {
-        let weights = Weights::new([0, 5, 5, 0].into_iter());
-        assert_eq!(weights.pick(0), Some(1));
-        assert_eq!(weights.pick(u64::MAX), Some(2));
-        assert_eq!(Weights::new([0, 0].into_iter()).pick(7), None);
-        assert_eq!(Weights::default().pick(7), None);
+        let weights = weighted(&[0, 5, 5, 0]);
+        assert_eq!(weights.pick(0), Some(&1));
+        assert_eq!(weights.pick(u64::MAX), Some(&2));
+        assert_eq!(weighted(&[0, 0]).pick(7), None);
+        assert_eq!(weighted(&[]).pick(7), None);
     }
 
     #[test]
     fn selections_by_a_number_and_its_mix_are_independent() {
-        let half = Weights::new([1, 1].into_iter());
-        let tenth = Weights::new([9, 1].into_iter());
+        let half = weighted(&[1, 1]);
+        let tenth = weighted(&[9, 1]);
         let mut first_and_rare = 0;
         for i in 0..100_000_u64 {
             let draw = mixed(i);
-            if half.pick(draw) == Some(0) && tenth.pick(mixed(draw)) == Some(1) {
+            if half.pick(draw) == Some(&0) && tenth.pick(mixed(draw)) == Some(&1) {
                 first_and_rare += 1;
             }
         }

@@ -119,7 +119,7 @@ pub enum Event {
 }
 
 /// Output of a scheduler: a decision to carry out, or a change to report.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// Send the request to this endpoint. Its load is reserved there until the request ends.
     Dispatch {
@@ -130,6 +130,7 @@ pub enum Effect {
         /// The next best endpoints, for gateways that retry by themselves.
         fallbacks: Fallbacks,
         /// Why there, where [`SchedulerConfig::decisions`](crate::SchedulerConfig) asks for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         decision: Option<Arc<Decision>>,
     },
     /// Answer the request with this rejection; it is over.
@@ -156,10 +157,25 @@ pub enum Effect {
 }
 
 /// Up to three endpoints, best first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<EndpointId>")]
 pub struct Fallbacks {
     endpoints: [EndpointId; Self::CAPACITY],
     len: u8,
+}
+
+impl From<Vec<EndpointId>> for Fallbacks {
+    fn from(endpoints: Vec<EndpointId>) -> Self {
+        let mut fallbacks = Self::default();
+        endpoints.into_iter().for_each(|endpoint| fallbacks.push(endpoint));
+        fallbacks
+    }
+}
+
+impl Serialize for Fallbacks {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_slice().serialize(serializer)
+    }
 }
 
 impl Fallbacks {

@@ -21,11 +21,13 @@ const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// A front door's fleet, limits and telemetry.
 #[derive(Debug)]
 pub struct Door {
-    fleet: Fleet,
-    metrics: Metrics,
-    tracer: Tracer,
-    requests: Arc<Budget>,
-    body_bytes: Arc<Budget>,
+    /// The fleet behind the door.
+    pub fleet: Fleet,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    pub(crate) tracer: Tracer,
+    pub(crate) requests: Arc<Budget>,
+    pub(crate) body_bytes: Arc<Budget>,
     stored: Mutex<StoredResponses>,
     seeds: AtomicU64,
 }
@@ -42,18 +44,6 @@ impl Door {
         }));
         let (stored, seeds) = (Mutex::default(), AtomicU64::new(RandomState::new().hash_one(0)));
         Arc::new(Self { fleet, metrics, tracer, requests, body_bytes, stored, seeds })
-    }
-
-    /// The fleet behind the door.
-    #[must_use]
-    pub const fn fleet(&self) -> &Fleet {
-        &self.fleet
-    }
-
-    /// The process's metrics.
-    #[must_use]
-    pub const fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Number of requests in flight.
@@ -89,8 +79,8 @@ impl Door {
     ) -> Result<EngineRequest, Refusal> {
         let holder = request.stored_response().and_then(|id| self.stored().holder(self.fleet.now(), id));
         request.resolve(&ResolveContext {
-            rules: pool.rules(),
-            pool: pool.pool_id(),
+            rules: &pool.rules,
+            pool: pool.pool_id,
             draw,
             names_path_exactly,
             holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),
@@ -105,18 +95,6 @@ impl Door {
     /// Forgets the stored response `id`, which was deleted.
     pub fn forget_response(&self, id: &str) {
         self.stored().forget(id);
-    }
-
-    pub(crate) const fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    pub(crate) const fn requests(&self) -> &Arc<Budget> {
-        &self.requests
-    }
-
-    pub(crate) const fn body_bytes(&self) -> &Arc<Budget> {
-        &self.body_bytes
     }
 
     fn stored(&self) -> MutexGuard<'_, StoredResponses> {

@@ -53,10 +53,10 @@ impl RequestContext {
         let arrived = Instant::now();
         Self {
             arrived,
-            span: door.tracer().start(traceparent.and_then(TraceContext::parse), SpanName::Request),
-            slot: door.requests().share(),
+            span: door.tracer.start(traceparent.and_then(TraceContext::parse), SpanName::Request),
+            slot: door.requests.share(),
             max_requests: policy.max_requests.into(),
-            body: door.body_bytes().share(),
+            body: door.body_bytes.share(),
             max_body_bytes: policy.max_held_bytes,
             api: "unknown",
             pool: None,
@@ -132,16 +132,16 @@ impl RequestContext {
         request: &EngineRequest,
         client_id: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Ticket {
-        if let Some(api) = request.route().api() {
+        if let Some(api) = request.route.api() {
             self.set_api(api);
         }
         if request.body().is_some() {
             self.body_complete();
         }
         let (model, target) = (request.model(), request.target());
-        let series = pool.series().request(model.map_or("", |name| name), target.map_or("", |name| name));
+        let series = pool.series.request(model.map_or("", |name| name), target.map_or("", |name| name));
         if self.span.is_recorded() {
-            self.span.set(Attribute::Pool(pool.series().name().into()));
+            self.span.set(Attribute::Pool(pool.series.name().into()));
             self.span.set(Attribute::Model(series.model().into()));
             self.span.set(Attribute::TargetModel(series.target_model().into()));
         }
@@ -149,7 +149,7 @@ impl RequestContext {
         self.series = Some((series, running));
         self.set_pool(pool);
         self.asked = Instant::now();
-        pool.place_with_id(request.placement().clone(), client_id)
+        pool.place_with_id(request.placement.clone(), client_id)
     }
 
     /// Records the scheduler's answer to [`RequestContext::place`] or [`RequestContext::attempt_failed`].
@@ -174,8 +174,8 @@ impl RequestContext {
     /// Reports a failed attempt, of which nothing went to the client, and asks for the next endpoint if `retry`.
     pub fn attempt_failed(&mut self, placed: Placed, cause: FailureCause, retry: bool) -> Ticket {
         tracing::debug!(
-            pool = self.pool.as_ref().map(|pool| pool.series().name()),
-            endpoint = placed.endpoint().authority(),
+            pool = self.pool.as_ref().map(|pool| pool.series.name()),
+            endpoint = &*placed.endpoint().authority,
             cause = cause.as_str(),
             retry,
             "attempt failed"
@@ -198,7 +198,7 @@ impl RequestContext {
     pub fn set_streaming(&mut self, streaming: bool) {
         if streaming != self.stream.is_some() {
             let pool = self.pool.as_ref().filter(|_| streaming);
-            self.stream = pool.map(|pool| pool.series().stream());
+            self.stream = pool.map(|pool| pool.series.stream());
         }
     }
 
@@ -231,7 +231,7 @@ impl RequestContext {
         }
         self.stream = None;
         let series = self.series.take().map(|(series, _)| series);
-        let series = series.or_else(|| Some(self.pool.as_ref()?.series().request("", "")));
+        let series = series.or_else(|| Some(self.pool.as_ref()?.series.request("", "")));
         let record = RequestRecord {
             outcome,
             status: self.status,
@@ -246,7 +246,7 @@ impl RequestContext {
         self.finish_span(&record);
         match (series, outcome) {
             (Some(series), _) => series.finish(&record),
-            (None, Outcome::Rejected(reason)) => self.door.metrics().refused(reason),
+            (None, Outcome::Rejected(reason)) => self.door.metrics.refused(reason),
             (None, Outcome::Served(_)) => {}
         }
     }
@@ -258,10 +258,10 @@ impl RequestContext {
 
     fn log(&self, series: Option<&RequestSeries>, record: &RequestRecord) {
         RequestLog {
-            pool: self.pool.as_ref().map(|pool| pool.series().name()),
+            pool: self.pool.as_ref().map(|pool| pool.series.name()),
             model: series.map(RequestSeries::model),
             target_model: series.map(RequestSeries::target_model),
-            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.authority()),
+            endpoint: self.endpoint.as_ref().map(|endpoint| &*endpoint.authority),
             request: self.request.map(|request| request.0),
             api: self.api,
             attempts: self.attempts,
@@ -280,7 +280,7 @@ impl RequestContext {
 
     fn placement_attributes(&self) -> impl Iterator<Item = Attribute> + use<> {
         let endpoint =
-            self.endpoint.as_ref().map(|endpoint| Attribute::Endpoint(endpoint.authority().into()));
+            self.endpoint.as_ref().map(|endpoint| Attribute::Endpoint((&*endpoint.authority).into()));
         endpoint.into_iter().chain(self.placement.map(Attribute::Placement))
     }
 }

@@ -30,7 +30,7 @@ fn door() -> (Runtime, Arc<Door>) {
 }
 
 fn pool(door: &Door) -> Arc<PoolHandle> {
-    Arc::clone(&door.fleet().current().pools[0])
+    Arc::clone(&door.fleet.current().pools[0])
 }
 
 /// Reads and resolves a request, up to its placement.
@@ -52,7 +52,7 @@ fn placed(ticket: Ticket, context: &mut RequestContext) -> Placed {
 
 /// The sum of a metric's series with this label; an empty label selects all.
 fn metric(door: &Door, name: &str, label: &str) -> f64 {
-    let page = door.metrics().render(Exposition::negotiate(None));
+    let page = door.metrics.render(Exposition::negotiate(None));
     let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, value| sum + value)
 }
@@ -61,7 +61,7 @@ fn metric(door: &Door, name: &str, label: &str) -> f64 {
 fn a_thread_without_a_runtime_places_retries_and_finishes_a_request() {
     let (runtime, door) = door();
     let serve = |door: &Arc<Door>| {
-        let mut context = door.begin(&door.fleet().load().world.gateway, None);
+        let mut context = door.begin(&door.fleet.load().world.gateway, None);
         context.admit().unwrap();
         let request = resolve(door, &mut context).unwrap();
         let ticket = context.place(&pool(door), &request, || None);
@@ -85,30 +85,30 @@ fn a_thread_without_a_runtime_places_retries_and_finishes_a_request() {
         context.finish(Outcome::Served(verdict.completion), verdict.usage);
     };
     std::thread::scope(|scope| scope.spawn(|| serve(&door)).join().unwrap());
-    assert_eq!((door.fleet().in_flight(), door.requests_in_flight()), (0, 0));
+    assert_eq!((door.fleet.in_flight(), door.requests_in_flight()), (0, 0));
     assert_eq!(metric(&door, "pointsman_held_body_bytes", ""), 0.0);
     assert_eq!(metric(&door, "pointsman_requests_total", r#"outcome="complete""#), 1.0);
-    runtime.block_on(door.fleet().stop());
+    runtime.block_on(door.fleet.stop());
 }
 
 #[test]
 fn a_request_dropped_on_the_way_counts_as_a_client_that_disconnected() {
     let (runtime, door) = door();
-    let mut context = door.begin(&door.fleet().load().world.gateway, None);
+    let mut context = door.begin(&door.fleet.load().world.gateway, None);
     context.admit().unwrap();
     let request = resolve(&door, &mut context).unwrap();
     let ticket = context.place(&pool(&door), &request, || None);
     let guard = placed(ticket, &mut context);
     drop((context, guard));
-    assert_eq!((door.fleet().in_flight(), door.requests_in_flight()), (0, 0));
+    assert_eq!((door.fleet.in_flight(), door.requests_in_flight()), (0, 0));
     assert_eq!(metric(&door, "pointsman_requests_total", r#"outcome="client_gone""#), 1.0);
-    runtime.block_on(door.fleet().stop());
+    runtime.block_on(door.fleet.stop());
 }
 
 #[test]
 fn a_request_over_a_limit_is_refused() {
     let (runtime, door) = door();
-    let mut policy = door.fleet().load().world.gateway.clone();
+    let mut policy = door.fleet.load().world.gateway.clone();
     policy.max_requests = 1;
     policy.max_held_bytes = 10;
     let (mut first, mut second) = (door.begin(&policy, None), door.begin(&policy, None));
@@ -119,5 +119,5 @@ fn a_request_over_a_limit_is_refused() {
     assert_eq!(first.hold_body(10), Ok(()));
     drop((first, second));
     assert_eq!(metric(&door, "pointsman_requests_total", r#"reason="busy""#), 1.0);
-    runtime.block_on(door.fleet().stop());
+    runtime.block_on(door.fleet.stop());
 }

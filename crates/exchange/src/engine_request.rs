@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use pointsman_core::{FailureCause, RequestFacts};
-use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route, SplicedBody, StreamFormat};
+use pointsman_protocol::{Api, BodyFacts, Route, SplicedBody, StreamFormat};
 
 use crate::body::UnreadBody;
 use crate::engine_response::EngineResponse;
@@ -14,8 +14,10 @@ use crate::headers::strip_control_headers;
 /// A request whose target model is resolved. Attempts borrow it and share its body without copying.
 #[derive(Debug)]
 pub struct EngineRequest {
-    placement: RequestFacts,
-    route: Route,
+    /// The facts that placement depends on.
+    pub placement: RequestFacts,
+    /// The API call that the path names.
+    pub route: Route,
     body: Option<SplicedBody>,
     /// Whether the body can be sent again.
     replayable: bool,
@@ -61,17 +63,6 @@ impl EngineRequest {
         }
     }
 
-    /// The facts that placement depends on.
-    #[must_use]
-    pub const fn placement(&self) -> &RequestFacts {
-        &self.placement
-    }
-
-    /// The same, for a door that narrows the endpoints or does not see output tokens.
-    pub const fn placement_mut(&mut self) -> &mut RequestFacts {
-        &mut self.placement
-    }
-
     /// The body to send, as slices; `None` if the client's body streams through or there is none.
     #[must_use]
     pub const fn body(&self) -> Option<&SplicedBody> {
@@ -88,18 +79,6 @@ impl EngineRequest {
     #[must_use]
     pub fn target(&self) -> Option<&Arc<str>> {
         self.target.as_ref().or(self.model.as_ref())
-    }
-
-    /// The API call that the path names.
-    #[must_use]
-    pub const fn route(&self) -> &Route {
-        &self.route
-    }
-
-    /// The error format of this request's API.
-    #[must_use]
-    pub fn error_shape(&self) -> ErrorShape {
-        ErrorShape::of(self.route.api())
     }
 
     /// Turns the client's headers into the engine's: removes control headers and sets `content-length` to the spliced
@@ -138,12 +117,7 @@ impl EngineRequest {
     /// An observer of one attempt's response.
     #[must_use]
     pub fn response(&self) -> EngineResponse {
-        let format = match &self.route {
-            Route::Inference(api) => api.stream_format(),
-            Route::Models { .. } | Route::Stored { .. } | Route::Administration | Route::Unknown => {
-                StreamFormat::Unknown
-            }
-        };
+        let format = self.route.api().map_or(StreamFormat::Unknown, Api::stream_format);
         EngineResponse::new(self.route.api(), format, self.stores)
     }
 }

@@ -7,6 +7,7 @@ use pointsman_protocol::{
     Api, ErrorBody, ErrorShape, JsonScanner, SseScanner, StreamEnd, StreamFailure, StreamFormat,
 };
 
+use crate::headers::media_type;
 use crate::refusal::{Refusal, cause_text};
 
 /// Observer of one attempt's response. It changes no byte.
@@ -87,13 +88,12 @@ impl EngineResponse {
     /// Reads the response head.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> HeadVerdict {
         self.status = status;
+        let is = |wanted: &[u8]| media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case(wanted));
         self.body = if self.api.is_none() {
             Body::Opaque
-        } else if is_media_type(headers, b"text/event-stream") {
+        } else if is(b"text/event-stream") {
             Body::Events(Box::new(SseScanner::new(self.format)))
-        } else if is_media_type(headers, b"application/json")
-            && !headers.contains_key(header::CONTENT_ENCODING)
-        {
+        } else if is(b"application/json") && !headers.contains_key(header::CONTENT_ENCODING) {
             Body::Json(Box::default())
         } else {
             Body::Opaque
@@ -217,11 +217,4 @@ fn usage(reported: Option<pointsman_protocol::Usage>, counted: Option<u32>) -> U
         cached_tokens: reported.cached_tokens.map(narrow),
         output_tokens: Some(narrow(reported.completion_tokens)),
     }
-}
-
-fn is_media_type(headers: &HeaderMap, essence: &[u8]) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        value.trim_ascii().eq_ignore_ascii_case(essence)
-    })
 }

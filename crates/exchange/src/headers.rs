@@ -35,6 +35,12 @@ pub(crate) fn objective(headers: &HeaderMap) -> Option<&str> {
     headers.get(OBJECTIVE).or_else(|| headers.get(OBJECTIVE_ALIAS)).and_then(|value| value.to_str().ok())
 }
 
+/// The media type of the body, without parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    Some(value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
+}
+
 /// The header fields that [`RequestReader::begin`](crate::RequestReader::begin) reads.
 static READ: [HeaderName; 5] =
     [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, OBJECTIVE, OBJECTIVE_ALIAS];

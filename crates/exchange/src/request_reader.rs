@@ -115,7 +115,7 @@ impl RequestReader {
             return Ok(ParsedRequest::unread(self.route, self.objective, body));
         };
         let body = self.body.into_bytes();
-        let facts = BodyFacts::scan(&body)?;
+        let facts = BodyFacts::scan(&body).map_err(Refusal::Body)?;
         if facts.model.is_none() && api.requires_model() {
             return Err(Refusal::MissingModel);
         }
@@ -125,8 +125,7 @@ impl RequestReader {
 
 /// A missing content-type counts as JSON, as it does for engines; other types are left to the engine.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let Some(essence) = headers::media_type(headers) else { return true };
     essence.eq_ignore_ascii_case(b"application/json")
         || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
 }

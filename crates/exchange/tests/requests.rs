@@ -107,7 +107,7 @@ fn a_stored_response_is_served_by_its_holder_or_refused() {
     check_refused(request.resolve(&with), 404, "unknown_response");
     with.holder = Some(EndpointId(3));
     let request = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
-    assert_eq!(request.placement().subset.as_deref(), Some(&[EndpointId(3)][..]));
+    assert_eq!(request.placement.subset.as_deref(), Some(&[EndpointId(3)][..]));
 }
 
 #[test]
@@ -118,11 +118,11 @@ fn chunk_boundaries_do_not_change_the_request() {
     );
     let body = body.as_bytes();
     let whole = read_in(CHAT, &[], body, body.len()).and_then(resolve).unwrap();
-    assert_eq!((whole.placement().blocks.len(), whole.placement().block_tokens), (2, 64));
+    assert_eq!((whole.placement.blocks.len(), whole.placement.block_tokens), (2, 64));
     for size in 1..=body.len() {
         let request = read_in(CHAT, &[], body, size).and_then(resolve).unwrap();
-        assert_eq!(request.placement(), whole.placement());
-        let placement = request.placement();
+        assert_eq!(request.placement, whole.placement);
+        let placement = &request.placement;
         assert_eq!(placement.target, Some(ModelKey::of("llama")));
         assert_eq!((placement.max_output_tokens, placement.observes_tokens), (Some(14), true));
         assert!(placement.prompt_tokens > 0);
@@ -173,8 +173,7 @@ fn a_prompt_is_hashed_for_its_target_model() {
         let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
         let with =
             ResolveContext { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
-        let placement =
-            read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement().clone();
+        let placement = read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement;
         assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });
         placement.blocks
     };
@@ -193,8 +192,8 @@ fn an_unread_body_is_placed_by_its_content_length() {
     for (path, length, tokens) in [("/v1/audio/transcriptions", "4000", 1_000), ("/custom", "60000", 8_192)] {
         let request = read(path, &[("content-length", length), ("content-type", "audio/wav")], "").unwrap();
         let request = resolve(request).unwrap();
-        assert_eq!(request.placement().prompt_tokens, tokens);
-        assert!(request.placement().blocks.is_empty());
+        assert_eq!(request.placement.prompt_tokens, tokens);
+        assert!(request.placement.blocks.is_empty());
         assert!(request.body().is_none());
     }
     let form = read(CHAT, &[("content-type", "multipart/form-data; boundary=x")], "").unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::wire::{Kind, Metadata, Struct};
+use crate::wire::{Kind, Metadata, Struct, Value};
 
 /// Header, and key in the metadata namespace [`NAMESPACE`]: the endpoints to send the request to, `ip:port` in order of
 /// preference.
@@ -35,20 +35,10 @@ impl SubsetHint {
     #[must_use]
     pub fn read(metadata: &Metadata) -> Option<Self> {
         let hint = metadata.filter_metadata.get(SUBSET_NAMESPACE)?.fields.get(SUBSET)?;
-        match hint.kind.as_ref()? {
-            Kind::List(list) => {
-                let texts = list.values.iter().filter_map(|value| match &value.kind {
-                    Some(Kind::Text(text)) => Some(text.as_str()),
-                    Some(
-                        Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) | Kind::List(_),
-                    )
-                    | None => None,
-                });
-                Some(Self::of(texts))
-            }
-            Kind::Text(text) => Some(Self::of(text.split(','))),
-            Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) => None,
+        if let Some(Kind::List(list)) = &hint.kind {
+            return Some(Self::of(list.values.iter().filter_map(Value::as_text)));
         }
+        hint.as_text().map(|text| Self::of(text.split(',')))
     }
 
     /// The list of these addresses: `ip:port`, `[ip]:port` for IPv6, or an `ip` for all its ports.
@@ -66,10 +56,7 @@ impl SubsetHint {
 
 /// The address of the endpoint that served the request, from a message's metadata.
 pub(crate) fn served(metadata: &Metadata) -> Option<&str> {
-    match metadata.filter_metadata.get(NAMESPACE)?.fields.get(SERVED)?.kind.as_ref()? {
-        Kind::Text(text) => Some(text),
-        Kind::Null(_) | Kind::Number(_) | Kind::Bool(_) | Kind::Struct(_) | Kind::List(_) => None,
-    }
+    metadata.filter_metadata.get(NAMESPACE)?.fields.get(SERVED)?.as_text()
 }
 
 /// The metadata with the endpoints to send the request to.
@@ -103,7 +90,7 @@ fn parse_host(host: &str) -> Host {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{ListValue, Value};
+    use crate::wire::ListValue;
 
     fn check(listed: &[&str], host: &str, port: u16, expected: bool) {
         assert_eq!(SubsetHint::of(listed.iter().copied()).contains(host, port), expected, "{listed:?}");

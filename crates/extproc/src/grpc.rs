@@ -52,11 +52,14 @@ pub(crate) async fn serve(
         (PROCESS, Services::Picker) => {
             let max_bytes = usize::try_from(shared.limits().max_body_bytes).unwrap_or(usize::MAX);
             let max_bytes = max_bytes.saturating_add(MESSAGE_MARGIN);
-            let mut grpc = Grpc::new(Messages::new()).apply_max_message_size_config(Some(max_bytes), None);
+            let mut grpc =
+                Grpc::new(Messages::default()).apply_max_message_size_config(Some(max_bytes), None);
             grpc.streaming(ProcessMethod(shared), request).await
         }
-        (HEALTH_CHECK, _) => Grpc::new(Messages::new()).unary(CheckMethod(shared), request).await,
-        (HEALTH_WATCH, _) => Grpc::new(Messages::new()).server_streaming(WatchMethod(shared), request).await,
+        (HEALTH_CHECK, _) => Grpc::new(Messages::default()).unary(CheckMethod(shared), request).await,
+        (HEALTH_WATCH, _) => {
+            Grpc::new(Messages::default()).server_streaming(WatchMethod(shared), request).await
+        }
         _ => Status::unimplemented("no such method on this port").into_http(),
     };
     Ok(response)
@@ -102,17 +105,9 @@ impl ServerStreamingService<HealthRequest> for WatchMethod {
 #[derive(Debug)]
 pub struct Messages<E, D>(PhantomData<(E, D)>);
 
-impl<E, D> Messages<E, D> {
-    /// The codec.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
 impl<E, D> Default for Messages<E, D> {
     fn default() -> Self {
-        Self::new()
+        Self(PhantomData)
     }
 }
 

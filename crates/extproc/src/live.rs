@@ -25,7 +25,7 @@ impl Pool for LivePool {
     }
 
     fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
-        let listed = self.handle.endpoints().iter().filter(|endpoint| {
+        let listed = self.handle.endpoints.iter().filter(|endpoint| {
             let address = &endpoint.address;
             hint.contains(&address.host, address.port)
         });
@@ -34,7 +34,7 @@ impl Pool for LivePool {
 
     fn endpoint_at(&self, address: &str) -> Option<EndpointId> {
         // Most gateways format addresses as `authority` does, which saves parsing all of them.
-        let same = self.handle.endpoints().iter().find(|endpoint| endpoint.authority() == address);
+        let same = self.handle.endpoints.iter().find(|endpoint| &*endpoint.authority == address);
         same.map(|endpoint| endpoint.id).or_else(|| self.subset(&SubsetHint::of([address])).first().copied())
     }
 
@@ -53,8 +53,8 @@ impl Guard for LiveGuard {
     }
 
     fn destinations(&self) -> Vec<String> {
-        let mut destinations = vec![self.0.endpoint().authority().to_owned()];
-        destinations.extend(self.0.fallbacks().iter().map(|endpoint| endpoint.authority().to_owned()));
+        let mut destinations = vec![self.0.endpoint().authority.to_string()];
+        destinations.extend(self.0.fallbacks().iter().map(|endpoint| endpoint.authority.to_string()));
         destinations
     }
 

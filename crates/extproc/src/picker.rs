@@ -16,7 +16,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::Port;
 use crate::grpc::Services;
-
 use crate::session::SessionOptions;
 use crate::shared::{Shared, StreamTimeouts};
 use crate::tls::{Secured, Security, SecurityError};
@@ -99,17 +98,11 @@ pub enum PickerError {
         known: String,
     },
     /// The pool is not named, and the configuration does not have exactly one.
-    #[error("no pool named, and the configuration has {known}")]
-    PoolNotNamed {
-        /// The configuration's pools.
-        known: String,
-    },
+    #[error("no pool named, and the configuration has {0}")]
+    PoolNotNamed(String),
     /// An endpoint has a host name, and gateways accept IP addresses only.
-    #[error("endpoint {endpoint} is a host name; gateways accept IP addresses only")]
-    HostName {
-        /// The endpoint.
-        endpoint: String,
-    },
+    #[error("endpoint {0} is a host name; gateways accept IP addresses only")]
+    HostName(String),
 }
 
 /// A picker whose ports are open. It accepts connections from [`Picker::run`] on.
@@ -120,7 +113,10 @@ pub struct Picker {
     workers: Arc<Workers>,
     grpc: TcpListener,
     health: TcpListener,
-    addresses: [SocketAddr; 2],
+    /// The address of ext_proc.
+    pub grpc_addr: SocketAddr,
+    /// The address of the health service.
+    pub health_addr: SocketAddr,
     handover: Duration,
 }
 
@@ -133,8 +129,8 @@ impl Picker {
         let PickerOptions { bind, grpc_port, health_port, session, .. } = options;
         let pool = pool_of(&fleet.current(), options.pool)?;
         let secured = Secured::open(options.security)?.map(Arc::new);
-        let (grpc, grpc_address) = listen(SocketAddr::new(bind, grpc_port))?;
-        let (health, health_address) = listen(SocketAddr::new(bind, health_port))?;
+        let (grpc, grpc_addr) = listen(SocketAddr::new(bind, grpc_port))?;
+        let (health, health_addr) = listen(SocketAddr::new(bind, health_port))?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
@@ -143,20 +139,8 @@ impl Picker {
         let timeouts = StreamTimeouts { pick: options.pick_timeout, body: options.body_timeout };
         let door = Door::new(fleet, metrics, options.tracer);
         let shared = Arc::new(Shared::new(door, pool, session, timeouts));
-        let addresses = [grpc_address, health_address];
-        Ok(Self { shared, secured, workers, grpc, health, addresses, handover: options.handover })
-    }
-
-    /// The address of ext_proc.
-    #[must_use]
-    pub const fn grpc_addr(&self) -> SocketAddr {
-        self.addresses[0]
-    }
-
-    /// The address of the health service.
-    #[must_use]
-    pub const fn health_addr(&self) -> SocketAddr {
-        self.addresses[1]
+        let handover = options.handover;
+        Ok(Self { shared, secured, workers, grpc, health, grpc_addr, health_addr, handover })
     }
 
     /// The pool to pick from.
@@ -188,7 +172,7 @@ impl Picker {
         let health = tokio::spawn(health_port.run(health, Arc::clone(&workers)));
         let mut shutdown = std::pin::pin!(shutdown);
         while tokio::time::timeout(CHECK_INTERVAL, shutdown.as_mut()).await.is_err() {
-            reload(secured.as_deref(), shared.door.metrics());
+            reload(secured.as_deref(), &shared.door.metrics);
         }
         let end = tokio::time::Instant::now() + drain;
         shared.start_draining();
@@ -208,16 +192,11 @@ impl Picker {
 }
 
 fn reload(secured: Option<&Secured>, metrics: &Metrics) {
-    match secured.and_then(Secured::reload_if_changed) {
-        None => {}
-        Some(Ok(())) => {
-            metrics.certificate_reloaded(true);
-            tracing::info!("certificate reloaded");
-        }
-        Some(Err(error)) => {
-            metrics.certificate_reloaded(false);
-            tracing::warn!(%error, "certificate cannot be reloaded, the old one stays in use");
-        }
+    let Some(result) = secured.and_then(Secured::reload_if_changed) else { return };
+    metrics.certificate_reloaded(result.is_ok());
+    match result {
+        Ok(()) => tracing::info!("certificate reloaded"),
+        Err(error) => tracing::warn!(%error, "certificate cannot be reloaded, the old one stays in use"),
     }
 }
 
@@ -231,19 +210,19 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), PickerError>
 
 fn pool_of(generation: &Generation, name: Option<ObjectName>) -> Result<ObjectName, PickerError> {
     let known = || {
-        let names: Vec<String> = generation.pools.iter().map(|pool| pool.name().to_string()).collect();
+        let names: Vec<String> = generation.pools.iter().map(|pool| pool.name.to_string()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let pool = match (name, generation.pools.as_slice()) {
         (None, [only]) => only,
-        (None, _) => return Err(PickerError::PoolNotNamed { known: known() }),
-        (Some(name), pools) => match pools.iter().find(|pool| *pool.name() == name) {
+        (None, _) => return Err(PickerError::PoolNotNamed(known())),
+        (Some(name), pools) => match pools.iter().find(|pool| pool.name == name) {
             Some(pool) => pool,
             None => return Err(PickerError::UnknownPool { name, known: known() }),
         },
     };
-    match pool.endpoints().iter().find(|endpoint| endpoint.address.host.parse::<IpAddr>().is_err()) {
-        Some(endpoint) => Err(PickerError::HostName { endpoint: endpoint.authority().to_owned() }),
-        None => Ok(pool.name().clone()),
+    match pool.endpoints.iter().find(|endpoint| endpoint.address.host.parse::<IpAddr>().is_err()) {
+        Some(endpoint) => Err(PickerError::HostName(endpoint.authority.to_string())),
+        None => Ok(pool.name.clone()),
     }
 }

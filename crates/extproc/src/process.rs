@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,17 +92,10 @@ impl Call {
             }
             self.out.clear();
             self.sent = 0;
-            match &mut self.end {
-                Some(end) => {
-                    let end = std::mem::replace(end, Ok(()));
-                    return Poll::Ready(end.err().map(Err));
-                }
-                None => {
-                    if self.step(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
+            if let Some(end) = &mut self.end {
+                return Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err));
             }
+            ready!(self.step(cx));
         }
     }
 
@@ -168,7 +161,7 @@ impl Call {
         let traceparent = field(TRACEPARENT);
         self.request_id = field(REQUEST_ID).cloned();
         let door = &self.shared.door;
-        let generation = door.fleet().load();
+        let generation = door.fleet.load();
         let policy = &generation.world.gateway;
         let context = self.context.insert(door.begin(policy, traceparent.map(AsRef::as_ref)));
         context.set_pool(&self.pool);
@@ -214,8 +207,8 @@ impl Call {
                 context.served_by(endpoint);
             }
             context.set_status(summary.status);
-            context.set_request_bytes(self.session.request_bytes());
-            context.add_response_bytes(self.session.response_bytes());
+            context.set_request_bytes(summary.request_bytes);
+            context.add_response_bytes(summary.response_bytes);
             context.finish(summary.outcome, summary.usage);
         }
     }
@@ -238,9 +231,7 @@ impl Call {
             Some((armed, timer)) if *armed == waiting_for => timer,
             slot => &mut slot.insert((waiting_for, Box::pin(tokio::time::sleep(timeout)))).1,
         };
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
+        ready!(timer.as_mut().poll(cx));
         self.timer = None;
         self.refuse(&refusal);
         Poll::Ready(())

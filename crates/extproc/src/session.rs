@@ -111,6 +111,10 @@ pub struct Summary {
     pub status: u16,
     /// Token counts.
     pub usage: Usage,
+    /// Bytes of the request's body that arrived.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that arrived.
+    pub response_bytes: u64,
 }
 
 /// The state machine of one stream. Dropping it releases the load reserved for the request; [`Session::close`] reports
@@ -237,7 +241,7 @@ impl<P: Pool> Session<P> {
     #[must_use]
     pub const fn waiting_request(&self) -> Option<&EngineRequest> {
         match &self.request {
-            RequestHalf::Placing(pending) => Some(pending.request()),
+            RequestHalf::Placing(pending) => Some(&pending.request),
             RequestHalf::Expected | RequestHalf::Buffering(_) | RequestHalf::Passing | RequestHalf::Ended => {
                 None
             }
@@ -293,22 +297,10 @@ impl<P: Pool> Session<P> {
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         match &self.request {
-            RequestHalf::Buffering(held) => held.content_length().max(self.request_bytes),
+            RequestHalf::Buffering(held) => held.reader.content_length().unwrap_or(0).max(self.request_bytes),
             RequestHalf::Placing(_) => self.request_bytes,
             RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => 0,
         }
-    }
-
-    /// Bytes of the request's body that arrived.
-    #[must_use]
-    pub const fn request_bytes(&self) -> u64 {
-        self.request_bytes
-    }
-
-    /// Bytes of the response's body that arrived.
-    #[must_use]
-    pub const fn response_bytes(&self) -> u64 {
-        self.response_bytes
     }
 
     /// Whether the first output token has arrived.
@@ -346,7 +338,9 @@ impl<P: Pool> Session<P> {
     /// Sets the request's outcome. Later calls have no effect.
     fn conclude(&mut self, outcome: Outcome, endpoint: Option<EndpointId>, usage: Usage) {
         if !std::mem::replace(&mut self.concluded, true) {
-            self.summary = Some(Summary { outcome, endpoint, status: self.status, usage });
+            let Self { status, request_bytes, response_bytes, .. } = *self;
+            let summary = Summary { outcome, endpoint, status, usage, request_bytes, response_bytes };
+            self.summary = Some(summary);
         }
     }
 }

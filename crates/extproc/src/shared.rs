@@ -60,8 +60,8 @@ impl Shared {
 
     /// The pool of the configuration in force, if it exists.
     pub(crate) fn live_pool(&self) -> Option<LivePool> {
-        let generation = self.door.fleet().load();
-        let handle = generation.pools.iter().find(|pool| *pool.name() == self.pool)?;
+        let generation = self.door.fleet.load();
+        let handle = generation.pools.iter().find(|pool| pool.name == self.pool)?;
         Some(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.door) })
     }
 
@@ -73,12 +73,12 @@ impl Shared {
     /// Whether the picker is ready for new streams.
     pub(crate) fn ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
-            && self.door.fleet().load().pools.iter().any(|pool| *pool.name() == self.pool)
+            && self.door.fleet.load().pools.iter().any(|pool| pool.name == self.pool)
     }
 
     /// The limits of the configuration in force.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_body_bytes: self.door.fleet().load().world.gateway.max_body_bytes }
+        Limits { max_body_bytes: self.door.fleet.load().world.gateway.max_body_bytes }
     }
 
     /// Logs the gateway's body send modes once, since they determine what can be learned from responses.

@@ -205,6 +205,12 @@ impl Value {
     pub const fn text(text: String) -> Self {
         Self { kind: Some(Kind::Text(text)) }
     }
+
+    /// The string; `None` for another kind of value.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        if let Some(Kind::Text(text)) = &self.kind { Some(text) } else { None }
+    }
 }
 
 impl Struct {

@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 /// pools that select the endpoint.
 #[derive(Debug, Default)]
 pub struct Activity {
-    evidence: EndpointActivity,
+    /// The evidence that the endpoint is alive.
+    pub evidence: EndpointActivity,
     in_flight: AtomicU32,
     dispatched: AtomicU64,
     /// The scraper sleeps long and is to be woken by the next dispatch.
@@ -25,12 +26,6 @@ impl Activity {
     #[must_use]
     pub fn new(now: Time) -> Self {
         Self { evidence: EndpointActivity::new(now), ..Self::default() }
-    }
-
-    /// The evidence that the endpoint is alive.
-    #[must_use]
-    pub const fn evidence(&self) -> &EndpointActivity {
-        &self.evidence
     }
 
     /// Requests that were placed here and have not ended.

@@ -134,7 +134,7 @@ impl Client {
         let kept = self.pooled.take().filter(|(connector, _)| connector.is_for(endpoint));
         let (_, client) = self.pooled.insert(kept.unwrap_or_else(|| {
             let connector = EngineConnector {
-                connector: Arc::clone(endpoint.connector()),
+                connector: Arc::clone(&endpoint.connector),
                 address: endpoint.address.clone(),
                 timeouts: endpoint.timeouts,
             };
@@ -160,7 +160,7 @@ struct EngineConnector {
 
 impl EngineConnector {
     fn is_for(&self, endpoint: &PoolEndpoint) -> bool {
-        Arc::ptr_eq(&self.connector, endpoint.connector())
+        Arc::ptr_eq(&self.connector, &endpoint.connector)
             && self.address == endpoint.address
             && self.timeouts == endpoint.timeouts
     }
@@ -186,10 +186,10 @@ fn request(endpoint: &PoolEndpoint, path: &'static str) -> Result<Request<Empty<
         AppProtocol::Http | AppProtocol::H2c => "http",
         AppProtocol::Https => "https",
     };
-    let uri = Uri::builder().scheme(scheme).authority(endpoint.authority()).path_and_query(path).build()?;
+    let uri = Uri::builder().scheme(scheme).authority(&*endpoint.authority).path_and_query(path).build()?;
     let mut request = Request::get(uri).body(Empty::new())?;
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static("pointsman"));
-    headers.extend(endpoint.connector().authorization().map(|key| (AUTHORIZATION, key)));
+    headers.extend(endpoint.connector.authorization().map(|key| (AUTHORIZATION, key)));
     Ok(request)
 }

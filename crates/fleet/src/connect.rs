@@ -40,11 +40,8 @@ pub enum AccessError {
         reason: String,
     },
     /// The file's text cannot be a header value.
-    #[error("{path}: not an API key: it must be one line of visible ASCII characters")]
-    Key {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{0}: not an API key: it must be one line of visible ASCII characters")]
+    Key(PathBuf),
 }
 
 /// A connection that could not be opened.
@@ -204,7 +201,7 @@ fn modification_times(access: &EngineAccess) -> [Option<SystemTime>; 2] {
 
 fn read_key(path: &std::path::Path) -> Result<HeaderValue, AccessError> {
     let text = read_bounded(path, MAX_KEY_BYTES)?;
-    let invalid = || AccessError::Key { path: path.to_owned() };
+    let invalid = || AccessError::Key(path.to_owned());
     let key = std::str::from_utf8(&text).map_err(|_| invalid())?.trim();
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid());

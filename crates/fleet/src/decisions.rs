@@ -119,25 +119,18 @@ impl RequestDecisions {
         })
     }
 
+    /// The candidate with its endpoint's name.
     fn candidate(&self, candidate: &CandidateCost) -> Value {
-        let CandidateCost { endpoint, cost, terms, in_flight, pending_tokens, cached_tokens } = candidate;
-        let terms: Vec<_> =
-            terms.iter().map(|term| json!({ "delay": term.delay, "seconds": term.seconds })).collect();
-        json!({
-            "endpoint": self.name(*endpoint),
-            "cost": cost,
-            "terms": terms,
-            "in_flight": in_flight,
-            "pending_tokens": pending_tokens,
-            "cached_tokens": cached_tokens,
-        })
+        let mut value = serde_json::to_value(candidate).unwrap_or_default();
+        value["endpoint"] = self.name(candidate.endpoint).into();
+        value
     }
 
     /// The endpoint's address; its number where it joined the pool after the request arrived.
     fn name(&self, id: EndpointId) -> String {
         let position = self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).ok();
         let endpoint = position.and_then(|position| self.endpoints.get(position));
-        endpoint.map_or_else(|| format!("#{}", id.0), |endpoint| endpoint.authority().to_owned())
+        endpoint.map_or_else(|| format!("#{}", id.0), |endpoint| endpoint.authority.to_string())
     }
 }
 

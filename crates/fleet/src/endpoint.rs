@@ -22,31 +22,14 @@ pub struct PoolEndpoint {
     pub timeouts: Timeouts,
     /// The state of its streams and probes.
     pub activity: Arc<Activity>,
-    pub(crate) authority: Arc<str>,
-    pub(crate) connector: Arc<Connector>,
+    /// `host:port`, IPv6 addresses in brackets.
+    pub authority: Arc<str>,
+    /// The connector with the pool's certificate authorities and API key.
+    pub connector: Arc<Connector>,
+    /// The models that its `/v1/models` listed last.
+    pub served: Arc<ServedModels>,
     pub(crate) series: Arc<EndpointSeries>,
     pub(crate) pool: Arc<PoolSeries>,
-    pub(crate) served: Arc<ServedModels>,
-}
-
-impl PoolEndpoint {
-    /// `host:port`, IPv6 addresses in brackets.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// The connector with the pool's certificate authorities and API key.
-    #[must_use]
-    pub fn connector(&self) -> &Arc<Connector> {
-        &self.connector
-    }
-
-    /// The models that its `/v1/models` listed last.
-    #[must_use]
-    pub fn served(&self) -> &ServedModels {
-        &self.served
-    }
 }
 
 /// `host:port` of an address, IPv6 addresses in brackets.

@@ -39,14 +39,18 @@ impl Generation {
 /// A pool of one generation.
 #[derive(Debug)]
 pub struct PoolHandle {
-    pub(crate) name: ObjectName,
-    pub(crate) pool_id: PoolId,
+    /// The InferencePool's name.
+    pub name: ObjectName,
+    /// The pool's number in its scheduler.
+    pub pool_id: PoolId,
     pub(crate) scheduler: Arc<SchedulerHandle>,
-    /// In ascending order of id.
-    pub(crate) endpoints: Arc<[Arc<PoolEndpoint>]>,
-    pub(crate) series: Arc<PoolSeries>,
+    /// Its endpoints in this generation, in ascending order of id.
+    pub endpoints: Arc<[Arc<PoolEndpoint>]>,
+    /// Its metric series.
+    pub series: Arc<PoolSeries>,
     pub(crate) models: Arc<ModelIndex>,
-    pub(crate) rules: Arc<ModelRules>,
+    /// Its model rules.
+    pub rules: Arc<ModelRules>,
 }
 
 impl PoolHandle {
@@ -78,36 +82,6 @@ impl PoolHandle {
             let (pool, endpoints) = (Arc::clone(&self.series), Arc::clone(&self.endpoints));
             RequestDecisions::new(request, client_id(), pool, endpoints, now)
         })
-    }
-
-    /// The pool's number in its scheduler.
-    #[must_use]
-    pub const fn pool_id(&self) -> PoolId {
-        self.pool_id
-    }
-
-    /// The InferencePool's name.
-    #[must_use]
-    pub const fn name(&self) -> &ObjectName {
-        &self.name
-    }
-
-    /// The pool's model rules.
-    #[must_use]
-    pub fn rules(&self) -> &ModelRules {
-        &self.rules
-    }
-
-    /// The pool's metric series.
-    #[must_use]
-    pub const fn series(&self) -> &Arc<PoolSeries> {
-        &self.series
-    }
-
-    /// Its endpoints in this generation, in ascending order of id.
-    #[must_use]
-    pub fn endpoints(&self) -> &[Arc<PoolEndpoint>] {
-        &self.endpoints
     }
 
     /// One of its endpoints; `None` where this generation does not have it.

@@ -19,7 +19,7 @@ pub(crate) fn update_probing(activity: &Activity, health: Health) -> bool {
 
 /// Counts the change, and logs it where `log` says so. Called after the scheduler's lock is released.
 pub(crate) fn report(endpoint: &PoolEndpoint, health: Health, log: bool) {
-    let (pool, endpoint_name) = (endpoint.pool.name(), endpoint.authority());
+    let (pool, endpoint_name) = (endpoint.pool.name(), &*endpoint.authority);
     match health {
         Health::Ejected(ejection) => {
             endpoint.series.ejected(ejection.cause);

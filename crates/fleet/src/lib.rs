@@ -38,7 +38,7 @@ pub use generation::{Generation, PoolHandle};
 pub use models::ServedModels;
 pub use monitor::MonitorSettings;
 pub use record::{
-    Divergence, FORMAT, Line, LogLines, RecordError, RecordedArrival, RecordedEffect, RecordedEnding,
-    ReplayError, ReplayReport, SchedulerReplay, arrivals, read_log, replay,
+    Divergence, FORMAT, Line, LogLines, RecordError, RecordedArrival, RecordedEnding, ReplayError,
+    ReplayReport, SchedulerReplay, arrivals, read_log, replay,
 };
 pub use ticket::{Placed, PlacementResult, Ticket};

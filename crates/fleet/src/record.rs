@@ -16,12 +16,12 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::SyncSender;
 
 use pointsman_core::{Effect, Event, SchedulerConfig, Time};
 
 pub use arrivals::{RecordedArrival, RecordedEnding, arrivals};
-pub use line::{FORMAT, Line, RecordedEffect};
+pub use line::{FORMAT, Line};
 pub use read::{LogLines, ReplayError, read_log};
 pub use replay::{Divergence, ReplayReport, SchedulerReplay, replay};
 
@@ -70,7 +70,7 @@ impl Recorder {
         let (sender, pseudonymizer) = (self.sender.clone(), Arc::clone(&self.pseudonymizer));
         let mut log = SchedulerLog { scheduler, seq: 0, lost: Arc::default(), sender, pseudonymizer };
         self.writer.watch(scheduler, &log.lost);
-        log.send(LogEntry::Header { scheduler, seed: config.seed, decisions: config.decisions });
+        log.header(config);
         log
     }
 
@@ -102,35 +102,31 @@ impl SchedulerLog {
         &self.pseudonymizer
     }
 
+    fn header(&mut self, config: &SchedulerConfig) {
+        let SchedulerConfig { seed, decisions } = *config;
+        let (scheduler, build) = (self.scheduler, env!("CARGO_PKG_VERSION").into());
+        self.send(LogEntry::Line(Line::Header { scheduler, format: FORMAT, build, seed, decisions }));
+    }
+
     pub(crate) fn event(&mut self, now: Time, event: &Event) {
         if !self.lost.load(Ordering::Relaxed) {
             self.seq += 1;
-            self.send(LogEntry::Event {
-                scheduler: self.scheduler,
-                seq: self.seq,
-                now,
-                event: Box::new(event.clone()),
-            });
+            let (scheduler, seq, event) = (self.scheduler, self.seq, Box::new(event.clone()));
+            self.send(LogEntry::Line(Line::Event { scheduler, seq, now, event }));
         }
     }
 
     pub(crate) fn effects(&mut self, effects: &[Effect]) {
         if !effects.is_empty() && !self.lost.load(Ordering::Relaxed) {
-            self.send(LogEntry::Effects {
-                scheduler: self.scheduler,
-                seq: self.seq,
-                effects: effects.to_vec(),
-            });
+            let effects = effects.to_vec();
+            self.send(LogEntry::Effects { scheduler: self.scheduler, seq: self.seq, effects });
         }
     }
 
     /// Sends an entry, unless one was lost before: a replay cannot continue after a gap.
     fn send(&mut self, entry: LogEntry) {
-        match self.sender.try_send(entry) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.store(true, Ordering::Release);
-            }
+        if self.sender.try_send(entry).is_err() {
+            self.lost.store(true, Ordering::Release);
         }
     }
 }

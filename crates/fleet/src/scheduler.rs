@@ -30,7 +30,7 @@ pub(crate) struct SchedulerHandle {
     pub(crate) number: u32,
     pub(crate) clock: Clock,
     requests: Arc<RequestCounts>,
-    timer: Arc<Timer>,
+    pub(crate) timer: Arc<Timer>,
     /// Replaces block hashes before the core sees them, while an event log is recorded.
     pseudonymizer: Option<Arc<Pseudonymizer>>,
     decisions: Option<Arc<DecisionLog>>,
@@ -120,19 +120,22 @@ impl SchedulerHandle {
             draining: BTreeSet::new(),
             log,
         };
-        let (timer, models) = (Arc::default(), Mutex::default());
-        let inner = Mutex::new(inner);
+        let (timer, models, inner) = (Arc::default(), Mutex::default(), Mutex::new(inner));
         Arc::new(Self { number, clock, requests, timer, pseudonymizer, decisions, inner, models })
-    }
-
-    pub(crate) fn timer(&self) -> &Arc<Timer> {
-        &self.timer
     }
 
     /// The state, also after a panic in an earlier event: the core's counts may be off by that event, which costs less
     /// than a pool that serves nothing until the process restarts.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` under the lock, then carries out what must not happen there.
+    fn locked<T>(&self, work: impl FnOnce(&mut Inner, &mut Deliveries) -> T) -> T {
+        let mut deliveries = Deliveries::default();
+        let result = work(&mut self.lock(), &mut deliveries);
+        Self::deliver(deliveries);
+        result
     }
 
     /// Asks for an endpoint. `narrowed` is [`Caller::narrowed`]; `describe` makes the request's entry in the decision log,
@@ -189,32 +192,22 @@ impl SchedulerHandle {
     /// Handles an event that dispatches or rejects the caller's request, now or later. `left` is the endpoint that the
     /// request leaves.
     fn ask(self: &Arc<Self>, caller: Caller, event: Event, left: Option<&PoolEndpoint>) -> Ticket {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        if let Some(endpoint) = left {
-            self.end(endpoint);
-        }
-        let result = self.step(&mut inner, event, Some(caller), &mut deliveries);
-        let ticket = match result {
-            Some(result) => Ticket::decided(result),
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                inner.pending.insert(caller.request, PendingRequest { caller, sender });
-                Ticket::pending(PendingTicket::new(Arc::clone(self), caller.request, receiver))
+        self.locked(|inner, deliveries| {
+            if let Some(endpoint) = left {
+                self.end(endpoint);
             }
-        };
-        drop(inner);
-        Self::deliver(deliveries);
-        ticket
+            if let Some(result) = self.step(inner, event, Some(caller), deliveries) {
+                return Ticket::decided(result);
+            }
+            let (sender, receiver) = oneshot::channel();
+            inner.pending.insert(caller.request, PendingRequest { caller, sender });
+            Ticket::pending(PendingTicket::new(Arc::clone(self), caller.request, receiver))
+        })
     }
 
     /// Handles an event on behalf of no request that waits.
     pub(crate) fn tell(self: &Arc<Self>, event: Event) {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        self.step(&mut inner, event, None, &mut deliveries);
-        drop(inner);
-        Self::deliver(deliveries);
+        self.locked(|inner, deliveries| drop(self.step(inner, event, None, deliveries)));
     }
 
     /// Reports the end of a dispatched request.
@@ -237,12 +230,10 @@ impl SchedulerHandle {
     }
 
     fn ended(self: &Arc<Self>, endpoint: &PoolEndpoint, event: Event) {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        self.end(endpoint);
-        self.step(&mut inner, event, None, &mut deliveries);
-        drop(inner);
-        Self::deliver(deliveries);
+        self.locked(|inner, deliveries| {
+            self.end(endpoint);
+            self.step(inner, event, None, deliveries);
+        });
     }
 
     /// Moves a request to another endpoint of its pool that serves it; `None` where the pool does not have that one.
@@ -252,26 +243,22 @@ impl SchedulerHandle {
         from: &PoolEndpoint,
         to: EndpointId,
     ) -> Option<Arc<PoolEndpoint>> {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        let endpoint = inner.member(pool, to)?;
-        endpoint.activity.begin();
-        from.activity.end();
-        self.step(&mut inner, Event::ServedElsewhere { request, endpoint: to }, None, &mut deliveries);
-        drop(inner);
-        Self::deliver(deliveries);
-        Some(endpoint)
+        self.locked(|inner, deliveries| {
+            let endpoint = inner.member(pool, to)?;
+            endpoint.activity.begin();
+            from.activity.end();
+            self.step(inner, Event::ServedElsewhere { request, endpoint: to }, None, deliveries);
+            Some(endpoint)
+        })
     }
 
     /// Aborts the request of a dropped ticket, unless its result was sent first: then the channel drops the guard.
     pub(crate) fn withdraw(self: &Arc<Self>, request: RequestId) {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        if inner.pending.remove(&request).is_some() {
-            self.step(&mut inner, Event::Aborted { request }, None, &mut deliveries);
-        }
-        drop(inner);
-        Self::deliver(deliveries);
+        self.locked(|inner, deliveries| {
+            if inner.pending.remove(&request).is_some() {
+                self.step(inner, Event::Aborted { request }, None, deliveries);
+            }
+        });
     }
 
     /// The core's state, and the time of the snapshot.
@@ -279,11 +266,6 @@ impl SchedulerHandle {
         let inner = self.lock();
         let now = self.clock.now();
         (now, inner.core.snapshot(now))
-    }
-
-    /// Handles the timer's event. [`Timer`] has removed the times that are due.
-    pub(crate) fn wake(self: &Arc<Self>) {
-        self.tell(Event::Timer);
     }
 }
 

@@ -15,7 +15,7 @@ use support::{facts, pool, start, until, world};
 /// The endpoints of a pool by port.
 fn ids(fleet: &Fleet, pool: usize) -> BTreeMap<u16, EndpointId> {
     let generation = fleet.current();
-    generation.pools[pool].endpoints().iter().map(|endpoint| (endpoint.address.port, endpoint.id)).collect()
+    generation.pools[pool].endpoints.iter().map(|endpoint| (endpoint.address.port, endpoint.id)).collect()
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn pools_that_share_endpoints_share_their_load() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2]), ("b", &[2, 3]), ("c", &[9])]), 0).unwrap();
     assert_eq!(ids(&fleet, 0)[&2], ids(&fleet, 1)[&2]);
-    let (a, b) = (fleet.current().pools[0].pool_id(), fleet.current().pools[1].pool_id());
+    let (a, b) = (fleet.current().pools[0].pool_id, fleet.current().pools[1].pool_id);
     assert_ne!(a, b);
     // Two requests of one pool occupy both of its endpoints, so the other pool's request goes to the idle one.
     let first = futures(&fleet, 0, 2).await;
@@ -202,7 +202,7 @@ async fn metrics_have_labels_for_declared_and_served_models_only() {
     let fleet = start();
     fleet.apply(canary, 0).unwrap();
     let pool = fleet.current().pools[0].clone();
-    until("the list", || !pool.endpoints()[0].served().list().is_empty()).await;
+    until("the list", || !pool.endpoints[0].served.list().is_empty()).await;
     let asked = [
         ("chat", "old"),
         ("chat", "new"),
@@ -213,7 +213,7 @@ async fn metrics_have_labels_for_declared_and_served_models_only() {
         ("made-up", "made-up"),
     ];
     for (model, target) in asked {
-        drop(pool.series().request(model, target).start());
+        drop(pool.series.request(model, target).start());
     }
     let page = fleet.metrics().render(Exposition::Prometheus);
     let has = |model: &str, target: &str| {

@@ -140,12 +140,12 @@ async fn a_suspect_endpoint_is_probed_until_it_answers() {
     engine.state.healthy.store(false, Relaxed);
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
-    let activity = fleet.current().pools[0].endpoints()[0].activity.clone();
+    let activity = fleet.current().pools[0].endpoints[0].activity.clone();
     assert_eq!(engine.state.probes.load(Relaxed), 0);
     activity.suspect();
-    until("two failed probes", || activity.evidence().failed_probes() >= 2).await;
+    until("two failed probes", || activity.evidence.failed_probes() >= 2).await;
     engine.state.healthy.store(true, Relaxed);
-    until("an answered probe", || activity.evidence().failed_probes() == 0).await;
+    until("an answered probe", || activity.evidence.failed_probes() == 0).await;
     let probes = engine.state.probes.load(Relaxed);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(engine.state.probes.load(Relaxed), probes, "a healthy endpoint is not probed");
@@ -164,11 +164,11 @@ async fn an_engine_that_hangs_under_load_is_probed() {
     let placed = fleet.current().pools[0].place(facts()).placed().await.unwrap();
     let activity = placed.endpoint().activity.clone();
     engine.state.hangs.store(true, Relaxed);
-    until("two failed probes", || activity.evidence().failed_probes() >= 2).await;
+    until("two failed probes", || activity.evidence.failed_probes() >= 2).await;
     // A stream that was silent there for the idle timeout stalled, whatever other streams do.
     let liveness = placed.endpoint().timeouts.liveness();
     let now = Time::ZERO + liveness.idle + Duration::from_secs(1);
-    activity.evidence().on_bytes(now);
+    activity.evidence.on_bytes(now);
     let stream = ResponsePhase::Streaming { last_byte: Time::ZERO };
     assert_eq!(activity.check(now, stream, &liveness), None);
 }
@@ -221,8 +221,8 @@ async fn requests_go_to_engines_that_list_their_model() {
     let pool = fleet.current().pools[0].clone();
     let all = [one.port, other.port].into();
     let length = |port| {
-        let endpoint = pool.endpoints().iter().find(|endpoint| endpoint.address.port == port);
-        endpoint.unwrap().served().list().len()
+        let endpoint = pool.endpoints.iter().find(|endpoint| endpoint.address.port == port);
+        endpoint.unwrap().served.list().len()
     };
     let listed = |counts| [length(one.port), length(other.port)] == counts;
     until("the lists", || listed([2, 1])).await;
@@ -230,7 +230,7 @@ async fn requests_go_to_engines_that_list_their_model() {
     assert_eq!(ports(&pool, &asking("tiny")).await, all, "all engines list it");
     assert_eq!(ports(&pool, &asking("unlisted")).await, all, "no engine lists it");
     assert_eq!(ports(&pool, &facts()).await, all, "no model is known");
-    let elsewhere = pool.endpoints().iter().find(|endpoint| endpoint.address.port == other.port).unwrap().id;
+    let elsewhere = pool.endpoints.iter().find(|endpoint| endpoint.address.port == other.port).unwrap().id;
     let limited = RequestFacts { subset: Some([elsewhere].into()), ..asking("lora") };
     assert_eq!(ports(&pool, &limited).await, [other.port].into(), "the door's own limit stands");
     one.set_models("<html>");
@@ -254,7 +254,7 @@ async fn an_ejected_engine_is_the_last_resort_for_the_model_that_it_alone_lists(
     let fleet = start();
     fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
     let pool = fleet.current().pools[0].clone();
-    until("the lists", || pool.endpoints().iter().all(|endpoint| !endpoint.served().list().is_empty())).await;
+    until("the lists", || pool.endpoints.iter().all(|endpoint| !endpoint.served.list().is_empty())).await;
     for _ in 0..50 {
         let placed = pool.place(asking("lora")).placed().await.unwrap();
         drop(placed.failed(FailureCause::Connect, false));

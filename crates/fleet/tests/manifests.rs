@@ -148,7 +148,7 @@ async fn a_change_is_applied_and_objects_with_errors_keep_their_last_valid_versi
     let hosts = || {
         let generation = fleet.current();
         generation.pools[0]
-            .endpoints()
+            .endpoints
             .iter()
             .map(|endpoint| endpoint.address.host.to_string())
             .collect::<Vec<_>>()

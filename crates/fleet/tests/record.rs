@@ -64,7 +64,7 @@ async fn record(placement: Placement, path: &Path) {
     let fleet = Fleet::start(options, metrics()).unwrap();
     fleet.apply(world(&[("a", &[1, 2, engine.port, base.port]), ("b", &[3])]), 0).unwrap();
     let listed =
-        || fleet.current().pools[0].endpoints().iter().filter(|it| !it.served().list().is_empty()).count();
+        || fleet.current().pools[0].endpoints.iter().filter(|it| !it.served.list().is_empty()).count();
     until("the lists", || listed() == 2).await;
     let tasks: Vec<_> = (0..4).map(|seed| tokio::spawn(traffic(fleet.clone(), seed))).collect();
     until("a scrape", || engine.state.scrapes.load(std::sync::atomic::Ordering::Relaxed) > 0).await;

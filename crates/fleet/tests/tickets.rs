@@ -116,8 +116,7 @@ async fn load_follows_a_request_that_is_served_elsewhere() {
     let fleet = started(&[1, 2]);
     let generation = fleet.current();
     let mut placed = at_once(place(&fleet)).unwrap();
-    let other =
-        generation.pools[0].endpoints().iter().find(|other| other.id != placed.endpoint().id).unwrap();
+    let other = generation.pools[0].endpoints.iter().find(|other| other.id != placed.endpoint().id).unwrap();
     assert!(placed.served_elsewhere(other.id));
     assert!(!placed.served_elsewhere(pointsman_core::EndpointId(9_999)));
     assert_eq!((placed.endpoint().id, other.activity.in_flight()), (other.id, 1));
@@ -223,7 +222,7 @@ async fn decisions_are_kept_with_their_candidates_where_the_option_is_set() {
     let chosen: Vec<_> = placements.iter().map(|placement| placement["endpoint"].as_str().unwrap()).collect();
     assert_eq!(chosen.len(), 2);
     assert_ne!(chosen[0], chosen[1]);
-    assert_eq!(chosen[1], second.endpoint().authority());
+    assert_eq!(chosen[1], &*second.endpoint().authority);
     let candidates = placements[0]["candidates"].as_array().unwrap();
     let names: Vec<_> = candidates.iter().map(|candidate| candidate["endpoint"].as_str().unwrap()).collect();
     assert_eq!(names, ["127.0.0.1:1", "127.0.0.1:2"]);

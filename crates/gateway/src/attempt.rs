@@ -127,7 +127,7 @@ impl Attempts<'_> {
                 };
                 self.first_bytes(endpoint, response).await
             });
-            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet().clock())
+            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
                 .await
             {
                 Waited::Done(Ok(outcome)) => return Ok(outcome),
@@ -137,7 +137,7 @@ impl Attempts<'_> {
                 Waited::Stalled => return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled)),
             };
             match error.cause {
-                SendCause::ClientBody(error) => return Err(error.into()),
+                SendCause::ClientBody(refusal) => return Err(refusal),
                 SendCause::Attempt(cause @ FailureCause::Lost)
                     if error.reused && !new_connection && self.engine_request.may_retry(cause) =>
                 {

@@ -27,17 +27,23 @@ impl BoundPort {
         host: &'h str,
     ) -> impl Iterator<Item = &'w Listener> + use<'w, 'h> {
         let included = move |listener: &&Listener| self.includes(listener);
-        let best =
-            world.listeners.iter().filter(included).filter_map(|listener| specificity(listener, host)).max();
-        let is_best = move |listener: &&Listener| best.is_some() && specificity(listener, host) == best;
+        let best = world
+            .listeners
+            .iter()
+            .filter(included)
+            .filter_map(|listener| specificity(listener.hostname.as_deref(), host))
+            .max();
+        let is_best = move |listener: &&Listener| {
+            best.is_some() && specificity(listener.hostname.as_deref(), host) == best
+        };
         world.listeners.iter().filter(included).filter(is_best)
     }
 }
 
 /// How specific a listener's host name is, if it matches: an exact name beats wildcards, and a longer wildcard a shorter
 /// one.
-fn specificity(listener: &Listener, host: &str) -> Option<usize> {
-    let Some(name) = listener.hostname.as_deref() else { return Some(0) };
+pub(crate) fn specificity(hostname: Option<&str>, host: &str) -> Option<usize> {
+    let Some(name) = hostname else { return Some(0) };
     match name.strip_prefix('*') {
         Some(suffix) => {
             let (start, end) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;

@@ -9,7 +9,8 @@ use pointsman_config::IpNet;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     peer: IpAddr,
-    value: HeaderValue,
+    /// The peer's address as a header value.
+    pub(crate) value: HeaderValue,
     secure: bool,
     /// Whether its control headers are trusted. Set per request, since the configuration may change.
     pub(crate) trusted: bool,
@@ -27,10 +28,6 @@ impl Client {
     pub(crate) fn with_trust(&self, trusted: &[IpNet]) -> Self {
         let trusted = trusted.iter().any(|net| net.contains(self.peer));
         Self { trusted, ..self.clone() }
-    }
-
-    pub(crate) const fn address_value(&self) -> &HeaderValue {
-        &self.value
     }
 
     pub(crate) const fn scheme(&self) -> &'static str {

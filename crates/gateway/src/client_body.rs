@@ -9,24 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 use pointsman_exchange::Refusal;
 use tokio::time::{Instant, Sleep};
 
-/// Why reading a client's body failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum ClientBodyError {
-    /// The body is longer than the limit.
-    #[error("the request body is longer than {limit} bytes")]
-    TooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The client paused for longer than the timeout.
-    #[error("no byte of the request body arrived within the timeout")]
-    Timeout,
-    /// The connection was lost, or the framing is invalid.
-    #[error("the request body is incomplete")]
-    Broken,
-}
-
-/// A body that may not exceed `limit` bytes, nor pause for longer than `timeout`.
+/// A body that may not exceed `limit` bytes, nor pause for longer than `timeout`; it fails with the refusal for that, and as
+/// incomplete if the connection is lost or the framing is invalid.
 ///
 /// A pause begins when the body is polled and has no data, so the time that a slow engine takes does not count. The timer
 /// is reset only when it fires, so that a steady body costs no timer operation per frame.
@@ -38,16 +22,6 @@ pub(crate) struct ClientBody<B> {
     timeout: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl From<ClientBodyError> for Refusal {
-    fn from(error: ClientBodyError) -> Self {
-        match error {
-            ClientBodyError::TooLarge { limit } => Self::BodyTooLarge { limit },
-            ClientBodyError::Timeout => Self::BodyTimeout,
-            ClientBodyError::Broken => Self::BodyIncomplete,
-        }
-    }
 }
 
 impl<B> ClientBody<B> {
@@ -70,12 +44,9 @@ impl<B> ClientBody<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for ClientBody<B> {
     type Data = Bytes;
-    type Error = ClientBodyError;
+    type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         if polled.is_ready() {
@@ -83,19 +54,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ClientBody<B> {
         }
         match polled {
             Poll::Pending => match this.poll_timeout(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(ClientBodyError::Timeout))),
+                Poll::Ready(()) => Poll::Ready(Some(Err(Refusal::BodyTimeout))),
                 Poll::Pending => Poll::Pending,
             },
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     this.passed += data.len() as u64;
                     if this.passed > this.limit {
-                        return Poll::Ready(Some(Err(ClientBodyError::TooLarge { limit: this.limit })));
+                        return Poll::Ready(Some(Err(Refusal::BodyTooLarge { limit: this.limit })));
                     }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(ClientBodyError::Broken))),
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(Refusal::BodyIncomplete))),
             Poll::Ready(None) => Poll::Ready(None),
         }
     }
@@ -138,7 +109,7 @@ mod tests {
         let slow = ClientBody::new(body_with(&[29, 29, 29]), LIMIT, TIMEOUT);
         assert_eq!(slow.collect().await.unwrap().to_bytes(), "abcabcabc");
         let stuck = ClientBody::new(body_with(&[0, 31]), LIMIT, TIMEOUT);
-        assert!(matches!(stuck.collect().await, Err(ClientBodyError::Timeout)));
+        assert!(matches!(stuck.collect().await, Err(Refusal::BodyTimeout)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,6 +127,6 @@ mod tests {
             assert!(long.frame().await.unwrap().is_ok());
         }
         let error = long.frame().await.unwrap().unwrap_err();
-        assert!(matches!(error, ClientBodyError::TooLarge { limit: LIMIT }));
+        assert!(matches!(error, Refusal::BodyTooLarge { limit: LIMIT }));
     }
 }

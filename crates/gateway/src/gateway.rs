@@ -54,11 +54,8 @@ pub enum GatewayError {
         source: TlsError,
     },
     /// TLS and plain listeners share a port.
-    #[error("port {port} has listeners with and without TLS")]
-    MixedPort {
-        /// The port.
-        port: u16,
-    },
+    #[error("port {0} has listeners with and without TLS")]
+    MixedPort(u16),
     /// There is no listener.
     #[error("no listener: the manifests have no Gateway with a port, and no --listen address is given")]
     NoListener,
@@ -124,7 +121,7 @@ impl Gateway {
                 () = shutdown.as_mut() => break,
                 _ = ticks.tick() => {}
             }
-            let now = self.shared.door.fleet().current().number;
+            let now = self.shared.door.fleet.current().number;
             if std::mem::replace(&mut self.generation, now) != now {
                 self.reconcile();
             }
@@ -162,12 +159,8 @@ impl Gateway {
         };
         let address = listener.local_addr().map_err(failed(format!("port {number}")))?;
         let certificates = certificates(port, listeners)?;
-        Ok(OpenSocket {
-            address,
-            listener: Some(listener),
-            certificates,
-            closing: self.shared.closing.child_token(),
-        })
+        let closing = self.shared.closing.child_token();
+        Ok(OpenSocket { address, listener: Some(listener), certificates, closing })
     }
 
     /// Starts to accept connections on newly opened sockets.
@@ -181,20 +174,15 @@ impl Gateway {
                     continue;
                 }
             };
-            let acceptor = Acceptor {
-                shared: Arc::clone(&self.shared),
-                port: *port,
-                tls,
-                closing: open.closing.clone(),
-            };
-            self.shared.tasks.spawn(acceptor.run(listener));
+            let (shared, closing) = (Arc::clone(&self.shared), open.closing.clone());
+            self.shared.tasks.spawn(Acceptor { shared, port: *port, tls, closing }.run(listener));
         }
     }
 
     /// Opens and closes sockets to match the configuration in force. A socket that cannot be opened is logged, and tried
     /// again at the next change.
     fn reconcile(&mut self) {
-        let generation = self.shared.door.fleet().current();
+        let generation = self.shared.door.fleet.current();
         let wanted = wanted(&generation.world, self.listen);
         self.sockets.retain(|port, open| {
             let stays = wanted.get(port).is_some_and(|listeners| {
@@ -230,14 +218,14 @@ impl Gateway {
 
     /// Closes idle connections to engines, and reloads certificates whose files changed.
     fn housekeep(&self) {
-        let generation = self.shared.door.fleet().current();
+        let generation = self.shared.door.fleet.current();
         let known = |endpoint| generation.pools.iter().any(|pool| pool.endpoint(endpoint).is_some());
         self.shared.upstreams.trim(known);
         for open in self.sockets.values() {
             let Some(result) = open.certificates.as_ref().and_then(|held| held.reload_if_changed()) else {
                 continue;
             };
-            self.shared.door.metrics().certificate_reloaded(result.is_ok());
+            self.shared.door.metrics.certificate_reloaded(result.is_ok());
             match result {
                 Ok(()) => tracing::info!(address = %open.address, "certificates reloaded"),
                 Err(error) => {
@@ -272,7 +260,7 @@ fn certificates(port: BoundPort, listeners: &[&Listener]) -> Result<Option<Arc<C
         return Ok(None);
     }
     if with_tls != listeners.len() {
-        return Err(GatewayError::MixedPort { port });
+        return Err(GatewayError::MixedPort(port));
     }
     let loaded = Certificates::load(listeners).map_err(|source| GatewayError::Tls { port, source })?;
     Ok(Some(loaded))

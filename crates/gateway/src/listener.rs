@@ -100,7 +100,7 @@ impl Acceptor {
                 continue;
             }
             let (acceptor, server) = (self.clone(), Arc::clone(&server));
-            let open = self.shared.door.metrics().client_connections();
+            let open = self.shared.door.metrics.client_connections();
             self.shared.tasks.spawn(async move {
                 open.inc();
                 let connection = gated(acceptor.connection(&server, stream, peer));

@@ -85,7 +85,7 @@ impl Proxy<'_> {
             return tunnel::open(self.shared, selected, client, context);
         }
         if let (true, true, Route::Stored { response_id }) =
-            (deletes, status.is_success(), engine_request.route())
+            (deletes, status.is_success(), &engine_request.route)
         {
             self.shared.door.forget_response(response_id);
         }
@@ -117,7 +117,7 @@ impl Proxy<'_> {
         let context = RelayContext {
             placed,
             endpoint,
-            observer,
+            observer: Some(observer),
             deadline,
             shape: self.shape,
             door: Arc::clone(&self.shared.door),

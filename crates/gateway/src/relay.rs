@@ -34,7 +34,8 @@ pub(crate) struct RelayContext {
     /// The reserved load; `None` for the error response of an attempt that failed.
     pub(crate) placed: Option<Placed>,
     pub(crate) endpoint: Arc<PoolEndpoint>,
-    pub(crate) observer: EngineResponse,
+    /// `None` after the end of the response.
+    pub(crate) observer: Option<EngineResponse>,
     /// When the route's timeout ends.
     pub(crate) deadline: Option<Instant>,
     /// The error format of the request's API.
@@ -51,15 +52,8 @@ pub(crate) struct Relay {
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
     activity: StreamActivity,
-    placed: Option<Placed>,
-    endpoint: Arc<PoolEndpoint>,
-    /// `None` after the end of the response.
-    observer: Option<EngineResponse>,
-    deadline: Option<Instant>,
-    shape: ErrorShape,
     clock: Clock,
-    door: Arc<Door>,
-    request: RequestContext,
+    context: RelayContext,
 }
 
 #[derive(Debug)]
@@ -78,23 +72,9 @@ enum State {
 impl Relay {
     /// `first` is the frame that was read before.
     pub(crate) fn new(context: RelayContext, body: UpstreamBody, first: Option<FirstFrame>) -> Self {
-        let RelayContext { placed, endpoint, observer, deadline, shape, door, request } = context;
-        let clock = door.fleet().clock();
-        let mut relay = Self {
-            body,
-            first,
-            state: State::Passing,
-            timer: None,
-            activity: StreamActivity::start(&endpoint.activity, clock.now()),
-            placed,
-            endpoint,
-            observer: Some(observer),
-            deadline,
-            shape,
-            clock,
-            door,
-            request,
-        };
+        let clock = context.door.fleet.clock();
+        let activity = StreamActivity::start(&context.endpoint.activity, clock.now());
+        let mut relay = Self { body, first, state: State::Passing, timer: None, activity, clock, context };
         if relay.first.is_none() && relay.body.is_end() {
             relay.end(ResponseEnd::Clean);
         }
@@ -153,7 +133,7 @@ impl Relay {
         match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_data() {
-                    self.activity.on_chunk(&self.endpoint.activity, self.clock.now());
+                    self.activity.on_chunk(&self.context.endpoint.activity, self.clock.now());
                 }
                 Poll::Ready(Some(self.observe(frame)))
             }
@@ -170,7 +150,7 @@ impl Relay {
     }
 
     fn observe(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let (Some(data), Some(observer)) = (frame.data_ref(), &mut self.observer) {
+        if let (Some(data), Some(observer)) = (frame.data_ref(), &mut self.context.observer) {
             let facts = observer.chunk(data);
             self.record(data.len(), facts);
         }
@@ -179,12 +159,12 @@ impl Relay {
 
     /// Reports the facts of a chunk to the scheduler and the request's record, and ends the response after its last chunk.
     fn record(&mut self, length: usize, facts: ChunkFacts) {
-        self.request.add_response_bytes(length as u64);
+        self.context.request.add_response_bytes(length as u64);
         if facts.first_token {
-            self.request.first_token();
-            self.placed.iter_mut().for_each(Placed::first_token);
+            self.context.request.first_token();
+            self.context.placed.iter_mut().for_each(Placed::first_token);
         } else if facts.output_tokens > 0 {
-            self.placed.iter_mut().for_each(|placed| placed.progress(facts.output_tokens));
+            self.context.placed.iter_mut().for_each(|placed| placed.progress(facts.output_tokens));
         }
         if self.body.is_end() {
             self.end(ResponseEnd::Clean);
@@ -199,13 +179,13 @@ impl Relay {
                 ready!(timer.as_mut().poll(cx));
             }
             let now = self.clock.now();
-            let deadline = self.deadline;
+            let deadline = self.context.deadline;
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.out_of_time();
                 return Poll::Ready(());
             }
-            let liveness = self.endpoint.timeouts.liveness();
-            let Some(check) = self.activity.check(&self.endpoint.activity, now, &liveness) else {
+            let liveness = self.context.endpoint.timeouts.liveness();
+            let Some(check) = self.activity.check(&self.context.endpoint.activity, now, &liveness) else {
                 self.end(ResponseEnd::Failed(FailureCause::Stalled));
                 return Poll::Ready(());
             };
@@ -219,12 +199,12 @@ impl Relay {
     }
 
     fn end(&mut self, end: ResponseEnd) {
-        let Some(observer) = self.observer.take() else { return };
+        let Some(observer) = self.context.observer.take() else { return };
         let Verdict { completion, usage, error_event, abort, stored_response } = observer.end(end);
         if let Some(id) = stored_response {
-            self.door.remember_response(&id, self.endpoint.id);
+            self.context.door.remember_response(&id, self.context.endpoint.id);
         }
-        if let Some(placed) = self.placed.take() {
+        if let Some(placed) = self.context.placed.take() {
             placed.finish(completion, usage);
         }
         self.close(Outcome::Served(completion), usage, error_event, abort);
@@ -232,16 +212,16 @@ impl Relay {
 
     /// Ends the response at the route's timeout, which does not count against the endpoint.
     fn out_of_time(&mut self) {
-        let is_stream = self.observer.take().is_some_and(|observer| observer.is_stream());
-        self.placed = None;
+        let is_stream = self.context.observer.take().is_some_and(|observer| observer.is_stream());
+        self.context.placed = None;
         let refusal = Refusal::RequestTimeout;
-        let event = is_stream.then(|| refusal.event(self.shape));
+        let event = is_stream.then(|| refusal.event(self.context.shape));
         self.close(Outcome::Rejected(refusal.reason()), Usage::default(), event, true);
     }
 
     fn close(&mut self, outcome: Outcome, usage: Usage, error_event: Option<Bytes>, abort: bool) {
-        self.request.add_response_bytes(error_event.as_ref().map_or(0, Bytes::len) as u64);
-        self.request.finish(outcome, usage);
+        self.context.request.add_response_bytes(error_event.as_ref().map_or(0, Bytes::len) as u64);
+        self.context.request.finish(outcome, usage);
         self.state = match (error_event, abort) {
             (Some(event), _) => State::ErrorEvent(event),
             (None, true) => State::Aborting,
@@ -253,12 +233,12 @@ impl Relay {
 impl Drop for Relay {
     /// Reports what was observed of the response if the client disconnected before its end.
     fn drop(&mut self) {
-        if let Some(observer) = self.observer.take() {
+        if let Some(observer) = self.context.observer.take() {
             let usage = observer.end(ResponseEnd::ClientGone).usage;
-            if let Some(placed) = self.placed.take() {
+            if let Some(placed) = self.context.placed.take() {
                 placed.finish(Completion::ClientGone, usage);
             }
-            self.request.finish(Outcome::Served(Completion::ClientGone), usage);
+            self.context.request.finish(Outcome::Served(Completion::ClientGone), usage);
         }
     }
 }

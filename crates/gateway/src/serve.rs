@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let shared = &*connection.shared;
-    let generation = shared.door.fleet().current();
+    let generation = shared.door.fleet.current();
     let policy = &generation.world.gateway;
     let traceparent = request.headers().get(TRACEPARENT);
     let mut context = shared.door.begin(policy, traceparent.map(http::HeaderValue::as_bytes));

@@ -85,8 +85,8 @@ impl RequestTemplate {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
-        if !self.rewrites_host && (upstream.is_secure() || !headers.contains_key(header::HOST)) {
-            headers.insert(header::HOST, upstream.authority().clone());
+        if !self.rewrites_host && (upstream.secure || !headers.contains_key(header::HOST)) {
+            headers.insert(header::HOST, upstream.authority.clone());
         }
         if let Some(authorization) = upstream.authorization() {
             headers.insert(header::AUTHORIZATION, authorization);
@@ -121,7 +121,7 @@ fn apply(headers: &mut HeaderMap, change: &HeaderChange) {
 /// Appends the peer to a trusted peer's `x-forwarded-for`, and keeps the proto and host that it set; sets all three for
 /// other peers.
 fn add_forwarded(headers: &mut HeaderMap, uri: &Uri, client: &Client) {
-    let peer = client.address_value();
+    let peer = &client.value;
     let chain = match headers.get(FORWARDED_FOR) {
         Some(chain) if client.trusted => {
             let joined = [chain.as_bytes(), b", ", peer.as_bytes()].concat();

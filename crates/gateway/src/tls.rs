@@ -8,6 +8,8 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::bound_port::specificity;
+
 /// ALPN protocols, in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -59,24 +61,14 @@ impl ResolvesServerCert for Certificates {
     /// Selects the most specific host name; without SNI, the first listener's certificate.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let entries = self.0.load();
-        let name = hello.server_name();
-        let rank = |entry: &&ListenerCertificate| specificity(entry.hostname.as_deref(), name);
-        let best = match name {
-            Some(_) => entries.iter().filter(|entry| rank(entry).is_some()).max_by_key(rank),
+        let best = match hello.server_name() {
+            Some(name) => {
+                let rank = |entry: &&ListenerCertificate| specificity(entry.hostname.as_deref(), name);
+                entries.iter().filter(|entry| rank(entry).is_some()).max_by_key(rank)
+            }
             None => entries.first(),
         };
         best.map(|entry| Arc::clone(&entry.key))
-    }
-}
-
-/// How specific a listener's host name is, if it matches the server name.
-fn specificity(hostname: Option<&str>, name: Option<&str>) -> Option<usize> {
-    let (Some(hostname), Some(name)) = (hostname, name) else { return Some(0) };
-    match hostname.strip_prefix('*') {
-        Some(suffix) => {
-            name.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase()).then_some(hostname.len())
-        }
-        None => hostname.eq_ignore_ascii_case(name).then_some(usize::MAX),
     }
 }
 

@@ -45,8 +45,10 @@ const SPEAKS_H2: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     connector: Arc<Connector>,
-    authority: HeaderValue,
-    secure: bool,
+    /// `host:port`.
+    pub(crate) authority: HeaderValue,
+    /// Whether the endpoint is reached over TLS.
+    pub(crate) secure: bool,
     version: AtomicU8,
     /// Idle connections, most recently used last. That one is reused first, so that surplus connections expire.
     idle: Mutex<Vec<Idle>>,
@@ -70,8 +72,8 @@ impl Upstream {
     fn new(endpoint: &PoolEndpoint) -> Self {
         let protocol = endpoint.address.protocol;
         Self {
-            connector: Arc::clone(endpoint.connector()),
-            authority: HeaderValue::from_str(endpoint.authority())
+            connector: Arc::clone(&endpoint.connector),
+            authority: HeaderValue::from_str(&endpoint.authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("engine")),
             secure: protocol == AppProtocol::Https,
             version: AtomicU8::new(match protocol {
@@ -88,16 +90,6 @@ impl Upstream {
     /// The pool's `authorization` header, which replaces the client's.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         self.connector.authorization()
-    }
-
-    /// `host:port`.
-    pub(crate) const fn authority(&self) -> &HeaderValue {
-        &self.authority
-    }
-
-    /// Whether the endpoint is reached over TLS.
-    pub(crate) const fn is_secure(&self) -> bool {
-        self.secure
     }
 
     /// Sends a request and awaits the response head. The request is in origin form, with a `host`.
@@ -144,7 +136,7 @@ impl Upstream {
     async fn connect(&self, endpoint: &PoolEndpoint) -> Result<NewConnection, SendError> {
         let _connecting = match self.version.load(Ordering::Relaxed) {
             SPEAKS_H1 => None,
-            _ => Some(self.shared.lock_connecting().await),
+            _ => Some(self.shared.connecting.lock().await),
         };
         if let Some(sender) = self.shared.get() {
             return Ok(NewConnection::H2(sender));
@@ -192,8 +184,7 @@ impl Upstream {
     /// Closes connections that were idle for longer than the keep-alive timeout.
     fn trim(&self) {
         let mut idle = self.idle();
-        let first_kept = idle.iter().position(|idle| idle.since.elapsed() < self.keep_alive);
-        let expired = first_kept.unwrap_or(idle.len());
+        let expired = idle.partition_point(|idle| idle.since.elapsed() >= self.keep_alive);
         let closed: Vec<Idle> = idle.drain(..expired).collect();
         drop(idle);
         drop(closed);
@@ -208,7 +199,7 @@ impl Upstream {
 async fn open(connector: &Connector, endpoint: &PoolEndpoint) -> Result<Connection, SendError> {
     let opened = connector.connect(&endpoint.address, endpoint.timeouts.connect).await;
     opened.map_err(|error| {
-        tracing::debug!(endpoint = endpoint.authority(), reason = error.reason, "connection failed");
+        tracing::debug!(endpoint = &*endpoint.authority, reason = error.reason, "connection failed");
         error.cause.into()
     })
 }
@@ -227,7 +218,7 @@ impl Upstreams {
     /// The connections to an endpoint.
     pub(crate) fn of(&self, endpoint: &PoolEndpoint) -> Arc<Upstream> {
         // The entry keeps the connector alive, so its address identifies it.
-        let key = (endpoint.id, Arc::as_ptr(endpoint.connector()).addr());
+        let key = (endpoint.id, Arc::as_ptr(&endpoint.connector).addr());
         if let Some(upstream) = self.by_endpoint.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(upstream);
         }

@@ -60,7 +60,7 @@ pub enum Route {
 }
 
 /// The event format of an API's streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamFormat {
     /// OpenAI completions: `choices[].text`, `[DONE]`.
     Completions,
@@ -73,28 +73,11 @@ pub enum StreamFormat {
     /// SGLang's and vLLM's `generate`: text or token ids, `[DONE]`.
     Generate,
     /// Unknown: only the transport shows how the stream ended.
+    #[default]
     Unknown,
 }
 
 impl Api {
-    /// Every API, in declaration order.
-    pub const ALL: [Self; 14] = [
-        Self::Completions,
-        Self::ChatCompletions,
-        Self::Responses,
-        Self::Messages,
-        Self::CountTokens,
-        Self::Embeddings,
-        Self::Score,
-        Self::Rerank,
-        Self::Pooling,
-        Self::Classify,
-        Self::Tokenize,
-        Self::Detokenize,
-        Self::Generate,
-        Self::Render,
-    ];
-
     /// Classifies a request. A query string in `path` is ignored.
     ///
     /// Paths are compared after percent-decoding, merging of repeated slashes and resolution of dot segments, so that

@@ -82,17 +82,9 @@ impl BodyError {
     /// The field at fault, for the error body's `param`.
     #[must_use]
     pub fn param(&self) -> Option<&'static str> {
-        match self {
-            Self::DuplicateField { field, .. } | Self::FieldTooLong { field, .. } => Some(field),
-            Self::ModelNotAString { .. } => Some("model"),
-            Self::UnexpectedEnd { .. }
-            | Self::Syntax { .. }
-            | Self::ControlCharacter { .. }
-            | Self::InvalidEscape { .. }
-            | Self::InvalidUtf8 { .. }
-            | Self::TooDeep { .. }
-            | Self::TrailingBytes { .. }
-            | Self::NotAnObject => None,
+        if let Self::DuplicateField { field, .. } | Self::FieldTooLong { field, .. } = self {
+            return Some(field);
         }
+        matches!(self, Self::ModelNotAString { .. }).then_some("model")
     }
 }

@@ -3,15 +3,13 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::api::{Api, StreamFormat};
+use crate::api::Api;
 
 /// The content of an error response, independent of an API's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorBody {
     /// The HTTP status.
     pub status: u16,
-    /// OpenAI's `type`: `invalid_request_error`, `rate_limit_error`, …
-    pub kind: &'static str,
     /// A machine-readable reason.
     pub code: &'static str,
     /// A message for people, without content of the request.
@@ -38,40 +36,13 @@ impl ErrorShape {
         match api {
             Some(Api::Messages | Api::CountTokens) => Self::Anthropic,
             Some(Api::Responses) => Self::Responses,
-            Some(
-                Api::Completions
-                | Api::ChatCompletions
-                | Api::Embeddings
-                | Api::Score
-                | Api::Rerank
-                | Api::Pooling
-                | Api::Classify
-                | Api::Tokenize
-                | Api::Detokenize
-                | Api::Generate
-                | Api::Render,
-            )
-            | None => Self::OpenAi,
-        }
-    }
-
-    /// The shape of a stream format.
-    #[must_use]
-    pub fn of_stream(format: StreamFormat) -> Self {
-        match format {
-            StreamFormat::Messages => Self::Anthropic,
-            StreamFormat::Responses => Self::Responses,
-            StreamFormat::Completions
-            | StreamFormat::ChatCompletions
-            | StreamFormat::Generate
-            | StreamFormat::Unknown => Self::OpenAi,
+            Some(_) | None => Self::OpenAi,
         }
     }
 }
 
 /// OpenAI's `type` of an HTTP status.
-#[must_use]
-pub fn openai_kind(status: u16) -> &'static str {
+fn openai_kind(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
         403 => "permission_error",
@@ -100,10 +71,10 @@ fn anthropic_kind(status: u16) -> &'static str {
 }
 
 impl ErrorBody {
-    /// An error with the `type` of its status.
+    /// An error; its status gives the `type`.
     #[must_use]
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind: openai_kind(status), code, message: message.into(), param: None }
+        Self { status, code, message: message.into(), param: None }
     }
 
     /// Sets the field that caused the error.
@@ -146,7 +117,7 @@ impl ErrorBody {
     fn openai(&self) -> Value {
         json!({"error": {
             "message": self.message,
-            "type": self.kind,
+            "type": openai_kind(self.status),
             "param": self.param,
             "code": self.code,
         }})

@@ -18,7 +18,7 @@ const MAX_DEPTH: u8 = 128;
 pub(crate) const CAPTURE: usize = 256;
 
 /// An object key that is known to a reader of responses, or [`Key::Other`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Key {
     CacheCreationInputTokens,
     CacheReadInputTokens,
@@ -53,6 +53,7 @@ pub(crate) enum Key {
     ToolCalls,
     Type,
     Usage,
+    #[default]
     Other,
 }
 
@@ -110,13 +111,12 @@ pub(crate) enum JsonEvent<'a> {
     Literal,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Between,
     /// Within a string; `escape` after a backslash.
-    String {
-        escape: bool,
-    },
+    String { escape: bool },
     /// Within a number or literal.
     Scalar,
     /// Nested too deeply, or unbalanced: the rest of the text is ignored.
@@ -124,7 +124,7 @@ enum State {
 }
 
 /// The state of the parser.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Lexer {
     state: State,
     /// One bit per open container, the innermost lowest: 1 for an object, 0 for an array.
@@ -138,19 +138,6 @@ pub(crate) struct Lexer {
 }
 
 impl Lexer {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: State::Between,
-            kinds: 0,
-            depth: 0,
-            path: [Key::Other; MAX_PATH],
-            objects: 0,
-            expects_key: false,
-            captured: Vec::new(),
-            closed: false,
-        }
-    }
-
     /// Starts a new text.
     pub(crate) fn reset(&mut self) {
         self.state = State::Between;

@@ -84,53 +84,30 @@ pub(crate) enum PromptField {
 }
 
 impl PromptField {
-    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
+    /// The field of a key, and its name.
+    pub(crate) fn from_key(key: &[u8]) -> Option<(Self, &'static str)> {
         Some(match key {
-            b"tools" => Self::Tools,
-            b"system" => Self::System,
-            b"instructions" => Self::Instructions,
-            b"messages" => Self::Messages,
-            b"prompt" => Self::Prompt,
-            b"input" => Self::Input,
-            b"input_ids" => Self::InputIds,
-            b"token_ids" => Self::TokenIds,
-            b"tokens" => Self::Tokens,
-            b"text" => Self::Text,
-            b"texts" => Self::Texts,
-            b"inputs" => Self::Inputs,
-            b"query" => Self::Query,
-            b"queries" => Self::Queries,
-            b"text_1" => Self::Text1,
-            b"text_2" => Self::Text2,
-            b"documents" => Self::Documents,
-            b"suffix" => Self::Suffix,
-            b"image_data" => Self::ImageData,
+            b"tools" => (Self::Tools, "tools"),
+            b"system" => (Self::System, "system"),
+            b"instructions" => (Self::Instructions, "instructions"),
+            b"messages" => (Self::Messages, "messages"),
+            b"prompt" => (Self::Prompt, "prompt"),
+            b"input" => (Self::Input, "input"),
+            b"input_ids" => (Self::InputIds, "input_ids"),
+            b"token_ids" => (Self::TokenIds, "token_ids"),
+            b"tokens" => (Self::Tokens, "tokens"),
+            b"text" => (Self::Text, "text"),
+            b"texts" => (Self::Texts, "texts"),
+            b"inputs" => (Self::Inputs, "inputs"),
+            b"query" => (Self::Query, "query"),
+            b"queries" => (Self::Queries, "queries"),
+            b"text_1" => (Self::Text1, "text_1"),
+            b"text_2" => (Self::Text2, "text_2"),
+            b"documents" => (Self::Documents, "documents"),
+            b"suffix" => (Self::Suffix, "suffix"),
+            b"image_data" => (Self::ImageData, "image_data"),
             _ => return None,
         })
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tools => "tools",
-            Self::System => "system",
-            Self::Instructions => "instructions",
-            Self::Messages => "messages",
-            Self::Prompt => "prompt",
-            Self::Input => "input",
-            Self::InputIds => "input_ids",
-            Self::TokenIds => "token_ids",
-            Self::Tokens => "tokens",
-            Self::Text => "text",
-            Self::Texts => "texts",
-            Self::Inputs => "inputs",
-            Self::Query => "query",
-            Self::Queries => "queries",
-            Self::Text1 => "text_1",
-            Self::Text2 => "text_2",
-            Self::Documents => "documents",
-            Self::Suffix => "suffix",
-            Self::ImageData => "image_data",
-        }
     }
 
     pub(crate) fn index(self) -> u32 {

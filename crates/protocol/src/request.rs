@@ -67,7 +67,7 @@ impl fmt::Debug for CacheSalt {
 }
 
 /// The top-level fields that are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Field {
     Model,
     Stream,
@@ -85,44 +85,27 @@ enum Field {
 }
 
 impl Field {
-    fn from_key(key: RawString<'_>) -> Option<(Self, &'static str)> {
-        Some(match key.unescaped()?.as_ref() {
-            b"model" => (Self::Model, "model"),
-            b"stream" => (Self::Stream, "stream"),
-            b"stream_options" => (Self::StreamOptions, "stream_options"),
-            b"max_tokens" => (Self::MaxTokens, "max_tokens"),
-            b"max_completion_tokens" => (Self::MaxCompletionTokens, "max_completion_tokens"),
-            b"max_output_tokens" => (Self::MaxOutputTokens, "max_output_tokens"),
-            b"n" => (Self::N, "n"),
-            b"sampling_params" => (Self::SamplingParams, "sampling_params"),
-            b"store" => (Self::Store, "store"),
-            b"background" => (Self::Background, "background"),
-            b"previous_response_id" => (Self::PreviousResponseId, "previous_response_id"),
-            b"cache_salt" => (Self::CacheSalt, "cache_salt"),
+    /// The field of a key, its name, and its bit in the set that detects duplicates.
+    fn from_key(key: RawString<'_>) -> Option<(Self, &'static str, u64)> {
+        let (field, name, bit) = match key.unescaped()?.as_ref() {
+            b"model" => (Self::Model, "model", 0),
+            b"stream" => (Self::Stream, "stream", 1),
+            b"stream_options" => (Self::StreamOptions, "stream_options", 2),
+            b"max_tokens" => (Self::MaxTokens, "max_tokens", 3),
+            b"max_completion_tokens" => (Self::MaxCompletionTokens, "max_completion_tokens", 4),
+            b"max_output_tokens" => (Self::MaxOutputTokens, "max_output_tokens", 5),
+            b"n" => (Self::N, "n", 6),
+            b"sampling_params" => (Self::SamplingParams, "sampling_params", 7),
+            b"store" => (Self::Store, "store", 8),
+            b"background" => (Self::Background, "background", 9),
+            b"previous_response_id" => (Self::PreviousResponseId, "previous_response_id", 10),
+            b"cache_salt" => (Self::CacheSalt, "cache_salt", 11),
             other => {
-                let field = PromptField::from_key(other)?;
-                (Self::Prompt(field), field.name())
+                let (field, name) = PromptField::from_key(other)?;
+                (Self::Prompt(field), name, 12 + field.index())
             }
-        })
-    }
-
-    /// The field's bit in the set that detects duplicates.
-    fn bit(self) -> u64 {
-        1 << match self {
-            Self::Model => 0,
-            Self::Stream => 1,
-            Self::StreamOptions => 2,
-            Self::MaxTokens => 3,
-            Self::MaxCompletionTokens => 4,
-            Self::MaxOutputTokens => 5,
-            Self::N => 6,
-            Self::SamplingParams => 7,
-            Self::Store => 8,
-            Self::Background => 9,
-            Self::PreviousResponseId => 10,
-            Self::CacheSalt => 11,
-            Self::Prompt(field) => 12 + field.index(),
-        }
+        };
+        Some((field, name, 1 << bit))
     }
 }
 
@@ -146,11 +129,11 @@ impl BodyFacts {
             return Err(BodyError::NotAnObject);
         }
         cursor.object(|cursor, key| {
-            let Some((field, name)) = Field::from_key(key) else { return cursor.skip() };
-            if seen & field.bit() != 0 {
+            let Some((field, name, bit)) = Field::from_key(key) else { return cursor.skip() };
+            if seen & bit != 0 {
                 return Err(BodyError::DuplicateField { field: name, offset: key.start });
             }
-            seen |= field.bit();
+            seen |= bit;
             facts.read(cursor, field)
         })?;
         cursor.finish()?;

@@ -18,7 +18,7 @@ pub struct ResponseFacts {
 }
 
 /// Scans one JSON response of any API in chunks of any size, with less than a kilobyte of memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct JsonScanner {
     lexer: Lexer,
     fields: ResponseFields,
@@ -34,19 +34,7 @@ struct ResponseFields {
     code: Option<u16>,
 }
 
-impl Default for JsonScanner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl JsonScanner {
-    /// A scanner for a new response.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { lexer: Lexer::new(), fields: ResponseFields::default() }
-    }
-
     /// Scans the next chunk.
     pub fn push(&mut self, chunk: &[u8]) {
         let fields = &mut self.fields;

@@ -56,7 +56,7 @@ pub enum StreamEnd {
 
 /// Scans one event stream in chunks of any size, with less than a kilobyte of memory. The bytes stay as they are: the
 /// caller forwards them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SseScanner {
     format: StreamFormat,
     lines: LineParser,
@@ -73,17 +73,7 @@ impl SseScanner {
     /// A scanner for a new stream.
     #[must_use]
     pub fn new(format: StreamFormat) -> Self {
-        Self {
-            format,
-            lines: LineParser::new(),
-            event: Event::new(),
-            usage: UsageFields::default(),
-            response_id: None,
-            has_token: false,
-            has_finish_reason: false,
-            ended: false,
-            failure: None,
-        }
+        Self { format, ..Self::default() }
     }
 
     /// Scans the next chunk and returns the facts that it adds.
@@ -103,24 +93,6 @@ impl SseScanner {
             }
         }
         facts
-    }
-
-    /// Whether the stream has had a token.
-    #[must_use]
-    pub fn has_first_token(&self) -> bool {
-        self.has_token
-    }
-
-    /// Whether the stream has had its normal end and no failure. Bytes may still follow.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.ended && self.failure.is_none()
-    }
-
-    /// The first failure that the engine reported.
-    #[must_use]
-    pub fn failure(&self) -> Option<StreamFailure> {
-        self.failure
     }
 
     /// The latest token counts.

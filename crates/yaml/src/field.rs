@@ -20,7 +20,8 @@ pub enum ValueKind {
 /// A value with its path. Readers return `None` where the value is not usable, and have then reported why.
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
-    pub(crate) node: &'a Node,
+    /// The value.
+    pub node: &'a Node,
     pub(crate) path: String,
     pub(crate) report: &'a Report,
 }
@@ -35,12 +36,6 @@ impl<'a> Field<'a> {
     /// A value within this one; `suffix` continues the path.
     pub(crate) fn child(&self, node: &'a Node, suffix: &str) -> Self {
         Self { node, path: format!("{}{suffix}", self.path), report: self.report }
-    }
-
-    /// The value.
-    #[must_use]
-    pub const fn node(&self) -> &'a Node {
-        self.node
     }
 
     /// The kind of the value.
@@ -81,21 +76,17 @@ impl<'a> Field<'a> {
 
     /// Reports a mistake at the value, with its fix.
     pub fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
-        self.push(Severity::Error, message.into(), fix.into());
+        self.report.push(Severity::Error, self.node.position, &self.path, message.into(), fix.into());
     }
 
     /// Reports a warning at the value, with its fix.
     pub fn warn(&self, message: impl Into<String>, fix: impl Into<String>) {
-        self.push(Severity::Warning, message.into(), fix.into());
+        self.report.push(Severity::Warning, self.node.position, &self.path, message.into(), fix.into());
     }
 
     /// Reports a mistake at another location of the same object.
     pub fn error_at(&self, location: &Location, message: impl Into<String>, fix: impl Into<String>) {
         self.report.error_at(location, message, fix);
-    }
-
-    fn push(&self, severity: Severity, message: String, fix: String) {
-        self.report.push(severity, self.node.position, &self.path, message, fix);
     }
 
     pub(crate) fn path_of(&self, name: &str) -> String {

@@ -7,7 +7,8 @@ use crate::problem::Position;
 /// A value and the position of its first character.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub(crate) position: Position,
+    /// The position of the value.
+    pub position: Position,
     pub(crate) value: Value,
 }
 
@@ -71,12 +72,6 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Node {
-    /// The position of the value.
-    #[must_use]
-    pub const fn position(&self) -> Position {
-        self.position
-    }
-
     /// The value for messages, such as `the number 1`.
     pub(crate) fn describe(&self) -> Cow<'static, str> {
         match &self.value {

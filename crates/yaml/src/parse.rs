@@ -60,19 +60,15 @@ fn split(text: &str) -> Vec<(u32, &str)> {
 }
 
 /// A list or mapping whose end is not parsed yet.
-enum Open {
-    List {
-        position: Position,
-        anchor: usize,
-        items: Vec<Node>,
-    },
-    Mapping {
-        position: Position,
-        anchor: usize,
-        entries: Vec<(Key, Node)>,
-        names: BTreeMap<Box<str>, Position>,
-        key: Option<Key>,
-    },
+struct Open {
+    position: Position,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Mapping { entries: Vec<(Key, Node)>, names: BTreeMap<Box<str>, Position>, key: Option<Key> },
 }
 
 struct Builder<'a> {
@@ -158,23 +154,17 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(position, 1)?;
                 let plain = style == ScalarStyle::Plain && !is_string_tag(tag.as_deref(), position)?;
-                self.place(
-                    Node { position, value: Value::Scalar(Scalar { text: text.into(), plain }) },
-                    anchor,
-                    1,
-                )?;
+                let value = Value::Scalar(Scalar { text: text.into(), plain });
+                self.place(Node { position, value }, anchor, 1)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 is_string_tag(tag.as_deref(), position)?;
-                self.begin(position, Open::List { position, anchor, items: Vec::new() })?;
+                self.begin(position, anchor, Content::List(Vec::new()))?;
             }
             Event::MappingStart(anchor, tag) => {
                 is_string_tag(tag.as_deref(), position)?;
-                let names = BTreeMap::new();
-                self.begin(
-                    position,
-                    Open::Mapping { position, anchor, entries: Vec::new(), names, key: None },
-                )?;
+                let content = Content::Mapping { entries: Vec::new(), names: BTreeMap::new(), key: None };
+                self.begin(position, anchor, content)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
@@ -199,26 +189,23 @@ impl<'a> Builder<'a> {
         Err(ParseError::new(position, message, "split the document or use fewer aliases"))
     }
 
-    fn begin(&mut self, position: Position, open: Open) -> Result<(), ParseError> {
+    fn begin(&mut self, position: Position, anchor: usize, content: Content) -> Result<(), ParseError> {
         self.count(position, 1)?;
         if self.open.len() >= self.limits.max_depth {
             let message = format!("is nested deeper than {} levels", self.limits.max_depth);
             return Err(ParseError::new(position, message, "look for a missing bracket"));
         }
-        self.open.push(open);
+        self.open.push(Open { position, anchor, content });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), ParseError> {
-        let (node, anchor) = match self.open.pop() {
-            Some(Open::List { position, anchor, items }) => {
-                (Node { position, value: Value::List(items) }, anchor)
-            }
-            Some(Open::Mapping { position, anchor, entries, .. }) => {
-                (Node { position, value: Value::Mapping(entries) }, anchor)
-            }
-            None => return Ok(()),
+        let Some(Open { position, anchor, content }) = self.open.pop() else { return Ok(()) };
+        let value = match content {
+            Content::List(items) => Value::List(items),
+            Content::Mapping { entries, .. } => Value::Mapping(entries),
         };
+        let node = Node { position, value };
         let size = if anchor == 0 { 0 } else { size_of(&node) };
         self.place(node, anchor, size)
     }
@@ -228,20 +215,17 @@ impl<'a> Builder<'a> {
             self.count(node.position, size)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
-        match self.open.last_mut() {
+        match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
-            Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Mapping { entries, names, key, .. }) => match key.take() {
+            Some(Content::List(items)) => items.push(node),
+            Some(Content::Mapping { entries, names, key }) => match key.take() {
                 None => *key = Some(as_key(node)?),
                 Some(name) => {
                     if let Some(first) = names.insert(name.name.clone(), name.position) {
                         let (key, line) = (quoted(&name.name), first.line);
                         let message = format!("the key {key} is already defined on line {line}");
-                        self.duplicates.push(ParseError::new(
-                            name.position,
-                            message,
-                            "remove one of the two",
-                        ));
+                        let error = ParseError::new(name.position, message, "remove one of the two");
+                        self.duplicates.push(error);
                     }
                     entries.push((name, node));
                 }

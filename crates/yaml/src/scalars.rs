@@ -1,6 +1,8 @@
 //! Strings, numbers, durations and quantities.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::duration::{parse_duration, parse_gateway_duration};
@@ -63,21 +65,25 @@ impl<'a> Field<'a> {
 
     /// An integer in a range.
     pub fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
-        let scalar = self.scalar("an integer", PLAIN_NUMBER)?;
-        let number = if scalar.plain { scalar.text.parse::<i64>().ok() } else { None };
-        let Some(number) = number else {
-            self.wrong_type("an integer", PLAIN_NUMBER);
+        self.in_range("an integer", &range)
+    }
+
+    fn in_range<T>(&self, expected: &str, range: &RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let scalar = self.scalar(expected, PLAIN_NUMBER)?;
+        let Some(number) = scalar.text.parse::<T>().ok().filter(|_| scalar.plain) else {
+            self.wrong_type(expected, PLAIN_NUMBER);
             return None;
         };
-        if range.contains(&number) {
-            return Some(number);
-        }
         let (low, high) = (range.start(), range.end());
-        self.error(
-            format!("is {number}, outside {low} to {high}"),
-            format!("write a number from {low} to {high}"),
-        );
-        None
+        if !range.contains(&number) {
+            let fix = format!("write a number from {low} to {high}");
+            self.error(format!("is {number}, outside {low} to {high}"), fix);
+            return None;
+        }
+        Some(number)
     }
 
     /// A TCP port, 1 to 65535.
@@ -97,22 +103,7 @@ impl<'a> Field<'a> {
 
     /// A number in a range.
     pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
-        let scalar = self.scalar("a number", PLAIN_NUMBER)?;
-        match scalar.text.parse::<f64>().ok().filter(|_| scalar.plain) {
-            Some(number) if range.contains(&number) => Some(number),
-            Some(number) => {
-                let (low, high) = (range.start(), range.end());
-                self.error(
-                    format!("is {number}, outside {low} to {high}"),
-                    format!("write a number from {low} to {high}"),
-                );
-                None
-            }
-            None => {
-                self.wrong_type("a number", PLAIN_NUMBER);
-                None
-            }
-        }
+        self.in_range("a number", &range)
     }
 
     /// `true` or `false`.

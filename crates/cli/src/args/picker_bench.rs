@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pointsman_bench::picker::{MemoryLoad, PickerPhase};
 
 use super::EnvoyBinary;
@@ -13,8 +14,8 @@ pub(crate) struct PickerBenchArgs {
     #[arg(long)]
     pub(crate) quick: bool,
     /// Measure this load only; may be repeated
-    #[arg(long, value_enum)]
-    pub(crate) phase: Vec<Phase>,
+    #[arg(long, value_parser = phase())]
+    pub(crate) phase: Vec<PickerPhase>,
     /// Slices per load and path [default: 7, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) slices: Option<u16>,
@@ -29,33 +30,25 @@ pub(crate) struct PickerBenchArgs {
     pub(crate) envoy: EnvoyBinary,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Phase {
-    /// 1 KB prompts, 100 per second
-    #[value(name = "100")]
-    Paced100,
-    /// 1 KB prompts, 300 per second
-    #[value(name = "300")]
-    Paced300,
-    /// 1 KB prompts, 1,000 per second
-    #[value(name = "1000")]
-    Paced1000,
-    /// 1 KB prompts, 64 in flight
-    Saturated,
-    /// 10 KB prompts, 20 per second
-    #[value(name = "10kb")]
-    Prompts10Kb,
-    /// 100 KB prompts, 20 per second
-    #[value(name = "100kb")]
-    Prompts100Kb,
-    /// 400 KB prompts, 10 per second
-    #[value(name = "400kb")]
-    Prompts400Kb,
-    /// 1 MB prompts, 5 per second
-    #[value(name = "1mb")]
-    Prompts1Mb,
-    /// 15 streams at once
-    Streams,
+/// The loads with their names and help texts.
+const PHASES: [(PickerPhase, &str, &str); 9] = [
+    (PickerPhase::Paced100, "100", "1 KB prompts, 100 per second"),
+    (PickerPhase::Paced300, "300", "1 KB prompts, 300 per second"),
+    (PickerPhase::Paced1000, "1000", "1 KB prompts, 1,000 per second"),
+    (PickerPhase::Saturated, "saturated", "1 KB prompts, 64 in flight"),
+    (PickerPhase::Prompts10Kb, "10kb", "10 KB prompts, 20 per second"),
+    (PickerPhase::Prompts100Kb, "100kb", "100 KB prompts, 20 per second"),
+    (PickerPhase::Prompts400Kb, "400kb", "400 KB prompts, 10 per second"),
+    (PickerPhase::Prompts1Mb, "1mb", "1 MB prompts, 5 per second"),
+    (PickerPhase::Streams, "streams", "15 streams at once"),
+];
+
+fn phase() -> impl TypedValueParser<Value = PickerPhase> {
+    let names = PHASES.map(|(_, name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(names).try_map(|given| {
+        let found = PHASES.iter().find(|(_, name, _)| *name == given);
+        found.map(|(phase, ..)| *phase).ok_or("unknown load")
+    })
 }
 
 /// `NAME` or `NAME=SIZE`.
@@ -76,22 +69,6 @@ fn memory_load(text: &str) -> Result<MemoryLoad, String> {
             Ok(MemoryLoad::LongPrompts(span.max(Duration::from_secs(1))))
         }
         _ => Err("it is slow-streams, long-prompts or small-requests, with =SIZE or without".to_owned()),
-    }
-}
-
-impl Phase {
-    pub(crate) const fn measured(self) -> PickerPhase {
-        match self {
-            Self::Paced100 => PickerPhase::Paced100,
-            Self::Paced300 => PickerPhase::Paced300,
-            Self::Paced1000 => PickerPhase::Paced1000,
-            Self::Saturated => PickerPhase::Saturated,
-            Self::Prompts10Kb => PickerPhase::Prompts10Kb,
-            Self::Prompts100Kb => PickerPhase::Prompts100Kb,
-            Self::Prompts400Kb => PickerPhase::Prompts400Kb,
-            Self::Prompts1Mb => PickerPhase::Prompts1Mb,
-            Self::Streams => PickerPhase::Streams,
-        }
     }
 }
 

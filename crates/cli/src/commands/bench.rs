@@ -2,6 +2,8 @@
 
 mod load;
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,14 +20,11 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
         Some(BenchCommand::Overhead { quick, json }) => overhead::run(quick, json),
         Some(BenchCommand::Epp(args)) => picker_bench::run(&args),
         Some(BenchCommand::BarePicker { listen, endpoint }) => crate::block_on_one_thread(async move {
-            let listener =
-                TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-            bare_picker::serve(listener, endpoint).await?;
+            bare_picker::serve(bind(listen).await?, endpoint).await?;
             Ok(ExitCode::SUCCESS)
         }),
         Some(BenchCommand::Stub { listen, count, interval_ms }) => crate::block_on_one_thread(async move {
-            let interval = Duration::from_millis(interval_ms);
-            let stubs = stub::Stubs::bind(listen, count, interval).await?;
+            let stubs = stub::Stubs::bind(listen, count, Duration::from_millis(interval_ms)).await?;
             for address in stubs.addresses()? {
                 println!("http://{address}");
             }
@@ -33,12 +32,21 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
         Some(BenchCommand::BareProxy { listen, endpoint }) => crate::block_on(async move {
-            let listener =
-                TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            let listener = bind(listen).await?;
             println!("http://{}", listener.local_addr()?);
             let endpoints = endpoint.iter().map(|endpoint| Ok(endpoint.parse()?)).collect::<Result<_>>()?;
             bare_proxy::serve(listener, endpoints).await?;
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// A command line of this program, for a server in a process of its own.
+pub(super) fn own_command(words: &[&str]) -> Result<Vec<OsString>> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(std::iter::once(program.into()).chain(words.iter().map(OsString::from)).collect())
 }

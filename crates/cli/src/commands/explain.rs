@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use pointsman_report::{Align, Table};
 use serde::Deserialize;
 
-use crate::args::explain::ExplainArgs;
+use crate::args::ExplainArgs;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest page in bytes: many requests may have the same ID.

@@ -25,28 +25,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
 }
 
 fn as_json(report: &ReplayReport) -> Value {
-    let divergence = |divergence: &Divergence| {
-        let Divergence { line, seq, now, recorded, replayed } = divergence;
-        json!({
-            "line": line, "event": seq, "time_ns": now.as_nanos(), "recorded": recorded, "replayed": replayed,
-        })
-    };
-    let scheduler = |it: &SchedulerReplay| {
-        json!({
-            "scheduler": it.scheduler,
-            "recorded_by": it.build,
-            "events": it.events,
-            "decisions": it.decisions,
-            "effects": it.effects,
-            "gap": it.gap,
-            "divergence": it.divergence.as_ref().map(divergence),
-        })
-    };
     json!({
         "identical": report.is_identical(),
         "lines": report.lines,
         "cut_off": report.cut_off,
-        "schedulers": report.schedulers.iter().map(scheduler).collect::<Vec<_>>(),
+        "schedulers": report.schedulers,
     })
 }
 
@@ -72,7 +55,7 @@ fn as_text(log: &Path, report: &ReplayReport) -> String {
         text += &format!(
             "{name}:{line}: event {seq} of scheduler {scheduler}, at {seconds:.6} s, has other effects in this build ({})\n  \
              recorded: {}\n  replayed: {}\n",
-            env!("CARGO_PKG_VERSION"),
+            crate::VERSION,
             effects_text(recorded),
             effects_text(replayed),
         );

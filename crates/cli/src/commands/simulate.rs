@@ -1,6 +1,5 @@
 //! `pointsman simulate`: experiments in virtual time.
 
-mod cells;
 mod command;
 mod fit;
 mod fuzz;

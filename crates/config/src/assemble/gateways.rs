@@ -24,13 +24,9 @@ impl<'a> Assembly<'a> {
     pub(super) fn listeners(&mut self) -> Vec<Listener> {
         let mut attached = Vec::new();
         for object in self.of(Kind::Gateway) {
-            let Spec::Gateway(gateway) = &object.spec else { continue };
-            let listeners = gateway.listeners.iter();
-            attached.extend(listeners.map(|listener| ListenerRoutes {
-                gateway: object,
-                listener,
-                routes: Vec::new(),
-            }));
+            let Spec::Gateway(listeners) = &object.spec else { continue };
+            let empty = |listener| ListenerRoutes { gateway: object, listener, routes: Vec::new() };
+            attached.extend(listeners.iter().map(empty));
         }
         self.check_ports(&attached);
         for object in by_age(self.of(Kind::HttpRoute)) {

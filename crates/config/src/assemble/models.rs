@@ -40,13 +40,10 @@ impl<'a> Assembly<'a> {
             let Spec::InferenceModel(model) = &object.spec else { continue };
             let Some(pool) = self.check_pool_ref(object, &model.pool) else { continue };
             let key = (pool.clone(), Some(Arc::clone(&model.name.value)));
-            if let Some(owner) = owners.get(&key) {
-                self.warn_of_owner(object, &model.name.location, &model.name.value, owner);
-                continue;
+            if self.claim(&mut owners, key, object, &model.name.location) {
+                let rule = ModelRule { priority: model.priority, targets: model.targets.clone() };
+                rules.entry(pool).or_default().models.insert(Arc::clone(&model.name.value), rule);
             }
-            owners.insert(key, object);
-            let rule = ModelRule { priority: model.priority, targets: model.targets.clone() };
-            rules.entry(pool).or_default().models.insert(Arc::clone(&model.name.value), rule);
         }
     }
 
@@ -61,29 +58,30 @@ impl<'a> Assembly<'a> {
         for RewriteRule { names, matches_all, targets, location } in &rewrite.rules {
             for name in names {
                 let key = (pool.clone(), Some(Arc::clone(&name.value)));
-                if let Some(owner) = owners.get(&key) {
-                    self.warn_of_owner(object, &name.location, &name.value, owner);
-                    continue;
+                if self.claim(owners, key, object, &name.location) {
+                    rules.rewrites.insert(Arc::clone(&name.value), targets.clone());
                 }
-                owners.insert(key, object);
-                rules.rewrites.insert(Arc::clone(&name.value), targets.clone());
             }
-            if *matches_all {
-                let key = (pool.clone(), None);
-                if let Some(owner) = owners.get(&key) {
-                    self.warn_of_owner(object, location, "every other model", owner);
-                    continue;
-                }
-                owners.insert(key, object);
+            if *matches_all && self.claim(owners, (pool.clone(), None), object, location) {
                 rules.rewrite_rest = Some(targets.clone());
             }
         }
     }
 
-    /// Warns that the rule of an older object applies to a name instead.
-    fn warn_of_owner(&mut self, object: &Object, location: &Location, name: &str, owner: &Object) {
+    /// Makes the object the owner of a name. Where there is an owner, which is older, a warning says so.
+    fn claim(
+        &mut self,
+        owners: &mut Owners<'a>,
+        key: (ObjectName, Option<Arc<str>>),
+        object: &'a Object,
+        location: &Location,
+    ) -> bool {
+        let Some(owner) = owners.get(&key) else {
+            owners.insert(key, object);
+            return true;
+        };
         let place = position(owner);
-        let name = truncated(name);
+        let name = truncated(key.1.as_deref().unwrap_or("every other model"));
         if owner.id == object.id {
             let message = format!("{name} is matched by an earlier rule of the same object");
             self.warn(object, location, message, "remove one of them: the first applies");
@@ -95,12 +93,9 @@ impl<'a> Assembly<'a> {
                 "{name} is declared by {} ({place}), which has precedence only because creation times are missing or equal",
                 owner.id
             );
-            self.warn(
-                object,
-                location,
-                message,
-                "remove one of them, or write metadata.creationTimestamp in both",
-            );
+            let fix = "remove one of them, or write metadata.creationTimestamp in both";
+            self.warn(object, location, message, fix);
         }
+        false
     }
 }

@@ -1,6 +1,7 @@
 //! InferencePools with their policies, and the GatewayPolicy.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pointsman_core::PoolPolicy;
@@ -135,6 +136,6 @@ impl<'a> Assembly<'a> {
 }
 
 fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
-    let resolve = |path: &Option<Box<str>>| path.as_ref().map(|path| beside(&object.file, path));
-    EngineAccess { ca: resolve(&policy.ca_file), api_key: resolve(&policy.api_key_file) }
+    let resolve = |path: &Option<PathBuf>| path.as_ref().map(|path| beside(&object.file, path));
+    EngineAccess { ca: resolve(&policy.access.ca), api_key: resolve(&policy.access.api_key) }
 }

@@ -14,9 +14,7 @@ use crate::manifest::inference_pool::InferencePool;
 use crate::manifest::{Object, Spec};
 use crate::route::{
     Action, Entry, HostPattern, ListenerRedirect, RedirectRule, ResolvedBackend, RouteMatch, RouteTable,
-    TableBuilder,
 };
-use crate::weighted::Weights;
 
 /// The first route with a match, by host and the identity of the match.
 type FirstRoutes<'a> = BTreeMap<(HostPattern, String), &'a Object>;
@@ -63,7 +61,7 @@ impl<'a> Assembly<'a> {
     }
 
     pub(super) fn route_table(&mut self, attached: &ListenerRoutes<'a>) -> RouteTable {
-        let mut builder = TableBuilder::default();
+        let mut table = RouteTable::default();
         let mut first_routes = FirstRoutes::new();
         for (object, route, hosts) in &attached.routes {
             for rule in &route.rules {
@@ -71,13 +69,14 @@ impl<'a> Assembly<'a> {
                 for rule_match in &rule.value.matches {
                     for host in hosts {
                         self.warn_of_equal_match(object, rule, (host, rule_match), &mut first_routes);
-                        builder
-                            .add(host, Entry { rule_match: rule_match.clone(), action: Arc::clone(&action) });
+                        let entry = Entry { rule_match: rule_match.clone(), action: Arc::clone(&action) };
+                        table.add(host, entry);
                     }
                 }
             }
         }
-        builder.build()
+        table.sort();
+        table
     }
 
     /// Warns of two routes with the same match on the same host where creation times do not tell which is older.
@@ -115,8 +114,7 @@ impl<'a> Assembly<'a> {
         };
         Action {
             redirect: rule.filters.redirect.as_ref().map(redirect),
-            backends: rule.backends.iter().map(resolve).collect(),
-            weights: Weights::new(rule.backends.iter().map(|backend| backend.value.weight)),
+            backends: rule.backends.iter().map(|it| (resolve(it), it.value.weight)).collect(),
             request_timeout: rule.request_timeout,
             backend_timeout: rule.backend_timeout,
         }

@@ -35,17 +35,24 @@ const ENGINES: [(&str, EngineKind); 4] = [
 const PROTOCOLS: [(&str, AppProtocol); 3] =
     [("http", AppProtocol::Http), ("https", AppProtocol::Https), ("kubernetes.io/h2c", AppProtocol::H2c)];
 
-#[derive(Clone, Copy)]
-enum AddressType {
-    V4,
-    V6,
-    Fqdn,
+/// Whether a text is an address of the type, and the description of such addresses.
+type AddressType = (fn(&str) -> bool, &'static str);
+
+const ADDRESS_TYPES: [(&str, AddressType); 3] = [
+    ("IPv4", (|text| text.parse::<Ipv4Addr>().is_ok(), "an IPv4 address, as in addressType")),
+    ("IPv6", (|text| text.parse::<Ipv6Addr>().is_ok(), "an IPv6 address, as in addressType")),
+    ("FQDN", (is_host_name, "a host name in lower case, as in addressType")),
+];
+
+/// Host names need no dot, so that `localhost` is valid.
+fn is_host_name(text: &str) -> bool {
+    is_dns_name(text) && text.parse::<Ipv4Addr>().is_err()
 }
 
 pub(crate) fn read(slice: &mut Fields<'_>, metadata: Option<&Metadata>) -> Option<EndpointSlice> {
     let engine = metadata.and_then(|metadata| check_metadata(slice, metadata));
-    let words = [("IPv4", AddressType::V4), ("IPv6", AddressType::V6), ("FQDN", AddressType::Fqdn)];
-    let address_type = slice.required_value("addressType", "write IPv4, IPv6 or FQDN", |f| f.choice(&words));
+    let address_type =
+        slice.required_value("addressType", "write IPv4, IPv6 or FQDN", |f| f.choice(&ADDRESS_TYPES));
     let endpoints = slice.required("endpoints", "write the addresses of the engines");
     let hosts = endpoints.map(|f| f.list(1000, |item| read_endpoint(item, address_type)));
     let ports = slice.list("ports", 100, read_port);
@@ -55,7 +62,7 @@ pub(crate) fn read(slice: &mut Fields<'_>, metadata: Option<&Metadata>) -> Optio
 
 /// Checks the annotation of static endpoints, and reads the label of the engine.
 fn check_metadata(slice: &Fields<'_>, metadata: &Metadata) -> Option<EngineKind> {
-    if !metadata.has_static_endpoints() {
+    if !metadata.has_static_endpoints {
         let fix = format!(
             "add the annotation {STATIC_ENDPOINTS}: \"true\", and do not apply the file to a cluster, which creates \
              EndpointSlices from pods"
@@ -96,17 +103,9 @@ fn read_endpoint(field: &Field<'_>, address_type: Option<AddressType>) -> Option
 }
 
 fn read_address(field: &Field<'_>, address_type: Option<AddressType>) -> Option<Arc<str>> {
-    let text = field.text()?;
-    // Host names need no dot, so that `localhost` is valid.
-    let (valid, rule) = match address_type? {
-        AddressType::V4 => (text.parse::<Ipv4Addr>().is_ok(), "an IPv4 address, as in addressType"),
-        AddressType::V6 => (text.parse::<Ipv6Addr>().is_ok(), "an IPv6 address, as in addressType"),
-        AddressType::Fqdn => (
-            is_dns_name(text) && text.parse::<Ipv4Addr>().is_err(),
-            "a host name in lower case, as in addressType",
-        ),
-    };
-    field.text_where(|_| valid, rule).map(Into::into)
+    field.text()?;
+    let (is_valid, rule) = address_type?;
+    field.text_where(is_valid, rule).map(Into::into)
 }
 
 fn read_port(field: &Field<'_>) -> Option<SlicePort> {

@@ -6,15 +6,10 @@ use pointsman_yaml::{Field, Fields, Located, quoted};
 
 use crate::kind::GATEWAY_GROUP;
 use crate::names::is_dns_name;
+use crate::world::TlsFiles;
 
 const CERTIFICATE_FILE: &str = "pointsman.dev/certificate-file";
 const KEY_FILE: &str = "pointsman.dev/key-file";
-
-/// A Gateway.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Gateway {
-    pub(crate) listeners: Vec<Located<GatewayListener>>,
-}
 
 /// A listener of a Gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,19 +17,14 @@ pub(crate) struct GatewayListener {
     pub(crate) name: Arc<str>,
     pub(crate) hostname: Option<Arc<str>>,
     pub(crate) port: u16,
-    pub(crate) tls: Option<CertificateFiles>,
+    /// Paths as written, relative to the folder of the manifest.
+    pub(crate) tls: Option<TlsFiles>,
     /// Whether routes of other namespaces may attach.
     pub(crate) all_namespaces: bool,
 }
 
-/// Paths of PEM files as written, relative to the folder of the manifest.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct CertificateFiles {
-    pub(crate) certificate: Box<str>,
-    pub(crate) key: Box<str>,
-}
-
-pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Gateway> {
+/// Reads the listeners of a Gateway.
+pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Vec<Located<GatewayListener>>> {
     // The API requires a class. Every Gateway of the set is used, whatever its class.
     if let Some(class) = spec.required("gatewayClassName", "write gatewayClassName: pointsman") {
         class.text_where(is_dns_name, "the name of a GatewayClass");
@@ -51,43 +41,27 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Gateway> {
         for earlier in &read[..i] {
             let other = &earlier.value;
             if other.name == value.name {
-                let message = format!(
-                    "the name {} is already used on line {}",
-                    quoted(&value.name),
-                    earlier.location.position.line
-                );
+                let (name, line) = (quoted(&value.name), earlier.location.position.line);
+                let message = format!("the name {name} is already used on line {line}");
                 spec.error_at(&listener.location, message, "give each listener its own name");
             } else if other.port == value.port && other.hostname == value.hostname {
                 let message = format!("has the same port and host name as listener {}", quoted(&other.name));
                 spec.error_at(&listener.location, message, "change the port or the hostname");
             } else if other.port == value.port && other.tls.is_some() != value.tls.is_some() {
-                let message = format!(
-                    "has the same port {} as listener {}, but another protocol",
-                    value.port,
-                    quoted(&other.name)
-                );
+                let (port, name) = (value.port, quoted(&other.name));
+                let message = format!("has the same port {port} as listener {name}, but another protocol");
                 spec.error_at(&listener.location, message, "use another port");
             }
         }
     }
-    Some(Gateway { listeners: read })
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Protocol {
-    Http,
-    Https,
+    Some(read)
 }
 
 const PROTOCOL_FIX: &str = "write HTTP or HTTPS";
 
-const PROTOCOLS: [(&str, Option<Protocol>); 5] = [
-    ("HTTP", Some(Protocol::Http)),
-    ("HTTPS", Some(Protocol::Https)),
-    ("TLS", None),
-    ("TCP", None),
-    ("UDP", None),
-];
+/// Protocols of the API, and whether they use TLS; `None` for those not supported.
+const PROTOCOLS: [(&str, Option<bool>); 5] =
+    [("HTTP", Some(false)), ("HTTPS", Some(true)), ("TLS", None), ("TCP", None), ("UDP", None)];
 
 fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
     let listener = field.fields(|fields| {
@@ -96,11 +70,11 @@ fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
         });
         let port = fields.required_value("port", "write the port to listen on", Field::port);
         let hostname = fields.optional("hostname", read_hostname);
-        let protocol =
+        let https =
             fields.required_value("protocol", PROTOCOL_FIX, |f| f.supported_choice(&PROTOCOLS, PROTOCOL_FIX));
-        let tls = read_tls(fields, protocol);
+        let tls = read_tls(fields, https);
         let all_namespaces = fields.get("allowedRoutes").is_some_and(|f| read_allowed_routes(&f));
-        let tls = if protocol? == Protocol::Https { Some(tls?) } else { None };
+        let tls = if https? { Some(tls?) } else { None };
         Some(GatewayListener { name: name?.into(), hostname: hostname?, port: port?, tls, all_namespaces })
     });
     listener.flatten().map(|listener| field.locate(listener))
@@ -129,15 +103,15 @@ pub(crate) fn read_hostname(field: &Field<'_>) -> Option<Arc<str>> {
     None
 }
 
-fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<CertificateFiles> {
+fn read_tls(listener: &mut Fields<'_>, https: Option<bool>) -> Option<TlsFiles> {
     const FIX: &str = "write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file";
     let Some(tls) = listener.get("tls") else {
-        if protocol == Some(Protocol::Https) {
+        if https == Some(true) {
             listener.error_in("tls", "an HTTPS listener needs a certificate", FIX);
         }
         return None;
     };
-    if protocol == Some(Protocol::Http) {
+    if https == Some(false) {
         tls.error("has no effect on an HTTP listener", "write protocol: HTTPS, or remove tls");
         return None;
     }
@@ -167,7 +141,7 @@ fn read_tls(listener: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<Cer
         if (certificate.is_none() || key.is_none()) && options.is_sound() {
             options.error(format!("needs both {CERTIFICATE_FILE} and {KEY_FILE}"), FIX);
         }
-        Some(CertificateFiles { certificate: certificate?.into(), key: key?.into() })
+        Some(TlsFiles { certificate: certificate?.into(), key: key?.into() })
     })?
 }
 

@@ -196,20 +196,16 @@ fn read_backend(field: &Field<'_>, route_namespace: Option<&str>) -> Option<Loca
             at.error(message, format!("write group: {POOL_GROUP} and kind: InferencePool"));
             return None;
         }
-        let namespace = namespace
-            .and_then(|f| f.text_where(is_dns_label, "a namespace").map(|text| (f, text.to_owned())));
+        let namespace = namespace.and_then(|f| Some((f.text_where(is_dns_label, "a namespace")?, f)));
         let weight = weight.and_then(|weight| u32::try_from(weight).ok());
         let backend = BackendRef { group: group.into(), name: name?.into(), port, weight: weight?, filters };
-        Some((backend, namespace))
+        if let Some((namespace, at)) = namespace
+            && Some(namespace) != route_namespace
+        {
+            let message = "differs from the route's namespace, and ReferenceGrant is not supported";
+            at.error(message, "move the route and its pool into one namespace");
+        }
+        Some(backend)
     });
-    let (backend, namespace) = backend.flatten()?;
-    if let Some((at, namespace)) = namespace
-        && Some(namespace.as_str()) != route_namespace
-    {
-        at.error(
-            "differs from the route's namespace, and ReferenceGrant is not supported",
-            "move the route and its pool into one namespace",
-        );
-    }
-    Some(field.locate(backend))
+    backend.flatten().map(|backend| field.locate(backend))
 }

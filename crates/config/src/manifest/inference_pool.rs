@@ -43,7 +43,7 @@ pub(crate) fn read_v1(spec: &mut Fields<'_>) -> Option<InferencePool> {
 
 pub(crate) fn read_v1alpha2(spec: &mut Fields<'_>) -> Option<InferencePool> {
     let selector = spec.required_value("selector", "write labels below selector", |field| {
-        if field.node().entry("matchLabels").is_some() {
+        if field.node.entry("matchLabels").is_some() {
             field.error(
                 "v1alpha2 has the labels directly below selector",
                 "remove matchLabels, or write apiVersion: inference.networking.k8s.io/v1",

@@ -20,18 +20,10 @@ pub(crate) const ENGINE_LABEL: &str = "pointsman.dev/engine";
 pub(crate) struct Metadata {
     pub(crate) name: ObjectName,
     pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
-    pub(crate) annotations: BTreeMap<Box<str>, Box<str>>,
+    /// Whether the object is marked as static endpoints.
+    pub(crate) has_static_endpoints: bool,
     /// Creation time in seconds since 1970. Only an API server writes it.
     pub(crate) created: Option<i64>,
-}
-
-impl Metadata {
-    /// Whether the object is marked as static endpoints.
-    pub(crate) fn has_static_endpoints(&self) -> bool {
-        [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS]
-            .iter()
-            .any(|name| self.annotations.get(*name).is_some_and(|value| &**value == "true"))
-    }
 }
 
 /// The namespace and name as written, without any check, to name the object in problems.
@@ -50,7 +42,7 @@ pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
         f.text_where(is_dns_label, "a name of lower case letters, digits and dashes")
     });
     let labels = metadata.get("labels").map(|f| read_labels(&f)).unwrap_or_default();
-    let annotations = metadata.get("annotations").map(|f| read_annotations(&f)).unwrap_or_default();
+    let has_static_endpoints = metadata.get("annotations").is_some_and(|f| read_annotations(&f));
     let created = metadata.get("creationTimestamp").and_then(|f| read_time(&f));
     // Added by an API server, without effect here.
     for name in [
@@ -67,7 +59,7 @@ pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
         metadata.ignore(name);
     }
     let name = ObjectName { namespace: Arc::from(namespace?), name: Arc::from(name?) };
-    Some(Metadata { name, labels, annotations, created })
+    Some(Metadata { name, labels, has_static_endpoints, created })
 }
 
 /// Reads a mapping of labels.
@@ -86,19 +78,18 @@ pub(crate) fn read_labels(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
     labels
 }
 
-fn read_annotations(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
-    let mut annotations = BTreeMap::new();
+/// Reads a mapping of annotations. Returns whether it marks static endpoints.
+fn read_annotations(field: &Field<'_>) -> bool {
+    let mut has_static_endpoints = false;
     for (key, value) in field.string_entries() {
-        let is_known = [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS].contains(&key);
-        if key.starts_with("pointsman.dev/") && !is_known {
+        if [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS].contains(&key) {
+            has_static_endpoints |= value.text() == Some("true");
+        } else if key.starts_with("pointsman.dev/") {
             let message = format!("{} is not a known annotation", quoted(key));
             value.error(message, format!("write {STATIC_ENDPOINTS}, or remove it"));
         }
-        if let Some(text) = value.text() {
-            annotations.insert(key.into(), text.into());
-        }
     }
-    annotations
+    has_static_endpoints
 }
 
 fn read_time(field: &Field<'_>) -> Option<i64> {

@@ -100,7 +100,7 @@ fn read_rule(field: &Field<'_>) -> Option<RewriteRule> {
             return None;
         };
         let read = read_targets(&targets, 64, "modelRewrite");
-        if read.is_empty() && targets.is_sound() {
+        if read.items.is_empty() && targets.is_sound() {
             targets.error("is empty", "write at least one target");
         }
         let matches_all = listed.is_empty() || listed.iter().any(Option::is_none);
@@ -139,5 +139,5 @@ fn read_targets(field: &Field<'_>, max: usize, name_field: &'static str) -> Targ
     if with_weight != 0 && with_weight != targets.len() && field.is_sound() {
         field.error("only some targets have a weight", "give all targets a weight, or none");
     }
-    Targets::new(targets.into_iter().map(|(name, weight)| (name, weight.unwrap_or(1))))
+    targets.into_iter().map(|(name, weight)| (name, weight.unwrap_or(1))).collect()
 }

@@ -1,5 +1,6 @@
 //! PoolPolicy and GatewayPolicy.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pointsman_core::{PoolPolicy, RetryBudget, SaturationLimits};
@@ -7,7 +8,7 @@ use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
-use crate::settings::{GatewayPolicy, IpNet, Timeouts};
+use crate::settings::{EngineAccess, GatewayPolicy, IpNet, Timeouts};
 
 /// The spec of a PoolPolicy manifest.
 #[derive(Debug, PartialEq)]
@@ -19,10 +20,8 @@ pub(crate) struct PoolPolicySpec {
     /// Whether models that no rule declares are rejected.
     pub(crate) reject_undeclared: bool,
     pub(crate) timeouts: Timeouts,
-    /// As written, relative to the folder of the manifest.
-    pub(crate) ca_file: Option<Box<str>>,
-    /// As written, relative to the folder of the manifest.
-    pub(crate) api_key_file: Option<Box<str>>,
+    /// Paths as written, relative to the folder of the manifest.
+    pub(crate) access: EngineAccess,
 }
 
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
@@ -44,20 +43,12 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let timeouts = spec.value_or("timeouts", Timeouts::default(), read_timeouts);
     let engine = spec.get("engine").and_then(|f| {
         f.fields(|fields| {
-            let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(Box::<str>::from);
-            (path("caFile"), path("apiKeyFile"))
+            let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
+            EngineAccess { ca: path("caFile"), api_key: path("apiKeyFile") }
         })
     });
-    let (ca_file, api_key_file) = engine.unwrap_or_default();
-    Some(PoolPolicySpec {
-        pool: pool?,
-        policy,
-        picker_setting,
-        reject_undeclared,
-        timeouts,
-        ca_file,
-        api_key_file,
-    })
+    let access = engine.unwrap_or_default();
+    Some(PoolPolicySpec { pool: pool?, policy, picker_setting, reject_undeclared, timeouts, access })
 }
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {

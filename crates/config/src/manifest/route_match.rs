@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method};
 use pointsman_yaml::{Field, Fields, quoted};
 
-use crate::route::{HeaderRule, PathRule, Pattern, RouteMatch, TextRule};
+use crate::route::{PathRule, Pattern, RouteMatch, ValueRule};
 
 #[derive(Clone, Copy, PartialEq)]
 enum TextType {
@@ -121,7 +121,7 @@ fn pattern(field: &Field<'_>, text: &str) -> Option<Pattern> {
     }
 }
 
-fn read_header(field: &Field<'_>) -> Option<(HeaderName, HeaderRule)> {
+fn read_header(field: &Field<'_>) -> Option<(HeaderName, ValueRule<HeaderValue>)> {
     field.fields(|fields| {
         let kind = fields.get("type").map_or(Some(TextType::Exact), |f| f.choice(&TEXT_TYPES));
         let name = fields.required_value("name", "name the header", read_header_name);
@@ -129,14 +129,14 @@ fn read_header(field: &Field<'_>) -> Option<(HeaderName, HeaderRule)> {
         let (kind, value) = (kind?, value?);
         let text = value.text_up_to(4096)?;
         let rule = match kind {
-            TextType::Pattern => HeaderRule::Pattern(pattern(&value, text)?),
-            TextType::Exact => HeaderRule::Exact(read_header_value(&value)?),
+            TextType::Pattern => ValueRule::Pattern(pattern(&value, text)?),
+            TextType::Exact => ValueRule::Exact(read_header_value(&value)?),
         };
         Some((name?, rule))
     })?
 }
 
-fn read_query(field: &Field<'_>) -> Option<(Arc<str>, TextRule)> {
+fn read_query(field: &Field<'_>) -> Option<(Arc<str>, ValueRule<Arc<str>>)> {
     field.fields(|fields| {
         let kind = fields.get("type").map_or(Some(TextType::Exact), |f| f.choice(&TEXT_TYPES));
         let token = |text: &str| HeaderName::from_bytes(text.as_bytes()).is_ok();
@@ -146,8 +146,8 @@ fn read_query(field: &Field<'_>) -> Option<(Arc<str>, TextRule)> {
         let (kind, value) = (kind?, value?);
         let text = value.text_up_to(1024)?;
         let rule = match kind {
-            TextType::Pattern => TextRule::Pattern(pattern(&value, text)?),
-            TextType::Exact => TextRule::Exact(text.into()),
+            TextType::Pattern => ValueRule::Pattern(pattern(&value, text)?),
+            TextType::Exact => ValueRule::Exact(text.into()),
         };
         Some((name?.into(), rule))
     })?

@@ -128,7 +128,7 @@ impl<'a> Plugins<'a> {
                     None
                 })?;
             if let Some(first) = plugins.by_name.get(name) {
-                let line = first.field.node().position().line;
+                let line = first.field.node.position.line;
                 let message = format!("{} is already defined on line {line}", quoted(name));
                 field.error(message, "give one of the two another name");
             }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::RouteRequest;
 use super::action::{PathRewrite, Redirect};
-use super::request::RouteRequest;
 
 /// A `RequestRedirect` filter. Parts that are `None` are taken from the request.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use regex::Regex;
 
-use super::request::RouteRequest;
+use super::RouteRequest;
 
 /// A match of a rule: all its conditions must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteMatch {
     pub(crate) path: PathRule,
     pub(crate) method: Option<Method>,
-    pub(crate) headers: Vec<(HeaderName, HeaderRule)>,
-    pub(crate) queries: Vec<(Arc<str>, TextRule)>,
+    pub(crate) headers: Vec<(HeaderName, ValueRule<HeaderValue>)>,
+    pub(crate) queries: Vec<(Arc<str>, ValueRule<Arc<str>>)>,
 }
 
 /// A condition on the path.
@@ -25,17 +25,10 @@ pub(crate) enum PathRule {
     Pattern(Pattern),
 }
 
-/// A condition on a header.
+/// A condition on a header or a query parameter.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum HeaderRule {
-    Exact(HeaderValue),
-    Pattern(Pattern),
-}
-
-/// A condition on a query parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum TextRule {
-    Exact(Arc<str>),
+pub(crate) enum ValueRule<T> {
+    Exact(T),
     Pattern(Pattern),
 }
 
@@ -73,22 +66,22 @@ impl RouteMatch {
 }
 
 /// Whether any value of the header matches.
-fn has_header(headers: &HeaderMap, name: &HeaderName, rule: &HeaderRule) -> bool {
+fn has_header(headers: &HeaderMap, name: &HeaderName, rule: &ValueRule<HeaderValue>) -> bool {
     headers.get_all(name).iter().any(|value| match rule {
-        HeaderRule::Exact(wanted) => value == wanted,
-        HeaderRule::Pattern(pattern) => value.to_str().is_ok_and(|text| pattern.0.is_match(text)),
+        ValueRule::Exact(wanted) => value == wanted,
+        ValueRule::Pattern(pattern) => value.to_str().is_ok_and(|text| pattern.0.is_match(text)),
     })
 }
 
 /// Whether the first query parameter of that name matches, percent-decoded.
-fn has_query(query: &str, name: &str, rule: &TextRule) -> bool {
+fn has_query(query: &str, name: &str, rule: &ValueRule<Arc<str>>) -> bool {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let value = pairs.filter(|(key, _)| percent_decoded(key).eq(name.bytes())).map(|(_, value)| value).next();
     let Some(value) = value else { return false };
     match rule {
-        TextRule::Exact(wanted) => percent_decoded(value).eq(wanted.bytes()),
-        TextRule::Pattern(pattern) if !value.contains(['%', '+']) => pattern.0.is_match(value),
-        TextRule::Pattern(pattern) => {
+        ValueRule::Exact(wanted) => percent_decoded(value).eq(wanted.bytes()),
+        ValueRule::Pattern(pattern) if !value.contains(['%', '+']) => pattern.0.is_match(value),
+        ValueRule::Pattern(pattern) => {
             let bytes: Vec<u8> = percent_decoded(value).collect();
             std::str::from_utf8(&bytes).is_ok_and(|text| pattern.0.is_match(text))
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::RouteRequest;
 use super::action::{Filter, Forward, RouteAction};
 use super::redirect::ListenerRedirect;
-use super::request::RouteRequest;
 use super::route_match::{PathRule, RouteMatch};
 use crate::identity::PoolIndex;
-use crate::weighted::Weights;
+use crate::weighted::Weighted;
 
 /// The routes of one listener, in order of precedence.
 ///
@@ -47,11 +47,10 @@ pub(crate) struct Entry {
 }
 
 /// The action of a rule.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Action {
     pub(crate) redirect: Option<ListenerRedirect>,
-    pub(crate) backends: Vec<ResolvedBackend>,
-    pub(crate) weights: Weights,
+    pub(crate) backends: Weighted<ResolvedBackend>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) backend_timeout: Option<Duration>,
 }
@@ -75,22 +74,17 @@ pub(crate) enum HostPattern {
     Wildcard(Arc<str>),
 }
 
-/// Builds a [`RouteTable`]. Entries must be added in order of their routes' age, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct TableBuilder {
-    table: RouteTable,
-}
-
 /// The header with the model that the body names, set by the gateway before routing.
 const MODEL_HEADER: &str = "x-gateway-model-name";
 
-impl TableBuilder {
+impl RouteTable {
+    /// Adds an entry. Entries must be added in order of their routes' age, oldest first, and then sorted.
     pub(crate) fn add(&mut self, host: &HostPattern, entry: Entry) {
-        self.table.matches_on_model |= entry.rule_match.headers.iter().any(|(name, _)| name == MODEL_HEADER);
+        self.matches_on_model |= entry.rule_match.headers.iter().any(|(name, _)| name == MODEL_HEADER);
         let paths = match host {
-            HostPattern::Any => &mut self.table.any_host,
-            HostPattern::Exact(name) => self.table.exact_hosts.entry(Arc::clone(name)).or_default(),
-            HostPattern::Wildcard(suffix) => self.table.wildcard_hosts.entry(Arc::clone(suffix)).or_default(),
+            HostPattern::Any => &mut self.any_host,
+            HostPattern::Exact(name) => self.exact_hosts.entry(Arc::clone(name)).or_default(),
+            HostPattern::Wildcard(suffix) => self.wildcard_hosts.entry(Arc::clone(suffix)).or_default(),
         };
         match &entry.rule_match.path {
             PathRule::Exact(path) => paths.exact.entry(Arc::clone(path)).or_default().push(entry),
@@ -103,10 +97,10 @@ impl TableBuilder {
         }
     }
 
-    pub(crate) fn build(mut self) -> RouteTable {
-        let table = &mut self.table;
-        let hosts = table.exact_hosts.values_mut().chain(table.wildcard_hosts.values_mut());
-        for paths in hosts.chain(std::iter::once(&mut table.any_host)) {
+    /// Sorts the entries by precedence.
+    pub(crate) fn sort(&mut self) {
+        let hosts = self.exact_hosts.values_mut().chain(self.wildcard_hosts.values_mut());
+        for paths in hosts.chain([&mut self.any_host]) {
             let lists = paths.exact.values_mut().chain(paths.prefixes.values_mut());
             for list in lists.chain([&mut paths.patterns, &mut paths.any_path]) {
                 // Stable, so that equal entries stay in order of age.
@@ -116,22 +110,18 @@ impl TableBuilder {
                 });
             }
         }
-        self.table
     }
-}
 
-impl RouteTable {
     /// The action for a request, or `None` where no route matches (404). `draw` is a random number, uniform over 64
     /// bits, that selects among weighted backends.
     #[must_use]
     pub fn find(&self, request: &RouteRequest<'_>, draw: u64) -> Option<RouteAction<'_>> {
         let (entry, prefix) = self.entry(request)?;
-        let Action { redirect, backends, weights, request_timeout, backend_timeout } = &*entry.action;
+        let Action { redirect, backends, request_timeout, backend_timeout } = &*entry.action;
         if let Some(redirect) = redirect {
             return Some(RouteAction::Redirect(redirect.response(request, prefix)));
         }
-        let backend = weights.pick(draw).and_then(|i| backends.get(i));
-        let Some(backend) = backend else { return Some(RouteAction::NoBackend) };
+        let Some(backend) = backends.pick(draw) else { return Some(RouteAction::NoBackend) };
         if let Some(redirect) = &backend.redirect {
             return Some(RouteAction::Redirect(redirect.response(request, prefix)));
         }

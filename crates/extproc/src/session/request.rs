@@ -18,32 +18,21 @@ const MAX_HEADERS: usize = 1_000;
 /// A request whose body is buffered.
 #[derive(Debug)]
 pub(super) struct HeldBody {
-    reader: RequestReader,
+    pub(super) reader: RequestReader,
     removed: Vec<HeaderName>,
     hint: Option<SubsetHint>,
-}
-
-impl HeldBody {
-    /// The content-length in bytes, or 0 if it is unknown.
-    pub(super) fn content_length(&self) -> u64 {
-        self.reader.content_length().unwrap_or(0)
-    }
 }
 
 /// A request that waits for its placement.
 #[derive(Debug)]
 pub(super) struct PendingPlacement {
-    request: EngineRequest,
+    pub(super) request: EngineRequest,
     removed: Vec<HeaderName>,
     reply_to: ReplyTo,
     queued: Vec<Event>,
 }
 
 impl PendingPlacement {
-    pub(super) const fn request(&self) -> &EngineRequest {
-        &self.request
-    }
-
     /// Queues a message until the placement.
     pub(super) fn queue(&mut self, event: Event) -> Next {
         if self.queued.len() >= MAX_QUEUED {
@@ -70,6 +59,7 @@ enum ReplyTo {
 }
 
 /// A request's headers, decoded.
+#[derive(Default)]
 struct RequestHeaders {
     method: Method,
     path: String,
@@ -191,7 +181,7 @@ impl<P: Pool> Session<P> {
             Err(refusal) => return self.refuse(&refusal, out),
         };
         let sees_tokens = self.modes().response.is_streamed();
-        let facts = request.placement_mut();
+        let facts = &mut request.placement;
         facts.observes_tokens &= sees_tokens;
         if let Some(hint) = hint {
             let listed = self.pool.subset(&hint);
@@ -285,12 +275,7 @@ fn decode(message: HttpHeaders) -> Option<RequestHeaders> {
     if fields.len() > MAX_HEADERS {
         return None;
     }
-    let mut decoded = RequestHeaders {
-        method: Method::GET,
-        path: String::new(),
-        headers: HeaderMap::new(),
-        removed: Vec::new(),
-    };
+    let mut decoded = RequestHeaders::default();
     for field in fields {
         match field.key.as_str() {
             ":method" => decoded.method = Method::from_bytes(field.bytes()).unwrap_or(Method::GET),

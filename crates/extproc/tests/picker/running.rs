@@ -99,7 +99,7 @@ impl Running {
         let fleet = Fleet::start(FleetOptions::default(), metrics.clone()).unwrap();
         fleet.apply(world, 0).unwrap();
         let picker = Picker::bind(options, fleet.clone(), metrics.clone()).unwrap();
-        let (grpc, health) = (picker.grpc_addr(), picker.health_addr());
+        let (grpc, health) = (picker.grpc_addr, picker.health_addr);
         let stop = CancellationToken::new();
         let task = tokio::spawn(picker.run(stop.clone().cancelled_owned(), Duration::from_secs(20)));
         Self { fleet, metrics, grpc, health, stop, task }

@@ -185,7 +185,7 @@ impl Rig {
 /// The facts of the request that waits for its placement.
 #[track_caller]
 pub(crate) fn facts(session: &Session<TestPool>) -> RequestFacts {
-    session.waiting_request().unwrap().placement().clone()
+    session.waiting_request().unwrap().placement.clone()
 }
 
 /// A response in one line.

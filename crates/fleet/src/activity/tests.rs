@@ -11,8 +11,8 @@ fn a_stream_reports_its_chunks_and_gaps_and_stalls_after_the_idle_timeout() {
     for second in 2..=200 {
         stream.on_chunk(&activity, at(second));
     }
-    assert_eq!(activity.evidence().last_byte(), at(200));
-    assert!(activity.evidence().p99_gap().is_some_and(|gap| (1..2).contains(&gap.as_secs())));
+    assert_eq!(activity.evidence.last_byte(), at(200));
+    assert!(activity.evidence.p99_gap().is_some_and(|gap| (1..2).contains(&gap.as_secs())));
     assert_eq!(stream.check(&activity, at(229), &liveness), Some(at(230)));
     assert_eq!(stream.check(&activity, at(230), &liveness), None);
 }
@@ -21,7 +21,7 @@ fn a_stream_reports_its_chunks_and_gaps_and_stalls_after_the_idle_timeout() {
 fn a_silent_stream_of_an_active_endpoint_has_the_endpoint_probed() {
     let (activity, liveness) = (Activity::default(), Liveness::default());
     let stream = StreamActivity::start(&activity, at(100));
-    activity.evidence().on_bytes(at(139));
+    activity.evidence.on_bytes(at(139));
     assert!(stream.check(&activity, at(140), &liveness).is_some());
-    assert!(activity.evidence().wants_probe());
+    assert!(activity.evidence.wants_probe());
 }

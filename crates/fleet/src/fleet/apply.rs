@@ -137,8 +137,8 @@ fn remove_series(shared: &Shared, before: &Generation, after: &Generation) {
             shared.metrics.remove_pool(&old.name.to_string());
             continue;
         };
-        for endpoint in old.endpoints() {
-            if !new.endpoints().iter().any(|other| other.authority == endpoint.authority) {
+        for endpoint in &*old.endpoints {
+            if !new.endpoints.iter().any(|other| other.authority == endpoint.authority) {
                 old.series.remove_endpoint(&endpoint.authority);
             }
         }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_core::{EndpointId, EndpointSnapshot, Health, SchedulerSnapshot, Time};
+use pointsman_core::{EndpointSnapshot, Health, SchedulerSnapshot, Time};
 use pointsman_telemetry::{EndpointSample, PoolSample};
 use serde_json::{Value, json};
 
 use super::{Fleet, Shared};
 use crate::endpoint::PoolEndpoint;
 use crate::generation::{Generation, PoolHandle};
-use crate::scheduler::SchedulerHandle;
 
 /// Registers the gauges, which are read at each scrape of the process's own metrics.
 pub(super) fn register(shared: &Arc<Shared>) {
@@ -26,12 +25,12 @@ impl Fleet {
     #[must_use]
     pub fn debug_pools(&self) -> Value {
         let generation = self.shared.current.load();
-        let states = States::of(&generation);
-        let pools: Vec<_> = generation
-            .pools
-            .iter()
-            .filter_map(|pool| Some(describe_pool(pool, states.of_pool(pool)?)))
-            .collect();
+        let states = states(&generation);
+        let describe = |pool: &Arc<PoolHandle>| {
+            let (now, state) = states.get(&pool.scheduler.number)?;
+            Some(describe_pool(pool, state, *now))
+        };
+        let pools: Vec<_> = generation.pools.iter().filter_map(describe).collect();
         json!({ "generation": generation.number, "problems": generation.problems, "pools": pools })
     }
 
@@ -51,63 +50,46 @@ impl Fleet {
     }
 }
 
-/// A snapshot of each scheduler.
-struct States(BTreeMap<u32, State>);
+/// The state of each scheduler by its number, and the time of that state.
+type States = BTreeMap<u32, (Time, SchedulerSnapshot)>;
 
-struct State {
-    now: Time,
-    scheduler: SchedulerSnapshot,
+fn states(generation: &Generation) -> States {
+    let mut states = States::new();
+    for pool in &generation.pools {
+        states.entry(pool.scheduler.number).or_insert_with(|| pool.scheduler.snapshot());
+    }
+    states
 }
 
-impl States {
-    fn of(generation: &Generation) -> Self {
-        let mut states = BTreeMap::new();
-        for pool in &generation.pools {
-            states.entry(pool.scheduler.number).or_insert_with(|| State::of(&pool.scheduler));
-        }
-        Self(states)
-    }
-
-    fn of_pool(&self, pool: &PoolHandle) -> Option<&State> {
-        self.0.get(&pool.scheduler.number)
-    }
+/// The pool's endpoints with the core's facts about each.
+fn endpoints<'a>(
+    pool: &'a PoolHandle,
+    state: &'a SchedulerSnapshot,
+) -> impl Iterator<Item = (&'a PoolEndpoint, &'a EndpointSnapshot)> {
+    pool.endpoints.iter().filter_map(|endpoint| {
+        let position = state.endpoints.binary_search_by_key(&endpoint.id, |other| other.endpoint).ok()?;
+        Some((&**endpoint, state.endpoints.get(position)?))
+    })
 }
 
-impl State {
-    fn of(scheduler: &SchedulerHandle) -> Self {
-        let (now, scheduler) = scheduler.snapshot();
-        Self { now, scheduler }
-    }
-
-    fn endpoint(&self, id: EndpointId) -> Option<&EndpointSnapshot> {
-        let position =
-            self.scheduler.endpoints.binary_search_by_key(&id, |endpoint| endpoint.endpoint).ok()?;
-        self.scheduler.endpoints.get(position)
-    }
-}
-
-fn describe_pool(pool: &PoolHandle, state: &State) -> Value {
-    let policy = state.scheduler.pools.iter().find(|policy| policy.id == pool.pool_id);
-    let endpoints: Vec<_> = pool
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| Some(describe_endpoint(endpoint, state.endpoint(endpoint.id)?, state.now)))
-        .collect();
+fn describe_pool(pool: &PoolHandle, state: &SchedulerSnapshot, now: Time) -> Value {
+    let policy = state.pools.iter().find(|policy| policy.id == pool.pool_id);
+    let endpoints = endpoints(pool, state).map(|(endpoint, core)| describe_endpoint(endpoint, core, now));
     json!({
         "name": pool.name.to_string(),
         "scheduler": pool.scheduler.number,
-        "requests": state.scheduler.requests,
+        "requests": state.requests,
         "policy": policy.map(|policy| &policy.policy),
         "gauges": policy.map(|policy| policy.gauges),
-        "fleet": state.scheduler.fleet,
-        "endpoints": endpoints,
+        "fleet": state.fleet,
+        "endpoints": endpoints.collect::<Vec<_>>(),
     })
 }
 
 /// The core's facts, with the fleet's own and the names that the core does not know.
 fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time) -> Value {
     let mut facts = serde_json::to_value(core).unwrap_or_default();
-    let evidence = endpoint.activity.evidence();
+    let evidence = &endpoint.activity.evidence;
     let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let models: Vec<_> = endpoint
         .served
@@ -116,7 +98,7 @@ fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time
         .map(|model| json!({ "id": &*model.id, "parent": model.parent.as_deref() }))
         .collect();
     if let Value::Object(facts) = &mut facts {
-        facts.insert("address".into(), endpoint.authority().into());
+        facts.insert("address".into(), (&*endpoint.authority).into());
         facts.insert("last_byte_age_ms".into(), milliseconds(now.since(evidence.last_byte())).into());
         facts.insert("p99_gap_ms".into(), evidence.p99_gap().map(milliseconds).into());
         facts.insert("failed_probes".into(), evidence.failed_probes().into());
@@ -126,22 +108,17 @@ fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time
 }
 
 fn samples(generation: &Generation) -> Vec<PoolSample> {
-    let states = States::of(generation);
-    let sample = |pool: &Arc<PoolHandle>| Some(sample_pool(pool, states.of_pool(pool)?));
+    let states = states(generation);
+    let sample = |pool: &Arc<PoolHandle>| Some(sample_pool(pool, &states.get(&pool.scheduler.number)?.1));
     generation.pools.iter().filter_map(sample).collect()
 }
 
-fn sample_pool(pool: &PoolHandle, state: &State) -> PoolSample {
-    let policy = state.scheduler.pools.iter().find(|policy| policy.id == pool.pool_id);
-    let endpoints = pool
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| Some(sample_endpoint(endpoint, state.endpoint(endpoint.id)?)))
-        .collect();
+fn sample_pool(pool: &PoolHandle, state: &SchedulerSnapshot) -> PoolSample {
+    let policy = state.pools.iter().find(|policy| policy.id == pool.pool_id);
     PoolSample {
         pool: pool.series.name().into(),
         saturated: policy.is_some_and(|policy| policy.gauges.saturated),
-        endpoints,
+        endpoints: endpoints(pool, state).map(|(endpoint, core)| sample_endpoint(endpoint, core)).collect(),
     }
 }
 

@@ -60,7 +60,7 @@ impl RegisteredScheduler {
             log,
             shared.decisions.clone(),
         );
-        let timer = Arc::clone(scheduler.timer()).run(Arc::downgrade(&scheduler), shared.clock);
+        let timer = Arc::clone(&scheduler.timer).run(Arc::downgrade(&scheduler), shared.clock);
         shared.tasks.spawn(shared.tasks.token(), timer);
         Self { scheduler, pools: BTreeMap::new(), members: BTreeMap::new(), draining: BTreeMap::new() }
     }

@@ -29,23 +29,14 @@ pub enum ManifestError {
         source: std::io::Error,
     },
     /// A file is too long.
-    #[error("{path}: longer than {MAX_FILE_BYTES} bytes")]
-    TooLong {
-        /// The folder or file.
-        path: PathBuf,
-    },
+    #[error("{0}: longer than {MAX_FILE_BYTES} bytes")]
+    TooLong(PathBuf),
     /// A file is not UTF-8.
-    #[error("{path}: not UTF-8")]
-    NotText {
-        /// The folder or file.
-        path: PathBuf,
-    },
+    #[error("{0}: not UTF-8")]
+    NotText(PathBuf),
     /// There are too many files, or too many bytes in them.
-    #[error("{path}: more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes of manifests")]
-    TooMany {
-        /// The path at which a limit was exceeded.
-        path: PathBuf,
-    },
+    #[error("{0}: more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes of manifests")]
+    TooMany(PathBuf),
     /// The files changed during each attempt to read them.
     #[error("the manifests keep changing while they are read")]
     Changing,
@@ -92,7 +83,7 @@ pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
                     inside.push(entry);
                 }
                 if files.len() + inside.len() > MAX_FILES {
-                    return Err(ManifestError::TooMany { path: path.clone() });
+                    return Err(ManifestError::TooMany(path.clone()));
                 }
             }
             inside.sort();
@@ -109,7 +100,7 @@ pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
         }
         total += metadata.len();
         if total > MAX_TOTAL_BYTES {
-            return Err(ManifestError::TooMany { path });
+            return Err(ManifestError::TooMany(path));
         }
         seen.push((path, metadata.modified().ok(), metadata.len(), identity(&metadata)));
     }
@@ -143,9 +134,9 @@ fn read_file(path: &Path) -> Result<SourceText, ManifestError> {
     let file = std::fs::File::open(path).map_err(fail)?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
-        return Err(ManifestError::TooLong { path: path.to_owned() });
+        return Err(ManifestError::TooLong(path.to_owned()));
     }
-    let text = String::from_utf8(bytes).map_err(|_| ManifestError::NotText { path: path.to_owned() })?;
+    let text = String::from_utf8(bytes).map_err(|_| ManifestError::NotText(path.to_owned()))?;
     Ok(SourceText::new(path.to_string_lossy(), text))
 }
 

@@ -18,11 +18,11 @@ pub(super) async fn run(context: MonitorContext) {
     let mut client = Client::new(context.tasks.clone());
     let mut rng = Rng::seeded(u64::from(context.pool_endpoint.load().id.0));
     loop {
-        while !activity.evidence().wants_probe() {
+        while !activity.evidence.wants_probe() {
             activity.attention.notified().await;
         }
         let healthy = probe(&context, &mut client).await;
-        activity.evidence().probed(healthy);
+        activity.evidence.probed(healthy);
         let endpoint = context.pool_endpoint.load().id;
         context.scheduler.tell(Event::Probed { endpoint, healthy });
         tokio::time::sleep(context.settings.probes.next_pause(&mut rng)).await;
@@ -35,7 +35,7 @@ async fn probe(context: &MonitorContext, client: &mut Client) -> bool {
     match client.get(&endpoint, PATH, context.settings.probes.timeout, LIMIT, ignore).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::debug!(endpoint = endpoint.authority(), %error, "probe failed");
+            tracing::debug!(endpoint = &*endpoint.authority, %error, "probe failed");
             false
         }
     }

@@ -79,7 +79,7 @@ impl Scraper {
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures == 1 {
-                    tracing::info!(endpoint = endpoint.authority(), %error, "metrics cannot be read");
+                    tracing::info!(endpoint = &*endpoint.authority, %error, "metrics cannot be read");
                 }
                 // An engine that stopped answering is detected by probes before its streams time out.
                 if matches!(error, GetError::TimedOut | GetError::Connect(_))
@@ -158,6 +158,6 @@ async fn read_models(context: &MonitorContext, endpoint: &PoolEndpoint, client: 
                 context.scheduler.tell(Event::AdaptersDeclared { adapters });
             }
         }
-        Err(error) => tracing::debug!(endpoint = endpoint.authority(), %error, "models cannot be read"),
+        Err(error) => tracing::debug!(endpoint = &*endpoint.authority, %error, "models cannot be read"),
     }
 }

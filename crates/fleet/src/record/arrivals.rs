@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::time::Duration;
 
-use pointsman_core::{Completion, Event, FailureCause, Rejection, RequestFacts, RequestId, Time, Usage};
+use pointsman_core::{
+    Completion, Effect, Event, FailureCause, Rejection, RequestFacts, RequestId, Time, Usage,
+};
 
-use super::line::{FORMAT, Line, RecordedEffect};
+use super::line::{FORMAT, Line};
 use super::read::{ReplayError, read_log};
 
 /// A request of an event log.
@@ -70,7 +72,7 @@ pub fn arrivals(reader: impl BufRead) -> Result<Vec<RecordedArrival>, ReplayErro
                 for effect in effects {
                     let effect = serde_json::from_value(effect)
                         .map_err(|error| ReplayError::Line { line: number, reason: error.to_string() })?;
-                    if let RecordedEffect::Reject { request, rejection } = effect {
+                    if let Effect::Reject { request, rejection } = effect {
                         reading.rejected(scheduler, request, rejection);
                     }
                 }

@@ -1,8 +1,6 @@
 //! The lines of an event log.
 
-use std::sync::Arc;
-
-use pointsman_core::{Decision, Effect, EndpointId, Event, Health, Rejection, RequestId, Time};
+use pointsman_core::{Event, Time};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format. It increases whenever lines of earlier logs can no longer be read, including by a change to
@@ -23,7 +21,7 @@ pub enum Line {
         build: String,
         /// The seed of its random numbers.
         seed: u64,
-        /// Whether dispatches carry their [`Decision`].
+        /// Whether dispatches carry their [`Decision`](pointsman_core::Decision).
         decisions: bool,
     },
     /// An event that the scheduler handled.
@@ -43,7 +41,7 @@ pub enum Line {
         scheduler: u32,
         /// The event's number.
         seq: u64,
-        /// Each a [`RecordedEffect`], kept in its serialized form because replay compares that form.
+        /// Each an [`Effect`](pointsman_core::Effect), kept in its serialized form because replay compares that form.
         effects: Vec<serde_json::Value>,
     },
     /// Entries were lost. No lines of this scheduler follow.
@@ -102,65 +100,6 @@ impl TryFrom<Fields> for Line {
             }
             Fields { gap: Some(gap), .. } => Ok(Self::Gap { scheduler, gap }),
             _ => Err("neither a header nor an event, effects or a gap"),
-        }
-    }
-}
-
-/// The serialized form of an [`Effect`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum RecordedEffect {
-    /// [`Effect::Dispatch`].
-    Dispatch {
-        /// The request.
-        request: RequestId,
-        /// The endpoint chosen.
-        endpoint: EndpointId,
-        /// The endpoints to try next.
-        fallbacks: Vec<EndpointId>,
-        /// The candidates and their costs, where the scheduler records decisions.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Arc<Decision>>,
-    },
-    /// [`Effect::Reject`].
-    Reject {
-        /// The request.
-        request: RequestId,
-        /// The reason.
-        rejection: Rejection,
-    },
-    /// [`Effect::WakeAt`].
-    WakeAt(Time),
-    /// [`Effect::HealthChanged`].
-    HealthChanged {
-        /// The endpoint.
-        endpoint: EndpointId,
-        /// Its new health.
-        health: Health,
-    },
-    /// [`Effect::EndpointGone`].
-    EndpointGone {
-        /// The endpoint.
-        endpoint: EndpointId,
-    },
-}
-
-impl From<&Effect> for RecordedEffect {
-    fn from(effect: &Effect) -> Self {
-        match effect {
-            Effect::Dispatch { request, endpoint, fallbacks, decision } => Self::Dispatch {
-                request: *request,
-                endpoint: *endpoint,
-                fallbacks: fallbacks.as_slice().to_vec(),
-                decision: decision.clone(),
-            },
-            Effect::Reject { request, rejection } => {
-                Self::Reject { request: *request, rejection: *rejection }
-            }
-            Effect::WakeAt(time) => Self::WakeAt(*time),
-            Effect::HealthChanged { endpoint, health } => {
-                Self::HealthChanged { endpoint: *endpoint, health: *health }
-            }
-            Effect::EndpointGone { endpoint } => Self::EndpointGone { endpoint: *endpoint },
         }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::btree_map::Entry;
 use std::io::BufRead;
 
 use pointsman_core::{Effect, Event, Scheduler, SchedulerConfig, Time};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::line::{FORMAT, Line, RecordedEffect};
+use super::line::{FORMAT, Line};
 use super::read::{ReplayError, read_log};
 
 /// The result of a replay.
@@ -37,11 +38,12 @@ impl ReplayReport {
 }
 
 /// The replay of one scheduler.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SchedulerReplay {
     /// The scheduler's number.
     pub scheduler: u32,
     /// The version of Pointsman that wrote the log; empty where the header was lost.
+    #[serde(rename = "recorded_by")]
     pub build: String,
     /// The number of events replayed.
     pub events: u64,
@@ -56,13 +58,15 @@ pub struct SchedulerReplay {
 }
 
 /// An event with other effects than recorded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Divergence {
     /// The event's line in the log, from 1.
     pub line: u64,
     /// The event's number.
+    #[serde(rename = "event")]
     pub seq: u64,
     /// The time of the event.
+    #[serde(rename = "time_ns")]
     pub now: Time,
     /// The recorded effects.
     pub recorded: Vec<Value>,
@@ -93,11 +97,10 @@ pub fn replay(reader: impl BufRead) -> Result<ReplayReport, ReplayError> {
         let scheduler = match (schedulers.entry(number), &line) {
             (Entry::Occupied(scheduler), _) => scheduler.into_mut(),
             // The header was lost, too.
-            (Entry::Vacant(place), Line::Gap { .. }) => place.insert(Replayed::new(
-                number,
-                String::new(),
-                SchedulerConfig { seed: 0, decisions: false },
-            )),
+            (Entry::Vacant(place), Line::Gap { .. }) => {
+                let config = SchedulerConfig { seed: 0, decisions: false };
+                place.insert(Replayed::new(number, String::new(), config))
+            }
             (Entry::Vacant(_), _) => return Err(ReplayError::NoHeader { line: at, scheduler: number }),
         };
         scheduler.line = at;
@@ -160,10 +163,8 @@ impl Replayed {
         self.event = (self.line, now);
         let mut effects: Vec<Effect> = Vec::new();
         self.core.handle(now, event, &mut effects);
-        self.pending = effects
-            .iter()
-            .map(|effect| serde_json::to_value(RecordedEffect::from(effect)).unwrap_or(Value::Null))
-            .collect();
+        self.pending =
+            effects.iter().map(|effect| serde_json::to_value(effect).unwrap_or(Value::Null)).collect();
         Ok(())
     }
 

@@ -33,7 +33,7 @@ fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -
     let (sender, receiver) = std::sync::mpsc::sync_channel(queue);
     let pseudonymizer = Arc::new(Pseudonymizer::new());
     let mut log = SchedulerLog { scheduler: 0, seq: 0, lost: Arc::default(), sender, pseudonymizer };
-    log.send(LogEntry::Header { scheduler: 0, seed: CONFIG.seed, decisions: CONFIG.decisions });
+    log.header(&CONFIG);
     let mut core = Scheduler::new(CONFIG);
     for (at, event) in events {
         let now = Time::from_nanos(at);

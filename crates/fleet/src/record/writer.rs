@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pointsman_core::{Effect, Event, Time};
+use pointsman_core::Effect;
 
-use super::line::{FORMAT, Line, RecordedEffect};
+use super::line::Line;
 
 /// The longest time for which a written line stays in the buffer while no other comes.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -18,17 +18,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// An entry on its way to the writer's thread.
 #[derive(Debug)]
 pub(super) enum LogEntry {
-    Header {
-        scheduler: u32,
-        seed: u64,
-        decisions: bool,
-    },
-    Event {
-        scheduler: u32,
-        seq: u64,
-        now: Time,
-        event: Box<Event>,
-    },
+    Line(Line),
+    /// Effects, which the writer's thread serializes.
     Effects {
         scheduler: u32,
         seq: u64,
@@ -101,17 +92,10 @@ impl Thread {
 
     fn write(&mut self, entry: LogEntry) -> std::io::Result<()> {
         let line = match entry {
-            LogEntry::Header { scheduler, seed, decisions } => Line::Header {
-                scheduler,
-                format: FORMAT,
-                build: env!("CARGO_PKG_VERSION").into(),
-                seed,
-                decisions,
-            },
-            LogEntry::Event { scheduler, seq, now, event } => Line::Event { scheduler, seq, now, event },
+            LogEntry::Line(line) => line,
             LogEntry::Effects { scheduler, seq, effects } => {
-                let effects = effects.iter().map(|effect| serde_json::to_value(RecordedEffect::from(effect)));
-                Line::Effects { scheduler, seq, effects: effects.collect::<Result<_, _>>()? }
+                let effects = effects.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+                Line::Effects { scheduler, seq, effects }
             }
             LogEntry::Flush(done) => {
                 self.mark_gaps()?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use pointsman_core::{EndpointId, Event, PoolId};
 
-use super::{Deliveries, Inner, SchedulerHandle};
+use super::{Inner, SchedulerHandle};
 use crate::endpoint::PoolEndpoint;
 use crate::model_index::ModelIndex;
 
@@ -45,12 +45,10 @@ impl SchedulerHandle {
 
     /// Lets an endpoint finish its requests and then go.
     pub(crate) fn drain(self: &Arc<Self>, endpoint: EndpointId) {
-        let mut deliveries = Deliveries::default();
-        let mut inner = self.lock();
-        inner.draining.insert(endpoint);
-        self.step(&mut inner, Event::EndpointDraining { endpoint }, None, &mut deliveries);
-        drop(inner);
-        Self::deliver(deliveries);
+        self.locked(|inner, deliveries| {
+            inner.draining.insert(endpoint);
+            self.step(inner, Event::EndpointDraining { endpoint }, None, deliveries);
+        });
     }
 
     /// Whether an endpoint drains and still has requests.

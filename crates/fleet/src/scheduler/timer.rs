@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use pointsman_core::Time;
+use pointsman_core::{Event, Time};
 use tokio::sync::Notify;
 
 use super::SchedulerHandle;
@@ -52,7 +52,7 @@ impl Timer {
             }
             if self.take(clock.now()) {
                 let Some(scheduler) = scheduler.upgrade() else { return };
-                scheduler.wake();
+                scheduler.tell(Event::Timer);
             }
         }
     }

@@ -82,7 +82,8 @@ impl Reading {
 
     fn add(&mut self, number: Number, rank: u8, value: Option<f64>) {
         let Some(slot) = self.numbers.get_mut(number as usize) else { return };
-        let value = value.filter(|value| value.is_finite() && *value >= 0.0 && *value <= most(number));
+        let (most, is_sum) = rule(number);
+        let value = value.filter(|value| (0.0..=most).contains(value));
         let known = match *slot {
             Slot::Unseen => None,
             Slot::Seen { rank: other, value } => Some((other, Some(value))),
@@ -92,7 +93,7 @@ impl Reading {
             (Some((other, _)), _) if other < rank => return,
             (Some((other, None)), _) if other == rank => return,
             (Some((other, Some(before))), Some(value)) if other == rank => {
-                Slot::Seen { rank, value: join(number, before, value) }
+                Slot::Seen { rank, value: if is_sum { before + value } else { before.max(value) } }
             }
             (_, Some(value)) => Slot::Seen { rank, value },
             (_, None) => Slot::Invalid { rank },
@@ -166,41 +167,21 @@ impl Reading {
     }
 }
 
-/// The largest plausible value.
-const fn most(number: Number) -> f64 {
+/// The largest plausible value of a number, and whether it is the sum of several series of one page (one per rank) instead
+/// of their maximum.
+const fn rule(number: Number) -> (f64, bool) {
     match number {
-        Number::KvUse => MAX_KV_USE,
-        Number::Running
-        | Number::Waiting
-        | Number::Deferred
-        | Number::KvBlocks
-        | Number::BlockSize
-        | Number::MaxRunning => MAX_COUNT,
+        Number::KvUse => (MAX_KV_USE, false),
+        Number::BlockSize => (MAX_COUNT, false),
+        Number::Running | Number::Waiting | Number::Deferred | Number::KvBlocks | Number::MaxRunning => {
+            (MAX_COUNT, true)
+        }
         Number::PromptTokens
         | Number::CachedTokens
         | Number::PrefillSeconds
         | Number::InterTokenSeconds
         | Number::InterTokenCount
         | Number::OutputTokens
-        | Number::Preemptions => MAX_TOTAL,
-    }
-}
-
-/// Combines two series of one page: the sum over ranks, but the maximum of cache use and block size.
-fn join(number: Number, a: f64, b: f64) -> f64 {
-    match number {
-        Number::KvUse | Number::BlockSize => a.max(b),
-        Number::Running
-        | Number::Waiting
-        | Number::Deferred
-        | Number::KvBlocks
-        | Number::MaxRunning
-        | Number::PromptTokens
-        | Number::CachedTokens
-        | Number::PrefillSeconds
-        | Number::InterTokenSeconds
-        | Number::InterTokenCount
-        | Number::OutputTokens
-        | Number::Preemptions => a + b,
+        | Number::Preemptions => (MAX_TOTAL, true),
     }
 }

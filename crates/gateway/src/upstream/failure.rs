@@ -4,9 +4,9 @@ use std::error::Error;
 
 use http::Request;
 use pointsman_core::FailureCause;
+use pointsman_exchange::Refusal;
 
 use super::request_body::RequestBody;
-use crate::client_body::ClientBodyError;
 
 /// A request without a response.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) enum SendCause {
     /// The attempt failed.
     Attempt(FailureCause),
     /// The client's body failed while it streamed through.
-    ClientBody(ClientBodyError),
+    ClientBody(Refusal),
 }
 
 /// The failure of a request on one connection.
@@ -48,8 +48,8 @@ impl From<FailureCause> for SendError {
 
 /// The cause behind an error of hyper.
 pub(super) fn cause(error: &hyper::Error) -> SendCause {
-    if let Some(body) = source::<ClientBodyError>(error) {
-        return SendCause::ClientBody(*body);
+    if let Some(body) = source::<Refusal>(error) {
+        return SendCause::ClientBody(body.clone());
     }
     if error.is_parse() {
         return FailureCause::Garbage.into();

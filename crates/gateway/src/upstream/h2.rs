@@ -31,7 +31,7 @@ pub(super) type Sender = SendRequest<RequestBody>;
 pub(super) struct SharedConnection {
     sender: Mutex<Option<Sender>>,
     /// Held by the request that connects.
-    connecting: tokio::sync::Mutex<()>,
+    pub(super) connecting: tokio::sync::Mutex<()>,
 }
 
 impl SharedConnection {
@@ -42,10 +42,6 @@ impl SharedConnection {
             *sender = None;
         }
         sender.clone()
-    }
-
-    pub(super) async fn lock_connecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.connecting.lock().await
     }
 
     /// Starts HTTP/2 on a socket and shares the connection.

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use pointsman_exchange::Refusal;
 use pointsman_protocol::SplicedBody;
 
-use crate::client_body::{ClientBody, ClientBodyError};
+use crate::client_body::ClientBody;
 
 /// The body of a request to an engine.
 #[derive(Debug)]
@@ -33,12 +34,9 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = ClientBodyError;
+    type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Buffered { parts, next, left } => {

@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     ] {
         assert_eq!(read(format, std::iter::once(bytes)), read(format, bytes.chunks(1)));
     }
-    let (mut whole, mut split) = (JsonScanner::new(), JsonScanner::new());
+    let (mut whole, mut split) = (JsonScanner::default(), JsonScanner::default());
     whole.push(bytes);
     bytes.chunks(1).for_each(|chunk| split.push(chunk));
     assert_eq!(whole.facts(), split.facts());

@@ -10,7 +10,7 @@ use crate::usage::UsageFields;
 const DONE: &[u8] = b"[DONE]";
 
 /// An event while it is parsed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Event {
     lexer: Lexer,
     fields: EventFields,
@@ -62,17 +62,6 @@ pub(super) struct EventFacts {
 }
 
 impl Event {
-    pub(super) fn new() -> Self {
-        Self {
-            lexer: Lexer::new(),
-            fields: EventFields::default(),
-            name: Vec::new(),
-            prefix: [0; DONE.len()],
-            len: 0,
-            line_ended: false,
-        }
-    }
-
     /// Adds a part of the data.
     pub(super) fn data(&mut self, format: StreamFormat, data: &[u8], usage: &mut UsageFields) {
         let fields = &mut self.fields;

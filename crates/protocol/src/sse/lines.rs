@@ -16,48 +16,40 @@ pub(super) enum Part<'a> {
     EventEnd,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Position {
     /// Within a field's name.
+    #[default]
     Field,
     /// After the colon, where one space is skipped.
     Colon,
     Value,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Field {
     Data,
     Event,
+    #[default]
     Ignored,
 }
 
 /// The state of the framing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct LineParser {
     position: Position,
     field: Field,
     name: [u8; 8],
     name_len: usize,
     after_cr: bool,
-    at_start: bool,
+    /// Whether the first line is over, so that no byte order mark can follow.
+    started: bool,
 }
 
 /// The byte order mark with which a stream may start.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl LineParser {
-    pub(super) fn new() -> Self {
-        Self {
-            position: Position::Field,
-            field: Field::Ignored,
-            name: [0; 8],
-            name_len: 0,
-            after_cr: false,
-            at_start: true,
-        }
-    }
-
     /// Returns the next part and the bytes after it; `None` at the end of the chunk.
     pub(super) fn next<'a>(&mut self, mut rest: &'a [u8]) -> Option<(Part<'a>, &'a [u8])> {
         loop {
@@ -114,7 +106,7 @@ impl LineParser {
                     *slot = byte;
                 }
                 self.name_len = (self.name_len + 1).min(self.name.len() + 1);
-                if self.at_start && self.name.get(..self.name_len) == Some(BYTE_ORDER_MARK) {
+                if !self.started && self.name.get(..self.name_len) == Some(BYTE_ORDER_MARK) {
                     self.start_line();
                 }
                 (None, after)
@@ -139,7 +131,7 @@ impl LineParser {
     fn start_line(&mut self) {
         self.position = Position::Field;
         self.name_len = 0;
-        self.at_start = false;
+        self.started = true;
     }
 
     fn value<'a>(&mut self, rest: &'a [u8]) -> (Option<Part<'a>>, &'a [u8]) {

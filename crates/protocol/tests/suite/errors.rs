@@ -1,6 +1,6 @@
 //! Error responses in the shape of each API.
 
-use pointsman_protocol::{Api, ErrorBody, ErrorShape, SseScanner, StreamEnd, StreamFormat};
+use pointsman_protocol::{Api, ErrorBody, ErrorShape, SseScanner, StreamEnd};
 use serde_json::{Value, json};
 
 fn error() -> ErrorBody {
@@ -14,7 +14,23 @@ fn bodies_have_the_shape_of_the_clients_api() {
     }});
     let anthropic =
         json!({"type": "error", "error": {"type": "rate_limit_error", "message": "the pool is \"full\""}});
-    for api in Api::ALL.into_iter().map(Some).chain([None]) {
+    let apis = [
+        Api::Completions,
+        Api::ChatCompletions,
+        Api::Responses,
+        Api::Messages,
+        Api::CountTokens,
+        Api::Embeddings,
+        Api::Score,
+        Api::Rerank,
+        Api::Pooling,
+        Api::Classify,
+        Api::Tokenize,
+        Api::Detokenize,
+        Api::Generate,
+        Api::Render,
+    ];
+    for api in apis.into_iter().map(Some).chain([None]) {
         let body: Value = serde_json::from_slice(&error().body(ErrorShape::of(api))).unwrap();
         let expected =
             if matches!(api, Some(Api::Messages | Api::CountTokens)) { &anthropic } else { &openai };
@@ -24,14 +40,8 @@ fn bodies_have_the_shape_of_the_clients_api() {
 
 #[test]
 fn an_error_event_fails_the_stream_of_every_format() {
-    for format in [
-        StreamFormat::Completions,
-        StreamFormat::ChatCompletions,
-        StreamFormat::Responses,
-        StreamFormat::Messages,
-        StreamFormat::Generate,
-    ] {
-        let event = error().event(ErrorShape::of_stream(format));
+    for api in [Api::Completions, Api::ChatCompletions, Api::Responses, Api::Messages, Api::Generate] {
+        let (event, format) = (error().event(ErrorShape::of(Some(api))), api.stream_format());
         assert!(!event.windows(6).any(|window| window == b"[DONE]"), "{format:?}");
         for before in ["", "data: {\"choices\":[{\"text\":\"cut", "data: {}\n", "event: x\r\n"] {
             let mut scanner = SseScanner::new(format);

@@ -170,7 +170,7 @@ proptest! {
         cuts in vec(any::<Index>(), 0..12),
     ) {
         let read = |chunks: &[&[u8]]| {
-            let mut reader = JsonScanner::new();
+            let mut reader = JsonScanner::default();
             chunks.iter().for_each(|chunk| reader.push(chunk));
             reader.facts()
         };
@@ -250,7 +250,7 @@ proptest! {
             for format in FORMATS {
                 read_stream(format, &[&bytes]);
             }
-            let mut reader = JsonScanner::new();
+            let mut reader = JsonScanner::default();
             reader.push(&bytes);
             let _ = reader.facts();
             let _ = pointsman_protocol::models::parse_models(&bytes);

@@ -5,7 +5,7 @@ use pointsman_protocol::{JsonScanner, ResponseFacts, StreamFailure, Usage};
 use crate::recorded;
 
 fn read(body: &[u8]) -> ResponseFacts {
-    let mut reader = JsonScanner::new();
+    let mut reader = JsonScanner::default();
     reader.push(body);
     reader.facts()
 }

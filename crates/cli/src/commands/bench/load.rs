@@ -39,8 +39,8 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
     let stop = if several { Some(shutdown::on_signal()?) } else { None };
     let mut answered = false;
     for cell in &cells {
-        if several {
-            announce(cell);
+        if several && std::io::stderr().is_terminal() {
+            eprintln!("{} for {:?}, seed {}", per_second(Some(cell.rate)), cell.plan.duration, cell.seed);
         }
         let result = match &stop {
             None => perform(&args, &name, cell).await?,
@@ -86,12 +86,6 @@ fn cells(args: &LoadArgs) -> Result<Vec<Cell>> {
         }
     }
     Ok(cells)
-}
-
-fn announce(cell: &Cell) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{} for {:?}, seed {}", per_second(Some(cell.rate)), cell.plan.duration, cell.seed);
-    }
 }
 
 async fn perform(args: &LoadArgs, name: &str, cell: &Cell) -> Result<LoadResult> {
@@ -146,7 +140,6 @@ fn print_all(args: &LoadArgs, runs: &[SeedResult], several: bool) -> Result<()> 
 }
 
 fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
-    let models: Vec<&str> = args.model.iter().map(String::as_str).collect();
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let prompts = match &args.dataset {
         Some(file) => fact("conversations", file.display().to_string()),
@@ -161,7 +154,7 @@ fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
         .pinned
         .map_or_else(|| "pooled".to_owned(), |count| format!("{count}, each bound to a target for life"));
     let mut facts = vec![
-        fact("model", models.join(", ")),
+        fact("model", args.model.join(", ")),
         fact("arrivals", format!("open loop, {:?} for each rate", args.duration)),
         prompts,
         fact("connections", connections),
@@ -182,21 +175,13 @@ fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
         facts,
         source: None,
         command: command_line(std::env::args()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
     }
 }
 
 /// The arguments quoted for a shell.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
-    let quoted = |argument: String| {
-        if !argument.is_empty() && argument.chars().all(plain) {
-            argument
-        } else {
-            format!("'{}'", argument.replace('\'', r"'\''"))
-        }
-    };
-    let rest: Vec<String> = arguments.skip(1).map(quoted).collect();
+    let rest: Vec<String> = arguments.skip(1).map(|argument| crate::shell_quoted(&argument)).collect();
     format!("pointsman {}", rest.join(" "))
 }
 

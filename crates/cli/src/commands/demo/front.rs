@@ -8,12 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use pointsman_config::{QuickOptions, quick_form};
 use pointsman_extproc::{EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config};
-use pointsman_fleet::Fleet;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::args::DemoArgs;
-use crate::args::server::ServerArgs;
+use crate::args::{DemoArgs, ServerArgs};
 use crate::commands::envoy::find_or_fetch;
 use crate::server::{DoorPlan, Plan, Server};
 
@@ -24,8 +22,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// The server that the load goes through, behind an Envoy or not.
 pub(super) struct Front {
-    server: Server,
-    address: SocketAddr,
+    pub(super) server: Server,
+    /// The address for requests.
+    pub(super) address: SocketAddr,
     envoy: Option<Envoy>,
 }
 
@@ -79,19 +78,6 @@ impl Front {
         )?;
         let envoy = Envoy::start(binary, &bootstrap, args.listen).await?;
         Ok(Self { server, address: args.listen, envoy: Some(envoy) })
-    }
-
-    pub(super) const fn fleet(&self) -> &Fleet {
-        self.server.fleet()
-    }
-
-    /// The address for requests.
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(super) const fn admin_address(&self) -> SocketAddr {
-        self.server.admin_address()
     }
 
     /// A short description.

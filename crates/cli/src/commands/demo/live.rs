@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use pointsman_bench::run::Progress;
 use pointsman_bench::slices::SliceStart;
 use serde_json::Value;
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::fleet::Engines;
 use super::front::Front;
+use crate::progress;
 
 /// The live view.
 pub(super) struct View {
@@ -23,30 +24,22 @@ pub(super) struct View {
 const REFRESH: Duration = Duration::from_millis(250);
 
 impl View {
-    pub(super) fn start(engines: &Engines, front: &Front, progress: &Arc<Progress>) -> Self {
+    pub(super) fn start(engines: &Engines, front: &Front, counts: &Arc<Progress>) -> Self {
         let area = MultiProgress::new();
-        let line = || {
-            let bar = area.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                bar.set_style(style);
-            }
-            bar
-        };
+        let line = || progress::styled(area.add(ProgressBar::new_spinner()), "{msg}");
         let title = line();
         let totals = line();
         let lines: Vec<_> = engines.addresses().map(|address| (address, line())).collect();
-        let progress = Arc::clone(progress);
-        let fleet = front.fleet().clone();
+        let counts = Arc::clone(counts);
+        let fleet = front.server.fleet.clone();
         let follower = tokio::spawn(async move {
             let mut tick = tokio::time::interval(REFRESH);
             loop {
                 tick.tick().await;
-                let in_flight = progress.sent().saturating_sub(progress.finished());
+                let (in_flight, failed) = (progress::in_flight(&counts), counts.failed());
+                let (finished, planned) = (counts.finished(), counts.planned());
                 totals.set_message(format!(
-                    "{} of {} answered, {in_flight} in flight, {} failed",
-                    progress.finished(),
-                    progress.planned(),
-                    progress.failed()
+                    "{finished} of {planned} answered, {in_flight} in flight, {failed} failed"
                 ));
                 let pools = fleet.debug_pools();
                 for (address, bar) in &lines {

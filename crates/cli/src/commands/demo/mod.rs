@@ -49,7 +49,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         front.stop().await;
         return Ok(ExitCode::FAILURE);
     };
-    report(&result, &args)?;
+    let runs = result.runs(args.seed);
+    let table = comparison_table(&runs, &result.changes());
+    crate::print(args.json, &Runs { runs: runs.into() }, &table)?;
     if !args.exit && !args.json {
         println!("{}", try_it(&front));
         stop.cancelled().await;
@@ -82,7 +84,7 @@ async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -
         endpoints: engines.addresses().map(Into::into).collect(),
         connections: Connections::Pinned { count: CONNECTIONS, seed: args.seed },
     };
-    let gateway = Target { endpoints: vec![front.address().into()], connections: Connections::Pool };
+    let gateway = Target { endpoints: vec![front.address.into()], connections: Connections::Pool };
     let arms = [
         Arm { name: "kubernetes-service".into(), target: service },
         Arm { name: "pointsman".into(), target: gateway },
@@ -112,18 +114,8 @@ fn introduce(engines: &Engines, front: &Front, rate: f64) {
     );
 }
 
-fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
-    let runs = result.runs(args.seed);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&Runs { runs: runs.into() })?);
-        return Ok(());
-    }
-    print!("{}", comparison_table(&runs, &result.changes()).render(crate::width()));
-    Ok(())
-}
-
 fn try_it(front: &Front) -> String {
-    let (gateway, admin) = (front.address(), front.admin_address());
+    let (gateway, admin) = (front.address, front.server.admin_address);
     format!(
         "\nThe gateway keeps running. Try it:\n\n\
          curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\

@@ -1,7 +1,10 @@
 //! The command line of a sweep, and variants of it for messages.
 
-use super::cells::Cell;
+use std::path::PathBuf;
+
+use super::setup::Cell;
 use crate::args::simulate::SimulateArgs;
+use crate::shell_quoted;
 
 /// A sweep as a shell command.
 #[derive(Clone, Debug)]
@@ -15,33 +18,16 @@ pub(super) struct CommandLine {
 
 impl CommandLine {
     pub(super) fn new(args: &SimulateArgs) -> Self {
-        let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let mut runs = Vec::new();
-        for placement in &args.placement {
-            runs.extend(["--placement".to_owned(), placement.clone()]);
-        }
-        for rate in &args.rate {
-            runs.extend(["--rate".to_owned(), rate.to_string()]);
-        }
-        for seed in &args.seed {
-            runs.extend(["--seed".to_owned(), seed.to_string()]);
-        }
-        if let Some(seeds) = args.seeds {
-            runs.extend(["--seeds".to_owned(), seeds.to_string()]);
-        }
-        if args.knee {
-            runs.push("--knee".to_owned());
-        }
-        let mut output = Vec::new();
-        for (option, value) in [("--report", path(&args.report)), ("--state", path(&args.state))] {
-            if let Some(value) = value {
-                output.extend([option.to_owned(), value]);
-            }
-        }
-        if args.json {
-            output.push("--json".to_owned());
-        }
-        Self { file: path(&args.file).unwrap_or_default(), runs, output }
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let runs = options("--placement", &args.placement)
+            .chain(options("--rate", &args.rate))
+            .chain(options("--seed", &args.seed))
+            .chain(options("--seeds", args.seeds))
+            .chain(args.knee.then(|| "--knee".to_owned()));
+        let output = options("--report", path(&args.report))
+            .chain(options("--state", path(&args.state)))
+            .chain(args.json.then(|| "--json".to_owned()));
+        Self { file: path(&args.file).unwrap_or_default(), runs: runs.collect(), output: output.collect() }
     }
 
     /// The command that a report names: the runs without output options.
@@ -63,18 +49,14 @@ impl CommandLine {
     }
 
     fn line<'a>(&'a self, options: impl IntoIterator<Item = &'a String>) -> String {
-        let words = ["pointsman", "simulate", &self.file].into_iter().map(quoted);
-        words.chain(options.into_iter().map(|word| quoted(word))).collect::<Vec<_>>().join(" ")
+        let words = ["pointsman", "simulate", &self.file].into_iter().map(shell_quoted);
+        words.chain(options.into_iter().map(|word| shell_quoted(word))).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// A word quoted for a shell.
-fn quoted(word: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// An option with each of its values.
+fn options<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> impl Iterator<Item = String> {
+    values.into_iter().flat_map(move |value| [name.to_owned(), value.to_string()])
 }
 
 #[cfg(test)]
@@ -98,7 +80,7 @@ mod tests {
             line.of_cell("round-robin", &cell),
             "pointsman simulate 'my file.yaml' --placement round-robin --rate 12.5 --seed 4"
         );
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
     }
 }

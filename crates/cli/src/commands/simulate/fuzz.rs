@@ -1,22 +1,22 @@
 //! `pointsman simulate fuzz`: a search for the workload on which a placement does worst.
 
-use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pointsman_config::SourceText;
 use pointsman_core::Rng;
 use pointsman_report::{Align, Level, Samples, Table, count};
 use pointsman_sim::experiment::{Experiment, load};
 use pointsman_sim::fuzz::FuzzCase;
 use pointsman_sim::{End, Outcome, Routing, simulate};
+use serde_json::json;
 
 use super::workers;
 use crate::args::simulate::FuzzArgs;
+use crate::{progress, reports};
 
 /// Default rivals: placements that are best on some workload, or the default of another router.
 const RIVALS: [&str; 8] = [
@@ -52,11 +52,11 @@ struct Found {
 
 pub(super) fn run(args: &FuzzArgs) -> Result<ExitCode> {
     let placements = placements(args)?;
-    let threads =
-        args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads = workers::threads(args.threads);
     ensure!(args.budget > 0, "--budget 0: no case to try");
     let mut rng = Rng::seeded(args.seed);
-    let bar = bar(args.budget);
+    let bar = ProgressBar::new(args.budget as u64);
+    let bar = progress::styled(bar, "{bar:40} {pos}/{len} cases, {msg}  {elapsed}, {eta} to go");
     let mut worst: Vec<Found> = Vec::new();
     let mut tried = 0;
     while tried < args.budget {
@@ -84,16 +84,6 @@ pub(super) fn run(args: &FuzzArgs) -> Result<ExitCode> {
     confirmed.sort_by(|one, other| other.ratio.total_cmp(&one.ratio));
     print(args, &placements, &confirmed)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn bar(cases: usize) -> ProgressBar {
-    let bar = ProgressBar::new(cases as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {msg}  {elapsed}, {eta} to go")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// The attacked placement, then its rivals.
@@ -135,26 +125,21 @@ fn evaluate(case: &FuzzCase, placements: &[String], seeds: RangeInclusive<u64>) 
         for seed in seeds.clone() {
             let mut jobs = experiment.jobs(rate, seed);
             let outcome = simulate(&scenario, &arm.routing, &mut jobs, seed)?;
-            let (one, other) = p90(&outcome);
-            (e2e, ttft) = (e2e + one, ttft + other);
+            let run = p90(&outcome);
+            (e2e, ttft) = (e2e + run.0, ttft + run.1);
         }
         figures.push((e2e, ttft));
     }
-    let Some((attacked, best)) =
-        figures.first().zip(figures.iter().min_by(|one, other| one.0.total_cmp(&other.0)))
-    else {
-        return Ok(None);
-    };
+    let best = figures.iter().zip(placements).min_by(|(one, _), (other, _)| one.0.total_cmp(&other.0));
+    let Some((attacked, (best, name))) = figures.first().zip(best) else { return Ok(None) };
     if !best.0.is_finite() || best.0 <= 0.0 {
         return Ok(None);
     }
-    let name =
-        figures.iter().position(|figure| figure.0 <= best.0).and_then(|at| placements.get(at)).cloned();
     let least_ttft = figures.iter().map(|figure| figure.1).min_by(f64::total_cmp).unwrap_or(attacked.1);
     Ok(Some(Found {
         case: *case,
         ratio: attacked.0 / best.0,
-        best: name.unwrap_or_default(),
+        best: name.clone(),
         ttft: attacked.1 / least_ttft,
     }))
 }
@@ -170,19 +155,13 @@ fn experiment(case: &FuzzCase, placements: &[String]) -> Result<Experiment> {
 
 /// p90 of E2E and of TTFT, in milliseconds.
 fn p90(outcome: &Outcome) -> (f64, f64) {
-    let times = |of: fn(&End) -> f64| {
-        let samples = Samples::new(outcome.jobs.iter().map(|(_, end)| of(end)).collect());
-        samples.quantile(Level::P90).unwrap_or(f64::INFINITY)
-    };
-    let e2e = times(|end| match end {
-        End::Answered { e2e_ms, .. } => f64::from(*e2e_ms),
-        End::Rejected | End::Failed | End::Unfinished => f64::INFINITY,
+    let times = outcome.jobs.iter().map(|(_, end)| match *end {
+        End::Answered { e2e_ms, ttft_ms, .. } => (f64::from(e2e_ms), f64::from(ttft_ms)),
+        End::Rejected | End::Failed | End::Unfinished => (f64::INFINITY, f64::INFINITY),
     });
-    let ttft = times(|end| match end {
-        End::Answered { ttft_ms, .. } => f64::from(*ttft_ms),
-        End::Rejected | End::Failed | End::Unfinished => f64::INFINITY,
-    });
-    (e2e, ttft)
+    let (e2e, ttft): (Vec<_>, Vec<_>) = times.unzip();
+    let p90 = |times| Samples::new(times).quantile(Level::P90).unwrap_or(f64::INFINITY);
+    (p90(e2e), p90(ttft))
 }
 
 fn print(args: &FuzzArgs, placements: &[String], found: &[Found]) -> Result<()> {
@@ -191,19 +170,18 @@ fn print(args: &FuzzArgs, placements: &[String], found: &[Found]) -> Result<()> 
         if let Some(folder) = &args.keep {
             let title = format!("{} against {}, found by search", args.placement, one.best);
             let name = format!("{}-{}-{}.yaml", args.placement, args.seed, place + 1);
-            write(folder, &name, &one.case.yaml(&title, &names))?;
+            let path = folder.join(name);
+            reports::put(&path, one.case.yaml(&title, &names).as_bytes())?;
+            eprintln!("wrote {}", path.display());
         }
     }
     if args.json {
-        let found: Vec<_> = found
-            .iter()
-            .map(|one| {
-                let experiment = one.case.yaml("a case", &names);
-                serde_json::json!({"e2e_p90": one.ratio, "ttft_p90": one.ttft, "best": one.best,
-                    "experiment": experiment})
-            })
-            .collect();
-        println!("{}", serde_json::json!({"policy": args.placement, "tried": args.budget, "found": found}));
+        let as_json = |one: &Found| {
+            let experiment = one.case.yaml("a case", &names);
+            json!({"e2e_p90": one.ratio, "ttft_p90": one.ttft, "best": one.best, "experiment": experiment})
+        };
+        let found: Vec<_> = found.iter().map(as_json).collect();
+        println!("{}", json!({"policy": args.placement, "tried": args.budget, "found": found}));
         return Ok(());
     }
     let mut table = Table::new([
@@ -214,22 +192,11 @@ fn print(args: &FuzzArgs, placements: &[String], found: &[Found]) -> Result<()> 
     for one in found {
         table.row([format!("{:.3}", one.ratio), format!("{:.3}", one.ttft), one.best.clone()]);
     }
-    println!(
-        "{} cases tried on {}; the worst with fresh seeds:\n",
-        count(args.budget as u64),
-        args.placement
-    );
+    let tried = count(args.budget as u64);
+    println!("{tried} cases tried on {}; the worst with fresh seeds:\n", args.placement);
     print!("{}", table.render(100));
     if let Some(worst) = found.first() {
         println!("the worst:\n\n{}", worst.case.yaml("a case", &names));
     }
-    Ok(())
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    let path = folder.join(name);
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-    eprintln!("wrote {}", path.display());
     Ok(())
 }

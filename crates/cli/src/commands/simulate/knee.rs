@@ -3,8 +3,7 @@
 use pointsman_report::sweep::{Knee, State};
 use pointsman_report::{Rng, SeedResult, Sweep};
 
-use super::cells::Cell;
-use super::setup::Setup;
+use super::setup::{Cell, Setup};
 
 /// Ratio of the lowest unstable rate to the highest stable one at which the search ends.
 const PRECISION: f64 = 1.02;
@@ -12,7 +11,7 @@ const PRECISION: f64 = 1.02;
 /// Bisects the interval that contains each placement's knee, all placements at once.
 pub(super) struct Search<'a> {
     setup: &'a Setup,
-    knees: Vec<Knee>,
+    pub(super) knees: Vec<Knee>,
 }
 
 impl<'a> Search<'a> {
@@ -28,7 +27,9 @@ impl<'a> Search<'a> {
         let setup = self.setup;
         let probes = self.knees.iter().filter_map(|knee| Some((setup.arm(&knee.policy)?, probe(knee)?)));
         probes
-            .flat_map(|(arm, rate)| setup.seeds().into_iter().map(move |seed| setup.cell(arm, rate, seed)))
+            .flat_map(|(arm, rate)| {
+                setup.seeds().into_iter().map(move |seed| Cell::new(arm, rate, seed, setup.duration))
+            })
             .collect()
     }
 
@@ -46,10 +47,6 @@ impl<'a> Search<'a> {
                 }
             }
         }
-    }
-
-    pub(super) fn into_knees(self) -> Vec<Knee> {
-        self.knees
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +17,6 @@ use pointsman_sim::experiment::{Arm, Experiment, Files, load};
 use pointsman_sim::{Routing, simulate_checked};
 use pointsman_workload::{Job, Jobs, Lengths, RecordedRequest, Workload};
 
-use super::cells::{Cell, Progress};
 use super::command::CommandLine;
 use super::recorded;
 use super::summary::{RunParameters, summarize};
@@ -26,8 +26,31 @@ use crate::args::simulate::SimulateArgs;
 /// nothing.
 const CHECK_EVERY: u64 = 100_000;
 
-/// Simulates a cell.
-pub(super) type RunCell = dyn Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync;
+/// One run: an arm of the experiment at a rate with a seed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cell {
+    /// Index of the arm in the experiment.
+    pub(super) arm: usize,
+    /// Requests per second.
+    pub(super) rate: f64,
+    pub(super) seed: u64,
+    /// Approximate number of requests.
+    pub(super) requests: u64,
+}
+
+impl Cell {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; an estimate suffices"
+    )]
+    pub(super) fn new(arm: usize, rate: f64, seed: u64, duration: Duration) -> Self {
+        Self { arm, rate, seed, requests: (rate * duration.as_secs_f64()).round() as u64 }
+    }
+}
+
+/// Simulates a cell and adds its simulated requests to a counter as it proceeds.
+type RunCell = dyn Fn(&Cell, &AtomicU64) -> Result<SeedResult> + Send + Sync;
 
 /// The setup of a sweep.
 pub(super) struct Setup {
@@ -47,16 +70,6 @@ impl Setup {
     /// Index of the arm of this name.
     pub(super) fn arm(&self, name: &str) -> Option<usize> {
         self.arms.iter().position(|(known, _)| known == name)
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates; an estimate suffices"
-    )]
-    pub(super) fn cell(&self, arm: usize, rate: f64, seed: u64) -> Cell {
-        let requests = (rate * self.duration.as_secs_f64()).round() as u64;
-        Cell { arm, rate, seed, requests }
     }
 
     pub(super) fn seeds(&self) -> Vec<u64> {
@@ -94,16 +107,14 @@ pub(super) fn of(file: &Path, args: &SimulateArgs, command: &CommandLine) -> Res
     };
     change(&mut experiment, args)?;
     let experiment = Arc::new(experiment);
-    let mut setup = Setup {
+    Ok(Some(Setup {
         about: about(&experiment, &text, command),
         identity: format!("{text}\n{}", folder.read.take()),
         arms: experiment.arms.iter().map(named).collect(),
-        cells: Vec::new(),
+        cells: cells(&experiment),
         duration: experiment.duration,
         run: Arc::new(runner(Arc::clone(&experiment))),
-    };
-    setup.cells = cells(&experiment, &setup);
-    Ok(Some(setup))
+    }))
 }
 
 /// The experiment's folder. Records hashes of the files read: a sweep is not resumed with other files.
@@ -170,17 +181,18 @@ fn named(arm: &Arm) -> (String, Role) {
 }
 
 /// Every arm at every rate with every seed.
-fn cells(experiment: &Experiment, setup: &Setup) -> Vec<Cell> {
+fn cells(experiment: &Experiment) -> Vec<Cell> {
     let mut cells = Vec::new();
     for arm in 0..experiment.arms.len() {
         for &rate in &experiment.rates {
-            cells.extend(experiment.seeds.iter().map(|&seed| setup.cell(arm, rate, seed)));
+            let cell = |&seed| Cell::new(arm, rate, seed, experiment.duration);
+            cells.extend(experiment.seeds.iter().map(cell));
         }
     }
     cells
 }
 
-fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<SeedResult> + Send + Sync {
+fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &AtomicU64) -> Result<SeedResult> + Send + Sync {
     let endpoints = endpoints(&experiment);
     let shares_prefixes = shares_prefixes(&experiment.workload);
     // Reports show the engines' load for the first seed only.
@@ -190,7 +202,7 @@ fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<Se
         let mut jobs = Counted { jobs: experiment.jobs(cell.rate, cell.seed), left: cell.requests, progress };
         let scenario = experiment.scenario(arm);
         let outcome = simulate_checked(&scenario, &arm.routing, &mut jobs, cell.seed, CHECK_EVERY)?;
-        progress.add(jobs.left);
+        progress.fetch_add(jobs.left, Ordering::Relaxed);
         let (policy, role) = named(arm);
         let of = RunParameters {
             policy: &policy,
@@ -210,14 +222,14 @@ fn runner(experiment: Arc<Experiment>) -> impl Fn(&Cell, &Progress) -> Result<Se
 struct Counted<'a, J> {
     jobs: J,
     left: u64,
-    progress: &'a Progress,
+    progress: &'a AtomicU64,
 }
 
 impl<J: Jobs> Jobs for Counted<'_, J> {
     fn next_job(&mut self) -> Option<Job> {
         if let Some(left) = self.left.checked_sub(1) {
             self.left = left;
-            self.progress.add(1);
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         self.jobs.next_job()
     }
@@ -255,7 +267,8 @@ fn about(experiment: &Experiment, text: &str, command: &CommandLine) -> report::
         }
     }
     let engines: Vec<String> = profiles.iter().map(|(name, count)| format!("{count} x {name}")).collect();
-    let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
+    let [duration, warm_up] =
+        [experiment.duration, experiment.warm_up].map(|span| format!("{} s", span.as_secs_f64()));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     report::Experiment {
         title: experiment.title.clone(),
@@ -264,14 +277,7 @@ fn about(experiment: &Experiment, text: &str, command: &CommandLine) -> report::
         baseline: experiment.arms.get(experiment.baseline).map(|arm| arm.name.to_string()),
         facts: vec![
             fact("engines", engines.join(", ")),
-            fact(
-                "arrivals",
-                format!(
-                    "{}, of which {} are warm-up",
-                    seconds(experiment.duration),
-                    seconds(experiment.warm_up)
-                ),
-            ),
+            fact("arrivals", format!("{duration}, of which {warm_up} are warm-up")),
             fact("seeds", experiment.seeds.len().to_string()),
         ],
         source: Some(text.to_owned()),

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use pointsman_report::SeedResult;
@@ -21,7 +21,7 @@ struct Identity {
 /// The state file, written line by line, so that it is usable whenever the process ends.
 #[derive(Debug)]
 pub(super) struct State {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: Option<File>,
     identity: Identity,
 }
@@ -31,10 +31,6 @@ impl State {
     pub(super) fn new(path: PathBuf, experiment: &str) -> Self {
         let identity = Identity { pointsman: crate::VERSION.to_owned(), experiment: experiment.to_owned() };
         Self { path, file: None, identity }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The results of an earlier sweep of the same experiment.

@@ -32,46 +32,37 @@ pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult
         |counted: fn(&End) -> bool| outcome.jobs.iter().filter(|(_, end)| counted(end)).count() as u64;
     let warm_up = Time::ZERO + of.warm_up;
     let arrival_seconds = of.duration.saturating_sub(of.warm_up).as_secs_f64();
-    let answered = || outcome.jobs.iter().filter_map(|(arrival, end)| answer(warm_up, *arrival, end));
-    let ends = answered().map(|(arrival, e2e)| arrival + e2e).collect();
+    // Arrivals are in seconds since the end of the warm-up, latencies in seconds.
+    let answered = || {
+        outcome.jobs.iter().filter_map(|(arrival, end)| match end {
+            End::Answered { e2e_ms, output_tokens, .. } => {
+                Some((arrival.since(warm_up).as_secs_f64(), f64::from(*e2e_ms) / 1e3, *output_tokens))
+            }
+            End::Rejected | End::Failed | End::Unfinished => None,
+        })
+    };
+    let ends = answered().map(|(arrival, e2e, _)| arrival + e2e).collect();
     SeedResult {
         policy: of.policy.to_owned(),
         role: of.role,
         rate: of.rate,
         seed: of.seed,
         offered: outcome.jobs.len() as u64,
-        completed: count(|end| matches!(end, End::Answered { .. })),
+        completed: answered().count() as u64,
         rejected: count(|end| matches!(end, End::Rejected)),
         failed: count(|end| matches!(end, End::Failed)),
         unfinished: count(|end| matches!(end, End::Unfinished)),
         arrival_seconds,
         seconds: outcome.seconds,
         completed_rps: completed_rate(ends, arrival_seconds),
-        latency_growth: latency_growth(answered().collect()),
+        latency_growth: latency_growth(answered().map(|(arrival, e2e, _)| (arrival, e2e)).collect()),
         hit_tokens: of.shares_prefixes.then_some(outcome.cached_tokens),
         prompt_tokens: outcome.prompt_tokens,
-        output_tokens: outcome.jobs.iter().map(|(_, end)| output_tokens(end)).sum(),
+        output_tokens: answered().map(|(.., tokens)| u64::from(tokens)).sum(),
         latencies: LatencySummary::new(&Latencies::from_timings(
             outcome.jobs.iter().map(|(_, end)| timing(end)),
         )),
         endpoints: series(of, &outcome.engines),
-    }
-}
-
-/// Arrival in seconds since the end of the warm-up, and end-to-end latency in seconds.
-fn answer(warm_up: Time, arrival: Time, end: &End) -> Option<(f64, f64)> {
-    match end {
-        End::Answered { e2e_ms, .. } => {
-            Some((arrival.since(warm_up).as_secs_f64(), f64::from(*e2e_ms) / 1e3))
-        }
-        End::Rejected | End::Failed | End::Unfinished => None,
-    }
-}
-
-fn output_tokens(end: &End) -> u64 {
-    match end {
-        End::Answered { output_tokens, .. } => u64::from(*output_tokens),
-        End::Rejected | End::Failed | End::Unfinished => 0,
     }
 }
 
@@ -94,13 +85,11 @@ fn series(of: &RunParameters<'_>, engines: &[Vec<LoadPoint>]) -> Vec<EndpointSer
         in_flight: f64::from(point.requests),
         kv_use: thousandths(point.kv_use),
     };
-    let named = of.endpoints.iter().zip(engines);
-    named
-        .map(|(name, points)| EndpointSeries {
-            name: name.clone(),
-            points: points.iter().map(point).collect(),
-        })
-        .collect()
+    let series = |(name, points): (&String, &Vec<LoadPoint>)| EndpointSeries {
+        name: name.clone(),
+        points: points.iter().map(point).collect(),
+    };
+    of.endpoints.iter().zip(engines).map(series).collect()
 }
 
 /// Rounds to a precision that suffices for plots and keeps files small.

@@ -3,22 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pointsman_report::sweep::{Knee, sweep_json, sweep_table};
 use pointsman_report::{Rng, SeedResult, Sweep};
 use tokio_util::sync::CancellationToken;
 
-use super::cells::{Cell, Progress};
 use super::command::CommandLine;
 use super::knee::Search;
-use super::setup::Setup;
+use super::setup::{Cell, Setup};
 use super::state::State;
 use super::workers::{self, Done, Workers};
 use crate::args::simulate::SimulateArgs;
-use crate::{reports, shutdown};
+use crate::{progress, reports, shutdown};
 
 /// Seed of the intervals' bootstrap: equal results print equal reports.
 const BOOTSTRAP_SEED: u64 = 1;
@@ -35,12 +35,7 @@ enum Ending {
 pub(super) async fn run(setup: Setup, args: &SimulateArgs, command: &CommandLine) -> Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let mut saved = SavedResults::open(&setup, args)?;
-    let sweeping = Sweeping {
-        setup: &setup,
-        command,
-        threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, usize::from),
-        stop,
-    };
+    let sweeping = Sweeping { setup: &setup, command, threads: workers::threads(args.threads), stop };
     let mut ending = sweeping.simulate(&setup.cells, &mut saved).await?;
     let mut knees = Vec::new();
     if args.knee && matches!(ending, Ending::Complete) {
@@ -53,7 +48,7 @@ pub(super) async fn run(setup: Setup, args: &SimulateArgs, command: &CommandLine
             ending = sweeping.simulate(&cells, &mut saved).await?;
             search.learn(&saved.results);
         }
-        knees = search.into_knees();
+        knees = search.knees;
     }
     finish(&setup, args, command, saved, &ending, knees)
 }
@@ -75,7 +70,7 @@ impl Sweeping<'_> {
         // The longest first, so that no thread ends with a long one alone.
         left.sort_by_key(|cell| std::cmp::Reverse(cell.requests));
         let finished = cells.len() - left.len();
-        let (run, progress) = (Arc::clone(&self.setup.run), Arc::new(Progress::default()));
+        let (run, progress) = (Arc::clone(&self.setup.run), Arc::new(AtomicU64::new(0)));
         let shared = Arc::clone(&progress);
         let mut workers = workers::start(left, self.threads, move |cell| run(cell, &shared));
         let ending = tokio::select! {
@@ -90,22 +85,23 @@ impl Sweeping<'_> {
     async fn collect(
         &self,
         workers: &mut Workers<Cell, SeedResult>,
-        results: &mut SavedResults,
+        saved: &mut SavedResults,
         bar: &ProgressBar,
         (mut finished, wanted): (usize, usize),
-        progress: &Progress,
+        progress: &AtomicU64,
     ) -> Result<Ending> {
         let start = bar.position();
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    bar.set_position(start + progress.requests());
+                    bar.set_position(start + progress.load(Ordering::Relaxed));
                 }
                 done = workers.done.recv() => match done {
                     None => return Ok(Ending::Complete),
                     Some(Done { result: Ok(result), .. }) => {
-                        results.add(result)?;
+                        saved.state.add(&result)?;
+                        saved.results.push(result);
                         finished += 1;
                         bar.set_message(format!("{finished} of {wanted} runs"));
                     }
@@ -144,17 +140,22 @@ fn finish(
             if let Some(report) = &args.report {
                 reports::write(report, &sweep)?;
             }
-            saved.finished();
+            // The user did not ask for this file.
+            if !saved.always {
+                let _ = std::fs::remove_file(&saved.state.path);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Ending::Interrupted | Ending::Failed => {
             if !results.is_empty() {
-                saved.save()?;
+                if !saved.always {
+                    saved.state.begin(&saved.results)?;
+                }
                 eprintln!(
                     "stopped after {} of {} runs, which are saved in {}; resume with:\n  {}",
                     results.len(),
                     setup.cells.len(),
-                    saved.state.path().display(),
+                    saved.state.path.display(),
                     command.resumed()
                 );
             }
@@ -186,24 +187,6 @@ impl SavedResults {
         }
         Ok(Self { results, state, always })
     }
-
-    fn add(&mut self, result: SeedResult) -> Result<()> {
-        self.state.add(&result)?;
-        self.results.push(result);
-        Ok(())
-    }
-
-    /// Writes all results.
-    fn save(&mut self) -> Result<()> {
-        if self.always { Ok(()) } else { self.state.begin(&self.results) }
-    }
-
-    /// Removes a file that the user did not ask for.
-    fn finished(self) {
-        if !self.always {
-            let _ = std::fs::remove_file(self.state.path());
-        }
-    }
 }
 
 /// The path of a sweep's state: the one given, else beside the report, else in the working directory.
@@ -220,10 +203,7 @@ fn place(given: Option<&Path>, report: Option<&Path>, file: &Path) -> PathBuf {
 fn bar(all: &[Cell], left: &[Cell]) -> ProgressBar {
     let requests = |cells: &[Cell]| cells.iter().map(|cell| cell.requests).sum::<u64>();
     let bar = ProgressBar::new(requests(all)).with_position(requests(all) - requests(left));
-    let template = "{bar:40} {percent}% {msg}  {elapsed}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
+    let bar = progress::styled(bar, "{bar:40} {percent}% {msg}  {elapsed}, {eta} left");
     bar.reset_eta();
     bar.set_message(format!("{} of {} runs", all.len() - left.len(), all.len()));
     bar

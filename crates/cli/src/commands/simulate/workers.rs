@@ -1,5 +1,6 @@
 //! Worker threads that map a function over items, for sweeps and searches.
 
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,6 +25,11 @@ impl<I, O> Drop for Workers<I, O> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+/// The number of threads asked for, or one per core.
+pub(super) fn threads(wanted: Option<NonZeroUsize>) -> usize {
+    wanted.map_or_else(std::thread::available_parallelism, Ok).map_or(1, usize::from)
 }
 
 /// Starts threads that take the items in order. Results arrive as they finish; each depends on its item alone, so the
