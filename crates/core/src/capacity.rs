@@ -39,7 +39,7 @@ impl<'a> Capacity<'a> {
         let no_slot = slots.is_some_and(|slots| load.requests.is_some_and(|requests| requests >= slots));
         let no_block = gauge.kv_tokens().is_some_and(|tokens| {
             let free = tokens * (1.0 - load.kv_use.unwrap_or(0.0));
-            let per_request = count(self.endpoint.filled()) / f64::from(self.endpoint.in_flight.max(1));
+            let per_request = count(self.endpoint.filled()) / f64::from(self.endpoint.in_flight().max(1));
             // By the gauge: the corrected use of the cache has what was sent since already.
             let ahead = gauge.report.waiting.map_or(0.0, f64::from) * per_request;
             f64::from(uncached) + ahead > free
@@ -61,7 +61,7 @@ impl<'a> Capacity<'a> {
 
     /// The fraction of its requests that exceeds the limits.
     fn excess(&self, limits: &SaturationLimits) -> f64 {
-        let in_flight = f64::from(self.endpoint.in_flight);
+        let in_flight = f64::from(self.endpoint.in_flight());
         let Some(load) = self.evidence() else {
             let most = self.endpoint.most_unsaturated;
             return most.map_or(0.0, |most| fraction_above(in_flight, f64::from(most)));
@@ -100,8 +100,8 @@ pub(crate) fn retry_after(
     let (least, most) = RETRY_AFTER;
     let mut soonest = most;
     for endpoint in endpoints.ready(pool) {
-        let (requests, context) = (f64::from(endpoint.in_flight), count(endpoint.context));
-        let prefill = count(endpoint.prefill.tokens) * rates.seconds_per_prompt_token(&endpoint.speed);
+        let (requests, context) = (f64::from(endpoint.in_flight()), count(endpoint.context()));
+        let prefill = count(endpoint.prefill.tokens()) * rates.seconds_per_prompt_token(&endpoint.speed);
         let response = rates.output * rates.step(&endpoint.speed, requests, context);
         soonest = soonest.min(prefill + response * Capacity::of(endpoint, rates.now).excess(limits));
     }

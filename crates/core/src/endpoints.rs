@@ -25,18 +25,16 @@ pub(crate) enum Lifecycle {
 
 /// One endpoint.
 ///
-/// Requests and tokens are counted by [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change must be preceded by an entry in the history.
+/// The counts change through [`Endpoint::begin`], [`Endpoint::output_seen`] and [`Endpoint::end`] only, since each change
+/// must be preceded by an entry in the history.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) spec: EndpointSpec,
-    pub(crate) lifecycle: Lifecycle,
-    /// Requests in flight there.
-    pub(crate) in_flight: u32,
-    /// Tokens of context of the requests in flight: prompts and output so far.
-    pub(crate) context: u64,
-    /// Of those, prompt tokens expected to be cached at dispatch. Most share blocks with other requests in flight.
-    pub(crate) cached: u64,
+    lifecycle: Lifecycle,
+    in_flight: u32,
+    context: u64,
+    cached: u64,
     pub(crate) prefill: PrefillQueue,
     pub(crate) speed: Speed,
     pub(crate) gauge: Option<Gauge>,
@@ -65,6 +63,25 @@ impl Endpoint {
     /// Whether it takes requests without restriction.
     pub(crate) fn is_ready(&self) -> bool {
         self.lifecycle == Lifecycle::Up && matches!(self.health.health(), Health::Ready)
+    }
+
+    pub(crate) const fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle
+    }
+
+    /// Requests in flight there.
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Tokens of context of the requests in flight: prompts and output so far.
+    pub(crate) const fn context(&self) -> u64 {
+        self.context
+    }
+
+    /// Of those, prompt tokens expected to be cached at dispatch. Most share blocks with other requests in flight.
+    pub(crate) const fn cached(&self) -> u64 {
+        self.cached
     }
 
     /// Tokens that took blocks of their own, as far as known: too few where a cached prefix has no other user at the time.
@@ -113,7 +130,7 @@ impl Endpoint {
         let new = u64::from(output_tokens.saturating_sub(reservation.pace.output));
         self.context += new;
         reservation.context += new;
-        reservation.pace = PaceMark { at: now, output: output_tokens, prefilled: self.prefill.prefilled };
+        reservation.pace = PaceMark { at: now, output: output_tokens, prefilled: self.prefill.prefilled() };
         measured
     }
 
@@ -128,6 +145,12 @@ impl Endpoint {
         if let Some(adapter) = reservation.adapter {
             self.adapters.end(adapter);
         }
+    }
+
+    /// For tests that need a load without requests.
+    #[cfg(test)]
+    pub(crate) const fn set_in_flight(&mut self, in_flight: u32) {
+        self.in_flight = in_flight;
     }
 }
 

@@ -15,14 +15,12 @@ const LONGEST_MEASUREMENT: f64 = 1.0;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PrefillQueue {
     queue: VecDeque<Prompt>,
-    /// Prompt tokens in the queue: *P* of the default rule.
-    pub(crate) tokens: u64,
+    tokens: u64,
     /// Prompts that the clock retires.
     unobserved: u32,
     /// The time up to which the clock has run.
     clock: Time,
-    /// Prompt tokens prefilled so far; only differences mean anything.
-    pub(crate) prefilled: u64,
+    prefilled: u64,
     busy: Busy,
 }
 
@@ -53,6 +51,16 @@ pub(crate) struct PrefillMeasurement {
 }
 
 impl PrefillQueue {
+    /// Prompt tokens in the queue: *P* of the default rule.
+    pub(crate) const fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Prompt tokens prefilled so far; only differences mean anything.
+    pub(crate) const fn prefilled(&self) -> u64 {
+        self.prefilled
+    }
+
     /// Share of the prompts in the queue that the clock retires.
     pub(crate) fn unobserved_share(&self) -> f64 {
         f64::from(self.unobserved) / f64::from(self.len().max(1))
@@ -159,11 +167,11 @@ mod tests {
         let mut queue = PrefillQueue::default();
         queue.push(at(0), RequestId(1), 600, true, false);
         queue.push(at(50), RequestId(2), 400, true, false);
-        assert_eq!(queue.tokens, 1_000);
+        assert_eq!(queue.tokens(), 1_000);
         assert_eq!(queue.first_token(at(60), RequestId(1)), None, "one is still in the queue");
         let measured = queue.first_token(at(100), RequestId(2));
         assert_eq!(measured, Some(PrefillMeasurement { prompts: 2.0, tokens: 1_000.0, seconds: 0.1 }));
-        assert_eq!((queue.tokens, queue.len(), queue.prefilled), (0, 0, 1_000));
+        assert_eq!((queue.tokens(), queue.len(), queue.prefilled()), (0, 0, 1_000));
     }
 
     #[test]
@@ -184,14 +192,14 @@ mod tests {
         queue.push(at(0), RequestId(2), 1_000, true, false);
         queue.push(at(0), RequestId(3), 1_000, false, false);
         queue.run_clock(at(50), 10_000.0);
-        assert_eq!(queue.tokens, 3_000, "half of the first is done");
+        assert_eq!(queue.tokens(), 3_000, "half of the first is done");
         queue.run_clock(at(400), 10_000.0);
-        assert_eq!(queue.tokens, 2_000, "the second stays until its token is observed");
+        assert_eq!(queue.tokens(), 2_000, "the second stays until its token is observed");
         queue.first_token(at(400), RequestId(2));
         queue.run_clock(at(450), 10_000.0);
-        assert_eq!(queue.tokens, 1_000);
+        assert_eq!(queue.tokens(), 1_000);
         queue.run_clock(at(500), 10_000.0);
-        assert_eq!((queue.tokens, queue.len(), queue.needs_clock()), (0, 0, false));
+        assert_eq!((queue.tokens(), queue.len(), queue.needs_clock()), (0, 0, false));
     }
 
     #[test]
@@ -200,8 +208,8 @@ mod tests {
         queue.push(at(1_000), RequestId(1), 100, false, false);
         queue.run_clock(at(0), 10_000.0);
         queue.run_clock(at(1_005), 10_000.0);
-        assert_eq!(queue.tokens, 100);
+        assert_eq!(queue.tokens(), 100);
         queue.run_clock(at(1_010), 10_000.0);
-        assert_eq!(queue.tokens, 0);
+        assert_eq!(queue.tokens(), 0);
     }
 }

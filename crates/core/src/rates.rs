@@ -33,12 +33,9 @@ pub(crate) struct Rates {
     prefill: Fit<2>,
     decode: Factor,
     prompts: Factor,
-    /// Uncached prompt tokens per dispatched request.
-    pub(crate) prompt: Mean,
-    /// Output tokens per response.
-    pub(crate) output: Mean,
-    /// Seconds by which an adapter load delays a first token.
-    pub(crate) adapter_load: Mean,
+    prompt: Mean,
+    output: Mean,
+    adapter_load: Mean,
 }
 
 /// The factors of one endpoint.
@@ -154,6 +151,21 @@ impl Rates {
         self.prompts.observe(now, seconds, tokens * per_token, Source::Scrape);
     }
 
+    /// Takes in the uncached prompt tokens of a dispatched request.
+    pub(crate) fn sent_with(&mut self, prompt_tokens: u32) {
+        self.prompt.add(f64::from(prompt_tokens));
+    }
+
+    /// Takes in the output tokens of a request that ended.
+    pub(crate) fn ended_with(&mut self, output_tokens: u32) {
+        self.output.add(f64::from(output_tokens));
+    }
+
+    /// Takes in the seconds by which an adapter load delayed a first token.
+    pub(crate) fn adapter_loaded(&mut self, seconds: f64) {
+        self.adapter_load.add(seconds.clamp(0.0, 60.0));
+    }
+
     /// Expected seconds from dispatch to first token at an endpoint that prefills this number of prompt tokens first.
     pub(crate) fn first_token_after(&self, now: Time, speed: &Speed, tokens: f64) -> f64 {
         self.prefill.predict([1.0, tokens]) * speed.prefill.value(now, self.prompts.value(now, 1.0))
@@ -214,7 +226,7 @@ impl CurrentRates {
 
 /// A running mean over about the last few hundred values that starts at a prior.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mean {
+struct Mean {
     mean: f64,
     count: f64,
 }
@@ -229,7 +241,7 @@ impl Mean {
         Self { mean: prior, count: Self::PRIOR }
     }
 
-    pub(crate) fn add(&mut self, value: f64) {
+    fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.count = (self.count + 1.0).min(Self::MAX_COUNT);
             self.mean += (value - self.mean) / self.count;

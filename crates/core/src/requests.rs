@@ -14,14 +14,31 @@ pub(crate) struct Request {
     pub(crate) prefix_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
-    /// Its load at the endpoint that it was sent to; `None` while it has no endpoint, and where a gateway sent it to
-    /// one that this scheduler does not know.
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) state: RequestState,
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RequestState {
+    /// It has no endpoint: it arrived, or its last attempt failed.
+    Waiting,
+    /// It was sent to an endpoint, where its load is reserved.
+    Dispatched(Reservation),
+    /// A gateway sent it to an endpoint that this scheduler does not know: nothing is reserved.
+    ServedElsewhere,
 }
 
 impl Request {
     pub(crate) const fn new(facts: RequestFacts) -> Self {
-        Self { facts, attempts: 0, prefix_idle: None, failed: Vec::new(), reservation: None }
+        Self { facts, attempts: 0, prefix_idle: None, failed: Vec::new(), state: RequestState::Waiting }
+    }
+
+    /// Its reservation, where it is dispatched.
+    pub(crate) const fn reservation(&self) -> Option<&Reservation> {
+        match &self.state {
+            RequestState::Dispatched(reservation) => Some(reservation),
+            RequestState::Waiting | RequestState::ServedElsewhere => None,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn narrow(
     let penalty = seconds(affinity.max_ttft_penalty);
     if penalty > 0.0 && sticky < all {
         let wait = |some: &[Candidate]| {
-            let tokens = |candidate| view.endpoint(candidate).prefill.tokens;
+            let tokens = |candidate| view.endpoint(candidate).prefill.tokens();
             count(some.iter().map(tokens).min().unwrap_or(0)) / affinity.peak_prefill_throughput
         };
         let (holders, others) = candidates.split_at(sticky);
@@ -53,5 +53,5 @@ fn hit(view: &View<'_>, candidate: &Candidate) -> f64 {
 
 /// Uncached prompt tokens in flight at the endpoint, this request's included: *P + u*.
 pub(super) fn tokens_with(view: &View<'_>, candidate: &Candidate) -> f64 {
-    count(view.endpoint(candidate).prefill.tokens) + f64::from(view.uncached_tokens(candidate))
+    count(view.endpoint(candidate).prefill.tokens()) + f64::from(view.uncached_tokens(candidate))
 }

@@ -27,7 +27,7 @@ impl Failure {
         match self {
             Self::NoLoadBetweenRequests => {
                 let cost = |candidate: &Candidate| {
-                    f64::from(view.uncached_tokens(candidate)) + count(view.endpoint(candidate).context)
+                    f64::from(view.uncached_tokens(candidate)) + count(view.endpoint(candidate).context())
                 };
                 first_of_least(candidates, cost)
             }

@@ -197,7 +197,7 @@ impl Delays {
         let unobserved = WAITING_UNOBSERVED.min(weights.waiting);
         Self {
             waiting: unobserved + (weights.waiting - unobserved) * observed,
-            ahead: count(endpoint.prefill.tokens) * per_prompt_token,
+            ahead: count(endpoint.prefill.tokens()) * per_prompt_token,
             stalled: weights.stalled.unwrap_or_else(|| running(endpoint, requests)),
             eviction: EVICTION * endpoint.cache.eviction(view.matched.now, view.matched.reuse_interval),
             uncached,
@@ -245,8 +245,8 @@ impl Delays {
 /// Requests and tokens of context at the endpoint if this request were there too. Requests from other routers count as
 /// far as a fresh gauge shows them, with the mean context of ours.
 fn load_with(view: &View<'_>, endpoint: &Endpoint) -> (f64, f64) {
-    let own = f64::from(endpoint.in_flight) + 1.0;
-    let context = count(endpoint.context) + f64::from(view.facts.prompt_tokens);
+    let own = f64::from(endpoint.in_flight()) + 1.0;
+    let context = count(endpoint.context()) + f64::from(view.facts.prompt_tokens);
     let foreign = endpoint.fresh_gauge(view.rates.now).map_or(0.0, |gauge| gauge.foreign);
     (own + foreign, context * (1.0 + foreign / own))
 }

@@ -62,7 +62,7 @@ impl Case {
             let spec = EndpointSpec { pools: PoolSet::of(PoolId(0)) };
             let index = endpoints.insert(EndpointId(*id), spec);
             let endpoint = &mut endpoints.all[index];
-            endpoint.in_flight = at.in_flight;
+            endpoint.set_in_flight(at.in_flight);
             endpoint.prefill.push(Time::ZERO, RequestId(u64::from(*id)), at.pending, true, false);
         }
         let cached = self.endpoints.iter().map(|(_, at)| at.cached).collect();

@@ -102,7 +102,7 @@ impl PrefixCaches {
         self.index.sweep(SWEPT);
         let expected = matched.tokens(endpoint.cache.holder, facts);
         endpoint.cache.expect(expected, facts.prompt_tokens);
-        if !has_blocks(facts) || endpoint.lifecycle == Lifecycle::Down {
+        if !has_blocks(facts) || endpoint.lifecycle() == Lifecycle::Down {
             self.evict(endpoint);
             return None;
         }
@@ -161,7 +161,7 @@ impl PrefixCaches {
     fn evict(&mut self, endpoint: &mut Endpoint) {
         let Some(holder) = endpoint.cache.holder else { return };
         // Tokens of requests in flight that are not in the index: output so far, and prompts without hashes.
-        let unindexed = endpoint.context.saturating_sub(endpoint.cache.indexed);
+        let unindexed = endpoint.context().saturating_sub(endpoint.cache.indexed);
         let room = endpoint.cache.capacity() - count(unindexed);
         let fitting = whole(room / self.block_tokens.max(1.0));
         self.index.shrink(holder, fitting, EVICTED);

@@ -150,7 +150,7 @@ impl Choice<'_> {
             let rate = 1.0 / self.rates.seconds_per_prompt_token(&endpoint.speed);
             endpoint.prefill.run_clock(self.now, rate);
         }
-        Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight })
+        Some(Candidate { index, cost: 0.0, in_flight: endpoint.in_flight() })
     }
 
     /// The cost is the time until the endpoint may return; those that failed the request before come last.
@@ -210,7 +210,7 @@ fn record(
         cost: candidate.cost,
         terms: rule.map_or_else(Vec::new, |rule| rule.terms(view, candidates, candidate)),
         in_flight: candidate.in_flight,
-        pending_tokens: view.endpoints[candidate.index].prefill.tokens,
+        pending_tokens: view.endpoints[candidate.index].prefill.tokens(),
         cached_tokens: view.matched.cached[candidate.index],
     };
     let mut costs: Vec<CandidateCost> = candidates[..weighed].iter().map(cost).collect();

@@ -20,7 +20,7 @@ impl Scheduler {
 
     pub(super) fn endpoint_draining(&mut self, id: EndpointId, effects: &mut Vec<Effect>) {
         if let Some(index) = self.endpoints.index(id)
-            && self.endpoints.all[index].lifecycle == Lifecycle::Up
+            && self.endpoints.all[index].lifecycle() == Lifecycle::Up
         {
             self.endpoints.set_lifecycle(index, Lifecycle::Draining);
             effects.push(Effect::HealthChanged { endpoint: id, health: Health::Draining });
@@ -114,7 +114,7 @@ impl Scheduler {
 
 /// Reports a changed health, and asks to be woken when an ejection may end.
 pub(super) fn announce(changed: bool, endpoint: &Endpoint, effects: &mut Vec<Effect>) {
-    if !changed || endpoint.lifecycle != Lifecycle::Up {
+    if !changed || endpoint.lifecycle() != Lifecycle::Up {
         return;
     }
     let health = endpoint.public_health();

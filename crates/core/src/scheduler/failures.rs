@@ -23,7 +23,7 @@ impl Scheduler {
         if self.pools.iter().any(|state| fails(&state.rule))
             && let Some(endpoint) = self.endpoints.get_mut(id)
         {
-            endpoint.in_flight = 0;
+            endpoint.set_in_flight(0);
         }
     }
 }

@@ -46,7 +46,7 @@ struct Sums {
 
 impl Scheduler {
     fn reservation_of(&self, request: RequestId) -> Option<&Reservation> {
-        self.requests.get(&request)?.reservation.as_ref()
+        self.requests.get(&request)?.reservation()
     }
 
     /// Compares every count with the sum over the requests. For tests and simulations: its time is proportional to
@@ -77,7 +77,7 @@ impl Scheduler {
     fn sums(&self) -> Result<BTreeMap<EndpointId, Sums>, InvariantBroken> {
         let mut sums: BTreeMap<EndpointId, Sums> = BTreeMap::new();
         for (id, request) in &self.requests {
-            let Some(reservation) = &request.reservation else { continue };
+            let Some(reservation) = request.reservation() else { continue };
             if self.endpoints.index(reservation.endpoint).is_none() {
                 return Err(InvariantBroken::UnknownEndpoint(*id, reservation.endpoint));
             }
@@ -104,19 +104,19 @@ impl Scheduler {
     fn check_endpoint(&self, endpoint: &Endpoint, sum: &Sums) -> Result<(), InvariantBroken> {
         let id = endpoint.id;
         for (name, count, expected) in [
-            ("requests in flight", u64::from(endpoint.in_flight), sum.requests),
-            ("tokens of context", endpoint.context, sum.context),
-            ("cached tokens", endpoint.cached, sum.cached),
+            ("requests in flight", u64::from(endpoint.in_flight()), sum.requests),
+            ("tokens of context", endpoint.context(), sum.context),
+            ("cached tokens", endpoint.cached(), sum.cached),
             ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
             ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
             ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
-            ("prompt tokens to prefill", endpoint.prefill.tokens, sum.prefilling_tokens),
+            ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),
         ] {
             if count != expected {
                 return Err(InvariantBroken::Count(id, name, count, expected));
             }
         }
-        if endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0 {
+        if endpoint.lifecycle() != Lifecycle::Up && endpoint.in_flight() == 0 {
             return Err(InvariantBroken::Kept(id));
         }
         let rates = self.rates.current(crate::time::Time::ZERO);

@@ -11,7 +11,7 @@ use crate::ids::{ModelKey, RequestId};
 use crate::prefix::PrefixMatch;
 use crate::rates::CurrentRates;
 use crate::request::RequestFacts;
-use crate::requests::Request;
+use crate::requests::{Request, RequestState};
 use crate::reservation::{PaceMark, Reservation};
 use crate::time::Time;
 
@@ -41,13 +41,13 @@ impl Scheduler {
             Ok(Chosen { index, fallbacks, decision }) => {
                 let reservation = self.reserve_at(index, id, &request.facts, &matched, &rates);
                 let (endpoint, uncached) = (reservation.endpoint, reservation.uncached);
-                self.rates.prompt.add(f64::from(uncached));
+                self.rates.sent_with(uncached);
                 self.pools[pool].rule.chosen(endpoint, uncached);
                 let sent_to = &mut self.endpoints.all[index];
                 let changed = sent_to.health.sent(now, id);
                 announce(changed, sent_to, effects);
                 request.attempts += 1;
-                request.reservation = Some(reservation);
+                request.state = RequestState::Dispatched(reservation);
                 self.requests.insert(id, request);
                 effects.push(Effect::Dispatch { request: id, endpoint, fallbacks, decision });
             }
@@ -92,8 +92,8 @@ fn reservation(
         cached,
         context: u64::from(facts.prompt_tokens) + u64::from(unobserved),
         prefilling: facts.observes_tokens,
-        ahead: endpoint.prefill.tokens,
-        in_flight_at_dispatch: endpoint.in_flight + 1,
+        ahead: endpoint.prefill.tokens(),
+        in_flight_at_dispatch: endpoint.in_flight() + 1,
         adapter,
         residency: adapter.map_or(Residency::Resident, |adapter| endpoint.adapters.residency(adapter)),
         held: None,

@@ -10,7 +10,7 @@ use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
 use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-use crate::requests::{Request, Requests};
+use crate::requests::{Request, RequestState, Requests};
 use crate::reservation::Reservation;
 use crate::time::{Time, seconds};
 
@@ -73,7 +73,8 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(mut request) = self.requests.remove(&id) else { return };
-        let reservation = request.reservation.take();
+        let reservation = request.reservation().copied();
+        request.state = RequestState::Waiting;
         // A gateway in front may have tried a fallback. Then it is not known when that was sent.
         let sent = reservation.filter(|reservation| reservation.endpoint == failed);
         let sent = sent.map_or(now, |reservation| reservation.dispatched);
@@ -100,17 +101,21 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(mut request) = self.requests.remove(&id) else { return };
-        if request.reservation.is_none_or(|from| from.endpoint != to) {
-            let from = request.reservation.take();
+        let from = request.reservation().copied();
+        if from.is_none_or(|from| from.endpoint != to) {
             self.release(now, id, from.as_ref(), (&request.facts, None), effects);
-            if let Some(index) = self.endpoints.index(to) {
-                let matched = self.prefixes.find(&self.endpoints, &request.facts);
-                let rates = self.rates.current(now);
-                request.reservation = Some(self.reserve_at(index, id, &request.facts, &matched, &rates));
-                self.prefixes.spare = matched;
-            }
+            request.state = self.reserve(now, id, to, &request.facts);
         }
         self.requests.insert(id, request);
+    }
+
+    /// Reserves the load of a request at the endpoint where a gateway sent it.
+    fn reserve(&mut self, now: Time, id: RequestId, to: EndpointId, facts: &RequestFacts) -> RequestState {
+        let Some(index) = self.endpoints.index(to) else { return RequestState::ServedElsewhere };
+        let matched = self.prefixes.find(&self.endpoints, facts);
+        let reservation = self.reserve_at(index, id, facts, &matched, &self.rates.current(now));
+        self.prefixes.spare = matched;
+        RequestState::Dispatched(reservation)
     }
 
     pub(super) fn finished(
@@ -122,7 +127,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Some(request) = self.requests.remove(&id) else { return };
-        if let Some(reservation) = &request.reservation {
+        if let Some(reservation) = request.reservation() {
             let sent = (reservation.endpoint, (id, reservation.dispatched));
             match completion {
                 Completion::Complete => {
@@ -136,12 +141,12 @@ impl Scheduler {
                 Completion::ClientGone => {}
             }
         }
-        self.release(now, id, request.reservation.as_ref(), (&request.facts, usage.output_tokens), effects);
+        self.release(now, id, request.reservation(), (&request.facts, usage.output_tokens), effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.release(now, id, request.reservation.as_ref(), (&request.facts, None), effects);
+            self.release(now, id, request.reservation(), (&request.facts, None), effects);
         }
     }
 
@@ -161,7 +166,7 @@ impl Scheduler {
         let seen = (reservation.pace.output > 0).then_some(reservation.pace.output);
         let output = usage.output_tokens.or(seen);
         if let Some(output) = output.filter(|output| *output > 0) {
-            self.rates.output.add(f64::from(output));
+            self.rates.ended_with(output);
         }
         // A response without any count is an error page, or no inference at all.
         let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
@@ -170,13 +175,13 @@ impl Scheduler {
         }
         let cached = usage.cached_tokens.unwrap_or(0);
         let prompt = usage.prompt_tokens.map_or(reservation.uncached, |prompt| prompt.saturating_sub(cached));
-        let in_flight = f64::from(endpoint.in_flight);
+        let in_flight = f64::from(endpoint.in_flight());
         let measured = ReplyMeasurement {
             seconds: seconds(now.since(reservation.dispatched)),
             prompt: count(reservation.ahead) + f64::from(prompt),
             output: f64::from(output.unwrap_or(0)),
             requests: f64::midpoint(f64::from(reservation.in_flight_at_dispatch), in_flight),
-            context: count(endpoint.context),
+            context: count(endpoint.context()),
         };
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
@@ -222,7 +227,7 @@ fn dispatched<'a>(
     endpoints: &'a mut Endpoints,
     id: RequestId,
 ) -> Option<(&'a mut Reservation, &'a mut Endpoint)> {
-    let reservation = requests.get_mut(&id)?.reservation.as_mut()?;
+    let RequestState::Dispatched(reservation) = &mut requests.get_mut(&id)?.state else { return None };
     let endpoint = endpoints.get_mut(reservation.endpoint)?;
     Some((reservation, endpoint))
 }
@@ -242,8 +247,7 @@ fn first_output(
     if matches!(reservation.residency, Residency::Missing | Residency::MissingAndFull) {
         let tokens = count(reservation.ahead) + f64::from(reservation.uncached);
         let without = rates.first_token_after(now, &endpoint.speed, tokens);
-        let load = seconds(now.since(reservation.dispatched)) - without;
-        rates.adapter_load.add(load.clamp(0.0, 60.0));
+        rates.adapter_loaded(seconds(now.since(reservation.dispatched)) - without);
     }
 }
 
@@ -261,13 +265,13 @@ fn learn_pace(
     if new == 0 || mark.output == 0 || stretch < SHORTEST_STRETCH {
         return false;
     }
-    let requests = endpoint.in_flight.saturating_sub(endpoint.prefill.len()).max(1);
+    let requests = endpoint.in_flight().saturating_sub(endpoint.prefill.len()).max(1);
     let measured = DecodeMeasurement {
         tokens: f64::from(new),
         seconds: stretch,
         requests: f64::from(requests),
-        context: count(endpoint.context.saturating_sub(endpoint.prefill.tokens)),
-        prefilled: count(endpoint.prefill.prefilled - mark.prefilled) / f64::from(new),
+        context: count(endpoint.context().saturating_sub(endpoint.prefill.tokens())),
+        prefilled: count(endpoint.prefill.prefilled() - mark.prefilled) / f64::from(new),
     };
     if stretch <= LONGEST_STRETCH {
         rates.decoded(now, &mut endpoint.speed, measured, Source::Stream);

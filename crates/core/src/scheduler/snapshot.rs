@@ -192,7 +192,7 @@ impl Scheduler {
         let selected = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
         PoolGauges {
             ready_endpoints: self.endpoints.ready(pool).count(),
-            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight)).sum(),
+            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
             average_kv_use: mean(fresh().filter_map(|gauge| gauge.report.kv_use)),
             average_waiting: mean(fresh().filter_map(|gauge| gauge.report.waiting).map(f64::from)),
             saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
@@ -203,15 +203,15 @@ impl Scheduler {
 
 fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
     let now = rates.now;
-    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight), count(endpoint.context));
+    let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
     let rate = 1.0 / rates.seconds_per_prompt_token(&endpoint.speed);
     EndpointSnapshot {
         endpoint: endpoint.id,
         pools: endpoint.spec.pools,
         health: endpoint.public_health(),
-        in_flight: endpoint.in_flight,
-        pending_tokens: endpoint.prefill.tokens,
-        context_tokens: endpoint.context,
+        in_flight: endpoint.in_flight(),
+        pending_tokens: endpoint.prefill.tokens(),
+        context_tokens: endpoint.context(),
         prefill_rate: estimate(
             now,
             rate,
