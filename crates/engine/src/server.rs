@@ -50,7 +50,7 @@ impl EngineServer {
         let faults = config.injected_faults.clone();
         let app = Arc::new(App::new(config, address.port()));
         for fault in faults {
-            app.inject(fault).map_err(|source| EngineError::Faults { source })?;
+            app.inject(fault)?;
         }
         Ok(Self { listener, address, app })
     }
@@ -69,7 +69,7 @@ impl EngineServer {
         let connections = Connections::new(Arc::clone(&app));
         let mut shutdown = pin!(shutdown);
         let mut listener = Some(listener);
-        let mut refusal = app.refusal().subscribe();
+        let mut refusal = app.refusal.subscribe();
         let mut reopens = Instant::now();
         loop {
             tokio::select! {
@@ -85,7 +85,7 @@ impl EngineServer {
                     listener = rebind(address).await;
                     reopens = Instant::now() + Duration::from_millis(50);
                     if listener.is_some() {
-                        app.refusal().send_replace(None);
+                        app.refusal.send_replace(None);
                     }
                 }
             }

@@ -42,6 +42,11 @@ impl Fields {
         self.typed(name, "string_type", "Input should be a valid string", Value::as_str)
     }
 
+    pub(crate) fn required_string(&self, name: &str) -> Result<&str, ApiError> {
+        self.require(name)?;
+        Ok(self.string(name)?.unwrap_or_default())
+    }
+
     pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         let flag = self.typed(name, "bool_type", "Input should be a valid boolean", Value::as_bool)?;
         Ok(flag.unwrap_or(false))

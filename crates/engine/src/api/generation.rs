@@ -1,6 +1,7 @@
 //! One generation request in the engine: its prompts, its outputs and its token counts.
 
 use pointsman_sim::engine::{Request, SubmitError};
+use serde::Serialize;
 
 use super::fields::Fields;
 use super::request::ApiRequest;
@@ -14,9 +15,10 @@ use crate::text::{BlockHasher, Finish, FinishReason, Output, SamplingParams, Tok
 const MAX_CHOICES: usize = 128;
 
 /// The fields that identify a response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct ResponseHeader {
     pub(super) id: String,
+    pub(super) object: &'static str,
     /// Unix seconds.
     pub(super) created: u64,
     /// The model as the request names it.
@@ -28,13 +30,13 @@ impl ResponseHeader {
     pub(super) fn new(
         app: &App,
         fields: &Fields,
-        prefix: &str,
+        (prefix, object): (&str, &'static str),
         request: &ApiRequest,
     ) -> Result<Self, ApiError> {
         let given = fields.string("request_id")?.or(request.request_id.as_deref());
         let id = given.map_or_else(|| app.new_id(), str::to_owned);
         let model = fields.string("model")?.unwrap_or(&app.config.model).to_owned();
-        Ok(Self { id: format!("{prefix}{id}"), created: unix_seconds(), model })
+        Ok(Self { id: format!("{prefix}{id}"), object, created: unix_seconds(), model })
     }
 }
 
@@ -88,9 +90,8 @@ impl Generation {
         let params = sampling.params(fields, profile.max_model_len)?;
         let choices = sampling.choices(fields)?;
         if prompts.is_empty() || choices.saturating_mul(prompts.len()) > MAX_CHOICES {
-            let message =
-                format!("a request may have 1 to {MAX_CHOICES} choices. (parameter=n, value={choices})");
-            return Err(ApiError::with_param(ErrorType::BadRequestError, "n", message));
+            let message = format!("a request may have 1 to {MAX_CHOICES} choices.");
+            return Err(ApiError::parameter("n", choices, message));
         }
         let (mut outputs, mut sequences) = (Vec::new(), Vec::new());
         let (mut prompt_tokens, mut prompt_block_tokens) = (0, 0);
@@ -166,9 +167,9 @@ pub(super) fn hash_prompt(
         let message = format!(
             "This model's maximum context length is {limit} tokens. However, your prompt contains at least \
              {at_least} input tokens, which exceeds this limit even without any output tokens. Please reduce the \
-             length of the input prompt. (parameter=input_tokens, value={at_least})"
+             length of the input prompt."
         );
-        return Err(ApiError::with_param(ErrorType::BadRequestError, "input_tokens", message));
+        return Err(ApiError::parameter("input_tokens", at_least, message));
     }
     let salt = fields.string("cache_salt")?.unwrap_or_default();
     let mut hasher = BlockHasher::new(app.config.profile.block_size, &[&model.cache_salt, salt]);

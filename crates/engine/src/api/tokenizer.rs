@@ -30,8 +30,7 @@ pub(crate) fn tokenize(app: &App, request: &ApiRequest) -> Result<Response<Respo
     let prompt = if fields.get("messages").is_some() {
         chat_prompt(fields.list("messages")?)?
     } else {
-        fields.require("prompt")?;
-        text_prompt(fields.string("prompt")?.unwrap_or_default())
+        text_prompt(fields.required_string("prompt")?)
     };
     requested_model(app, &fields)?;
     let tokens: Vec<_> = prompt.iter().map(|token| token.0).collect();

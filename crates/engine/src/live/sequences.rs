@@ -30,17 +30,17 @@ struct Sequence {
 
 /// The engine model and its sequences.
 #[derive(Debug)]
-pub(super) struct Sequences {
-    pub(super) engine: Engine,
+pub(crate) struct Sequences {
+    pub(crate) engine: Engine,
     /// By index of the sequence's id.
     sequences: Vec<Option<Sequence>>,
     /// End of the step that runs, in engine time.
     pub(super) step_ends: Option<Time>,
     /// Factor on the step times of the profile.
-    pub(super) slowdown: f64,
+    pub(crate) slowdown: f64,
     pub(super) stats: EngineStats,
     /// Adapter names by [`AdapterId`].
-    pub(super) adapter_names: Vec<String>,
+    pub(crate) adapter_names: Vec<String>,
     running_adapters: Vec<AdapterId>,
 }
 
