@@ -118,7 +118,7 @@ impl Collected {
             .zip(gateway)
             .filter(|(bare, _)| bare.median > 0.0 && figure != Figure::Failed)
             .map(|(bare, gateway)| gateway.median / bare.median);
-        let budget = figure.budget();
+        let (_, budget) = figure.label_and_budget();
         let within = match budget {
             Budget::AtMost(limit) => gateway.map(|spread| spread.median <= limit),
             Budget::AtLeastTimesBareProxy(share) => times_bare_proxy.map(|times| times >= share),

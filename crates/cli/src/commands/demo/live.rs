@@ -41,12 +41,12 @@ impl View {
             let mut tick = tokio::time::interval(REFRESH);
             loop {
                 tick.tick().await;
-                let in_flight = progress.sent().saturating_sub(progress.finished());
+                let in_flight = progress.sent.get().saturating_sub(progress.finished.get());
                 totals.set_message(format!(
                     "{} of {} answered, {in_flight} in flight, {} failed",
-                    progress.finished(),
-                    progress.planned(),
-                    progress.failed()
+                    progress.finished.get(),
+                    progress.planned.get(),
+                    progress.failed.get()
                 ));
                 let pools = fleet.debug_pools();
                 for (address, bar) in &lines {
