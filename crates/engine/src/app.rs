@@ -35,7 +35,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<LiveEngine>,
     adapters: Mutex<BTreeMap<String, LoadedAdapter>>,
     pub(crate) stored_responses: StoredResponses,
-    faults: Mutex<FaultInjector>,
+    pub(crate) faults: Mutex<FaultInjector>,
     /// Time for which the port is closed, while [`Fault::Refuse`] is active.
     pub(crate) refusal: watch::Sender<Option<Duration>>,
     /// Unix time of the start in seconds.
@@ -130,11 +130,6 @@ impl App {
     pub(crate) fn clear_faults(&self) {
         locked(&self.faults).clear();
         self.engine.lock().slowdown = 1.0;
-    }
-
-    /// The injected fault of the next request.
-    pub(crate) fn next_fault(&self) -> Option<Fault> {
-        locked(&self.faults).next_fault()
     }
 }
 

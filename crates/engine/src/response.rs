@@ -51,11 +51,7 @@ pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
 
 /// An error response of the web framework: unknown path or wrong method. `allow` lists the methods of the path.
 pub(crate) fn framework_error(status: StatusCode, allow: Option<&'static str>) -> Response<ResponseBody> {
-    #[derive(Serialize)]
-    struct Detail {
-        detail: &'static str,
-    }
-    let detail = Detail { detail: status.canonical_reason().unwrap_or_default() };
+    let detail = serde_json::json!({"detail": status.canonical_reason().unwrap_or_default()});
     let mut response = complete(status, Some(JSON), to_json(&detail));
     if let Some(methods) = allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

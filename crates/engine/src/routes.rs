@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::api::{ApiRequest, adapters, completions, messages, models, pooling, responses, tokenizer};
-use crate::app::App;
+use crate::app::{App, locked};
 use crate::config::VLLM_VERSION;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
 use crate::fault::{Fault, FaultInjection};
@@ -150,35 +150,20 @@ async fn dispatch(
         Route::Detokenize => tokenizer::detokenize(app, &request),
         Route::Models => Ok(models::list(app)),
         Route::Health => Ok(response::untyped("")),
-        Route::Version => Ok(response::json(&Version { version: VLLM_VERSION })),
+        Route::Version => Ok(response::json(&json!({"version": VLLM_VERSION}))),
         Route::Load => {
             let gauges = app.engine.lock().engine.gauges();
-            Ok(response::json(&Load { server_load: gauges.running + gauges.waiting }))
+            Ok(response::json(&json!({"server_load": gauges.running + gauges.waiting})))
         }
         Route::Metrics => Ok(response::metrics(metrics::page(app))),
         Route::LoadAdapter => adapters::load(app, &request),
         Route::UnloadAdapter => adapters::unload(app, &request),
         Route::ResetPrefixCache => {
             let success = app.engine.lock().engine.reset_prefix_cache();
-            Ok(response::json(&Outcome { success }))
+            Ok(response::json(&json!({"success": success})))
         }
         Route::Fault => fault(app, method, &request),
     }
-}
-
-#[derive(Serialize)]
-struct Version {
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct Load {
-    server_load: u32,
-}
-
-#[derive(Serialize)]
-struct Outcome {
-    success: bool,
 }
 
 /// `POST /fault` activates the injection in the body; `DELETE /fault` ends all of them.
@@ -190,13 +175,13 @@ fn fault(app: &App, method: &Method, request: &ApiRequest) -> Result<Response<Re
         let injected = injection.and_then(|injection| app.inject(injection));
         injected.map_err(|error| ApiError::new(ErrorType::BadRequest, error.to_string()))?;
     }
-    Ok(response::json(&Outcome { success: true }))
+    Ok(response::json(&json!({"success": true})))
 }
 
 /// The fault of a request: that of its own header, else that of an active injection.
 fn fault_of(app: &App, headers: &HeaderMap) -> Result<Option<Fault>, ApiError> {
     let Some(text) = header_text(headers, "x-pointsman-fault").filter(|_| app.config.faults) else {
-        return Ok(app.next_fault());
+        return Ok(locked(&app.faults).next_fault());
     };
     match text.parse::<FaultInjection>() {
         Ok(FaultInjection { fault: Fault::Refuse { .. } | Fault::Slow { .. }, .. }) => {

@@ -67,7 +67,7 @@ async fn generate(
     if fields.flag("stream")? {
         return Ok(stream::respond(request, generation, CompletionEvents::new(api, header, fields)?));
     }
-    generation.handle().finished().await;
+    generation.handle.finished().await;
     let aborted = request.apply_fault().await?;
     Ok(json(&Completion::new(api, &header, &generation, aborted)))
 }

@@ -69,8 +69,9 @@ impl TokenCounts {
 
 /// A generation request in the engine. Dropping it aborts the request.
 pub(super) struct Generation {
-    handle: RequestHandle,
-    outputs: Vec<Output>,
+    pub(super) handle: RequestHandle,
+    /// The choices of the first prompt, then those of the next.
+    pub(super) outputs: Vec<Output>,
     prompt_tokens: u32,
     /// Prompt tokens in full blocks.
     prompt_block_tokens: u32,
@@ -97,9 +98,9 @@ impl Generation {
         let (mut prompt_tokens, mut prompt_block_tokens) = (0, 0);
         for prompt in prompts {
             let hasher = hash_prompt(app, fields, model, prompt)?;
-            prompt_tokens += hasher.tokens();
-            prompt_block_tokens += hasher.tokens() / profile.block_size * profile.block_size;
-            let room = profile.max_model_len - hasher.tokens();
+            prompt_tokens += hasher.tokens;
+            prompt_block_tokens += hasher.tokens / profile.block_size * profile.block_size;
+            let room = profile.max_model_len - hasher.tokens;
             let params = SamplingParams { max_tokens: params.max_tokens.min(room), ..params.clone() };
             for choice in 0..choices {
                 let choice = u32::try_from(choice).unwrap_or(u32::MAX);
@@ -110,15 +111,6 @@ impl Generation {
         }
         let handle = app.engine.submit(sequences).map_err(submit_error)?;
         Ok(Self { handle, outputs, prompt_tokens, prompt_block_tokens, choices_per_prompt: choices })
-    }
-
-    pub(super) fn handle(&self) -> &RequestHandle {
-        &self.handle
-    }
-
-    /// The outputs: the choices of the first prompt, then those of the next.
-    pub(super) fn outputs(&self) -> &[Output] {
-        &self.outputs
     }
 
     /// The finish of the first choice; for APIs without `n`, the only one.
@@ -136,7 +128,7 @@ impl Generation {
     pub(super) fn counts(&self, sent: impl IntoIterator<Item = u32>) -> TokenCounts {
         // The choices of a prompt share its cached blocks: each prompt counts once.
         let firsts = (0..self.outputs.len()).step_by(self.choices_per_prompt);
-        let cached = firsts.map(|choice| self.handle.progress().sequence(choice).cached).sum();
+        let cached = firsts.map(|choice| self.handle.progress.sequence(choice).cached).sum();
         TokenCounts {
             prompt: self.prompt_tokens,
             completion: sent.into_iter().sum(),
@@ -185,12 +177,12 @@ fn sequence_request(
     output: &Output,
     max_tokens: u32,
 ) -> SequenceRequest {
-    let prompt_tokens = hasher.tokens();
+    let prompt_tokens = hasher.tokens;
     output.token_ids().for_each(|token| hasher.push(token));
     let request = Request {
         prompt_tokens,
         output_tokens: output.tokens,
-        hashes: hasher.into_hashes().into(),
+        hashes: hasher.hashes.into(),
         adapter: model.adapter,
     };
     SequenceRequest { request, max_tokens, finish_reason: output.finish().reason }

@@ -32,7 +32,7 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
     if fields.flag("stream")? {
         return Ok(stream::respond(request, generation, MessageEvents(header)));
     }
-    generation.handle().finished().await;
+    generation.handle.finished().await;
     let finish = request.apply_fault().await?.unwrap_or(generation.finish());
     let text = generation.text();
     Ok(json(&Message {
@@ -45,14 +45,10 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
 }
 
 pub(crate) fn count_tokens(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
-    #[derive(Serialize)]
-    struct Count {
-        input_tokens: usize,
-    }
     let fields = request.fields()?;
     let prompt = message_prompt(&fields)?;
     requested_model(app, &fields)?;
-    Ok(json(&Count { input_tokens: prompt.len() }))
+    Ok(json(&serde_json::json!({"input_tokens": prompt.len()})))
 }
 
 /// The prompt of the messages, with `system` as the first of them.

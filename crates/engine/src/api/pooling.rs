@@ -4,6 +4,7 @@ use http::Response;
 use pointsman_core::Rng;
 use pointsman_sim::engine::Request;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::fields::{Fields, invalid};
 use super::generation::{ResponseHeader, hash_prompt, requested_model, submit_error};
@@ -13,7 +14,7 @@ use super::request::ApiRequest;
 use crate::app::App;
 use crate::error::{ApiError, ErrorType, Failure};
 use crate::live::SequenceRequest;
-use crate::response::{ResponseBody, json};
+use crate::response::{self, ResponseBody};
 use crate::text::{BlockHasher, FinishReason, Token};
 
 /// Upper bound of a request's inputs.
@@ -90,23 +91,14 @@ pub(crate) async fn rerank(app: &App, request: ApiRequest) -> Result<Response<Re
     struct Ranking<'a> {
         id: &'a str,
         model: &'a str,
-        usage: RankingUsage,
-        results: Vec<Ranked<'a>>,
+        usage: Value,
+        results: Vec<Ranked>,
     }
     #[derive(Serialize)]
-    struct RankingUsage {
-        prompt_tokens: u32,
-        total_tokens: u32,
-    }
-    #[derive(Serialize)]
-    struct Ranked<'a> {
+    struct Ranked {
         index: usize,
-        document: Document<'a>,
+        document: Value,
         relevance_score: f32,
-    }
-    #[derive(Serialize)]
-    struct Document<'a> {
-        text: &'a str,
     }
     let fields = request.fields()?;
     let query = fields.required_string("query")?;
@@ -114,15 +106,15 @@ pub(crate) async fn rerank(app: &App, request: ApiRequest) -> Result<Response<Re
     let prompts = pairs(query, documents.iter().map(|text| text_prompt(text)).collect());
     let pooling = Pooling::run(app, &request, &fields, "rerank-", &prompts).await?;
     let ranked =
-        |(index, (text, relevance_score))| Ranked { index, document: Document { text }, relevance_score };
+        |(index, (text, relevance_score))| Ranked { index, document: json!({"text": text}), relevance_score };
     let mut results: Vec<_> =
         documents.iter().map(String::as_str).zip(pooling.scores()).enumerate().map(ranked).collect();
     results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
     let top = fields.integer("top_n")?.and_then(|top| usize::try_from(top).ok()).filter(|top| *top > 0);
     results.truncate(top.unwrap_or(usize::MAX));
     let ResponseHeader { id, model, .. } = &pooling.header;
-    let (prompt_tokens, total_tokens) = (pooling.prompt_tokens, pooling.prompt_tokens);
-    Ok(json(&Ranking { id, model, usage: RankingUsage { prompt_tokens, total_tokens }, results }))
+    let usage = json!({"prompt_tokens": pooling.prompt_tokens, "total_tokens": pooling.prompt_tokens});
+    Ok(response::json(&Ranking { id, model, usage, results }))
 }
 
 /// A finished pooling request.
@@ -153,12 +145,12 @@ impl Pooling {
             .map(|prompt| hash_prompt(app, fields, &model, prompt))
             .collect::<Result<Vec<_>, _>>()?;
         let fingerprints = hashers.iter().map(BlockHasher::fingerprint).collect();
-        let prompt_tokens = hashers.iter().map(BlockHasher::tokens).sum();
+        let prompt_tokens = hashers.iter().map(|hasher| hasher.tokens).sum();
         let sequences = hashers.into_iter().map(|hasher| SequenceRequest {
             request: Request {
-                prompt_tokens: hasher.tokens(),
+                prompt_tokens: hasher.tokens,
                 output_tokens: 0,
-                hashes: hasher.into_hashes().into(),
+                hashes: hasher.hashes.into(),
                 adapter: model.adapter,
             },
             max_tokens: 0,
@@ -175,7 +167,7 @@ impl Pooling {
         let (prompt_tokens, total_tokens) = (self.prompt_tokens, self.prompt_tokens);
         let usage =
             PoolingUsage { prompt_tokens, total_tokens, completion_tokens: 0, prompt_tokens_details: () };
-        json(&PoolingList { header: &self.header, data, usage })
+        response::json(&PoolingList { header: &self.header, data, usage })
     }
 
     /// A number from 0 to 1 for each prompt.

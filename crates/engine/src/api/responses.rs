@@ -38,12 +38,12 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
         let events = ResponseEvents { response, sequence_number: 0, text: String::new() };
         return Ok(stream::respond(request, generation, events));
     }
-    generation.handle().finished().await;
+    generation.handle.finished().await;
     let finish = request.apply_fault().await?.unwrap_or(generation.finish());
     let counts = generation.final_counts();
     let item = OutputItem::completed(&response.item_id, generation.text());
     response.object.finish(finish.reason, item, &counts);
-    response.store(generation.outputs().first());
+    response.store(generation.outputs.first());
     Ok(json(&response.object))
 }
 
@@ -152,7 +152,7 @@ impl EventFormat for ResponseEvents {
         let Self { response, sequence_number, text } = self;
         let item = OutputItem::completed(&response.item_id, text.clone());
         response.object.finish(finish.reason, item.clone(), &generation.counts(sent.iter().copied()));
-        response.store(generation.outputs().first());
+        response.store(generation.outputs.first());
         let PendingResponse { object, item_id, .. } = response;
         let mut push = |name, fields| push_event(name, fields, sequence_number, events);
         let (output_index, content_index) = (0, 0);

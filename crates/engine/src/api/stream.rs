@@ -78,7 +78,7 @@ pub(super) fn respond(
     generation: Generation,
     format: impl EventFormat,
 ) -> Response<ResponseBody> {
-    let choices = generation.outputs().len();
+    let choices = generation.outputs.len();
     event_stream(EventStream {
         generation,
         format,
@@ -146,7 +146,7 @@ impl<F: EventFormat> EventStream<F> {
                     None => continue,
                 }
             }
-            self.generation.handle().progress().register(context);
+            self.generation.handle.progress.register(context);
             if !self.collect() {
                 return Poll::Pending;
             }
@@ -160,7 +160,7 @@ impl<F: EventFormat> EventStream<F> {
             if self.ended[choice] || allowed == 0 {
                 continue;
             }
-            let progress = self.generation.handle().progress().sequence(choice);
+            let progress = self.generation.handle.progress.sequence(choice);
             let from = self.sent[choice];
             // One token per event even where several are available: clients count events.
             let to = progress.generated.min(from + 1);
@@ -170,7 +170,7 @@ impl<F: EventFormat> EventStream<F> {
             }
             allowed -= to - from;
             self.start();
-            let output = &self.generation.outputs()[choice];
+            let output = &self.generation.outputs[choice];
             self.text.clear();
             output.write_text(from..to, &mut self.text);
             self.sent[choice] = to;

@@ -124,14 +124,10 @@ impl LiveEngine {
 pub(crate) struct RequestHandle {
     engine: Arc<LiveEngine>,
     ids: Vec<SequenceId>,
-    progress: Arc<RequestProgress>,
+    pub(crate) progress: Arc<RequestProgress>,
 }
 
 impl RequestHandle {
-    pub(crate) fn progress(&self) -> &RequestProgress {
-        &self.progress
-    }
-
     /// Waits until every sequence is finished.
     pub(crate) async fn finished(&self) {
         std::future::poll_fn(|context: &mut Context<'_>| self.progress.poll_finished(context)).await;

@@ -76,7 +76,7 @@ impl EventFormat for CompletionEvents {
         if self.api == CompletionApi::Completions {
             return;
         }
-        for index in 0..generation.outputs().len() {
+        for index in 0..generation.outputs.len() {
             let choice = Choice {
                 index,
                 content: Content::Delta { delta: MessageDelta { role: Some("assistant"), content: "" } },

@@ -85,7 +85,7 @@ impl<'a> Completion<'a> {
             CompletionApi::Completions => NULLS,
             CompletionApi::Chat => CHAT_NULLS,
         };
-        let choices = generation.outputs().iter().enumerate();
+        let choices = generation.outputs.iter().enumerate();
         Self {
             header,
             choices: choices.map(|(index, output)| Choice::new(api, index, output, aborted)).collect(),
