@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::PickerCommands;
 use super::arms::PickerStack;
 use crate::client::Client;
-use crate::measurement::load::{IN_FLIGHT, answered, small_request, stub_streams, stub_workload};
+use crate::measurement::load::{IN_FLIGHT, answered_or_paused, small_request, stub_streams, stub_workload};
 use crate::measurement::{MeasurementError, until_signal};
 use crate::run::{LoadOptions, Progress, run_plan};
 use crate::workload::{OfferedLoad, Plan};
@@ -162,13 +162,9 @@ async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, progr
                 if number >= requests {
                     return;
                 }
-                let success = answered(&client, plan.body(request, number)).await;
+                let success = answered_or_paused(&client, plan.body(request, number)).await;
                 progress.finished.add(1);
-                if !success {
-                    progress.failed.add(1);
-                    // Without the pause, a server that refuses at once would make this a busy loop.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+                progress.failed.add(u64::from(!success));
             }
         });
     }
