@@ -214,7 +214,7 @@ async fn both_arms_get_the_same_requests_with_different_words() {
     let [service, pointsman] = result.runs(1);
     assert_eq!((service.errors, pointsman.errors), (0, 0));
     assert_ne!(pointsman.interval95, pointsman_report::Intervals::default());
-    assert_eq!(result.changes().len(), 12);
+    assert_eq!(result.pairs.changes().len(), 12);
     let sent = progress.finished.get();
     assert_eq!((sent, progress.planned.get(), progress.failed.get()), (progress.sent.get(), sent, 0));
 

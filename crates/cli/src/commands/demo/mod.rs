@@ -118,7 +118,7 @@ fn report(result: &PairedResult, args: &DemoArgs) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&Runs { runs: runs.into() })?);
         return Ok(());
     }
-    print!("{}", comparison_table(&runs, &result.changes()).render(crate::width()));
+    print!("{}", comparison_table(&runs, &result.pairs.changes()).render(crate::width()));
     Ok(())
 }
 

@@ -116,7 +116,7 @@ impl EventFormat for CompletionEvents {
     fn end(&mut self, generation: &Generation, sent: &[u32], _: Finish<'_>, events: &mut Events) {
         if self.include_usage {
             let counts = generation.counts(sent.iter().copied());
-            let usage = Some(CompletionUsage::last_chunk(&counts, self.api));
+            let usage = Some(CompletionUsage::detailed(&counts, self.api, true));
             let system_fingerprint = Some(FINGERPRINT);
             events.push_back(event(None, &Chunk { usage, system_fingerprint, ..self.chunk(&[]) }));
         }

@@ -91,7 +91,7 @@ impl<'a> Completion<'a> {
             choices: choices.map(|(index, output)| Choice::new(api, index, output, aborted)).collect(),
             service_tier: (),
             system_fingerprint: FINGERPRINT,
-            usage: CompletionUsage::complete(&generation.final_counts(), api),
+            usage: CompletionUsage::detailed(&generation.final_counts(), api, false),
             nulls: NullFields(nulls),
         }
     }
@@ -137,25 +137,17 @@ struct PromptTokensDetails {
 }
 
 impl CompletionUsage {
-    /// The usage of a non-streaming response. vLLM counts newly cached tokens for chat completions alone.
-    fn complete(counts: &TokenCounts, api: CompletionApi) -> Self {
+    /// The usage of a non-streaming response, or of the last chunk of a stream, which has no `null` fields. vLLM counts
+    /// newly cached tokens for chat completions alone.
+    pub(super) fn detailed(counts: &TokenCounts, api: CompletionApi, streaming: bool) -> Self {
+        let created = (api == CompletionApi::Chat).then_some(counts.newly_cached);
         let details = PromptTokensDetails {
             cached_tokens: counts.cached,
-            created_cache_tokens: Some((api == CompletionApi::Chat).then_some(counts.newly_cached)),
-            multimodal_tokens: Some(()),
+            created_cache_tokens: if streaming { created.map(Some) } else { Some(created) },
+            multimodal_tokens: (!streaming).then_some(()),
         };
-        let usage = Self::totals(counts);
-        Self { prompt_tokens_details: Some(details), completion_tokens_details: Some(()), ..usage }
-    }
-
-    /// The usage in the last chunk of a stream.
-    pub(super) fn last_chunk(counts: &TokenCounts, api: CompletionApi) -> Self {
-        let details = PromptTokensDetails {
-            cached_tokens: counts.cached,
-            created_cache_tokens: (api == CompletionApi::Chat).then_some(Some(counts.newly_cached)),
-            multimodal_tokens: None,
-        };
-        Self { prompt_tokens_details: Some(details), ..Self::totals(counts) }
+        let completion_tokens_details = (!streaming).then_some(());
+        Self { prompt_tokens_details: Some(details), completion_tokens_details, ..Self::totals(counts) }
     }
 
     pub(super) fn totals(counts: &TokenCounts) -> Self {

@@ -126,12 +126,12 @@ impl ResponseObject {
     pub(super) fn finish(&mut self, reason: FinishReason, item: OutputItem, counts: &TokenCounts) {
         self.status = match reason {
             FinishReason::Stop => "completed",
-            FinishReason::Length => "incomplete",
+            FinishReason::Length => {
+                self.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
+                "incomplete"
+            }
             FinishReason::Abort => "failed",
         };
-        if reason == FinishReason::Length {
-            self.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
-        }
         self.output = vec![item];
         self.usage = Some(ResponseUsage::of(counts));
     }
