@@ -72,13 +72,8 @@ impl EngineConfig {
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The address cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
     /// A fault cannot be injected.
     #[error("cannot inject these faults: {0}")]
     Faults(#[from] FaultError),

@@ -44,7 +44,7 @@ impl EngineServer {
     pub async fn bind(config: EngineConfig) -> Result<Self, EngineError> {
         config.check()?;
         let address = config.listen;
-        let failed = |source| EngineError::Listen { address, source };
+        let failed = |source| EngineError::Listen(address, source);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let faults = config.injected_faults.clone();
@@ -112,12 +112,10 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 
 /// Binds the port again after a refusal; `None` while another process has it.
 async fn rebind(address: SocketAddr) -> Option<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound
-        .inspect_err(
-            |error| tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal"),
-        )
-        .ok()
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal");
+    };
+    TcpListener::bind(address).await.inspect_err(warn).ok()
 }
 
 /// Upper bound of open connections; further ones are closed at once.
