@@ -4,13 +4,12 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, poll_fn};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -63,30 +62,20 @@ struct BarePicker {
 
 struct Method(Arc<BarePicker>);
 
-/// The responses of one call.
-struct Replies(mpsc::Receiver<ProcessingResponse>);
-
-impl Stream for Replies {
-    type Item = Result<ProcessingResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx).map(|reply| reply.map(Ok))
-    }
-}
-
 impl StreamingService<ProcessingRequest> for Method {
     type Response = ProcessingResponse;
-    type ResponseStream = Replies;
-    type Future = Ready<Result<Response<Replies>, Status>>;
+    type ResponseStream = BoxStream<'static, Result<ProcessingResponse, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<ProcessingRequest>>) -> Self::Future {
         let endpoints = &self.0.endpoints;
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
         let endpoint = turn.checked_rem(endpoints.len()).and_then(|turn| endpoints.get(turn).cloned());
         let Some(endpoint) = endpoint else { return ready(Err(Status::unavailable("no endpoints"))) };
-        let (sender, receiver) = mpsc::channel(OUTGOING);
+        let (sender, mut receiver) = mpsc::channel(OUTGOING);
         tokio::spawn(process(request.into_inner(), endpoint, sender));
-        ready(Ok(Response::new(Replies(receiver))))
+        let replies = poll_fn(move |context| receiver.poll_recv(context).map(|reply| reply.map(Ok)));
+        ready(Ok(Response::new(replies.boxed())))
     }
 }
 

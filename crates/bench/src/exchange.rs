@@ -12,9 +12,10 @@ use pointsman_report::Timing;
 use crate::client::{Client, ResponseReader};
 
 /// The outcome of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// Complete and successful response.
+    #[default]
     Ok,
     /// Status 429.
     Rejected,
@@ -32,7 +33,7 @@ pub enum Outcome {
 }
 
 /// The record of one request. Times count from the start of the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestRecord {
     /// Planned send time.
     pub intended: Duration,
@@ -56,34 +57,19 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     pub(crate) fn failed(intended: Duration, sent: Duration, end: Duration, outcome: Outcome) -> Self {
-        Self {
-            intended,
-            sent,
-            first_token: None,
-            end,
-            output_tokens: 0,
-            prompt_tokens: 0,
-            cached_tokens: None,
-            gaps: Vec::new(),
-            outcome,
-        }
+        Self { intended, sent, end, outcome, ..Self::default() }
     }
 
     /// The timing for reports: latencies from the planned send time, infinite for failures.
     #[must_use]
     pub fn timing(&self) -> Timing {
-        match self.outcome {
-            Outcome::Ok => Timing::Answered {
-                ttft: self.first_token.map(|at| at.saturating_sub(self.intended)),
-                e2e: self.end.saturating_sub(self.intended),
-                output_tokens: self.output_tokens,
-            },
-            Outcome::Rejected
-            | Outcome::HttpError(_)
-            | Outcome::BrokenResponse
-            | Outcome::Timeout
-            | Outcome::ConnectionFailed
-            | Outcome::NotSent => Timing::Failed,
+        if self.outcome != Outcome::Ok {
+            return Timing::Failed;
+        }
+        Timing::Answered {
+            ttft: self.first_token.map(|at| at.saturating_sub(self.intended)),
+            e2e: self.end.saturating_sub(self.intended),
+            output_tokens: self.output_tokens,
         }
     }
 }
@@ -105,33 +91,14 @@ pub(crate) async fn perform(client: Arc<Client>, call: Call) -> RequestRecord {
     let (start, intended) = (call.start, call.intended);
     let sent = start.elapsed();
     let deadline = tokio::time::Instant::from_std(start + intended + call.timeout);
-    match tokio::time::timeout_at(deadline, exchange(&client, call)).await {
-        Ok(Ok(read)) => RequestRecord {
-            intended,
-            sent,
-            first_token: read.first_token,
-            end: start.elapsed(),
-            output_tokens: read.output_tokens,
-            prompt_tokens: read.prompt_tokens,
-            cached_tokens: read.cached_tokens,
-            gaps: read.gaps,
-            outcome: Outcome::Ok,
-        },
-        Ok(Err(outcome)) => RequestRecord::failed(intended, sent, start.elapsed(), outcome),
-        Err(_elapsed) => RequestRecord::failed(intended, sent, start.elapsed(), Outcome::Timeout),
+    let ended = tokio::time::timeout_at(deadline, exchange(&client, call)).await;
+    match ended.unwrap_or(Err(Outcome::Timeout)) {
+        Ok(record) => RequestRecord { intended, sent, end: start.elapsed(), ..record },
+        Err(outcome) => RequestRecord::failed(intended, sent, start.elapsed(), outcome),
     }
 }
 
-#[derive(Default)]
-struct Read {
-    first_token: Option<Duration>,
-    output_tokens: u32,
-    prompt_tokens: u64,
-    cached_tokens: Option<u64>,
-    gaps: Vec<Duration>,
-}
-
-impl Read {
+impl RequestRecord {
     /// Replaces counted tokens by the usage that the response reports.
     fn apply_usage(&mut self, usage: Option<Usage>) {
         if let Some(usage) = usage {
@@ -142,7 +109,8 @@ impl Read {
     }
 }
 
-async fn exchange(client: &Arc<Client>, call: Call) -> Result<Read, Outcome> {
+/// The record of a successful request, without its times of sending and end.
+async fn exchange(client: &Arc<Client>, call: Call) -> Result<RequestRecord, Outcome> {
     let Call { api, path, body, start, record_gaps, .. } = call;
     let mut response = client.post(path, body).await.map_err(|_| Outcome::ConnectionFailed)?;
     if !response.status.is_success() {
@@ -169,9 +137,9 @@ async fn read_stream(
     api: Api,
     start: Instant,
     record_gaps: bool,
-) -> Result<Read, Outcome> {
+) -> Result<RequestRecord, Outcome> {
     let mut scanner = SseScanner::new(api.stream_format());
-    let mut read = Read::default();
+    let mut read = RequestRecord::default();
     let mut last_token = None;
     while let Some(piece) = response.chunk().await {
         let facts = scanner.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
@@ -197,7 +165,7 @@ async fn read_stream(
     Ok(read)
 }
 
-async fn read_response(response: &mut ResponseReader) -> Result<Read, Outcome> {
+async fn read_response(response: &mut ResponseReader) -> Result<RequestRecord, Outcome> {
     let mut reader = JsonScanner::default();
     while let Some(piece) = response.chunk().await {
         reader.push(&piece.map_err(|_| Outcome::BrokenResponse)?);
@@ -206,7 +174,7 @@ async fn read_response(response: &mut ResponseReader) -> Result<Read, Outcome> {
     if facts.failure.is_some() || !facts.complete {
         return Err(Outcome::BrokenResponse);
     }
-    let mut read = Read::default();
+    let mut read = RequestRecord::default();
     read.apply_usage(facts.usage);
     Ok(read)
 }

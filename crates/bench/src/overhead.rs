@@ -147,7 +147,7 @@ async fn measure(
 ) -> Result<OverheadReport, MeasurementError> {
     let mut arms = Arms::start(commands, options.engines).await?;
     arms.wait_until_ready().await?;
-    arms.note_idle_memory()?;
+    arms.note_memory(Figure::ResidentIdleMib)?;
     let total = Phase::ALL.len() * options.slices;
     for (position, phase) in Phase::ALL.into_iter().enumerate() {
         for slice in 0..options.slices {

@@ -36,39 +36,30 @@ impl Default for LoadOptions {
 /// Progress counters of a run.
 #[derive(Debug, Default)]
 pub struct Progress {
-    planned: AtomicU64,
-    sent: AtomicU64,
-    finished: AtomicU64,
-    failed: AtomicU64,
+    /// Requests of all plans started so far.
+    pub planned: Counter,
+    /// Requests that became due.
+    pub sent: Counter,
+    /// Requests with an outcome.
+    pub finished: Counter,
+    /// Requests without a complete response.
+    pub failed: Counter,
 }
 
-impl Progress {
-    /// Requests of all plans started so far.
+/// A counter that tasks share.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The current count.
     #[must_use]
-    pub fn planned(&self) -> u64 {
-        self.planned.load(Ordering::Relaxed)
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
-    /// Requests that became due.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Requests with an outcome.
-    #[must_use]
-    pub fn finished(&self) -> u64 {
-        self.finished.load(Ordering::Relaxed)
-    }
-
-    /// Requests without a complete response.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
+    /// Adds to the count and returns the one before.
+    pub(crate) fn add(&self, count: u64) -> u64 {
+        self.0.fetch_add(count, Ordering::Relaxed)
     }
 }
 
@@ -142,7 +133,7 @@ pub async fn run_plan(
     options: LoadOptions,
     progress: &Arc<Progress>,
 ) -> Result<LoadResult, RunError> {
-    Progress::add(&progress.planned, plan.requests.len() as u64);
+    progress.planned.add(plan.requests.len() as u64);
     // Time for the pacing thread to start, so that the first request is not late.
     let start = Instant::now() + Duration::from_millis(5);
     let (due_sender, mut due) = mpsc::unbounded_channel();
@@ -161,7 +152,7 @@ pub async fn run_plan(
                 Some(Due { intended, .. }) if in_flight.len() >= options.max_in_flight => {
                     let now = start.elapsed();
                     let record = RequestRecord::failed(intended, now, now, Outcome::NotSent);
-                    Progress::add(&progress.sent, 1);
+                    progress.sent.add(1);
                     finish_record(&mut result, progress, record);
                 }
                 Some(Due { intended, body }) => {
@@ -174,7 +165,7 @@ pub async fn run_plan(
                         timeout: options.timeout,
                         record_gaps: options.record_gaps,
                     };
-                    Progress::add(&progress.sent, 1);
+                    progress.sent.add(1);
                     in_flight.spawn(perform(Arc::clone(client), call));
                 }
             },
@@ -191,9 +182,9 @@ pub async fn run_plan(
 }
 
 fn finish_record(result: &mut LoadResult, progress: &Progress, record: RequestRecord) {
-    Progress::add(&progress.finished, 1);
+    progress.finished.add(1);
     if record.outcome != Outcome::Ok {
-        Progress::add(&progress.failed, 1);
+        progress.failed.add(1);
     }
     result.records.push(record);
 }

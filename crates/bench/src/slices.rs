@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_report::{Change, PairedSlices, Rng, RunReport, Slice};
+use pointsman_report::{PairedSlices, Rng, RunReport, Slice};
 
 use crate::client::{Client, Connections, Target};
 use crate::run::{LoadOptions, Progress, RunError, run_plan};
@@ -58,12 +58,6 @@ impl PairedResult {
     pub fn runs(&self, seed: u64) -> [RunReport; 2] {
         let [baseline, candidate] = &self.names;
         self.pairs.runs([baseline, candidate], &mut Rng::seeded(seed))
-    }
-
-    /// The change of each latency row by the second arm.
-    #[must_use]
-    pub fn changes(&self) -> Vec<Change> {
-        self.pairs.changes()
     }
 }
 

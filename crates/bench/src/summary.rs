@@ -1,6 +1,6 @@
 //! Outcome counts of a run, and warnings about its validity.
 
-use pointsman_report::{Align, Level, Table, count, millis, per_second};
+use pointsman_report::{Level, Table, count, millis, per_second};
 
 use crate::Outcome;
 use crate::run::LoadResult;
@@ -32,7 +32,7 @@ impl LoadResult {
     /// A table of outcome counts.
     #[must_use]
     pub fn outcome_table(&self) -> Table {
-        let mut table = Table::new([("outcome", Align::Left), ("requests", Align::Right)]);
+        let mut table = Table::new(["outcome", "requests"]);
         for (outcome, requests) in self.outcome_counts() {
             table.row([outcome.label(), count(requests)]);
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use lengths::TokenLengths;
 pub use offered::OfferedLoad;
 pub use plan::{Plan, PlannedRequest};
+use prompt::PrefixGroup;
 pub use prompt::{Prompt, SharedPrefix};
 
 use pointsman_protocol::Api;
@@ -189,16 +190,19 @@ impl Source {
                 let prompt = Prompt::Generated {
                     seed: draw(Purpose::Content).bits(),
                     tokens: prompt.tokens(&mut draw(Purpose::Lengths)),
-                    prefix: shared_prefix.map(|shared| shared.of_group(group)),
+                    prefix: shared_prefix
+                        .map(|shared| PrefixGroup { seed: group.into(), tokens: shared.tokens }),
                 };
                 (prompt, output.tokens(&mut draw(Purpose::Output)))
             }
             Self::Conversations(conversations) => {
                 let place = draw(Purpose::Lengths).bits() % conversations.len().max(1) as u64;
                 let drawn = usize::try_from(place).ok().and_then(|place| conversations.get(place));
-                drawn.map_or((Prompt::empty(), 1), |drawn| {
-                    (Prompt::Recorded { text: Arc::clone(&drawn.prompt) }, drawn.output_tokens)
-                })
+                let (text, tokens) = drawn.map_or_else(
+                    || (Arc::from(""), 1),
+                    |drawn| (Arc::clone(&drawn.prompt), drawn.output_tokens),
+                );
+                (Prompt::Recorded { text }, tokens)
             }
         }
     }

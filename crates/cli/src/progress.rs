@@ -35,8 +35,12 @@ pub(crate) fn bar(progress: &Arc<Progress>, planned: u64) -> Bar {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tick.tick().await;
-            drawn.set_position(followed.finished());
-            drawn.set_message(format!("{} in flight, {} failed", in_flight(&followed), followed.failed()));
+            drawn.set_position(followed.finished.get());
+            drawn.set_message(format!(
+                "{} in flight, {} failed",
+                in_flight(&followed),
+                followed.failed.get()
+            ));
         }
     });
     Bar { bar, follower }
@@ -52,5 +56,5 @@ impl Bar {
 
 /// Number of requests sent and not finished.
 pub(crate) fn in_flight(progress: &Progress) -> u64 {
-    progress.sent().saturating_sub(progress.finished())
+    progress.sent.get().saturating_sub(progress.finished.get())
 }

@@ -193,13 +193,32 @@ impl HealthState {
 
 /// Whether a single failure with this cause ejects.
 const fn ejects_at_once(cause: FailureCause) -> bool {
-    matches!(cause, FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled)
+    match cause {
+        FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled => true,
+        FailureCause::Refused
+        | FailureCause::Lost
+        | FailureCause::FirstByteTimeout
+        | FailureCause::Unavailable
+        | FailureCause::EngineError
+        | FailureCause::Truncated
+        | FailureCause::Garbage => false,
+    }
 }
 
 /// Whether an answered probe shows that the cause is gone.
 const fn detected_by_probe(cause: FailureCause) -> bool {
-    use FailureCause::{Connect, Lost, Refused, Tls, Unavailable};
-    matches!(cause, Connect | Tls | Refused | Lost | Unavailable)
+    match cause {
+        FailureCause::Connect
+        | FailureCause::Tls
+        | FailureCause::Refused
+        | FailureCause::Lost
+        | FailureCause::Unavailable => true,
+        FailureCause::FirstByteTimeout
+        | FailureCause::EngineError
+        | FailureCause::Truncated
+        | FailureCause::Stalled
+        | FailureCause::Garbage => false,
+    }
 }
 
 /// Up to a quarter longer, so that endpoints that failed together do not return together.

@@ -112,7 +112,16 @@ impl FailureCause {
     /// Whether the engine cannot have read the request, so that any method may be retried.
     #[must_use]
     pub const fn before_written(self) -> bool {
-        matches!(self, Self::Connect | Self::Tls | Self::Refused)
+        match self {
+            Self::Connect | Self::Tls | Self::Refused => true,
+            Self::Lost
+            | Self::FirstByteTimeout
+            | Self::Unavailable
+            | Self::EngineError
+            | Self::Truncated
+            | Self::Stalled
+            | Self::Garbage => false,
+        }
     }
 
     /// The word for metric labels and logs.

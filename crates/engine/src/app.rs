@@ -35,15 +35,16 @@ pub(crate) struct App {
     pub(crate) engine: Arc<LiveEngine>,
     adapters: Mutex<BTreeMap<String, LoadedAdapter>>,
     pub(crate) stored_responses: StoredResponses,
-    faults: Mutex<FaultInjector>,
+    pub(crate) faults: Mutex<FaultInjector>,
     /// Time for which the port is closed, while [`Fault::Refuse`] is active.
-    refusal: watch::Sender<Option<Duration>>,
+    pub(crate) refusal: watch::Sender<Option<Duration>>,
     /// Unix time of the start in seconds.
     pub(crate) started: f64,
     ids: AtomicU64,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// No code under these locks panics between two dependent changes, so a poisoned lock is used like any other.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -98,7 +99,7 @@ impl App {
     /// Unloads an adapter; running requests finish with it. False where none of this name is loaded.
     pub(crate) fn unload_adapter(&self, name: &str) -> bool {
         let Some(adapter) = locked(&self.adapters).remove(name) else { return false };
-        self.engine.unload_adapter(adapter.id);
+        self.engine.lock().engine.unload_adapter(adapter.id);
         true
     }
 
@@ -116,32 +117,19 @@ impl App {
                 Ok(())
             }
             Fault::Slow { factor } => {
-                self.engine.slow_down(factor);
+                self.engine.lock().slowdown = factor;
                 Ok(())
             }
-            Fault::Hang
-            | Fault::Reset { .. }
-            | Fault::Status { .. }
-            | Fault::ErrorEvent { .. }
-            | Fault::Abort { .. }
-            | Fault::Truncate { .. }
-            | Fault::Silence { .. } => locked(&self.faults).add(injection),
+            Fault::Hang | Fault::Status { .. } | Fault::Response { .. } => {
+                locked(&self.faults).add(injection)
+            }
         }
     }
 
     /// Ends every active fault except a closed port, which opens when its time is over.
     pub(crate) fn clear_faults(&self) {
         locked(&self.faults).clear();
-        self.engine.slow_down(1.0);
-    }
-
-    /// The injected fault of the next request.
-    pub(crate) fn next_fault(&self) -> Option<Fault> {
-        locked(&self.faults).next_fault()
-    }
-
-    pub(crate) fn refusal(&self) -> &watch::Sender<Option<Duration>> {
-        &self.refusal
+        self.engine.lock().slowdown = 1.0;
     }
 }
 

@@ -59,7 +59,7 @@ impl EngineConfig {
 
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         if !self.speed.is_finite() || self.speed <= 0.0 {
-            return Err(EngineError::Speed { speed: self.speed });
+            return Err(EngineError::Speed(self.speed));
         }
         if self.model.is_empty() {
             return Err(EngineError::NoModel);
@@ -72,25 +72,14 @@ impl EngineConfig {
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The address cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
     /// A fault cannot be injected.
-    #[error("cannot inject these faults: {source}")]
-    Faults {
-        /// The reason.
-        source: FaultError,
-    },
+    #[error("cannot inject these faults: {0}")]
+    Faults(#[from] FaultError),
     /// The speed is not a positive number.
-    #[error("speed must be a number above zero, not {speed}")]
-    Speed {
-        /// The setting.
-        speed: f64,
-    },
+    #[error("speed must be a number above zero, not {0}")]
+    Speed(f64),
     /// The base model has no name.
     #[error("the model needs a name")]
     NoModel,

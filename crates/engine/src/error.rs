@@ -1,5 +1,7 @@
 //! Errors as vLLM answers them, and connections that end without an answer.
 
+use std::fmt::Display;
+
 use http::StatusCode;
 use serde::Serialize;
 use thiserror::Error;
@@ -36,23 +38,14 @@ pub(crate) enum ErrorType {
 }
 
 impl ErrorType {
-    fn name(self) -> &'static str {
+    fn name_and_status(self) -> (&'static str, StatusCode) {
         match self {
-            Self::BadRequest => "Bad Request",
-            Self::BadRequestError => "BadRequestError",
-            Self::InvalidUserInput => "InvalidUserInput",
-            Self::NotFound => "NotFoundError",
-            Self::TooLarge => "Request Entity Too Large",
-            Self::Internal(_) => "InternalServerError",
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::BadRequest | Self::BadRequestError | Self::InvalidUserInput => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Internal(status) => status,
+            Self::BadRequest => ("Bad Request", StatusCode::BAD_REQUEST),
+            Self::BadRequestError => ("BadRequestError", StatusCode::BAD_REQUEST),
+            Self::InvalidUserInput => ("InvalidUserInput", StatusCode::BAD_REQUEST),
+            Self::NotFound => ("NotFoundError", StatusCode::NOT_FOUND),
+            Self::TooLarge => ("Request Entity Too Large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::Internal(status) => ("InternalServerError", status),
         }
     }
 }
@@ -90,6 +83,12 @@ impl ApiError {
         Self { kind, message: message.into(), param: Some(param.into()) }
     }
 
+    /// A value of a parameter that is out of range.
+    pub(crate) fn parameter(name: &str, value: impl Display, message: impl Display) -> Self {
+        let message = format!("{message} (parameter={name}, value={value})");
+        Self::with_param(ErrorType::BadRequestError, name, message)
+    }
+
     /// vLLM's error when its engine core has died.
     pub(crate) fn engine_dead(status: StatusCode) -> Self {
         let message = "EngineCore encountered an issue. See stack trace (above) for the root cause.";
@@ -97,12 +96,12 @@ impl ApiError {
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        self.kind.status()
+        self.kind.name_and_status().1
     }
 
     pub(crate) fn body(&self) -> ErrorBody<'_> {
+        let (r#type, status) = self.kind.name_and_status();
         let (message, param) = (&self.message, self.param.as_deref());
-        let (r#type, code) = (self.kind.name(), self.status().as_u16());
-        ErrorBody { error: ErrorFields { message, r#type, param, code } }
+        ErrorBody { error: ErrorFields { message, r#type, param, code: status.as_u16() } }
     }
 }

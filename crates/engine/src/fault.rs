@@ -9,77 +9,44 @@ use std::time::Duration;
 use pointsman_core::Rng;
 use thiserror::Error;
 
-/// A failure of a model server. Those with `after_tokens` strike a stream after that many tokens, and a non-streaming
-/// response when it would begin.
+/// A failure of a model server.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The port is closed for a time, and requests on open connections are cut off.
-    Refuse {
-        /// Time until the port opens again.
-        duration: Duration,
-    },
+    Refuse { duration: Duration },
     /// Requests are accepted and never answered.
     Hang,
-    /// The connection is reset in the middle of the response.
-    Reset {
-        /// Output tokens sent before it.
-        after_tokens: u32,
-    },
-    /// The response is an error with this status.
-    Status {
-        /// 500 to 599.
-        code: u16,
-    },
-    /// Engine steps take longer.
-    Slow {
-        /// Factor on the step times.
-        factor: f64,
-    },
-    /// An `error` event inside a 200 stream, followed by `[DONE]`: vLLM when its engine core dies.
-    ErrorEvent {
-        /// Output tokens sent before it.
-        after_tokens: u32,
-    },
-    /// `finish_reason: "abort"` and `[DONE]`: vLLM at shutdown.
-    Abort {
-        /// Output tokens sent before it.
-        after_tokens: u32,
-    },
-    /// The stream ends cleanly without `[DONE]`: vLLM when its API server is killed.
-    Truncate {
-        /// Output tokens sent before it.
-        after_tokens: u32,
-    },
-    /// The stream stalls: no more bytes and no close. vLLM at shutdown, sometimes.
-    Silence {
-        /// Output tokens sent before it.
-        after_tokens: u32,
-    },
+    /// The response is an error with this status, 500 to 599.
+    Status { code: u16 },
+    /// Engine steps take `factor` times as long.
+    Slow { factor: f64 },
+    /// A stream fails after this many tokens, a non-streaming response when it would begin.
+    Response { failure: ResponseFailure, after_tokens: u32 },
 }
 
-impl Fault {
-    /// Output tokens sent before the fault, for faults that strike a response which has begun.
-    pub(crate) fn after_tokens(self) -> Option<u32> {
-        match self {
-            Self::Reset { after_tokens }
-            | Self::ErrorEvent { after_tokens }
-            | Self::Abort { after_tokens }
-            | Self::Truncate { after_tokens }
-            | Self::Silence { after_tokens } => Some(after_tokens),
-            Self::Refuse { .. } | Self::Hang | Self::Status { .. } | Self::Slow { .. } => None,
-        }
-    }
+/// The failure of a response that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseFailure {
+    /// The connection is reset.
+    Reset,
+    /// An `error` event inside a 200 stream, followed by `[DONE]`: vLLM when its engine core dies.
+    ErrorEvent,
+    /// `finish_reason: "abort"` and `[DONE]`: vLLM at shutdown.
+    Abort,
+    /// The stream ends cleanly without `[DONE]`: vLLM when its API server is killed.
+    Truncate,
+    /// The stream stalls: no more bytes and no close. vLLM at shutdown, sometimes.
+    Silence,
 }
 
 /// A fault with the requests that it strikes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultInjection {
-    /// The failure.
-    pub fault: Fault,
+    pub(crate) fault: Fault,
     /// Number of requests after which the injection ends; unbounded when absent.
-    pub count: Option<u32>,
+    count: Option<u32>,
     /// Probability that a request is struck, 0 to 1.
-    pub probability: f64,
+    probability: f64,
 }
 
 /// The reason why a fault cannot be injected.
@@ -105,19 +72,21 @@ impl FromStr for FaultInjection {
         let mut parts = text.trim().split(',').map(str::trim);
         let kind = parts.next().unwrap_or_default();
         let mut settings = Settings(parts.map(str::to_owned).collect());
-        let after_tokens = |settings: &mut Settings| settings.take("after-tokens", 1_u32);
+        let response = |settings: &mut Settings, failure| {
+            Ok(Fault::Response { failure, after_tokens: settings.take("after-tokens", 1)? })
+        };
         let fault = match kind {
             "refuse" => {
-                Fault::Refuse { duration: Duration::from_millis(settings.take("milliseconds", 1_000_u64)?) }
+                Fault::Refuse { duration: Duration::from_millis(settings.take("milliseconds", 1_000)?) }
             }
             "hang" => Fault::Hang,
-            "reset" => Fault::Reset { after_tokens: after_tokens(&mut settings)? },
-            "status" => Fault::Status { code: settings.take("code", 503_u16)? },
-            "slow" => Fault::Slow { factor: settings.take("factor", 2.0_f64)? },
-            "error-event" => Fault::ErrorEvent { after_tokens: after_tokens(&mut settings)? },
-            "abort" => Fault::Abort { after_tokens: after_tokens(&mut settings)? },
-            "truncate" => Fault::Truncate { after_tokens: after_tokens(&mut settings)? },
-            "silence" => Fault::Silence { after_tokens: after_tokens(&mut settings)? },
+            "status" => Fault::Status { code: settings.take("code", 503)? },
+            "slow" => Fault::Slow { factor: settings.take("factor", 2.0)? },
+            "reset" => response(&mut settings, ResponseFailure::Reset)?,
+            "error-event" => response(&mut settings, ResponseFailure::ErrorEvent)?,
+            "abort" => response(&mut settings, ResponseFailure::Abort)?,
+            "truncate" => response(&mut settings, ResponseFailure::Truncate)?,
+            "silence" => response(&mut settings, ResponseFailure::Silence)?,
             other => return Err(FaultError::Kind(other.to_owned())),
         };
         let mut injection = Self { fault, count: None, probability: 1.0 };
@@ -130,13 +99,7 @@ impl FromStr for FaultInjection {
             }
             // Both affect the whole server, so they have no count and no probability.
             Fault::Refuse { .. } | Fault::Slow { .. } => {}
-            Fault::Hang
-            | Fault::Reset { .. }
-            | Fault::Status { .. }
-            | Fault::ErrorEvent { .. }
-            | Fault::Abort { .. }
-            | Fault::Truncate { .. }
-            | Fault::Silence { .. } => {
+            Fault::Hang | Fault::Status { .. } | Fault::Response { .. } => {
                 injection.count = settings.take("count", 0_u32).map(|count| (count > 0).then_some(count))?;
                 injection.probability = settings.take("probability", 1.0_f64)?;
             }
@@ -156,12 +119,11 @@ struct Settings(Vec<String>);
 
 impl Settings {
     fn take<T: FromStr>(&mut self, key: &str, default: T) -> Result<T, FaultError> {
-        let position =
-            self.0.iter().position(|setting| setting.split_once('=').is_some_and(|(name, _)| name == key));
+        let prefix = format!("{key}=");
+        let position = self.0.iter().position(|setting| setting.starts_with(&prefix));
         let Some(position) = position else { return Ok(default) };
         let setting = self.0.swap_remove(position);
-        let value = setting.split_once('=').and_then(|(_, value)| value.parse().ok());
-        value.ok_or(FaultError::Setting(setting))
+        setting[prefix.len()..].parse().map_err(|_| FaultError::Setting(setting))
     }
 }
 
@@ -218,8 +180,9 @@ mod tests {
         fn check(text: &str, fault: Fault, count: Option<u32>, probability: f64) {
             assert_eq!(text.parse(), Ok(FaultInjection { fault, count, probability }), "{text}");
         }
+        let reset = Fault::Response { failure: ResponseFailure::Reset, after_tokens: 5 };
         check("hang", Fault::Hang, None, 1.0);
-        check("reset, after-tokens=5, count=2", Fault::Reset { after_tokens: 5 }, Some(2), 1.0);
+        check("reset, after-tokens=5, count=2", reset, Some(2), 1.0);
         check("status,code=502,probability=0.5", Fault::Status { code: 502 }, None, 0.5);
         check("slow,factor=1.6", Fault::Slow { factor: 1.6 }, None, 1.0);
         check("refuse,milliseconds=20", Fault::Refuse { duration: Duration::from_millis(20) }, None, 1.0);

@@ -24,5 +24,5 @@ mod stored_responses;
 mod text;
 
 pub use config::{EngineConfig, EngineError};
-pub use fault::{Fault, FaultError, FaultInjection};
+pub use fault::{FaultError, FaultInjection};
 pub use server::EngineServer;

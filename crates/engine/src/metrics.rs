@@ -4,7 +4,7 @@ mod exposition;
 
 use std::fmt::Write;
 
-use pointsman_sim::engine::Gauges;
+use pointsman_sim::engine::{AdapterId, Gauges};
 
 use self::exposition::{Page, escape_label, format_number};
 use crate::app::App;
@@ -20,22 +20,16 @@ pub(crate) fn page(app: &App) -> String {
     page.requests(&stats);
     page.configuration(app, &stats);
     page.models(app, &stats);
-    page.into_text()
+    page.text
 }
 
 impl Page {
     fn load(&mut self, gauges: &Gauges) {
         let capacity = gauges.waiting - gauges.deferred;
-        self.gauge(
-            "vllm:num_requests_running",
-            "Number of requests in model execution batches.",
-            gauges.running.into(),
-        );
-        self.gauge(
-            "vllm:num_requests_waiting",
-            "Number of requests waiting to be processed.",
-            gauges.waiting.into(),
-        );
+        let running = gauges.running.into();
+        self.gauge("vllm:num_requests_running", "Number of requests in model execution batches.", running);
+        let waiting = gauges.waiting.into();
+        self.gauge("vllm:num_requests_waiting", "Number of requests waiting to be processed.", waiting);
         self.gauges(
             "vllm:num_requests_waiting_by_reason",
             "Number of waiting requests by reason: 'capacity' for scheduling capacity, 'deferred' for transient \
@@ -55,22 +49,22 @@ impl Page {
     #[expect(clippy::cast_precision_loss, reason = "the exposition format has only floats")]
     fn tokens(&mut self, gauges: &Gauges) {
         let totals = &gauges.totals;
-        self.counter(
-            "vllm:prefix_cache_queries",
-            "Prefix cache queries, in terms of number of queried tokens.",
-            totals.prefix_queries,
-        );
-        self.counter(
-            "vllm:prefix_cache_hits",
-            "Prefix cache hits, in terms of number of cached tokens.",
-            totals.prefix_hits,
-        );
-        self.counter(
-            "vllm:num_preemptions",
-            "Cumulative number of preemption from the engine.",
-            totals.preemptions,
-        );
-        self.counter("vllm:prompt_tokens", "Number of prefill tokens processed.", totals.prompt_tokens);
+        for (name, help, value) in [
+            (
+                "prefix_cache_queries",
+                "Prefix cache queries, in terms of number of queried tokens.",
+                totals.prefix_queries,
+            ),
+            (
+                "prefix_cache_hits",
+                "Prefix cache hits, in terms of number of cached tokens.",
+                totals.prefix_hits,
+            ),
+            ("num_preemptions", "Cumulative number of preemption from the engine.", totals.preemptions),
+            ("prompt_tokens", "Number of prefill tokens processed.", totals.prompt_tokens),
+        ] {
+            self.counter(&format!("vllm:{name}"), help, value);
+        }
         self.counters(
             "vllm:prompt_tokens_by_source",
             "Number of prompt tokens by source.",
@@ -81,16 +75,10 @@ impl Page {
                 ("external_kv_transfer", 0.0),
             ],
         );
-        self.counter(
-            "vllm:prompt_tokens_cached",
-            "Number of cached prompt tokens (local + external).",
-            totals.prefix_hits,
-        );
-        self.counter(
-            "vllm:generation_tokens",
-            "Number of generation tokens processed.",
-            totals.generated_tokens,
-        );
+        let cached = "Number of cached prompt tokens (local + external).";
+        self.counter("vllm:prompt_tokens_cached", cached, totals.prefix_hits);
+        let generated = "Number of generation tokens processed.";
+        self.counter("vllm:generation_tokens", generated, totals.generated_tokens);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the exposition format has only floats")]
@@ -146,9 +134,10 @@ impl Page {
             "counter",
         );
         for (adapter, count) in &stats.finished_by_adapter {
-            let model =
-                adapter.map_or_else(|| app.config.model.clone(), |adapter| app.engine.adapter_name(adapter));
-            let _ = writeln!(self.text, r#"{name}{{model="{}"}} {count}"#, escape_label(&model));
+            let sequences = app.engine.lock();
+            let adapter_name = |adapter: AdapterId| sequences.adapter_names.get(adapter.0 as usize);
+            let model = adapter.map_or(Some(&app.config.model), adapter_name).map_or("", String::as_str);
+            let _ = writeln!(self.text, r#"{name}{{model="{}"}} {count}"#, escape_label(model));
         }
     }
 

@@ -13,8 +13,6 @@ use crate::error::{ApiError, ConnectionAborted};
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, ConnectionAborted>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
 
 /// 200 with a JSON body.
 pub(crate) fn json(value: &impl Serialize) -> Response<ResponseBody> {
@@ -33,7 +31,8 @@ pub(crate) fn untyped(text: impl Into<Bytes>) -> Response<ResponseBody> {
 
 /// 200 with a page in the Prometheus text format.
 pub(crate) fn metrics(page: String) -> Response<ResponseBody> {
-    complete(StatusCode::OK, Some(METRICS), page.into())
+    let content_type = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
+    complete(StatusCode::OK, Some(content_type), page.into())
 }
 
 /// 200 with server-sent events.
@@ -41,7 +40,8 @@ pub(crate) fn event_stream<B>(events: B) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes, Error = ConnectionAborted> + Send + 'static,
 {
-    build(StatusCode::OK, Some(EVENT_STREAM), events.boxed_unsync())
+    let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    build(StatusCode::OK, Some(content_type), events.boxed_unsync())
 }
 
 /// An error response.
@@ -51,11 +51,7 @@ pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
 
 /// An error response of the web framework: unknown path or wrong method. `allow` lists the methods of the path.
 pub(crate) fn framework_error(status: StatusCode, allow: Option<&'static str>) -> Response<ResponseBody> {
-    #[derive(Serialize)]
-    struct Detail {
-        detail: &'static str,
-    }
-    let detail = Detail { detail: status.canonical_reason().unwrap_or_default() };
+    let detail = serde_json::json!({"detail": status.canonical_reason().unwrap_or_default()});
     let mut response = complete(status, Some(JSON), to_json(&detail));
     if let Some(methods) = allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

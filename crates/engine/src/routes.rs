@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::api::{ApiRequest, adapters, completions, messages, models, pooling, responses, tokenizer};
-use crate::app::App;
+use crate::app::{App, locked};
 use crate::config::VLLM_VERSION;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
 use crate::fault::{Fault, FaultInjection};
@@ -32,7 +32,6 @@ enum Route<'a> {
     Detokenize,
     Models,
     Health,
-    Ping,
     Version,
     Load,
     Metrics,
@@ -42,62 +41,39 @@ enum Route<'a> {
     Fault,
 }
 
-impl<'a> Route<'a> {
-    fn from_path(path: &'a str) -> Option<Self> {
-        Some(match path {
-            "/v1/chat/completions" => Self::Chat,
-            "/v1/completions" => Self::Completions,
-            "/v1/responses" => Self::Responses,
-            "/v1/messages" => Self::Messages,
-            "/v1/messages/count_tokens" => Self::CountTokens,
-            "/v1/embeddings" => Self::Embeddings,
-            "/score" | "/v1/score" => Self::Score,
-            "/rerank" | "/v1/rerank" | "/v2/rerank" => Self::Rerank,
-            "/tokenize" => Self::Tokenize,
-            "/detokenize" => Self::Detokenize,
-            "/v1/models" => Self::Models,
-            "/health" => Self::Health,
-            "/ping" => Self::Ping,
-            "/version" => Self::Version,
-            "/load" => Self::Load,
-            "/metrics" => Self::Metrics,
-            "/v1/load_lora_adapter" => Self::LoadAdapter,
-            "/v1/unload_lora_adapter" => Self::UnloadAdapter,
-            "/reset_prefix_cache" => Self::ResetPrefixCache,
-            "/fault" => Self::Fault,
-            other => Self::StoredResponse(
-                other.strip_prefix("/v1/responses/").filter(|id| !id.is_empty() && !id.contains('/'))?,
-            ),
-        })
-    }
-
-    /// The methods of the path, as the `allow` header lists them, and whether its requests run in the engine: only
-    /// those are struck by injected faults.
-    fn methods_and_inference(self) -> (&'static str, bool) {
-        match self {
-            Self::Chat
-            | Self::Completions
-            | Self::Responses
-            | Self::Messages
-            | Self::Embeddings
-            | Self::Score
-            | Self::Rerank => ("POST", true),
-            Self::CountTokens
-            | Self::Tokenize
-            | Self::Detokenize
-            | Self::LoadAdapter
-            | Self::UnloadAdapter
-            | Self::ResetPrefixCache => ("POST", false),
-            Self::StoredResponse(_)
-            | Self::Models
-            | Self::Health
-            | Self::Version
-            | Self::Load
-            | Self::Metrics => ("GET", false),
-            Self::Ping => ("GET, POST", false),
-            Self::Fault => ("DELETE, POST", false),
+/// The route of a path, its methods as the `allow` header lists them, and whether its requests run in the engine: only
+/// those are struck by injected faults.
+fn route_of(path: &str) -> Option<(Route<'_>, &'static str, bool)> {
+    Some(match path {
+        "/v1/chat/completions" => (Route::Chat, "POST", true),
+        "/v1/completions" => (Route::Completions, "POST", true),
+        "/v1/responses" => (Route::Responses, "POST", true),
+        "/v1/messages" => (Route::Messages, "POST", true),
+        "/v1/embeddings" => (Route::Embeddings, "POST", true),
+        "/score" | "/v1/score" => (Route::Score, "POST", true),
+        "/rerank" | "/v1/rerank" | "/v2/rerank" => (Route::Rerank, "POST", true),
+        "/v1/messages/count_tokens" => (Route::CountTokens, "POST", false),
+        "/tokenize" => (Route::Tokenize, "POST", false),
+        "/detokenize" => (Route::Detokenize, "POST", false),
+        "/v1/load_lora_adapter" => (Route::LoadAdapter, "POST", false),
+        "/v1/unload_lora_adapter" => (Route::UnloadAdapter, "POST", false),
+        "/reset_prefix_cache" => (Route::ResetPrefixCache, "POST", false),
+        "/v1/models" => (Route::Models, "GET", false),
+        "/health" => (Route::Health, "GET", false),
+        "/version" => (Route::Version, "GET", false),
+        "/load" => (Route::Load, "GET", false),
+        "/metrics" => (Route::Metrics, "GET", false),
+        "/ping" => (Route::Health, "GET, POST", false),
+        "/fault" => (Route::Fault, "DELETE, POST", false),
+        other => {
+            let id = other.strip_prefix("/v1/responses/")?;
+            (
+                Some(id).filter(|id| !id.is_empty() && !id.contains('/')).map(Route::StoredResponse)?,
+                "GET",
+                false,
+            )
         }
-    }
+    })
 }
 
 /// Handles one request. An error ends the connection without a response.
@@ -106,14 +82,15 @@ pub(crate) async fn handle(
     reset: ResetSwitch,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ConnectionAborted> {
-    if app.refusal().borrow().is_some() {
+    if app.refusal.borrow().is_some() {
         reset.set();
         return Err(ConnectionAborted);
     }
     let (head, body) = request.into_parts();
-    let route = Route::from_path(head.uri.path()).filter(|route| app.config.faults || *route != Route::Fault);
-    let Some(route) = route else { return Ok(response::framework_error(StatusCode::NOT_FOUND, None)) };
-    let (methods, is_inference) = route.methods_and_inference();
+    let route = route_of(head.uri.path()).filter(|(route, ..)| app.config.faults || *route != Route::Fault);
+    let Some((route, methods, is_inference)) = route else {
+        return Ok(response::framework_error(StatusCode::NOT_FOUND, None));
+    };
     if !methods.split(", ").any(|method| method == head.method.as_str()) {
         return Ok(response::framework_error(StatusCode::METHOD_NOT_ALLOWED, Some(methods)));
     }
@@ -124,8 +101,10 @@ pub(crate) async fn handle(
     let body = match Limited::new(body, app.config.max_body_bytes).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            let error = ApiError::new(ErrorType::TooLarge, "The request body is too large.");
-            return Ok(response::error(&error));
+            return Ok(response::error(&ApiError::new(
+                ErrorType::TooLarge,
+                "The request body is too large.",
+            )));
         }
         Err(_) => return Err(ConnectionAborted),
     };
@@ -170,33 +149,21 @@ async fn dispatch(
         Route::Tokenize => tokenizer::tokenize(app, &request),
         Route::Detokenize => tokenizer::detokenize(app, &request),
         Route::Models => Ok(models::list(app)),
-        Route::Health | Route::Ping => Ok(response::untyped("")),
-        Route::Version => Ok(response::json(&Version { version: VLLM_VERSION })),
+        Route::Health => Ok(response::untyped("")),
+        Route::Version => Ok(response::json(&json!({"version": VLLM_VERSION}))),
         Route::Load => {
-            let gauges = app.engine.gauges();
-            Ok(response::json(&Load { server_load: gauges.running + gauges.waiting }))
+            let gauges = app.engine.lock().engine.gauges();
+            Ok(response::json(&json!({"server_load": gauges.running + gauges.waiting})))
         }
         Route::Metrics => Ok(response::metrics(metrics::page(app))),
         Route::LoadAdapter => adapters::load(app, &request),
         Route::UnloadAdapter => adapters::unload(app, &request),
-        Route::ResetPrefixCache => Ok(response::json(&Outcome { success: app.engine.reset_prefix_cache() })),
+        Route::ResetPrefixCache => {
+            let success = app.engine.lock().engine.reset_prefix_cache();
+            Ok(response::json(&json!({"success": success})))
+        }
         Route::Fault => fault(app, method, &request),
     }
-}
-
-#[derive(Serialize)]
-struct Version {
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct Load {
-    server_load: u32,
-}
-
-#[derive(Serialize)]
-struct Outcome {
-    success: bool,
 }
 
 /// `POST /fault` activates the injection in the body; `DELETE /fault` ends all of them.
@@ -208,13 +175,13 @@ fn fault(app: &App, method: &Method, request: &ApiRequest) -> Result<Response<Re
         let injected = injection.and_then(|injection| app.inject(injection));
         injected.map_err(|error| ApiError::new(ErrorType::BadRequest, error.to_string()))?;
     }
-    Ok(response::json(&Outcome { success: true }))
+    Ok(response::json(&json!({"success": true})))
 }
 
 /// The fault of a request: that of its own header, else that of an active injection.
 fn fault_of(app: &App, headers: &HeaderMap) -> Result<Option<Fault>, ApiError> {
     let Some(text) = header_text(headers, "x-pointsman-fault").filter(|_| app.config.faults) else {
-        return Ok(app.next_fault());
+        return Ok(locked(&app.faults).next_fault());
     };
     match text.parse::<FaultInjection>() {
         Ok(FaultInjection { fault: Fault::Refuse { .. } | Fault::Slow { .. }, .. }) => {

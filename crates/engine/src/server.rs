@@ -44,13 +44,13 @@ impl EngineServer {
     pub async fn bind(config: EngineConfig) -> Result<Self, EngineError> {
         config.check()?;
         let address = config.listen;
-        let failed = |source| EngineError::Listen { address, source };
+        let failed = |source| EngineError::Listen(address, source);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let faults = config.injected_faults.clone();
         let app = Arc::new(App::new(config, address.port()));
         for fault in faults {
-            app.inject(fault).map_err(|source| EngineError::Faults { source })?;
+            app.inject(fault)?;
         }
         Ok(Self { listener, address, app })
     }
@@ -69,7 +69,7 @@ impl EngineServer {
         let connections = Connections::new(Arc::clone(&app));
         let mut shutdown = pin!(shutdown);
         let mut listener = Some(listener);
-        let mut refusal = app.refusal().subscribe();
+        let mut refusal = app.refusal.subscribe();
         let mut reopens = Instant::now();
         loop {
             tokio::select! {
@@ -85,7 +85,7 @@ impl EngineServer {
                     listener = rebind(address).await;
                     reopens = Instant::now() + Duration::from_millis(50);
                     if listener.is_some() {
-                        app.refusal().send_replace(None);
+                        app.refusal.send_replace(None);
                     }
                 }
             }
@@ -112,12 +112,10 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 
 /// Binds the port again after a refusal; `None` while another process has it.
 async fn rebind(address: SocketAddr) -> Option<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound
-        .inspect_err(
-            |error| tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal"),
-        )
-        .ok()
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(%address, %error, "cannot bind the port again after an injected refusal");
+    };
+    TcpListener::bind(address).await.inspect_err(warn).ok()
 }
 
 /// Upper bound of open connections; further ones are closed at once.

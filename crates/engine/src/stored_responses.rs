@@ -1,10 +1,11 @@
 //! Responses of `/v1/responses` that later requests can read or continue, by id.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use crate::app::locked;
 use crate::text::Token;
 
 /// Number of responses that are kept; beyond it the oldest is dropped.
@@ -26,7 +27,7 @@ pub(crate) struct StoredResponses(Arc<Mutex<VecDeque<StoredResponse>>>);
 
 impl StoredResponses {
     pub(crate) fn insert(&self, response: StoredResponse) {
-        let mut stored = self.lock();
+        let mut stored = locked(&self.0);
         if stored.len() >= MAX_RESPONSES {
             stored.pop_front();
         }
@@ -34,10 +35,6 @@ impl StoredResponses {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<StoredResponse> {
-        self.lock().iter().find(|response| response.id == id).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<StoredResponse>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0).iter().find(|response| response.id == id).cloned()
     }
 }

@@ -185,19 +185,46 @@ impl Refusal {
     }
 
     fn error_body(&self) -> ErrorBody {
-        let param = if let Self::Body(error) = self {
-            error.param()
-        } else {
-            matches!(self, Self::MissingModel | Self::UndeclaredModel).then_some("model")
+        let param = match self {
+            Self::Body(error) => error.param(),
+            Self::MissingModel | Self::UndeclaredModel => Some("model"),
+            Self::ContentEncoding
+            | Self::BodyTooLarge { .. }
+            | Self::BodyIncomplete
+            | Self::BodyTimeout
+            | Self::HeadersTooLarge
+            | Self::NoRoute
+            | Self::NoBackend
+            | Self::Administration
+            | Self::UnknownResponse
+            | Self::Busy
+            | Self::RequestTimeout
+            | Self::Pool(_) => None,
         };
         ErrorBody::new(self.status().as_u16(), self.reason(), self.message()).with_param(param)
     }
 
     const fn retry_after(&self) -> Option<Duration> {
-        if let Self::Pool(Rejection::Saturated { retry_after }) = self {
-            return Some(*retry_after);
+        match self {
+            Self::Pool(Rejection::Saturated { retry_after }) => Some(*retry_after),
+            Self::Busy => Some(Duration::from_secs(1)),
+            Self::Body(_)
+            | Self::MissingModel
+            | Self::ContentEncoding
+            | Self::BodyTooLarge { .. }
+            | Self::BodyIncomplete
+            | Self::BodyTimeout
+            | Self::HeadersTooLarge
+            | Self::NoRoute
+            | Self::NoBackend
+            | Self::UndeclaredModel
+            | Self::Administration
+            | Self::UnknownResponse
+            | Self::RequestTimeout
+            | Self::Pool(
+                Rejection::NoReadyEndpoint | Rejection::EmptySubset | Rejection::AttemptsFailed(_),
+            ) => None,
         }
-        if matches!(self, Self::Busy) { Some(Duration::from_secs(1)) } else { None }
     }
 }
 

@@ -4,21 +4,15 @@ use crate::interval::Interval;
 use crate::number::{count, millis, per_second};
 use crate::paired::Change;
 use crate::run::{RunReport, interval_cell};
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 /// A table of two runs: throughput, failures, and every latency statistic with its change, the paired
 /// interval and a verdict.
 #[must_use]
 pub fn comparison_table(runs: &[RunReport; 2], changes: &[Change]) -> Table {
     let [baseline, candidate] = runs;
-    let mut table = Table::new([
-        ("", Align::Left),
-        (baseline.name.as_str(), Align::Right),
-        (candidate.name.as_str(), Align::Right),
-        ("change", Align::Right),
-        ("95 % interval", Align::Right),
-        ("", Align::Left),
-    ]);
+    let names = [baseline.name.as_str(), candidate.name.as_str()];
+    let mut table = Table::new(["", names[0], names[1], "change", "95 % interval", ""]);
     let pair = |label: &str, cells: [String; 2]| {
         let [left, right] = cells;
         vec![label.to_owned(), left, right]
@@ -31,7 +25,7 @@ pub fn comparison_table(runs: &[RunReport; 2], changes: &[Change]) -> Table {
         let value = |run: &RunReport| run.latency.quantiles(statistic.measure).at(statistic.level);
         let interval = candidate.interval95.get(statistic);
         table.row([
-            format!("{} {}", statistic.measure.label(), statistic.level.key()),
+            statistic.label(),
             millis(value(baseline)),
             millis(value(candidate)),
             millis(change.milliseconds),

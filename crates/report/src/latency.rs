@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::measure::Measure;
 use crate::quantile::{Level, Quantiles, Samples};
 
@@ -38,6 +40,17 @@ impl Statistic {
         Measure::PER_REQUEST
             .into_iter()
             .flat_map(|measure| Level::ALL.into_iter().map(move |level| Self { measure, level }))
+    }
+
+    /// The name in tables: `E2E p90`.
+    pub(crate) fn label(self) -> String {
+        format!("{} {}", self.measure.label(), self.level.key())
+    }
+}
+
+impl Serialize for Statistic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -44,4 +44,4 @@ pub use quantile::{Level, Quantiles, Samples, median};
 pub use run::{Intervals, LatencyRows, RunReport, Runs, run_table};
 pub use slice::Slice;
 pub use sweep::{Experiment, SeedResult, Sweep, SweepRow};
-pub use table::{Align, Table};
+pub use table::Table;

@@ -50,6 +50,11 @@ pub fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
+/// A ratio with two decimals.
+pub(crate) fn ratio(value: Option<f64>) -> String {
+    value.map_or_else(|| NOT_MEASURED.to_owned(), |ratio| format!("{ratio:.2}"))
+}
+
 fn with_unit(value: Option<f64>, unit: &str) -> String {
     match value {
         None => NOT_MEASURED.to_owned(),

@@ -40,18 +40,6 @@ impl PairedSlices {
         Self { pairs }
     }
 
-    /// Number of pairs.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pairs.len()
-    }
-
-    /// Whether there is no pair.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
     /// The difference of each statistic over all slices.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
@@ -219,7 +207,7 @@ mod tests {
         let [baseline, candidate] = eight_pairs(50).runs(["a", "b"], &mut Rng::seeded(1));
         assert_eq!((baseline.name.as_str(), candidate.name.as_str()), ("a", "b"));
         assert_eq!(baseline.requests_per_second, Some(50.0));
-        assert!(baseline.interval95.is_empty());
+        assert_eq!(baseline.interval95, Intervals::default());
         assert!(candidate.interval95.get(E2E_P90).is_some());
         assert!(candidate.latency.e2e_ms.p90 < baseline.latency.e2e_ms.p90);
     }

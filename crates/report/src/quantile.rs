@@ -34,19 +34,14 @@ impl Level {
     /// Integer arithmetic avoids that `0.9 × 10` is 9.000000000000002.
     #[must_use]
     pub const fn rank(self, total: u64) -> u64 {
-        let percent = match self {
+        (total * self.percent() as u64).div_ceil(100)
+    }
+
+    const fn percent(self) -> u32 {
+        match self {
             Self::P50 => 50,
             Self::P90 => 90,
             Self::P99 => 99,
-        };
-        (total * percent).div_ceil(100)
-    }
-
-    const fn fraction(self) -> f64 {
-        match self {
-            Self::P50 => 0.50,
-            Self::P90 => 0.90,
-            Self::P99 => 0.99,
         }
     }
 }
@@ -76,18 +71,6 @@ impl Samples {
     #[must_use]
     pub fn sorted(&self) -> &[f64] {
         &self.sorted
-    }
-
-    /// Number of values.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.sorted.len()
-    }
-
-    /// Whether there is no value.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sorted.is_empty()
     }
 
     /// Whether any value is finite. If none is, the measure was not observed.
@@ -121,8 +104,9 @@ impl Samples {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranks are checked first")]
     pub fn interval(&self, level: Level) -> Option<Interval> {
         let total = self.sorted.len() as f64;
-        let expected = total * level.fraction();
-        let spread = 1.96 * (expected * (1.0 - level.fraction())).sqrt();
+        let fraction = f64::from(level.percent()) / 100.0;
+        let expected = total * fraction;
+        let spread = 1.96 * (expected * (1.0 - fraction)).sqrt();
         let (low, high) = ((expected - spread).floor(), (expected + spread).ceil());
         if low < 1.0 || high > total {
             return None;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::interval::Interval;
 use crate::latency::{Latencies, Statistic};
@@ -10,13 +10,14 @@ use crate::measure::Measure;
 use crate::number::millis;
 use crate::quantile::{Level, Quantiles};
 use crate::slice::Slice;
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 /// 95 % intervals by statistic, in JSON `{"e2e_ms.p90": [low, high]}`.
 ///
 /// The intervals are of the change against the baseline where two arms were compared, and of the values where one arm
 /// ran alone.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Intervals(BTreeMap<Statistic, Interval>);
 
 impl Intervals {
@@ -31,17 +32,6 @@ impl Intervals {
         self.0.get(&statistic).copied()
     }
 
-    /// All intervals, by statistic.
-    pub fn iter(&self) -> impl Iterator<Item = (Statistic, Interval)> {
-        self.0.iter().map(|(&statistic, &interval)| (statistic, interval))
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The intervals of the quantiles of one run, from order statistics. They assume independent requests and are too
     /// narrow near saturation.
     #[must_use]
@@ -51,12 +41,6 @@ impl Intervals {
             samples.interval(statistic.level).filter(|_| samples.is_measured())
         };
         Self(Statistic::all().filter_map(|statistic| Some((statistic, of(statistic)?))).collect())
-    }
-}
-
-impl Serialize for Intervals {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(statistic, interval)| (statistic.to_string(), interval)))
     }
 }
 
@@ -147,13 +131,7 @@ pub struct Runs {
 /// A table of one run: a row per measure, a column per quantile, and the interval of the 90th percentile.
 #[must_use]
 pub fn run_table(run: &RunReport) -> Table {
-    let mut table = Table::new([
-        ("latency", Align::Left),
-        ("p50", Align::Right),
-        ("p90", Align::Right),
-        ("p99", Align::Right),
-        ("p90, 95 % interval", Align::Right),
-    ]);
+    let mut table = Table::new(["latency", "p50", "p90", "p99", "p90, 95 % interval"]);
     let measures = Measure::PER_REQUEST.into_iter().chain(run.latency.itl_ms.map(|_| Measure::Itl));
     for measure in measures {
         let quantiles = run.latency.quantiles(measure);

@@ -2,19 +2,11 @@
 
 use std::fmt::Write as _;
 
-/// Alignment of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
-    /// For text.
-    Left,
-    /// For numbers.
-    Right,
-}
-
 /// A table as aligned plain text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    columns: Vec<(String, Align)>,
+    /// Each heading, and whether the column is text: aligned left, as numbers are right.
+    columns: Vec<(String, bool)>,
     rows: Vec<Vec<String>>,
 }
 
@@ -22,11 +14,22 @@ pub struct Table {
 const GAP: usize = 2;
 
 impl Table {
-    /// A table with these headings.
+    /// A table with these headings. The first column and those without a heading are text, the others numbers.
     #[must_use]
-    pub fn new<Heading: Into<String>>(columns: impl IntoIterator<Item = (Heading, Align)>) -> Self {
-        let columns = columns.into_iter().map(|(heading, align)| (heading.into(), align)).collect();
-        Self { columns, rows: Vec::new() }
+    pub fn new<Heading: Into<String>>(headings: impl IntoIterator<Item = Heading>) -> Self {
+        let headings = headings.into_iter().map(Into::into).enumerate();
+        let columns =
+            headings.map(|(index, heading): (_, String)| (index == 0 || heading.is_empty(), heading));
+        Self { columns: columns.map(|(is_text, heading)| (heading, is_text)).collect(), rows: Vec::new() }
+    }
+
+    /// Makes these columns text, and all others numbers.
+    #[must_use]
+    pub fn with_text(mut self, columns: &[usize]) -> Self {
+        for (index, (_, is_text)) in self.columns.iter_mut().enumerate() {
+            *is_text = columns.contains(&index);
+        }
+        self
     }
 
     /// Adds a row; missing cells are empty, surplus cells are dropped.
@@ -77,17 +80,14 @@ impl Table {
 
     fn push_line(&self, text: &mut String, widths: &[usize], cells: &[&str]) {
         let mut line = String::new();
-        for (index, (cell, (&width, (_, align)))) in
+        for (index, (cell, (&width, (_, is_text)))) in
             cells.iter().zip(widths.iter().zip(&self.columns)).enumerate()
         {
             if index > 0 {
                 line.push_str(&" ".repeat(GAP));
             }
             let padding = " ".repeat(width.saturating_sub(characters(cell)));
-            match align {
-                Align::Left => line.extend([*cell, &padding]),
-                Align::Right => line.extend([&padding, *cell]),
-            }
+            line.extend(if *is_text { [*cell, &padding] } else { [&padding, *cell] });
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new([("latency", Align::Left), ("direct", Align::Right), ("", Align::Left)]);
+        let mut table = Table::new(["latency", "direct", ""]);
         table.row(["p50", "85.0 µs", "PASS"]).row(["p99", "1.24 ms"]);
         table
     }

@@ -73,12 +73,10 @@ impl Idle {
 
     /// Returns a slot whose connection is closed.
     pub(super) fn give_back_broken(&mut self, slot: &Slot) {
-        match self {
-            Self::Pool { .. } => {}
-            Self::Pinned { free, endpoints, rng } if !slot.extra => {
-                free.push(Slot::new(rng.below(*endpoints)));
-            }
-            Self::Pinned { .. } => {}
+        if let Self::Pinned { free, endpoints, rng } = self
+            && !slot.extra
+        {
+            free.push(Slot::new(rng.below(*endpoints)));
         }
     }
 }

@@ -110,13 +110,9 @@ pub(crate) async fn closed_loop(
 async fn send_until(client: Arc<Client>, body: Bytes, until: Instant) -> (u64, u64) {
     let (mut completed, mut failed) = (0, 0);
     while Instant::now() < until {
-        if answered(&client, body.clone()).await {
-            completed += 1;
-        } else {
-            failed += 1;
-            // Without the pause, a server that refuses at once would make this a busy loop.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let success = answered_or_paused(&client, body.clone()).await;
+        completed += u64::from(success);
+        failed += u64::from(!success);
     }
     (completed, failed)
 }
@@ -140,8 +136,17 @@ pub(crate) async fn wait_until_answered(
     Ok(())
 }
 
+/// As [`answered`], with a pause after a failure: without it, a server that refuses at once makes a closed loop busy.
+pub(crate) async fn answered_or_paused(client: &Arc<Client>, body: Bytes) -> bool {
+    let success = answered(client, body).await;
+    if !success {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    success
+}
+
 /// Sends one request and reads the response; returns whether it was complete and successful.
-pub(crate) async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
+async fn answered(client: &Arc<Client>, body: Bytes) -> bool {
     let Ok(mut answer) = client.post(GenerationApi::ChatCompletions.path(), body).await else {
         return false;
     };

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::collected::{Collected, Column};
+use super::figure::Figure;
 use super::plan::plan;
 use super::report::OverheadReport;
 use super::{OverheadCommands, OverheadOptions, Phase};
@@ -62,10 +63,11 @@ impl Arms {
         Ok(())
     }
 
-    pub(super) fn note_idle_memory(&mut self) -> Result<(), MeasurementError> {
+    /// Records the memory of the servers.
+    pub(super) fn note_memory(&mut self, figure: Figure) -> Result<(), MeasurementError> {
         for arm in &self.arms {
             if let Some(server) = &arm.server {
-                self.collected.idle_memory.insert(arm.column, server.resident()?);
+                self.collected.resident(figure, arm.column, server.resident()?);
             }
         }
         Ok(())
@@ -98,11 +100,7 @@ impl Arms {
     }
 
     pub(super) fn report(mut self, options: OverheadOptions) -> Result<OverheadReport, MeasurementError> {
-        for arm in &self.arms {
-            if let Some(server) = &arm.server {
-                self.collected.loaded_memory.insert(arm.column, server.resident()?);
-            }
-        }
+        self.note_memory(Figure::ResidentLoadedMib)?;
         Ok(self.collected.report(options.slices))
     }
 }

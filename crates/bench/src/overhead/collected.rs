@@ -31,12 +31,18 @@ impl Column {
 pub(super) struct Collected {
     values: BTreeMap<(Figure, Column), Vec<f64>>,
     quantiles: BTreeMap<Column, Vec<[f64; 2]>>,
-    failed: BTreeMap<Column, u64>,
-    pub(super) idle_memory: BTreeMap<Column, u64>,
-    pub(super) loaded_memory: BTreeMap<Column, u64>,
 }
 
 impl Collected {
+    fn push(&mut self, figure: Figure, column: Column, value: f64) {
+        self.values.entry((figure, column)).or_default().push(value);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
+    pub(super) fn resident(&mut self, figure: Figure, column: Column, bytes: u64) {
+        self.push(figure, column, bytes as f64 / MIB);
+    }
+
     /// Records a slice. `used` is the CPU time of the column's process for `events`.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub(super) fn note(
@@ -47,7 +53,9 @@ impl Collected {
         used: Option<Duration>,
         events: u64,
     ) {
-        *self.failed.entry(column).or_default() += observed.failed;
+        // Failures are summed over the slices.
+        let failed = self.values.entry((Figure::Failed, column)).or_insert_with(|| vec![0.0]);
+        failed.iter_mut().for_each(|sum| *sum += observed.failed as f64);
         let figure = match phase {
             Phase::Paced => {
                 let at = |level| observed.e2e.quantile(level).unwrap_or(f64::INFINITY);
@@ -56,7 +64,7 @@ impl Collected {
             }
             Phase::Saturated => {
                 let rate = observed.completed as f64 / observed.elapsed.as_secs_f64();
-                self.values.entry((Figure::SaturatedPerSecond, column)).or_default().push(rate);
+                self.push(Figure::SaturatedPerSecond, column, rate);
                 Figure::SaturatedCpuMsPerRequest
             }
             Phase::Prompts400Kb => Figure::CpuMsPer400Kb,
@@ -65,14 +73,12 @@ impl Collected {
         };
         if let Some(used) = used.filter(|_| events > 0) {
             let per_second = if figure == Figure::CpuUsPerChunk { 1e6 } else { 1e3 };
-            let cost = used.as_secs_f64() * per_second / events as f64;
-            self.values.entry((figure, column)).or_default().push(cost);
+            self.push(figure, column, used.as_secs_f64() * per_second / events as f64);
         }
     }
 
     pub(super) fn report(mut self, slices: usize) -> OverheadReport {
         self.add_latencies();
-        self.add_totals();
         let direct = self.quantiles.get(&Column::Direct).map_or(&[][..], Vec::as_slice);
         let direct_ms = [0, 1].map(|index| {
             let values: Vec<f64> = direct.iter().filter_map(|pair| pair.get(index).copied()).collect();
@@ -97,20 +103,6 @@ impl Collected {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    fn add_totals(&mut self) {
-        for (figure, by_column) in
-            [(Figure::ResidentIdleMib, &self.idle_memory), (Figure::ResidentLoadedMib, &self.loaded_memory)]
-        {
-            for (column, bytes) in by_column {
-                self.values.insert((figure, *column), vec![*bytes as f64 / MIB]);
-            }
-        }
-        for (column, failed) in &self.failed {
-            self.values.insert((Figure::Failed, *column), vec![*failed as f64]);
-        }
-    }
-
     fn row(&self, figure: Figure) -> FigureRow {
         let spread = |column| self.values.get(&(figure, column)).and_then(|values| Spread::of(values));
         let (bare_proxy, gateway) = (spread(Column::BareProxy), spread(Column::Gateway));
@@ -118,7 +110,7 @@ impl Collected {
             .zip(gateway)
             .filter(|(bare, _)| bare.median > 0.0 && figure != Figure::Failed)
             .map(|(bare, gateway)| gateway.median / bare.median);
-        let budget = figure.budget();
+        let (_, budget) = figure.label_and_budget();
         let within = match budget {
             Budget::AtMost(limit) => gateway.map(|spread| spread.median <= limit),
             Budget::AtLeastTimesBareProxy(share) => times_bare_proxy.map(|times| times >= share),

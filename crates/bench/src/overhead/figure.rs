@@ -61,37 +61,20 @@ impl Figure {
         Self::Failed,
     ];
 
-    /// The project's budget, which holds on two cores that all processes share.
-    #[must_use]
-    pub const fn budget(self) -> Budget {
+    /// The label, and the project's budget, which holds on two cores that all processes share.
+    pub(super) const fn label_and_budget(self) -> (&'static str, Budget) {
         match self {
-            Self::AddedP50Ms => Budget::AtMost(0.2),
-            Self::AddedP99Ms => Budget::AtMost(2.0),
-            Self::CpuMsPerRequest => Budget::AtMost(0.1),
-            Self::SaturatedPerSecond => Budget::AtLeastTimesBareProxy(0.6),
-            Self::SaturatedCpuMsPerRequest => Budget::AtMost(0.039),
-            Self::CpuMsPer400Kb => Budget::AtMost(1.5),
-            Self::CpuMsPer1Mb => Budget::AtMost(3.0),
-            Self::CpuUsPerChunk => Budget::AtMostTimesBareProxy(1.2),
-            Self::ResidentIdleMib => Budget::AtMost(64.0),
-            Self::ResidentLoadedMib => Budget::None,
-            Self::Failed => Budget::AtMost(0.0),
-        }
-    }
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::AddedP50Ms => "added p50, 1,000 req/s",
-            Self::AddedP99Ms => "added p99, 1,000 req/s",
-            Self::CpuMsPerRequest => "CPU per request, 1,000 req/s",
-            Self::SaturatedPerSecond => "requests, 64 in flight",
-            Self::SaturatedCpuMsPerRequest => "CPU per request, 64 in flight",
-            Self::CpuMsPer400Kb => "CPU per 400 KB prompt",
-            Self::CpuMsPer1Mb => "CPU per 1 MB prompt",
-            Self::CpuUsPerChunk => "CPU per streamed chunk",
-            Self::ResidentIdleMib => "memory, idle",
-            Self::ResidentLoadedMib => "memory, after the load",
-            Self::Failed => "failed requests",
+            Self::AddedP50Ms => ("added p50, 1,000 req/s", Budget::AtMost(0.2)),
+            Self::AddedP99Ms => ("added p99, 1,000 req/s", Budget::AtMost(2.0)),
+            Self::CpuMsPerRequest => ("CPU per request, 1,000 req/s", Budget::AtMost(0.1)),
+            Self::SaturatedPerSecond => ("requests, 64 in flight", Budget::AtLeastTimesBareProxy(0.6)),
+            Self::SaturatedCpuMsPerRequest => ("CPU per request, 64 in flight", Budget::AtMost(0.039)),
+            Self::CpuMsPer400Kb => ("CPU per 400 KB prompt", Budget::AtMost(1.5)),
+            Self::CpuMsPer1Mb => ("CPU per 1 MB prompt", Budget::AtMost(3.0)),
+            Self::CpuUsPerChunk => ("CPU per streamed chunk", Budget::AtMostTimesBareProxy(1.2)),
+            Self::ResidentIdleMib => ("memory, idle", Budget::AtMost(64.0)),
+            Self::ResidentLoadedMib => ("memory, after the load", Budget::None),
+            Self::Failed => ("failed requests", Budget::AtMost(0.0)),
         }
     }
 
@@ -130,5 +113,14 @@ impl Spread {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Some(Self { median: median(values)?, least, greatest })
+    }
+
+    /// The least and the greatest slice, where they differ.
+    pub(crate) fn range(self, show: impl Fn(f64) -> String) -> String {
+        if self.least < self.greatest {
+            format!("{} to {}", show(self.least), show(self.greatest))
+        } else {
+            String::new()
+        }
     }
 }

@@ -1,4 +1,4 @@
-use pointsman_report::{Align, Table, millis, percent};
+use pointsman_report::{Table, millis, percent};
 use serde::Serialize;
 
 use super::figure::{Budget, Figure, Spread};
@@ -42,46 +42,27 @@ impl OverheadReport {
 
     /// The label; added latencies include the direct path's latency.
     fn label(&self, figure: Figure) -> String {
+        let (label, _) = figure.label_and_budget();
         let [p50, p99] = self.direct_ms;
-        match figure {
-            Figure::AddedP50Ms => format!("{} (direct {})", figure.label(), millis(p50)),
-            Figure::AddedP99Ms => format!("{} (direct {})", figure.label(), millis(p99)),
-            Figure::CpuMsPerRequest
-            | Figure::SaturatedPerSecond
-            | Figure::SaturatedCpuMsPerRequest
-            | Figure::CpuMsPer400Kb
-            | Figure::CpuMsPer1Mb
-            | Figure::CpuUsPerChunk
-            | Figure::ResidentIdleMib
-            | Figure::ResidentLoadedMib
-            | Figure::Failed => figure.label().to_owned(),
-        }
+        let added = [(Figure::AddedP50Ms, p50), (Figure::AddedP99Ms, p99)];
+        let direct = added.into_iter().find(|(added, _)| *added == figure);
+        direct
+            .map_or_else(|| label.to_owned(), |(_, latency)| format!("{label} (direct {})", millis(latency)))
     }
 
     /// The figures beside their budgets.
     #[must_use]
     pub fn table(&self) -> Table {
-        let mut table = Table::new([
-            ("", Align::Left),
-            ("bare proxy", Align::Right),
-            ("gateway", Align::Right),
-            ("slices", Align::Right),
-            ("of bare", Align::Right),
-            ("budget", Align::Right),
-            ("", Align::Left),
-        ]);
+        let mut table = Table::new(["", "bare proxy", "gateway", "slices", "of bare", "budget", ""]);
         for row in &self.figures {
             let show =
                 |spread: Option<Spread>| spread.map_or_else(|| millis(None), |s| row.figure.show(s.median));
-            let range =
-                row.gateway.filter(|spread| spread.least < spread.greatest).map_or_else(String::new, |s| {
-                    format!("{} to {}", row.figure.show(s.least), row.figure.show(s.greatest))
-                });
+            let range = row.gateway.map(|spread| spread.range(|value| row.figure.show(value)));
             table.row([
                 self.label(row.figure),
                 show(row.bare_proxy),
                 show(row.gateway),
-                range,
+                range.unwrap_or_default(),
                 row.times_bare_proxy.map_or_else(String::new, |share| percent(Some(share))),
                 budget_cell(row),
                 verdict(row).to_owned(),

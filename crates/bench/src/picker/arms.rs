@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::collected::{Collected, Column, Used};
+use super::figure::PickerFigure;
 use super::plan::plan;
 use super::report::PickerReport;
 use super::{PickerCommands, PickerOptions, PickerPhase};
@@ -134,7 +135,7 @@ impl Arms {
         self.collected.resident(Column::Bare, self.bare.resident()?);
         self.collected.resident(Column::Picker, self.picker.resident()?);
         if let Some(cores) = idle_cores {
-            self.collected.idle(cores);
+            self.collected.push(PickerFigure::IdleCores, Column::Picker, cores);
         }
         Ok(self.collected.report(options.slices))
     }

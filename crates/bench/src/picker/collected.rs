@@ -52,7 +52,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    fn push(&mut self, figure: PickerFigure, column: Column, value: f64) {
+    pub(super) fn push(&mut self, figure: PickerFigure, column: Column, value: f64) {
         self.values.entry((figure, column)).or_default().push(value);
     }
 
@@ -86,10 +86,6 @@ impl Collected {
     #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
     pub(super) fn resident(&mut self, column: Column, bytes: u64) {
         self.push(PickerFigure::ResidentMib, column, bytes as f64 / MIB);
-    }
-
-    pub(super) fn idle(&mut self, cores: f64) {
-        self.push(PickerFigure::IdleCores, Column::Picker, cores);
     }
 
     pub(super) fn report(&self, slices: usize) -> PickerReport {
@@ -155,7 +151,7 @@ mod tests {
                 }
             }
         }
-        collected.idle(0.01);
+        collected.push(PickerFigure::IdleCores, Column::Picker, 0.01);
         collected.resident(Column::Picker, 20 << 20);
         collected.report(3)
     }

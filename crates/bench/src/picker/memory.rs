@@ -1,17 +1,16 @@
 //! The picker's memory under sustained load: it must not grow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pointsman_report::{Align, Table, count, mebibytes, median};
+use pointsman_report::{Table, count, mebibytes, median};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::PickerCommands;
 use super::arms::PickerStack;
 use crate::client::Client;
-use crate::measurement::load::{IN_FLIGHT, answered, small_request, stub_streams, stub_workload};
+use crate::measurement::load::{IN_FLIGHT, answered_or_paused, small_request, stub_streams, stub_workload};
 use crate::measurement::{MeasurementError, until_signal};
 use crate::run::{LoadOptions, Progress, run_plan};
 use crate::workload::{OfferedLoad, Plan};
@@ -107,7 +106,7 @@ async fn measure(
     let interval = if let MemoryLoad::SlowStreams(_) = load { Some(SLOW_INTERVAL) } else { None };
     let stack = PickerStack::start(commands, ENGINES, interval).await?;
     let before = stack.picker.resident()?;
-    let progress = Arc::<Counts>::default();
+    let progress = Arc::<Progress>::default();
     let mut running = std::pin::pin!(run(load, Arc::clone(&stack.client), Arc::clone(&progress)));
     let (mut seen, mut looks) = (Vec::new(), tokio::time::interval(SAMPLE_INTERVAL));
     loop {
@@ -115,7 +114,7 @@ async fn measure(
             ended = running.as_mut() => break ended?,
             _ = looks.tick() => {
                 seen.push(stack.picker.resident()?);
-                on_step(load, progress.done());
+                on_step(load, progress.finished.get());
             }
         }
     }
@@ -123,8 +122,8 @@ async fn measure(
     let (third_quarter, last_quarter) = quarters(&seen);
     Ok(MemoryRow {
         load,
-        completed: progress.completed(),
-        failed: progress.failed(),
+        completed: progress.finished.get().saturating_sub(progress.failed.get()),
+        failed: progress.failed.get(),
         before,
         third_quarter,
         last_quarter,
@@ -134,30 +133,7 @@ async fn measure(
     })
 }
 
-/// Requests so far, of a plan or of a closed loop.
-#[derive(Debug, Default)]
-struct Counts {
-    plan: Arc<Progress>,
-    sent: AtomicU64,
-    answered: AtomicU64,
-    unanswered: AtomicU64,
-}
-
-impl Counts {
-    fn done(&self) -> u64 {
-        self.completed() + self.failed()
-    }
-
-    fn completed(&self) -> u64 {
-        self.plan.finished().saturating_sub(self.plan.failed()) + self.answered.load(Ordering::Relaxed)
-    }
-
-    fn failed(&self) -> u64 {
-        self.plan.failed() + self.unanswered.load(Ordering::Relaxed)
-    }
-}
-
-async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Result<(), MeasurementError> {
+async fn run(load: MemoryLoad, client: Arc<Client>, progress: Arc<Progress>) -> Result<(), MeasurementError> {
     let plan = match load {
         MemoryLoad::SlowStreams(streams) => {
             stub_streams(f64::from(streams) / START.as_secs_f64(), START, SLOW_EVENTS).plan(1)?
@@ -166,33 +142,29 @@ async fn run(load: MemoryLoad, client: Arc<Client>, counts: Arc<Counts>) -> Resu
             stub_workload(OfferedLoad::constant(PROMPTS_PER_SECOND), span, LONG).plan(1)?
         }
         MemoryLoad::SmallRequests(requests) => {
-            closed_loop(&client, Arc::new(small_request()?), requests, &counts).await;
+            closed_loop(&client, Arc::new(small_request()?), requests, &progress).await;
             return Ok(());
         }
     };
-    run_plan(&Arc::new(plan), &client, LoadOptions::default(), &counts.plan).await?;
+    run_plan(&Arc::new(plan), &client, LoadOptions::default(), &progress).await?;
     Ok(())
 }
 
 /// Sends the plan's first request `requests` times, each time with another prompt.
-async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, counts: &Arc<Counts>) {
+async fn closed_loop(client: &Arc<Client>, plan: Arc<Plan>, requests: u64, progress: &Arc<Progress>) {
     let mut workers = JoinSet::new();
     for _ in 0..IN_FLIGHT {
-        let (client, plan, counts) = (Arc::clone(client), Arc::clone(&plan), Arc::clone(counts));
+        let (client, plan, progress) = (Arc::clone(client), Arc::clone(&plan), Arc::clone(progress));
         workers.spawn(async move {
             let Some(request) = plan.requests.first() else { return };
             loop {
-                let number = counts.sent.fetch_add(1, Ordering::Relaxed);
+                let number = progress.sent.add(1);
                 if number >= requests {
                     return;
                 }
-                if answered(&client, plan.body(request, number)).await {
-                    counts.answered.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    counts.unanswered.fetch_add(1, Ordering::Relaxed);
-                    // Without the pause, a server that refuses at once would make this a busy loop.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+                let success = answered_or_paused(&client, plan.body(request, number)).await;
+                progress.finished.add(1);
+                progress.failed.add(u64::from(!success));
             }
         });
     }
@@ -294,18 +266,9 @@ impl MemoryReport {
     /// One row per load.
     #[must_use]
     pub fn table(&self) -> Table {
-        let mut table = Table::new([
-            ("", Align::Left),
-            ("answered", Align::Right),
-            ("failed", Align::Right),
-            ("before", Align::Right),
-            ("3rd quarter", Align::Right),
-            ("4th quarter", Align::Right),
-            ("most", Align::Right),
-            ("after", Align::Right),
-            ("limit", Align::Right),
-            ("", Align::Left),
-        ]);
+        let headings =
+            ["", "answered", "failed", "before", "3rd quarter", "4th quarter", "most", "after", "limit", ""];
+        let mut table = Table::new(headings);
         for row in &self.rows {
             let size = |bytes: u64| mebibytes(Some(bytes));
             table.row([

@@ -1,4 +1,4 @@
-use pointsman_report::{Align, Table, percent};
+use pointsman_report::{Table, percent};
 use serde::Serialize;
 
 use super::figure::{PickerFigure, Target};
@@ -46,31 +46,19 @@ impl PickerReport {
     /// The figures beside their targets: medians over the slices, and the range of the picker's.
     #[must_use]
     pub fn table(&self) -> Table {
-        let mut table = Table::new([
-            ("", Align::Left),
-            ("Envoy", Align::Right),
-            ("bare", Align::Right),
-            ("pointsman", Align::Right),
-            ("slices", Align::Right),
-            ("of bare", Align::Right),
-            ("no bodies", Align::Right),
-            ("target", Align::Right),
-            ("", Align::Left),
-        ]);
+        let headings = ["", "Envoy", "bare", "pointsman", "slices", "of bare", "no bodies", "target", ""];
+        let mut table = Table::new(headings);
         for row in &self.rows {
             let figure = row.figure;
             let show =
                 |spread: Option<Spread>| spread.map_or_else(String::new, |spread| figure.show(spread.median));
-            let range = row.picker.filter(|spread| spread.least < spread.greatest);
-            let range = range.map_or_else(String::new, |spread| {
-                format!("{} to {}", figure.show(spread.least), figure.show(spread.greatest))
-            });
+            let range = row.picker.map(|spread| spread.range(|value| figure.show(value)));
             table.row([
                 figure.label(),
                 show(row.envoy),
                 show(row.bare_picker),
                 show(row.picker),
-                range,
+                range.unwrap_or_default(),
                 row.times_bare.map_or_else(String::new, |share| percent(Some(share))),
                 show(row.without_bodies),
                 target(row),

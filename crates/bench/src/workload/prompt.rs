@@ -16,14 +16,8 @@ pub struct SharedPrefix {
 /// The prefix of one request's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixGroup {
-    seed: u64,
-    tokens: u32,
-}
-
-impl SharedPrefix {
-    pub(super) fn of_group(self, group: u32) -> PrefixGroup {
-        PrefixGroup { seed: group.into(), tokens: self.tokens }
-    }
+    pub(super) seed: u64,
+    pub(super) tokens: u32,
 }
 
 /// A prompt as a recipe: its text is written when the request is sent.
@@ -56,10 +50,6 @@ impl fmt::Debug for Prompt {
 }
 
 impl Prompt {
-    pub(super) fn empty() -> Self {
-        Self::Recorded { text: Arc::from("") }
-    }
-
     /// Tokens of the prompt; an estimate for recorded text.
     #[must_use]
     pub fn tokens(&self) -> u32 {

@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use pointsman_report::{Align, Table};
+use pointsman_report::Table;
 use serde::Deserialize;
 
 use crate::args::ExplainArgs;
@@ -136,11 +136,13 @@ fn table(chosen: &str, candidates: &[Candidate]) -> Table {
             delays.push(&term.delay);
         }
     }
-    let headings = [("", Align::Left), ("endpoint", Align::Left)]
-        .into_iter()
-        .chain(delays.iter().map(|delay| (*delay, Align::Right)))
-        .chain(["cost", "in flight", "pending tokens", "cached tokens"].map(|name| (name, Align::Right)));
-    let mut table = Table::new(headings);
+    let headings = ["", "endpoint"].into_iter().chain(delays.iter().copied()).chain([
+        "cost",
+        "in flight",
+        "pending tokens",
+        "cached tokens",
+    ]);
+    let mut table = Table::new(headings).with_text(&[0, 1]);
     for candidate in candidates {
         let mark = if candidate.endpoint == chosen { "*" } else { "" };
         let seconds = |delay: &&str| {

@@ -20,7 +20,7 @@ pub(crate) fn load(app: &App, request: &ApiRequest) -> Result<Response<ResponseB
     if name.is_empty() || path.is_empty() {
         return invalid("Both 'lora_name' and 'lora_path' must be provided.".to_owned());
     }
-    if app.engine.adapter_count() >= MAX_ADAPTERS {
+    if app.engine.lock().adapter_names.len() >= MAX_ADAPTERS {
         return invalid(format!("This server has had {MAX_ADAPTERS} adapters and takes no more."));
     }
     if !app.load_adapter(name, path) {
@@ -34,8 +34,7 @@ pub(crate) fn load(app: &App, request: &ApiRequest) -> Result<Response<ResponseB
 
 pub(crate) fn unload(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
     let fields = request.fields()?;
-    fields.require("lora_name")?;
-    let name = fields.string("lora_name")?.unwrap_or_default();
+    let name = fields.required_string("lora_name")?;
     if !app.unload_adapter(name) {
         let message = format!("The lora adapter '{name}' cannot be found.");
         return Err(ApiError::new(ErrorType::NotFound, message).into());

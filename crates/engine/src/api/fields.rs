@@ -42,6 +42,11 @@ impl Fields {
         self.typed(name, "string_type", "Input should be a valid string", Value::as_str)
     }
 
+    pub(crate) fn required_string(&self, name: &str) -> Result<&str, ApiError> {
+        self.require(name)?;
+        Ok(self.string(name)?.unwrap_or_default())
+    }
+
     pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         let flag = self.typed(name, "bool_type", "Input should be a valid boolean", Value::as_bool)?;
         Ok(flag.unwrap_or(false))
@@ -61,11 +66,9 @@ impl Fields {
 
     /// A required list.
     pub(crate) fn list(&self, name: &str) -> Result<&[Value], ApiError> {
-        let value = self.require(name)?;
-        let list = value.as_array().map(Vec::as_slice);
-        list.ok_or_else(|| {
-            invalid("list_type", &format!("body.{name}"), "Input should be a valid list", kind_of(value))
-        })
+        self.require(name)?;
+        let list = self.typed(name, "list_type", "Input should be a valid list", Value::as_array)?;
+        Ok(list.map(Vec::as_slice).unwrap_or_default())
     }
 
     /// A string or a list of strings; empty where the field is absent.
@@ -108,21 +111,13 @@ fn not_json(body: &[u8], error: &serde_json::Error) -> ApiError {
     let lines_before = body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
     let offset = lines_before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
     let location = format!("body.{offset}");
+    let reason =
+        if error.is_eof() { "Expecting value" } else { "Expecting property name enclosed in double quotes" };
     let text = format!(
         "1 validation error:\n  {{'type': 'json_invalid', 'loc': '{location}', 'msg': 'JSON decode error', \
-         'input': '<dict of 0 items>', 'ctx': {{'error': '{}'}}}}",
-        python_reason(error)
+         'input': '<dict of 0 items>', 'ctx': {{'error': '{reason}'}}}}"
     );
     ApiError::with_param(ErrorType::BadRequest, location, text)
-}
-
-fn python_reason(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Eof => "Expecting value",
-        serde_json::error::Category::Syntax
-        | serde_json::error::Category::Data
-        | serde_json::error::Category::Io => "Expecting property name enclosed in double quotes",
-    }
 }
 
 fn kind_of(value: &Value) -> &'static str {

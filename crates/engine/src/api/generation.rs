@@ -1,6 +1,7 @@
 //! One generation request in the engine: its prompts, its outputs and its token counts.
 
 use pointsman_sim::engine::{Request, SubmitError};
+use serde::Serialize;
 
 use super::fields::Fields;
 use super::request::ApiRequest;
@@ -14,9 +15,10 @@ use crate::text::{BlockHasher, Finish, FinishReason, Output, SamplingParams, Tok
 const MAX_CHOICES: usize = 128;
 
 /// The fields that identify a response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct ResponseHeader {
     pub(super) id: String,
+    pub(super) object: &'static str,
     /// Unix seconds.
     pub(super) created: u64,
     /// The model as the request names it.
@@ -28,13 +30,13 @@ impl ResponseHeader {
     pub(super) fn new(
         app: &App,
         fields: &Fields,
-        prefix: &str,
+        (prefix, object): (&str, &'static str),
         request: &ApiRequest,
     ) -> Result<Self, ApiError> {
         let given = fields.string("request_id")?.or(request.request_id.as_deref());
         let id = given.map_or_else(|| app.new_id(), str::to_owned);
         let model = fields.string("model")?.unwrap_or(&app.config.model).to_owned();
-        Ok(Self { id: format!("{prefix}{id}"), created: unix_seconds(), model })
+        Ok(Self { id: format!("{prefix}{id}"), object, created: unix_seconds(), model })
     }
 }
 
@@ -67,8 +69,9 @@ impl TokenCounts {
 
 /// A generation request in the engine. Dropping it aborts the request.
 pub(super) struct Generation {
-    handle: RequestHandle,
-    outputs: Vec<Output>,
+    pub(super) handle: RequestHandle,
+    /// The choices of the first prompt, then those of the next.
+    pub(super) outputs: Vec<Output>,
     prompt_tokens: u32,
     /// Prompt tokens in full blocks.
     prompt_block_tokens: u32,
@@ -88,17 +91,16 @@ impl Generation {
         let params = sampling.params(fields, profile.max_model_len)?;
         let choices = sampling.choices(fields)?;
         if prompts.is_empty() || choices.saturating_mul(prompts.len()) > MAX_CHOICES {
-            let message =
-                format!("a request may have 1 to {MAX_CHOICES} choices. (parameter=n, value={choices})");
-            return Err(ApiError::with_param(ErrorType::BadRequestError, "n", message));
+            let message = format!("a request may have 1 to {MAX_CHOICES} choices.");
+            return Err(ApiError::parameter("n", choices, message));
         }
         let (mut outputs, mut sequences) = (Vec::new(), Vec::new());
         let (mut prompt_tokens, mut prompt_block_tokens) = (0, 0);
         for prompt in prompts {
             let hasher = hash_prompt(app, fields, model, prompt)?;
-            prompt_tokens += hasher.tokens();
-            prompt_block_tokens += hasher.tokens() / profile.block_size * profile.block_size;
-            let room = profile.max_model_len - hasher.tokens();
+            prompt_tokens += hasher.tokens;
+            prompt_block_tokens += hasher.tokens / profile.block_size * profile.block_size;
+            let room = profile.max_model_len - hasher.tokens;
             let params = SamplingParams { max_tokens: params.max_tokens.min(room), ..params.clone() };
             for choice in 0..choices {
                 let choice = u32::try_from(choice).unwrap_or(u32::MAX);
@@ -109,15 +111,6 @@ impl Generation {
         }
         let handle = app.engine.submit(sequences).map_err(submit_error)?;
         Ok(Self { handle, outputs, prompt_tokens, prompt_block_tokens, choices_per_prompt: choices })
-    }
-
-    pub(super) fn handle(&self) -> &RequestHandle {
-        &self.handle
-    }
-
-    /// The outputs: the choices of the first prompt, then those of the next.
-    pub(super) fn outputs(&self) -> &[Output] {
-        &self.outputs
     }
 
     /// The finish of the first choice; for APIs without `n`, the only one.
@@ -135,7 +128,7 @@ impl Generation {
     pub(super) fn counts(&self, sent: impl IntoIterator<Item = u32>) -> TokenCounts {
         // The choices of a prompt share its cached blocks: each prompt counts once.
         let firsts = (0..self.outputs.len()).step_by(self.choices_per_prompt);
-        let cached = firsts.map(|choice| self.handle.progress().sequence(choice).cached).sum();
+        let cached = firsts.map(|choice| self.handle.progress.sequence(choice).cached).sum();
         TokenCounts {
             prompt: self.prompt_tokens,
             completion: sent.into_iter().sum(),
@@ -166,9 +159,9 @@ pub(super) fn hash_prompt(
         let message = format!(
             "This model's maximum context length is {limit} tokens. However, your prompt contains at least \
              {at_least} input tokens, which exceeds this limit even without any output tokens. Please reduce the \
-             length of the input prompt. (parameter=input_tokens, value={at_least})"
+             length of the input prompt."
         );
-        return Err(ApiError::with_param(ErrorType::BadRequestError, "input_tokens", message));
+        return Err(ApiError::parameter("input_tokens", at_least, message));
     }
     let salt = fields.string("cache_salt")?.unwrap_or_default();
     let mut hasher = BlockHasher::new(app.config.profile.block_size, &[&model.cache_salt, salt]);
@@ -184,12 +177,12 @@ fn sequence_request(
     output: &Output,
     max_tokens: u32,
 ) -> SequenceRequest {
-    let prompt_tokens = hasher.tokens();
+    let prompt_tokens = hasher.tokens;
     output.token_ids().for_each(|token| hasher.push(token));
     let request = Request {
         prompt_tokens,
         output_tokens: output.tokens,
-        hashes: hasher.into_hashes().into(),
+        hashes: hasher.hashes.into(),
         adapter: model.adapter,
     };
     SequenceRequest { request, max_tokens, finish_reason: output.finish().reason }

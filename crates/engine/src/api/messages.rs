@@ -9,7 +9,7 @@ use super::generation::{Generation, ResponseHeader, TokenCounts, requested_model
 use super::prompt::chat_prompt;
 use super::request::ApiRequest;
 use super::sampling::SamplingFields;
-use super::stream::{self, Delta, EventFormat, Events, event};
+use super::stream::{self, Delta, EventFormat, Events, typed_event};
 use crate::app::App;
 use crate::error::{ApiError, Failure};
 use crate::response::{ResponseBody, json};
@@ -27,12 +27,12 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
     fields.require("max_tokens")?;
     let prompt = message_prompt(&fields)?;
     let model = requested_model(app, &fields)?;
-    let header = ResponseHeader::new(app, &fields, "chatcmpl-", &request)?;
+    let header = ResponseHeader::new(app, &fields, ("chatcmpl-", "message"), &request)?;
     let generation = Generation::start(app, &fields, &SAMPLING, &model, &[prompt])?;
     if fields.flag("stream")? {
         return Ok(stream::respond(request, generation, MessageEvents(header)));
     }
-    generation.handle().finished().await;
+    generation.handle.finished().await;
     let finish = request.apply_fault().await?.unwrap_or(generation.finish());
     let text = generation.text();
     Ok(json(&Message {
@@ -45,14 +45,10 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
 }
 
 pub(crate) fn count_tokens(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
-    #[derive(Serialize)]
-    struct Count {
-        input_tokens: usize,
-    }
     let fields = request.fields()?;
     let prompt = message_prompt(&fields)?;
     requested_model(app, &fields)?;
-    Ok(json(&Count { input_tokens: prompt.len() }))
+    Ok(json(&serde_json::json!({"input_tokens": prompt.len()})))
 }
 
 /// The prompt of the messages, with `system` as the first of them.
@@ -90,7 +86,6 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn empty(header: &'a ResponseHeader) -> Self {
-        let usage = MessageUsage { input_tokens: 0, output_tokens: 0, cache: None };
         Self {
             id: &header.id,
             r#type: "message",
@@ -99,7 +94,7 @@ impl<'a> Message<'a> {
             model: &header.model,
             stop_reason: None,
             stop_sequence: Some(None),
-            usage,
+            usage: MessageUsage { input_tokens: 0, output_tokens: 0, cache: None },
         }
     }
 }
@@ -142,16 +137,16 @@ impl MessageUsage {
 /// The events of a streamed message.
 struct MessageEvents(ResponseHeader);
 
-/// The data of an event; its `type` is also the event's name.
+/// The data of an event after its type.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(untagged)]
 enum MessageEvent<'a> {
-    MessageStart { message: Message<'a> },
-    ContentBlockStart { content_block: ContentBlock<'a>, index: u32 },
-    ContentBlockDelta { delta: ContentBlock<'a>, index: u32 },
-    ContentBlockStop { index: u32 },
-    MessageDelta { delta: StopDelta<'a>, usage: MessageUsage },
-    MessageStop {},
+    Start { message: Message<'a> },
+    BlockStart { content_block: ContentBlock<'a>, index: u32 },
+    BlockDelta { delta: ContentBlock<'a>, index: u32 },
+    BlockStop { index: u32 },
+    Delta { delta: StopDelta<'a>, usage: MessageUsage },
+    Stop {},
     Error { error: MessageError<'a> },
 }
 
@@ -167,45 +162,34 @@ struct MessageError<'a> {
     message: &'a str,
 }
 
-impl MessageEvent<'_> {
-    fn push_to(&self, events: &mut Events) {
-        let name = match self {
-            Self::MessageStart { .. } => "message_start",
-            Self::ContentBlockStart { .. } => "content_block_start",
-            Self::ContentBlockDelta { .. } => "content_block_delta",
-            Self::ContentBlockStop { .. } => "content_block_stop",
-            Self::MessageDelta { .. } => "message_delta",
-            Self::MessageStop {} => "message_stop",
-            Self::Error { .. } => "error",
-        };
-        events.push_back(event(Some(name), self));
-    }
-}
-
 impl EventFormat for MessageEvents {
     fn start(&mut self, generation: &Generation, events: &mut Events) {
         let mut message = Message::empty(&self.0);
         message.usage.input_tokens = generation.counts([]).prompt;
-        MessageEvent::MessageStart { message }.push_to(events);
+        push(events, "message_start", MessageEvent::Start { message });
         let content_block = ContentBlock { r#type: "text", text: "" };
-        MessageEvent::ContentBlockStart { content_block, index: 0 }.push_to(events);
+        push(events, "content_block_start", MessageEvent::BlockStart { content_block, index: 0 });
     }
 
     fn delta(&mut self, _: &Generation, delta: Delta<'_>, events: &mut Events) {
         let delta = ContentBlock { r#type: "text_delta", text: delta.text };
-        MessageEvent::ContentBlockDelta { delta, index: 0 }.push_to(events);
+        push(events, "content_block_delta", MessageEvent::BlockDelta { delta, index: 0 });
     }
 
     fn end(&mut self, generation: &Generation, sent: &[u32], finish: Finish<'_>, events: &mut Events) {
-        MessageEvent::ContentBlockStop { index: 0 }.push_to(events);
+        push(events, "content_block_stop", MessageEvent::BlockStop { index: 0 });
         let usage = MessageUsage::of(&generation.counts(sent.iter().copied()));
         let delta = StopDelta { stop_reason: stop_reason(finish), stop_sequence: finish.stop_reason };
-        MessageEvent::MessageDelta { delta, usage }.push_to(events);
-        MessageEvent::MessageStop {}.push_to(events);
+        push(events, "message_delta", MessageEvent::Delta { delta, usage });
+        push(events, "message_stop", MessageEvent::Stop {});
     }
 
     fn error(&mut self, error: &ApiError, events: &mut Events) {
         let error = MessageError { r#type: "api_error", message: &error.message };
-        MessageEvent::Error { error }.push_to(events);
+        push(events, "error", MessageEvent::Error { error });
     }
+}
+
+fn push(events: &mut Events, name: &str, fields: MessageEvent<'_>) {
+    events.push_back(typed_event(name, None, fields));
 }

@@ -27,7 +27,7 @@ struct ModelCard<'a> {
     permission: [ModelPermission; 1],
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct ModelPermission {
     id: String,
     object: &'static str,
@@ -46,8 +46,8 @@ struct ModelPermission {
 pub(crate) fn list(app: &App) -> Response<ResponseBody> {
     let base = &app.config.model;
     let adapters = app.adapters();
-    let mut data = vec![card(app, base, base)];
-    data[0].max_model_len = Some(app.config.profile.max_model_len);
+    let max_model_len = Some(app.config.profile.max_model_len);
+    let mut data = vec![ModelCard { max_model_len, ..card(app, base, base) }];
     data.extend(
         adapters
             .iter()
@@ -62,16 +62,13 @@ fn card<'a>(app: &App, id: &'a str, root: &'a str) -> ModelCard<'a> {
         id: format!("modelperm-{}", app.new_id()),
         object: "model_permission",
         created,
-        allow_create_engine: false,
         allow_sampling: true,
         allow_logprobs: true,
-        allow_search_indices: false,
         allow_view: true,
-        allow_fine_tuning: false,
         organization: "*",
-        group: (),
-        is_blocking: false,
+        ..ModelPermission::default()
     };
+    let permission = [permission];
     ModelCard {
         id,
         object: "model",
@@ -80,6 +77,6 @@ fn card<'a>(app: &App, id: &'a str, root: &'a str) -> ModelCard<'a> {
         root,
         parent: None,
         max_model_len: None,
-        permission: [permission],
+        permission,
     }
 }

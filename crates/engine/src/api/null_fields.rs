@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 pub(super) type Null = ();
 
 /// Names of such fields. Flattened into a struct, each becomes `null`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NullFields(pub(super) &'static [&'static str]);
 
 impl Serialize for NullFields {

@@ -4,6 +4,7 @@ use http::Response;
 use pointsman_core::Rng;
 use pointsman_sim::engine::Request;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::fields::{Fields, invalid};
 use super::generation::{ResponseHeader, hash_prompt, requested_model, submit_error};
@@ -12,8 +13,8 @@ use super::prompt::{prompts, text_prompt};
 use super::request::ApiRequest;
 use crate::app::App;
 use crate::error::{ApiError, ErrorType, Failure};
-use crate::live::{RequestHandle, SequenceRequest};
-use crate::response::{ResponseBody, json};
+use crate::live::SequenceRequest;
+use crate::response::{self, ResponseBody};
 use crate::text::{BlockHasher, FinishReason, Token};
 
 /// Upper bound of a request's inputs.
@@ -25,10 +26,8 @@ const DIMENSIONS: usize = 16;
 /// A list with one element per input: embeddings or scores.
 #[derive(Serialize)]
 struct PoolingList<'a, T> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
+    #[serde(flatten)]
+    header: &'a ResponseHeader,
     data: Vec<T>,
     usage: PoolingUsage,
 }
@@ -39,19 +38,6 @@ struct PoolingUsage {
     total_tokens: u32,
     completion_tokens: u32,
     prompt_tokens_details: Null,
-}
-
-impl<'a, T> PoolingList<'a, T> {
-    fn new(header: &'a ResponseHeader, data: Vec<T>, prompt_tokens: u32) -> Self {
-        let ResponseHeader { id, created, model } = header;
-        let usage = PoolingUsage {
-            prompt_tokens,
-            total_tokens: prompt_tokens,
-            completion_tokens: 0,
-            prompt_tokens_details: (),
-        };
-        Self { id, object: "list", created: *created, model, data, usage }
-    }
 }
 
 /// `/v1/embeddings`.
@@ -69,8 +55,7 @@ pub(crate) async fn embed(app: &App, request: ApiRequest) -> Result<Response<Res
         let message = "Input should be 'float' or 'base64'";
         return Err(invalid("literal_error", "body.encoding_format", message, "<other>").into());
     }
-    let pooling = Pooling::start(app, &request, &fields, "embd-", &prompts)?;
-    pooling.handle.finished().await;
+    let pooling = Pooling::run(app, &request, &fields, "embd-", &prompts).await?;
     let embedding = |(index, fingerprint): (usize, &u64)| {
         let mut rng = Rng::seeded(*fingerprint);
         let values: Vec<_> = (0..DIMENSIONS).map(|_| signed_unit(&mut rng)).collect();
@@ -79,8 +64,7 @@ pub(crate) async fn embed(app: &App, request: ApiRequest) -> Result<Response<Res
         Embedding { index, object: "embedding", embedding }
     };
     let data = pooling.fingerprints.iter().enumerate().map(embedding).collect();
-    request.apply_fault().await?;
-    Ok(json(&PoolingList::new(&pooling.header, data, pooling.prompt_tokens)))
+    Ok(pooling.list(data))
 }
 
 /// `/score`: the relevance of each of the second texts to the first.
@@ -95,12 +79,10 @@ pub(crate) async fn score(app: &App, request: ApiRequest) -> Result<Response<Res
     fields.require("text_1")?;
     let first = fields.strings("text_1")?.join("\n");
     let prompts = pairs(&first, prompts(fields.require("text_2")?, "body.text_2")?);
-    let pooling = Pooling::start(app, &request, &fields, "score-", &prompts)?;
-    pooling.handle.finished().await;
+    let pooling = Pooling::run(app, &request, &fields, "score-", &prompts).await?;
     let data =
         pooling.scores().enumerate().map(|(index, score)| Score { index, object: "score", score }).collect();
-    request.apply_fault().await?;
-    Ok(json(&PoolingList::new(&pooling.header, data, pooling.prompt_tokens)))
+    Ok(pooling.list(data))
 }
 
 /// `/rerank`: documents by relevance to the query, the most relevant first.
@@ -109,85 +91,83 @@ pub(crate) async fn rerank(app: &App, request: ApiRequest) -> Result<Response<Re
     struct Ranking<'a> {
         id: &'a str,
         model: &'a str,
-        usage: RankingUsage,
-        results: Vec<Ranked<'a>>,
+        usage: Value,
+        results: Vec<Ranked>,
     }
     #[derive(Serialize)]
-    struct RankingUsage {
-        prompt_tokens: u32,
-        total_tokens: u32,
-    }
-    #[derive(Serialize)]
-    struct Ranked<'a> {
+    struct Ranked {
         index: usize,
-        document: Document<'a>,
+        document: Value,
         relevance_score: f32,
     }
-    #[derive(Serialize)]
-    struct Document<'a> {
-        text: &'a str,
-    }
     let fields = request.fields()?;
-    fields.require("query")?;
-    let query = fields.string("query")?.unwrap_or_default();
+    let query = fields.required_string("query")?;
     let documents = fields.strings("documents")?;
     let prompts = pairs(query, documents.iter().map(|text| text_prompt(text)).collect());
-    let pooling = Pooling::start(app, &request, &fields, "rerank-", &prompts)?;
-    pooling.handle.finished().await;
+    let pooling = Pooling::run(app, &request, &fields, "rerank-", &prompts).await?;
     let ranked =
-        |(index, (text, relevance_score))| Ranked { index, document: Document { text }, relevance_score };
+        |(index, (text, relevance_score))| Ranked { index, document: json!({"text": text}), relevance_score };
     let mut results: Vec<_> =
         documents.iter().map(String::as_str).zip(pooling.scores()).enumerate().map(ranked).collect();
     results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
     let top = fields.integer("top_n")?.and_then(|top| usize::try_from(top).ok()).filter(|top| *top > 0);
     results.truncate(top.unwrap_or(usize::MAX));
-    request.apply_fault().await?;
     let ResponseHeader { id, model, .. } = &pooling.header;
-    let (prompt_tokens, total_tokens) = (pooling.prompt_tokens, pooling.prompt_tokens);
-    Ok(json(&Ranking { id, model, usage: RankingUsage { prompt_tokens, total_tokens }, results }))
+    let usage = json!({"prompt_tokens": pooling.prompt_tokens, "total_tokens": pooling.prompt_tokens});
+    Ok(response::json(&Ranking { id, model, usage, results }))
 }
 
-/// A pooling request in the engine. Dropping it aborts the request.
+/// A finished pooling request.
 struct Pooling {
     header: ResponseHeader,
-    handle: RequestHandle,
     /// A hash of each prompt, from which its result is drawn.
     fingerprints: Vec<u64>,
     prompt_tokens: u32,
 }
 
 impl Pooling {
-    fn start(
+    /// Runs a request in the engine. Dropping the future aborts it.
+    async fn run(
         app: &App,
         request: &ApiRequest,
         fields: &Fields,
         id_prefix: &str,
         prompts: &[Vec<Token>],
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Self, Failure> {
         let model = requested_model(app, fields)?;
-        let header = ResponseHeader::new(app, fields, id_prefix, request)?;
+        let header = ResponseHeader::new(app, fields, (id_prefix, "list"), request)?;
         if prompts.is_empty() || prompts.len() > MAX_INPUTS {
             let message = format!("a request may have 1 to {MAX_INPUTS} inputs");
-            return Err(ApiError::new(ErrorType::BadRequestError, message));
+            return Err(ApiError::new(ErrorType::BadRequestError, message).into());
         }
         let hashers = prompts
             .iter()
             .map(|prompt| hash_prompt(app, fields, &model, prompt))
             .collect::<Result<Vec<_>, _>>()?;
         let fingerprints = hashers.iter().map(BlockHasher::fingerprint).collect();
-        let prompt_tokens = hashers.iter().map(BlockHasher::tokens).sum();
+        let prompt_tokens = hashers.iter().map(|hasher| hasher.tokens).sum();
         let sequences = hashers.into_iter().map(|hasher| SequenceRequest {
             request: Request {
-                prompt_tokens: hasher.tokens(),
+                prompt_tokens: hasher.tokens,
                 output_tokens: 0,
-                hashes: hasher.into_hashes().into(),
+                hashes: hasher.hashes.into(),
                 adapter: model.adapter,
             },
             max_tokens: 0,
             finish_reason: FinishReason::Stop,
         });
         let handle = app.engine.submit(sequences.collect()).map_err(submit_error)?;
-        Ok(Self { header, handle, fingerprints, prompt_tokens })
+        handle.finished().await;
+        request.apply_fault().await?;
+        Ok(Self { header, fingerprints, prompt_tokens })
+    }
+
+    /// The response with one element per prompt.
+    fn list(&self, data: Vec<impl Serialize>) -> Response<ResponseBody> {
+        let (prompt_tokens, total_tokens) = (self.prompt_tokens, self.prompt_tokens);
+        let usage =
+            PoolingUsage { prompt_tokens, total_tokens, completion_tokens: 0, prompt_tokens_details: () };
+        response::json(&PoolingList { header: &self.header, data, usage })
     }
 
     /// A number from 0 to 1 for each prompt.

@@ -1,10 +1,12 @@
 //! Prompts in the forms that the APIs accept, as tokens.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::fields::invalid;
 use crate::error::ApiError;
-use crate::text::{Role, Token, apply_chat_template, tokenize};
+use crate::text::{Token, apply_chat_template, tokenize};
 
 /// The tokens of a text.
 pub(super) fn text_prompt(text: &str) -> Vec<Token> {
@@ -41,13 +43,6 @@ pub(super) fn prompts(value: &Value, location: &str) -> Result<Vec<Vec<Token>>, 
 /// The prompt of a conversation: its messages through the chat template. Content parts without text become part of the
 /// prompt as JSON, so that equal images give equal prompts.
 pub(super) fn chat_prompt(messages: &[Value]) -> Result<Vec<Token>, ApiError> {
-    let mut json_parts = Vec::new();
-    for message in messages {
-        for part in message.get("content").and_then(Value::as_array).into_iter().flatten() {
-            json_parts.push(if part_text(part).is_some() { String::new() } else { part.to_string() });
-        }
-    }
-    let mut next_json = json_parts.iter().map(String::as_str);
     let mut flat = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
         let Some(role) = message.get("role").and_then(Value::as_str) else {
@@ -55,22 +50,19 @@ pub(super) fn chat_prompt(messages: &[Value]) -> Result<Vec<Token>, ApiError> {
             return Err(invalid("missing", &location, "Field required", "<dict>"));
         };
         let parts = match message.get("content") {
-            Some(Value::String(text)) => vec![text.as_str()],
-            Some(Value::Array(parts)) => parts
-                .iter()
-                .zip(next_json.by_ref())
-                .map(|(part, json)| part_text(part).unwrap_or(json))
-                .collect(),
+            Some(Value::String(text)) => vec![Cow::from(text)],
+            Some(Value::Array(parts)) => parts.iter().map(part_text).collect(),
             None | Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Vec::new(),
         };
-        flat.push((Role::from_name(role), parts));
+        flat.push((role, parts));
     }
     let mut tokens = Vec::new();
     apply_chat_template(flat, &mut tokens);
     Ok(tokens)
 }
 
-/// The text of a content part: a bare string, or the `text` field of an object.
-fn part_text(part: &Value) -> Option<&str> {
-    part.as_str().or_else(|| part.get("text").and_then(Value::as_str))
+/// A content part in the prompt: a bare string, the `text` field of an object, or else its JSON.
+fn part_text(part: &Value) -> Cow<'_, str> {
+    let text = part.as_str().or_else(|| part.get("text").and_then(Value::as_str));
+    text.map_or_else(|| part.to_string().into(), Cow::from)
 }

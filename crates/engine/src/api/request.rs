@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::fields::Fields;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
-use crate::fault::Fault;
+use crate::fault::{Fault, ResponseFailure};
 use crate::socket::ResetSwitch;
 use crate::text::Finish;
 
@@ -32,21 +32,19 @@ impl ApiRequest {
     /// Applies the injected fault to a non-streaming response. Where the generation counts as aborted, its finish
     /// is returned instead.
     pub(crate) async fn apply_fault(&self) -> Result<Option<Finish<'static>>, Failure> {
-        match self.fault {
-            Some(Fault::Reset { .. }) => {
+        let Some(Fault::Response { failure, .. }) = self.fault else { return Ok(None) };
+        match failure {
+            ResponseFailure::Reset => {
                 self.reset.set();
                 Err(ConnectionAborted.into())
             }
             // A killed server closes the connection without a byte of a non-streaming response.
-            Some(Fault::Truncate { .. }) => Err(ConnectionAborted.into()),
-            Some(Fault::Silence { .. }) => std::future::pending().await,
-            Some(Fault::ErrorEvent { .. }) => {
+            ResponseFailure::Truncate => Err(ConnectionAborted.into()),
+            ResponseFailure::Silence => std::future::pending().await,
+            ResponseFailure::ErrorEvent => {
                 Err(ApiError::engine_dead(http::StatusCode::INTERNAL_SERVER_ERROR).into())
             }
-            Some(Fault::Abort { .. }) => Ok(Some(Finish::ABORT)),
-            Some(Fault::Refuse { .. } | Fault::Hang | Fault::Status { .. } | Fault::Slow { .. }) | None => {
-                Ok(None)
-            }
+            ResponseFailure::Abort => Ok(Some(Finish::ABORT)),
         }
     }
 }

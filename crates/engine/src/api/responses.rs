@@ -13,12 +13,12 @@ use super::null_fields::Null;
 use super::prompt::{chat_prompt, text_prompt};
 use super::request::ApiRequest;
 use super::sampling::SamplingFields;
-use super::stream::{self, Delta, EventFormat, Events, event};
+use super::stream::{self, Delta, EventFormat, Events, event, typed_event};
 use crate::app::App;
 use crate::error::{ApiError, ErrorType, Failure};
 use crate::response::{ResponseBody, json, json_bytes, to_json};
 use crate::stored_responses::{StoredResponse, StoredResponses};
-use crate::text::{Finish, FinishReason, Output, Role, Token, apply_chat_template};
+use crate::text::{Finish, FinishReason, Output, Token, apply_chat_template};
 
 const SAMPLING: SamplingFields =
     SamplingFields { max_tokens: &["max_output_tokens"], default_max_tokens: None, stop: "stop", n: false };
@@ -27,7 +27,7 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
     let fields = request.fields()?;
     let prompt = response_prompt(app, &fields)?;
     let model = requested_model(app, &fields)?;
-    let header = ResponseHeader::new(app, &fields, "resp_", &request)?;
+    let header = ResponseHeader::new(app, &fields, ("resp_", "response"), &request)?;
     let generation = Generation::start(app, &fields, &SAMPLING, &model, std::slice::from_ref(&prompt))?;
     let store = fields.get("store").and_then(Value::as_bool) != Some(false);
     let store = store.then(|| (app.stored_responses.clone(), prompt));
@@ -38,12 +38,12 @@ pub(crate) async fn create(app: &App, request: ApiRequest) -> Result<Response<Re
         let events = ResponseEvents { response, sequence_number: 0, text: String::new() };
         return Ok(stream::respond(request, generation, events));
     }
-    generation.handle().finished().await;
+    generation.handle.finished().await;
     let finish = request.apply_fault().await?.unwrap_or(generation.finish());
     let counts = generation.final_counts();
     let item = OutputItem::completed(&response.item_id, generation.text());
     response.object.finish(finish.reason, item, &counts);
-    response.store(generation.outputs().first());
+    response.store(generation.outputs.first());
     Ok(json(&response.object))
 }
 
@@ -64,10 +64,10 @@ fn response_prompt(app: &App, fields: &Fields) -> Result<Vec<Token>, ApiError> {
         None => Vec::new(),
     };
     if let Some(instructions) = fields.string("instructions")? {
-        apply_chat_template([(Role::System, vec![instructions])], &mut prompt);
+        apply_chat_template([("system", vec![instructions.into()])], &mut prompt);
     }
     match fields.require("input")? {
-        Value::String(text) => apply_chat_template([(Role::User, vec![text.as_str()])], &mut prompt),
+        Value::String(text) => apply_chat_template([("user", vec![text.into()])], &mut prompt),
         Value::Array(items) => {
             for item in items {
                 // An item that is no message becomes part of the prompt as JSON.
@@ -113,14 +113,6 @@ struct ResponseEvents {
 }
 
 #[derive(Serialize)]
-struct ResponseEvent<'a> {
-    r#type: &'static str,
-    sequence_number: u32,
-    #[serde(flatten)]
-    fields: EventFields<'a>,
-}
-
-#[derive(Serialize)]
 #[serde(untagged)]
 enum EventFields<'a> {
     Response { response: &'a ResponseObject },
@@ -160,7 +152,7 @@ impl EventFormat for ResponseEvents {
         let Self { response, sequence_number, text } = self;
         let item = OutputItem::completed(&response.item_id, text.clone());
         response.object.finish(finish.reason, item.clone(), &generation.counts(sent.iter().copied()));
-        response.store(generation.outputs().first());
+        response.store(generation.outputs.first());
         let PendingResponse { object, item_id, .. } = response;
         let mut push = |name, fields| push_event(name, fields, sequence_number, events);
         let (output_index, content_index) = (0, 0);
@@ -183,7 +175,6 @@ impl EventFormat for ResponseEvents {
 }
 
 fn push_event(name: &'static str, fields: EventFields<'_>, sequence_number: &mut u32, events: &mut Events) {
-    let data = ResponseEvent { r#type: name, sequence_number: *sequence_number, fields };
+    events.push_back(typed_event(name, Some(*sequence_number), fields));
     *sequence_number += 1;
-    events.push_back(event(Some(name), &data));
 }

@@ -1,7 +1,7 @@
 //! Sampling parameters from request fields, with vLLM's range checks.
 
 use super::fields::Fields;
-use crate::error::{ApiError, ErrorType};
+use crate::error::ApiError;
 use crate::text::SamplingParams;
 
 /// The sampling fields of an API.
@@ -22,10 +22,9 @@ impl SamplingFields {
     pub(super) fn params(&self, fields: &Fields, model_len: u32) -> Result<SamplingParams, ApiError> {
         let max_tokens = self.max_tokens(fields, model_len)?;
         if let Some(temperature) = fields.number("temperature")?.filter(|temperature| *temperature < 0.0) {
-            let message = format!(
-                "temperature must be non-negative, got {temperature:?}. (parameter=temperature, value={temperature:?})"
-            );
-            return Err(ApiError::with_param(ErrorType::BadRequestError, "temperature", message));
+            let value = format!("{temperature:?}");
+            let message = format!("temperature must be non-negative, got {value}.");
+            return Err(ApiError::parameter("temperature", value, message));
         }
         let min_tokens = fields.integer("min_tokens")?.unwrap_or(0).max(0);
         Ok(SamplingParams {
@@ -47,16 +46,15 @@ impl SamplingFields {
         for name in self.max_tokens {
             let Some(value) = fields.integer(name)? else { continue };
             if value < 1 {
-                let message =
-                    format!("{name} must be at least 1, got {value}. (parameter={name}, value={value})");
-                return Err(ApiError::with_param(ErrorType::BadRequestError, *name, message));
+                let message = format!("{name} must be at least 1, got {value}.");
+                return Err(ApiError::parameter(name, value, message));
             }
             return u32::try_from(value).ok().filter(|value| *value <= model_len).ok_or_else(|| {
                 let message = format!(
                     "{name}={value} cannot be greater than max_model_len={model_len}. Please request fewer output \
-                     tokens. (parameter={name}, value={value})"
+                     tokens."
                 );
-                ApiError::with_param(ErrorType::BadRequestError, *name, message)
+                ApiError::parameter(name, value, message)
             });
         }
         Ok(self.default_max_tokens.unwrap_or(model_len))

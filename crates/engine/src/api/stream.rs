@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::generation::Generation;
 use super::request::ApiRequest;
 use crate::error::{ApiError, ConnectionAborted};
-use crate::fault::Fault;
+use crate::fault::{Fault, ResponseFailure};
 use crate::response::{ResponseBody, event_stream};
 use crate::socket::ResetSwitch;
 use crate::text::Finish;
@@ -59,13 +59,26 @@ pub(super) fn event(name: Option<&str>, data: &impl Serialize) -> Bytes {
     event.into()
 }
 
+/// An event whose data begins with its name as `type`.
+pub(super) fn typed_event(name: &str, sequence_number: Option<u32>, fields: impl Serialize) -> Bytes {
+    #[derive(Serialize)]
+    struct Typed<'a, T> {
+        r#type: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sequence_number: Option<u32>,
+        #[serde(flatten)]
+        fields: T,
+    }
+    event(Some(name), &Typed { r#type: name, sequence_number, fields })
+}
+
 /// The streaming response to a request, with its injected fault.
 pub(super) fn respond(
     request: ApiRequest,
     generation: Generation,
     format: impl EventFormat,
 ) -> Response<ResponseBody> {
-    let choices = generation.outputs().len();
+    let choices = generation.outputs.len();
     event_stream(EventStream {
         generation,
         format,
@@ -75,7 +88,12 @@ pub(super) fn respond(
         text: String::with_capacity(16),
         started: false,
         finished: false,
-        fault: request.fault,
+        failure: match request.fault {
+            Some(Fault::Response { failure, after_tokens }) => Some((failure, after_tokens)),
+            Some(Fault::Refuse { .. } | Fault::Hang | Fault::Status { .. } | Fault::Slow { .. }) | None => {
+                None
+            }
+        },
         reset: request.reset,
     })
 }
@@ -93,7 +111,8 @@ struct EventStream<F> {
     started: bool,
     /// Whether the last event is in `events` or sent.
     finished: bool,
-    fault: Option<Fault>,
+    /// The injected failure and the tokens sent before it.
+    failure: Option<(ResponseFailure, u32)>,
     reset: ResetSwitch,
 }
 
@@ -119,13 +138,15 @@ impl<F: EventFormat> EventStream<F> {
             if self.finished {
                 return Poll::Ready(None);
             }
-            if let Some(fault) = self.due_fault() {
-                match self.apply_fault(fault) {
+            if let Some((failure, _)) = self.failure
+                && self.tokens_before_failure() == 0
+            {
+                match self.fail(failure) {
                     Some(end) => return end,
                     None => continue,
                 }
             }
-            self.generation.handle().progress().register(context);
+            self.generation.handle.progress.register(context);
             if !self.collect() {
                 return Poll::Pending;
             }
@@ -134,12 +155,12 @@ impl<F: EventFormat> EventStream<F> {
 
     /// Appends the events of each choice that has a new token; false where there are none.
     fn collect(&mut self) -> bool {
-        let mut allowed = self.tokens_before_fault();
+        let mut allowed = self.tokens_before_failure();
         for choice in 0..self.sent.len() {
             if self.ended[choice] || allowed == 0 {
                 continue;
             }
-            let progress = self.generation.handle().progress().sequence(choice);
+            let progress = self.generation.handle.progress.sequence(choice);
             let from = self.sent[choice];
             // One token per event even where several are available: clients count events.
             let to = progress.generated.min(from + 1);
@@ -149,7 +170,7 @@ impl<F: EventFormat> EventStream<F> {
             }
             allowed -= to - from;
             self.start();
-            let output = &self.generation.outputs()[choice];
+            let output = &self.generation.outputs[choice];
             self.text.clear();
             output.write_text(from..to, &mut self.text);
             self.sent[choice] = to;
@@ -172,49 +193,37 @@ impl<F: EventFormat> EventStream<F> {
         }
     }
 
-    /// Tokens that may be sent before the injected fault.
-    fn tokens_before_fault(&self) -> u32 {
+    /// Tokens that may be sent before the injected failure.
+    fn tokens_before_failure(&self) -> u32 {
         let sent = self.sent.iter().sum::<u32>();
-        self.fault.and_then(Fault::after_tokens).map_or(u32::MAX, |tokens| tokens.saturating_sub(sent))
+        self.failure.map_or(u32::MAX, |(_, tokens)| tokens.saturating_sub(sent))
     }
 
-    /// The injected fault, once the tokens before it are sent.
-    fn due_fault(&self) -> Option<Fault> {
-        self.fault.filter(|fault| fault.after_tokens().is_some() && self.tokens_before_fault() == 0)
-    }
-
-    /// Applies a fault. Returns the last result of the stream, or `None` where the fault appended events instead.
-    fn apply_fault(&mut self, fault: Fault) -> Option<Poll<Option<Result<Bytes, ConnectionAborted>>>> {
-        match fault {
-            Fault::Reset { .. } => {
+    /// Injects a failure. Returns the last result of the stream, or `None` where events end it.
+    fn fail(&mut self, failure: ResponseFailure) -> Option<Poll<Option<Result<Bytes, ConnectionAborted>>>> {
+        match failure {
+            ResponseFailure::Reset => {
                 self.reset.set();
-                Some(Poll::Ready(Some(Err(ConnectionAborted))))
+                return Some(Poll::Ready(Some(Err(ConnectionAborted))));
             }
-            Fault::Truncate { .. } => Some(Poll::Ready(None)),
+            ResponseFailure::Truncate => return Some(Poll::Ready(None)),
             // Without a registered waker: only a disconnect of the client ends the stream.
-            Fault::Silence { .. } => Some(Poll::Pending),
-            Fault::ErrorEvent { .. } => {
+            ResponseFailure::Silence => return Some(Poll::Pending),
+            ResponseFailure::ErrorEvent => {
                 self.start();
                 let error = ApiError::engine_dead(StatusCode::INTERNAL_SERVER_ERROR);
                 self.format.error(&error, &mut self.events);
-                self.finished = true;
-                None
             }
-            Fault::Abort { .. } => {
+            ResponseFailure::Abort => {
                 self.start();
                 for choice in 0..self.sent.len() {
                     let delta = Delta { choice, text: "", finish: Some(Finish::ABORT), sent: &self.sent };
                     self.format.delta(&self.generation, delta, &mut self.events);
                 }
                 self.format.end(&self.generation, &self.sent, Finish::ABORT, &mut self.events);
-                self.finished = true;
-                None
-            }
-            // These strike before the response begins.
-            Fault::Refuse { .. } | Fault::Hang | Fault::Status { .. } | Fault::Slow { .. } => {
-                self.fault = None;
-                None
             }
         }
+        self.finished = true;
+        None
     }
 }

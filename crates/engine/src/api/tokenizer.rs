@@ -20,18 +20,12 @@ struct Tokenized {
     token_strs: Null,
 }
 
-#[derive(Serialize)]
-struct Detokenized {
-    prompt: String,
-}
-
 pub(crate) fn tokenize(app: &App, request: &ApiRequest) -> Result<Response<ResponseBody>, Failure> {
     let fields = request.fields()?;
     let prompt = if fields.get("messages").is_some() {
         chat_prompt(fields.list("messages")?)?
     } else {
-        fields.require("prompt")?;
-        text_prompt(fields.string("prompt")?.unwrap_or_default())
+        text_prompt(fields.required_string("prompt")?)
     };
     requested_model(app, &fields)?;
     let tokens: Vec<_> = prompt.iter().map(|token| token.0).collect();
@@ -44,5 +38,5 @@ pub(crate) fn detokenize(app: &App, request: &ApiRequest) -> Result<Response<Res
     let wrong = || invalid("int_type", "body.tokens", "Input should be a valid integer", "<other>");
     let prompt = token_prompt(fields.list("tokens")?).ok_or_else(wrong)?;
     requested_model(app, &fields)?;
-    Ok(json(&Detokenized { prompt: crate::text::detokenize(&prompt) }))
+    Ok(json(&serde_json::json!({"prompt": crate::text::detokenize(&prompt)})))
 }

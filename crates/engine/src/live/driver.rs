@@ -1,6 +1,6 @@
 //! The task that runs the engine step by step, and the handles of the requests that join and leave in between.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::progress::RequestProgress;
 use super::sequences::{SequenceRequest, Sequences};
 use super::stats::EngineStats;
+use crate::app::locked;
 
 /// Wall-clock lag above which the driver stops catching up: after a suspension of the process steps continue from
 /// now, while a busy machine keeps the model's pace.
@@ -32,9 +33,9 @@ impl LiveEngine {
         Self { sequences, clock: Clock::start(speed), work: Notify::new() }
     }
 
-    /// No code under this lock panics between two dependent changes, so a poisoned lock is used like any other.
-    fn lock(&self) -> MutexGuard<'_, Sequences> {
-        self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The engine and its sequences.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Sequences> {
+        locked(&self.sequences)
     }
 
     /// Runs the engine until the task is dropped.
@@ -98,15 +99,6 @@ impl LiveEngine {
         Ok(handle)
     }
 
-    /// Multiplies the profile's step times by `factor`, from the next step on.
-    pub(crate) fn slow_down(&self, factor: f64) {
-        self.lock().slowdown = factor;
-    }
-
-    pub(crate) fn gauges(&self) -> Gauges {
-        self.lock().engine.gauges()
-    }
-
     /// The current gauges and statistics.
     pub(crate) fn stats(&self) -> (Gauges, EngineStats) {
         let mut sequences = self.lock();
@@ -114,11 +106,6 @@ impl LiveEngine {
             sequences.record_running_adapters();
         }
         (sequences.engine.gauges(), sequences.stats.clone())
-    }
-
-    /// Empties the prefix cache; false where running requests hold blocks.
-    pub(crate) fn reset_prefix_cache(&self) -> bool {
-        self.lock().engine.reset_prefix_cache()
     }
 
     /// The id of an adapter name. A name has the same id for the lifetime of the server.
@@ -130,19 +117,6 @@ impl LiveEngine {
         });
         AdapterId(u32::try_from(position).unwrap_or(u32::MAX))
     }
-
-    pub(crate) fn adapter_name(&self, adapter: AdapterId) -> String {
-        self.lock().adapter_names.get(adapter.0 as usize).cloned().unwrap_or_default()
-    }
-
-    /// Number of adapter names that have an id.
-    pub(crate) fn adapter_count(&self) -> usize {
-        self.lock().adapter_names.len()
-    }
-
-    pub(crate) fn unload_adapter(&self, adapter: AdapterId) {
-        self.lock().engine.unload_adapter(adapter);
-    }
 }
 
 /// The sequences of one request in the engine. Dropping it aborts those that are not finished.
@@ -150,14 +124,10 @@ impl LiveEngine {
 pub(crate) struct RequestHandle {
     engine: Arc<LiveEngine>,
     ids: Vec<SequenceId>,
-    progress: Arc<RequestProgress>,
+    pub(crate) progress: Arc<RequestProgress>,
 }
 
 impl RequestHandle {
-    pub(crate) fn progress(&self) -> &RequestProgress {
-        &self.progress
-    }
-
     /// Waits until every sequence is finished.
     pub(crate) async fn finished(&self) {
         std::future::poll_fn(|context: &mut Context<'_>| self.progress.poll_finished(context)).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 pub(crate) struct Histogram {
     bounds: Arc<[f64]>,
     counts: Vec<u64>,
-    sum: f64,
-    count: u64,
+    pub(crate) sum: f64,
+    pub(crate) count: u64,
 }
 
 impl Histogram {
@@ -33,14 +33,6 @@ impl Histogram {
             total += count;
             (*bound, total)
         })
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub(crate) fn sum(&self) -> f64 {
-        self.sum
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pointsman_core::Time;
+use pointsman_core::{Time, seconds};
 use pointsman_sim::engine::{AdapterId, Detail, Engine, EngineProfile, Request, SequenceId, SubmitError};
 
 use super::clock::{Clock, unix_now};
@@ -30,17 +30,17 @@ struct Sequence {
 
 /// The engine model and its sequences.
 #[derive(Debug)]
-pub(super) struct Sequences {
-    pub(super) engine: Engine,
+pub(crate) struct Sequences {
+    pub(crate) engine: Engine,
     /// By index of the sequence's id.
     sequences: Vec<Option<Sequence>>,
     /// End of the step that runs, in engine time.
     pub(super) step_ends: Option<Time>,
     /// Factor on the step times of the profile.
-    pub(super) slowdown: f64,
+    pub(crate) slowdown: f64,
     pub(super) stats: EngineStats,
     /// Adapter names by [`AdapterId`].
-    pub(super) adapter_names: Vec<String>,
+    pub(crate) adapter_names: Vec<String>,
     running_adapters: Vec<AdapterId>,
 }
 
@@ -104,9 +104,10 @@ impl Sequences {
                 stats.first_token = end;
             }
             if output.first {
-                self.stats.first_token(clock.real(end.since(stats.arrived)));
+                let elapsed = clock.real(end.since(stats.arrived));
+                self.stats.time_to_first_token.observe(seconds(elapsed));
             } else if output.generated > 0 {
-                self.stats.next_token(clock.real(end.since(stats.last_token)));
+                self.stats.inter_token.observe(seconds(clock.real(end.since(stats.last_token))));
             }
             stats.last_token = end;
             let (generated, cached) = (output.generated, output.cached_tokens);

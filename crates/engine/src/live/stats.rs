@@ -75,14 +75,6 @@ impl EngineStats {
         }
     }
 
-    pub(super) fn first_token(&mut self, since_arrival: Duration) {
-        self.time_to_first_token.observe(seconds(since_arrival));
-    }
-
-    pub(super) fn next_token(&mut self, gap: Duration) {
-        self.inter_token.observe(seconds(gap));
-    }
-
     /// Records a sequence that ended at its last token; `real` converts engine time to wall-clock time.
     pub(super) fn finished(
         &mut self,

@@ -24,10 +24,6 @@ impl Page {
         }
     }
 
-    pub(super) fn into_text(self) -> String {
-        self.text
-    }
-
     pub(super) fn header(&mut self, name: &str, help: &str, kind: &str) {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -60,19 +56,21 @@ impl Page {
 
     #[expect(clippy::cast_precision_loss, reason = "the exposition format has only floats")]
     pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) {
-        let total = format!("{name}_total");
-        self.header(&total, help, "counter");
-        self.series(&total, None, &format_number(value as f64));
-        self.created(name, help, &[None]);
+        self.counter_series(name, help, &[(None, value as f64)]);
     }
 
     pub(super) fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) {
+        let values: Vec<_> = values.iter().map(|(text, value)| (Some((label, *text)), *value)).collect();
+        self.counter_series(name, help, &values);
+    }
+
+    fn counter_series(&mut self, name: &str, help: &str, values: &[(Option<(&str, &str)>, f64)]) {
         let total = format!("{name}_total");
         self.header(&total, help, "counter");
-        for (label_value, value) in values {
-            self.series(&total, Some((label, label_value)), &format_number(*value));
+        for (label, value) in values {
+            self.series(&total, *label, &format_number(*value));
         }
-        let labels: Vec<_> = values.iter().map(|(label_value, _)| Some((label, *label_value))).collect();
+        let labels: Vec<_> = values.iter().map(|(label, _)| *label).collect();
         self.created(name, help, &labels);
     }
 
@@ -83,10 +81,10 @@ impl Page {
         for (bound, count) in histogram.cumulative() {
             self.series(&bucket, Some(("le", &format_number(bound))), &format_number(count as f64));
         }
-        let count = format_number(histogram.count() as f64);
+        let count = format_number(histogram.count as f64);
         self.series(&bucket, Some(("le", "+Inf")), &count);
         self.series(&format!("{name}_count"), None, &count);
-        self.series(&format!("{name}_sum"), None, &format_number(histogram.sum()));
+        self.series(&format!("{name}_sum"), None, &format_number(histogram.sum));
         self.created(name, help, &[None]);
     }
 

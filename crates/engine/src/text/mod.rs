@@ -5,5 +5,5 @@ mod template;
 mod tokens;
 
 pub(crate) use output::{Finish, FinishReason, Output, SamplingParams};
-pub(crate) use template::{Role, apply_chat_template};
+pub(crate) use template::apply_chat_template;
 pub(crate) use tokens::{BlockHasher, Token, detokenize, tokenize};

@@ -4,54 +4,36 @@
 //! role marker (the generation prompt). Content starts on a token boundary, so an output that returns as a message of
 //! the next turn gives the tokens that were generated, and the prefix cache finds its blocks.
 
+use std::borrow::Cow;
+
 use super::tokens::{Token, tokenize};
 
-/// The author of a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role<'a> {
-    System,
-    User,
-    Assistant,
-    /// A role without a marker token of its own: its name becomes part of the prompt.
-    Other(&'a str),
-}
-
-impl<'a> Role<'a> {
-    pub(crate) fn from_name(name: &'a str) -> Self {
-        match name {
-            "system" | "developer" => Self::System,
-            "user" => Self::User,
-            "assistant" => Self::Assistant,
-            other => Self::Other(other),
-        }
-    }
-
-    fn write_marker(self, tokens: &mut Vec<Token>) {
-        match self {
-            Self::System => tokens.push(Token::marker(b's')),
-            Self::User => tokens.push(Token::marker(b'u')),
-            Self::Assistant => tokens.push(Token::marker(b'a')),
-            Self::Other(name) => {
-                tokens.push(Token::marker(b'o'));
-                tokenize(name, tokens);
-            }
+fn push_role(role: &str, tokens: &mut Vec<Token>) {
+    match role {
+        "system" | "developer" => tokens.push(Token::marker(b's')),
+        "user" => tokens.push(Token::marker(b'u')),
+        "assistant" => tokens.push(Token::marker(b'a')),
+        // A role without a marker of its own: its name becomes part of the prompt.
+        other => {
+            tokens.push(Token::marker(b'o'));
+            tokenize(other, tokens);
         }
     }
 }
 
 /// Appends the prompt of a conversation. A message is its role and the texts of its content parts.
 pub(crate) fn apply_chat_template<'a>(
-    messages: impl IntoIterator<Item = (Role<'a>, Vec<&'a str>)>,
+    messages: impl IntoIterator<Item = (&'a str, Vec<Cow<'a, str>>)>,
     tokens: &mut Vec<Token>,
 ) {
     for (role, parts) in messages {
-        role.write_marker(tokens);
+        push_role(role, tokens);
         for part in parts {
-            tokenize(part, tokens);
+            tokenize(&part, tokens);
         }
         tokens.push(Token::marker(b'e'));
     }
-    Role::Assistant.write_marker(tokens);
+    push_role("assistant", tokens);
 }
 
 #[cfg(test)]
@@ -60,7 +42,7 @@ mod tests {
 
     fn prompt(messages: &[(&'static str, &'static str)]) -> Vec<Token> {
         let mut tokens = Vec::new();
-        let messages = messages.iter().map(|(role, text)| (Role::from_name(role), vec![*text]));
+        let messages = messages.iter().map(|(role, text)| (*role, vec![Cow::from(*text)]));
         apply_chat_template(messages, &mut tokens);
         tokens
     }

@@ -55,8 +55,9 @@ pub(crate) struct BlockHasher {
     state: u64,
     /// Tokens in the incomplete block.
     filled: u32,
-    tokens: u32,
-    hashes: Vec<BlockHash>,
+    /// Length of the sequence so far.
+    pub(crate) tokens: u32,
+    pub(crate) hashes: Vec<BlockHash>,
 }
 
 impl BlockHasher {
@@ -82,18 +83,9 @@ impl BlockHasher {
         }
     }
 
-    /// Length of the sequence so far.
-    pub(crate) fn tokens(&self) -> u32 {
-        self.tokens
-    }
-
     /// A hash of the salts and all tokens so far.
     pub(crate) fn fingerprint(&self) -> u64 {
         Rng::seeded(self.state).next_u64()
-    }
-
-    pub(crate) fn into_hashes(self) -> Vec<BlockHash> {
-        self.hashes
     }
 
     fn mix(&mut self, value: u64) {
@@ -131,7 +123,7 @@ mod tests {
         let hash = |salt: &str, text: &str| {
             let mut hasher = BlockHasher::new(2, &[salt]);
             tokens_of(text).into_iter().for_each(|token| hasher.push(token));
-            hasher.into_hashes()
+            hasher.hashes
         };
         let (one, two) = (hash("", "aaaabbbbccccdddd"), hash("", "aaaabbbbcccceeeeffff"));
         assert_eq!((one.len(), two.len()), (2, 2));

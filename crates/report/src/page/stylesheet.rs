@@ -78,8 +78,8 @@ thead{display:table-header-group}
 /// The style sheet: light and dark colours, classes of plots, layout.
 pub(super) fn stylesheet() -> String {
     let mut sheet = String::new();
-    let light = variables(Colour::light, ["#fafbfc", "#f1f3f5", "#00734f", "#b3261e"]);
-    let dark = variables(Colour::dark, ["#0e1116", "#20262e", "#4ccf9f", "#ff8a80"]);
+    let light = variables(|colour| colour.light_and_dark()[0], ["#fafbfc", "#f1f3f5", "#00734f", "#b3261e"]);
+    let dark = variables(|colour| colour.light_and_dark()[1], ["#0e1116", "#20262e", "#4ccf9f", "#ff8a80"]);
     let _ = writeln!(sheet, ":root{{color-scheme:light dark;{light}}}");
     let _ = writeln!(sheet, "@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}");
     for colour in Colour::all() {

@@ -42,7 +42,7 @@ fn overview(page: &mut String, sweep: &Sweep) {
          <th>not with</th>",
     );
     for statistic in PRIMARY {
-        let _ = write!(page, "<th>worst × best, {}</th>", name(statistic));
+        let _ = write!(page, "<th>worst × best, {}</th>", statistic.label());
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     let worst = PRIMARY.map(|statistic| sweep.worst_ratios(statistic));
@@ -58,11 +58,7 @@ fn overview(page: &mut String, sweep: &Sweep) {
         );
         for ratios in &worst {
             let ratio = ratios.get(index).and_then(|(_, ratio)| *ratio);
-            let _ = write!(
-                page,
-                "<td>{}</td>",
-                ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
-            );
+            let _ = write!(page, "<td>{}</td>", crate::number::ratio(ratio));
         }
         page.push_str("</tr>\n");
     }
@@ -71,10 +67,6 @@ fn overview(page: &mut String, sweep: &Sweep) {
 
 fn row_class(policy: &str) -> &'static str {
     if policy == "pointsman" { " class=\"own\"" } else { "" }
-}
-
-fn name(statistic: Statistic) -> String {
-    format!("{} {}", statistic.measure.label(), statistic.level.key())
 }
 
 fn rows(page: &mut String, sweep: &Sweep) {
@@ -86,7 +78,7 @@ fn rows(page: &mut String, sweep: &Sweep) {
         "<h3>By rate</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>policy</th><th>completed</th>",
     );
     for statistic in SHOWN {
-        let _ = write!(page, "<th>{}</th>", name(statistic));
+        let _ = write!(page, "<th>{}</th>", statistic.label());
         if PRIMARY.contains(&statistic) {
             if several {
                 page.push_str("<th>× best</th>");
@@ -147,7 +139,7 @@ fn write_row(
         if PRIMARY.contains(&statistic) {
             let ratio = row.ratio_to_best(statistic);
             let best = if ratio == Some(1.0) { " class=\"best\"" } else { "" };
-            let text = ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let text = crate::number::ratio(ratio);
             if several {
                 let _ = write!(page, "<td{best}>{text}</td>");
             }

@@ -48,49 +48,26 @@ impl Colour {
         }
     }
 
-    /// RGB on a light background. Series have a contrast of at least 3:1 and are distinguishable with the common forms
-    /// of colour blindness (after Okabe and Ito, "Color Universal Design", 2008, darkened).
-    pub(crate) const fn light(self) -> [u8; 3] {
+    /// RGB on a light and on a dark background. Series have a contrast of at least 3:1 and are distinguishable with the
+    /// common forms of colour blindness (after Okabe and Ito, "Color Universal Design", 2008, darkened).
+    pub(crate) const fn light_and_dark(self) -> [[u8; 3]; 2] {
         match self {
-            Self::Text => [0x1b, 0x1f, 0x24],
-            Self::Muted => [0x57, 0x5f, 0x6a],
-            Self::Grid => [0xe6, 0xe8, 0xeb],
-            Self::Axis => [0x9a, 0xa1, 0xaa],
-            Self::Surface => [0xff, 0xff, 0xff],
-            Self::Shade => [0xf4, 0xf1, 0xea],
-            Self::Bound => [0x6f, 0x77, 0x82],
+            Self::Text => [[0x1b, 0x1f, 0x24], [0xe8, 0xea, 0xed]],
+            Self::Muted => [[0x57, 0x5f, 0x6a], [0xa3, 0xab, 0xb5]],
+            Self::Grid => [[0xe6, 0xe8, 0xeb], [0x2b, 0x31, 0x39]],
+            Self::Axis => [[0x9a, 0xa1, 0xaa], [0x5d, 0x66, 0x71]],
+            Self::Surface => [[0xff, 0xff, 0xff], [0x15, 0x19, 0x1f]],
+            Self::Shade => [[0xf4, 0xf1, 0xea], [0x22, 0x21, 0x1e]],
+            Self::Bound => [[0x6f, 0x77, 0x82], [0x98, 0xa1, 0xac]],
             Self::Series(index) => match index % Self::SERIES {
-                0 => [0x00, 0x5f, 0xb8],
-                1 => [0xd1, 0x49, 0x0c],
-                2 => [0x00, 0x83, 0x5f],
-                3 => [0xb1, 0x4c, 0x8e],
-                4 => [0xa8, 0x6f, 0x00],
-                5 => [0x1f, 0x8f, 0xc4],
-                6 => [0x6d, 0x53, 0xc1],
-                _ => [0x7d, 0x68, 0x58],
-            },
-        }
-    }
-
-    /// RGB on a dark background.
-    pub(crate) const fn dark(self) -> [u8; 3] {
-        match self {
-            Self::Text => [0xe8, 0xea, 0xed],
-            Self::Muted => [0xa3, 0xab, 0xb5],
-            Self::Grid => [0x2b, 0x31, 0x39],
-            Self::Axis => [0x5d, 0x66, 0x71],
-            Self::Surface => [0x15, 0x19, 0x1f],
-            Self::Shade => [0x22, 0x21, 0x1e],
-            Self::Bound => [0x98, 0xa1, 0xac],
-            Self::Series(index) => match index % Self::SERIES {
-                0 => [0x5a, 0xb0, 0xff],
-                1 => [0xff, 0x8a, 0x50],
-                2 => [0x35, 0xc9, 0x9a],
-                3 => [0xe8, 0x8b, 0xc4],
-                4 => [0xe8, 0xb5, 0x3a],
-                5 => [0x7f, 0xd3, 0xf7],
-                6 => [0xb3, 0x9d, 0xff],
-                _ => [0xc9, 0xb8, 0xa6],
+                0 => [[0x00, 0x5f, 0xb8], [0x5a, 0xb0, 0xff]],
+                1 => [[0xd1, 0x49, 0x0c], [0xff, 0x8a, 0x50]],
+                2 => [[0x00, 0x83, 0x5f], [0x35, 0xc9, 0x9a]],
+                3 => [[0xb1, 0x4c, 0x8e], [0xe8, 0x8b, 0xc4]],
+                4 => [[0xa8, 0x6f, 0x00], [0xe8, 0xb5, 0x3a]],
+                5 => [[0x1f, 0x8f, 0xc4], [0x7f, 0xd3, 0xf7]],
+                6 => [[0x6d, 0x53, 0xc1], [0xb3, 0x9d, 0xff]],
+                _ => [[0x7d, 0x68, 0x58], [0xc9, 0xb8, 0xa6]],
             },
         }
     }
@@ -214,16 +191,10 @@ impl Scene {
     }
 
     pub(crate) fn heading(&mut self, at: Point, text: impl Into<String>, size: f64) {
-        self.items.push(Item::Text(Text {
-            x: at.0,
-            y: at.1,
-            text: text.into(),
-            size,
-            weight: Weight::Medium,
-            colour: Colour::Text,
-            anchor: Anchor::Start,
-            rotated: false,
-        }));
+        self.text(at, text, size, Colour::Text, Anchor::Start);
+        if let Some(Item::Text(text)) = self.items.last_mut() {
+            text.weight = Weight::Medium;
+        }
     }
 
     pub(crate) fn rotated_text(&mut self, at: Point, text: impl Into<String>, size: f64, colour: Colour) {

@@ -124,7 +124,7 @@ fn path(points: &[Point], closed: bool) -> String {
 }
 
 fn hex(colour: Colour) -> String {
-    let [red, green, blue] = colour.light();
+    let [[red, green, blue], _] = colour.light_and_dark();
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 

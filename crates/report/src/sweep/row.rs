@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::estimate::{interval, ratio};
 use super::seed::{EndpointSeries, Role, SeedResult};
 use super::state::State;
@@ -14,7 +16,7 @@ use crate::run::{Intervals, LatencyRows};
 use pointsman_random::Rng;
 
 /// One policy at one rate over all seeds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SweepRow {
     /// The policy or bound.
     pub policy: String,
@@ -46,31 +48,37 @@ pub struct SweepRow {
     /// Mean over runs of each run's quantile, milliseconds. The latency of a failed request is
     /// infinite; where failures reach the quantile in any run, the mean is infinite, `null` in JSON.
     /// A measure without observations is `None`, `null` in JSON too.
+    #[serde(flatten)]
     pub latency: LatencyRows,
     /// Confidence intervals of the row's figures.
     pub interval95: RowIntervals,
     /// Comparison with the baseline by latency statistic; empty in the baseline's rows.
     pub against_baseline: BTreeMap<Statistic, Comparison>,
     /// The results of the runs, by ascending seed.
+    #[serde(skip)]
     pub runs: Vec<SeedResult>,
-    best: BTreeMap<Statistic, f64>,
+    #[serde(rename = "ratio_to_best")]
+    ratios_to_best: BTreeMap<Statistic, f64>,
 }
 
 /// The 95 % intervals of a row's figures over its runs; absent below five runs and for infinite
 /// figures.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RowIntervals {
     /// Intervals of the latencies.
+    #[serde(flatten)]
     pub latency: Intervals,
     /// Interval of `completed_rps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_rps: Option<Interval>,
     /// Interval of `hit_rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hit_rate: Option<Interval>,
 }
 
 /// The ratio of a row's statistic to the baseline's at the same rate: the two means are over the
 /// seeds that both have. Less than one is better.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Comparison {
     /// The ratio; infinite where only this row's failures reach the quantile.
     pub ratio: f64,
@@ -89,13 +97,7 @@ impl SweepRow {
     /// for bounds. `None` where this row or every policy has no finite value.
     #[must_use]
     pub fn ratio_to_best(&self, statistic: Statistic) -> Option<f64> {
-        let best = self.best.get(&statistic)?;
-        self.value(statistic).filter(|value| value.is_finite()).map(|value| value / best)
-    }
-
-    /// Every latency statistic's ratio to the best policy at the same rate.
-    pub fn ratios_to_best(&self) -> impl Iterator<Item = (Statistic, f64)> {
-        Statistic::all().filter_map(|statistic| Some((statistic, self.ratio_to_best(statistic)?)))
+        self.ratios_to_best.get(&statistic).copied()
     }
 
     /// The rate as a heading: nominal, and arrived where that differs by more than 1 %.
@@ -214,7 +216,7 @@ fn row(
         },
         against_baseline,
         runs: runs.iter().enumerate().map(|(index, run)| without_series(index, run)).collect(),
-        best: BTreeMap::new(),
+        ratios_to_best: BTreeMap::new(),
     }
 }
 
@@ -264,11 +266,11 @@ fn set(latency: &mut LatencyRows, statistic: Statistic, value: Option<f64>) {
     }
 }
 
-/// Sets the values of the best policy at the same rate in each row and bound.
+/// Sets the ratios to the best policy at the same rate in each row and bound.
 pub(super) fn compare_with_best(rows: &mut [SweepRow], bounds: &mut [SweepRow]) {
     let mut best: BTreeMap<(u64, Statistic), f64> = BTreeMap::new();
     for row in rows.iter() {
-        for statistic in every_statistic() {
+        for statistic in Statistic::all() {
             if let Some(value) = row.value(statistic).filter(|value| value.is_finite() && *value > 0.0) {
                 let found = best.entry((row.rate.to_bits(), statistic)).or_insert(value);
                 *found = found.min(value);
@@ -276,7 +278,11 @@ pub(super) fn compare_with_best(rows: &mut [SweepRow], bounds: &mut [SweepRow]) 
         }
     }
     for row in rows.iter_mut().chain(bounds) {
-        let of_rate = |statistic| Some((statistic, *best.get(&(row.rate.to_bits(), statistic))?));
-        row.best = every_statistic().filter_map(of_rate).collect();
+        let ratio = |statistic| {
+            let best = best.get(&(row.rate.to_bits(), statistic))?;
+            let value = row.value(statistic).filter(|value| value.is_finite())?;
+            Some((statistic, value / best))
+        };
+        row.ratios_to_best = Statistic::all().filter_map(ratio).collect();
     }
 }

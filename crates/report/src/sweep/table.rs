@@ -7,9 +7,9 @@ use super::row::SweepRow;
 use super::state::State;
 use crate::latency::Statistic;
 use crate::measure::Measure;
-use crate::number::{count, millis, per_second, percent};
+use crate::number::{count, millis, per_second, percent, ratio};
 use crate::quantile::Level;
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 /// The note under a table with bounds.
 #[must_use]
@@ -119,11 +119,11 @@ fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
     detail.interval &= rows.all().any(|row| row.interval95.latency.get(PRIMARY).is_some());
     let incomplete = rows.all().any(|row| row.completed < row.offered);
     let columns = Columns { detail, ratios: rows.policies.len() > 1, incomplete, runs: rows.runs };
-    let mut headings = vec![("policy".to_owned(), Align::Left)];
-    let mut right = |name: &str| headings.push((name.to_owned(), Align::Right));
+    let mut headings = vec!["policy".to_owned()];
+    let mut right = |name: &str| headings.push(name.to_owned());
     right("completed");
     for &statistic in detail.shown {
-        right(&name(statistic));
+        right(&statistic.label());
         if statistic == PRIMARY && detail.interval {
             right("95 % interval");
         }
@@ -138,7 +138,7 @@ fn rate_table(rows: &RateRows<'_>, mut detail: Detail) -> Table {
         right("rejected");
         right("failed");
     }
-    headings.push((String::new(), Align::Left));
+    headings.push(String::new());
     let mut table = Table::new(headings);
     for row in &rows.policies {
         table.row(cells(row, row.policy.clone(), columns));
@@ -182,12 +182,11 @@ fn cells(row: &SweepRow, name: String, columns: Columns) -> Vec<String> {
 fn overview(sweep: &Sweep) -> Table {
     let several = sweep.rates().len() > 1;
     let primary = [PRIMARY, p90(Measure::Ttft)];
-    let mut headings = vec![("over all rates".to_owned(), Align::Left)];
+    let mut headings = vec!["over all rates".to_owned()];
     if several {
-        headings.push(("keeps up to".to_owned(), Align::Right));
-        headings.push(("not with".to_owned(), Align::Right));
+        headings.extend(["keeps up to", "not with"].map(str::to_owned));
     }
-    headings.extend(primary.map(|statistic| (format!("worst {} × best", name(statistic)), Align::Right)));
+    headings.extend(primary.map(|statistic| format!("worst {} × best", statistic.label())));
     let mut table = Table::new(headings);
     let worst = primary.map(|statistic| sweep.worst_ratios(statistic));
     for (index, policy) in sweep.policies().into_iter().enumerate() {
@@ -201,12 +200,4 @@ fn overview(sweep: &Sweep) -> Table {
         table.row(cells);
     }
     table
-}
-
-fn name(statistic: Statistic) -> String {
-    format!("{} {}", statistic.measure.label(), statistic.level.key())
-}
-
-fn ratio(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }

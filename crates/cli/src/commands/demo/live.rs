@@ -36,8 +36,8 @@ impl View {
             let mut tick = tokio::time::interval(REFRESH);
             loop {
                 tick.tick().await;
-                let (in_flight, failed) = (progress::in_flight(&counts), counts.failed());
-                let (finished, planned) = (counts.finished(), counts.planned());
+                let (in_flight, failed) = (progress::in_flight(&counts), counts.failed.get());
+                let (finished, planned) = (counts.finished.get(), counts.planned.get());
                 totals.set_message(format!(
                     "{finished} of {planned} answered, {in_flight} in flight, {failed} failed"
                 ));

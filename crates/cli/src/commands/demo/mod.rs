@@ -50,7 +50,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     let runs = result.runs(args.seed);
-    let table = comparison_table(&runs, &result.changes());
+    let table = comparison_table(&runs, &result.pairs.changes());
     crate::print(args.json, &Runs { runs: runs.into() }, &table)?;
     if !args.exit && !args.json {
         println!("{}", try_it(&front));

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use indicatif::ProgressBar;
 use pointsman_config::SourceText;
 use pointsman_core::Rng;
-use pointsman_report::{Align, Level, Samples, Table, count};
+use pointsman_report::{Level, Samples, Table, count};
 use pointsman_sim::experiment::{Experiment, load};
 use pointsman_sim::fuzz::FuzzCase;
 use pointsman_sim::{End, Outcome, Routing, simulate};
@@ -184,11 +184,7 @@ fn print(args: &FuzzArgs, placements: &[String], found: &[Found]) -> Result<()> 
         println!("{}", json!({"policy": args.placement, "tried": args.budget, "found": found}));
         return Ok(());
     }
-    let mut table = Table::new([
-        ("E2E p90 over the best", Align::Right),
-        ("TTFT p90 over the best", Align::Right),
-        ("best", Align::Left),
-    ]);
+    let mut table = Table::new(["E2E p90 over the best", "TTFT p90 over the best", "best"]).with_text(&[2]);
     for one in found {
         table.row([format!("{:.3}", one.ratio), format!("{:.3}", one.ttft), one.best.clone()]);
     }

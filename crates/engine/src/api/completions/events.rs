@@ -4,52 +4,34 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::api::CompletionApi;
-use super::response::{CompletionUsage, Content, FINGERPRINT, MessageDelta};
+use super::CompletionApi;
+use super::response::{Choice, CompletionUsage, Content, FINGERPRINT, MessageDelta};
 use crate::api::fields::Fields;
 use crate::api::generation::{Generation, ResponseHeader};
-use crate::api::null_fields::{Null, NullFields};
+use crate::api::null_fields::NullFields;
 use crate::api::stream::{Delta, EventFormat, Events, event};
 use crate::error::ApiError;
-use crate::text::{Finish, FinishReason};
+use crate::text::Finish;
 
 /// The last event of a stream.
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
-
-/// The `stream_options` field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct StreamOptions {
-    /// Whether a last chunk has the token counts.
-    include_usage: bool,
-    /// Whether every chunk has the token counts so far.
-    continuous_usage: bool,
-}
-
-impl StreamOptions {
-    fn parse(fields: &Fields) -> Result<Self, ApiError> {
-        let options = fields.object("stream_options")?;
-        let flag =
-            |name: &str| options.and_then(|options| options.get(name)).and_then(Value::as_bool) == Some(true);
-        let include_usage = flag("include_usage");
-        Ok(Self { include_usage, continuous_usage: include_usage && flag("continuous_usage_stats") })
-    }
-}
 
 /// The events of a stream.
 #[derive(Debug)]
 pub(super) struct CompletionEvents {
     api: CompletionApi,
     header: ResponseHeader,
-    options: StreamOptions,
+    /// Whether a last chunk has the token counts.
+    include_usage: bool,
+    /// Whether every chunk has the token counts so far.
+    continuous_usage: bool,
 }
 
 #[derive(Serialize)]
 struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: &'a [ChunkChoice<'a>],
+    #[serde(flatten)]
+    header: &'a ResponseHeader,
+    choices: &'a [Choice<'a>],
     #[serde(flatten)]
     nulls: NullFields,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,48 +40,33 @@ struct Chunk<'a> {
     system_fingerprint: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ChunkChoice<'a> {
-    index: usize,
-    #[serde(flatten)]
-    content: Content<'a>,
-    logprobs: Null,
-    finish_reason: Option<FinishReason>,
-    /// The outer `None` omits the field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_reason: Option<Option<&'a str>>,
-    #[serde(flatten)]
-    nulls: NullFields,
-}
-
 impl CompletionEvents {
-    pub(super) fn new(api: CompletionApi, header: ResponseHeader, fields: &Fields) -> Result<Self, ApiError> {
-        Ok(Self { api, header, options: StreamOptions::parse(fields)? })
+    /// Reads the `stream_options` field.
+    pub(super) fn new(
+        api: CompletionApi,
+        mut header: ResponseHeader,
+        fields: &Fields,
+    ) -> Result<Self, ApiError> {
+        if api == CompletionApi::Chat {
+            header.object = "chat.completion.chunk";
+        }
+        let options = fields.object("stream_options")?;
+        let flag =
+            |name: &str| options.and_then(|options| options.get(name)).and_then(Value::as_bool) == Some(true);
+        let include_usage = flag("include_usage");
+        let continuous_usage = include_usage && flag("continuous_usage_stats");
+        Ok(Self { api, header, include_usage, continuous_usage })
     }
 
-    fn chunk<'a>(&'a self, choices: &'a [ChunkChoice<'a>]) -> Chunk<'a> {
-        let ResponseHeader { id, created, model } = &self.header;
-        let object = match self.api {
-            CompletionApi::Completions => "text_completion",
-            CompletionApi::Chat => "chat.completion.chunk",
-        };
-        let created = *created;
-        Chunk {
-            id,
-            object,
-            created,
-            model,
-            choices,
-            nulls: NullFields(&[]),
-            usage: None,
-            system_fingerprint: None,
-        }
+    fn chunk<'a>(&'a self, choices: &'a [Choice<'a>]) -> Chunk<'a> {
+        let nulls = NullFields::default();
+        Chunk { header: &self.header, choices, nulls, usage: None, system_fingerprint: None }
     }
 
     /// The token counts so far, where every chunk has them.
     fn continuous_usage(&self, generation: &Generation, sent: &[u32]) -> Option<CompletionUsage> {
         let usage = || CompletionUsage::totals(&generation.counts(sent.iter().copied()));
-        self.options.continuous_usage.then(usage)
+        self.continuous_usage.then(usage)
     }
 }
 
@@ -109,14 +76,14 @@ impl EventFormat for CompletionEvents {
         if self.api == CompletionApi::Completions {
             return;
         }
-        for index in 0..generation.outputs().len() {
-            let choice = ChunkChoice {
+        for index in 0..generation.outputs.len() {
+            let choice = Choice {
                 index,
                 content: Content::Delta { delta: MessageDelta { role: Some("assistant"), content: "" } },
                 logprobs: (),
                 finish_reason: None,
                 stop_reason: None,
-                nulls: NullFields(&[]),
+                nulls: NullFields::default(),
             };
             let nulls = NullFields(&["prompt_token_ids", "prompt_text"]);
             let usage = self.continuous_usage(generation, &[]);
@@ -139,22 +106,17 @@ impl EventFormat for CompletionEvents {
         };
         let finish_reason = finish.map(|finish| finish.reason);
         let nulls = NullFields(nulls);
-        let choice = ChunkChoice { index, content, logprobs: (), finish_reason, stop_reason, nulls };
-        let with_fingerprint = finish.is_some() && !self.options.include_usage;
-        events.push_back(event(
-            None,
-            &Chunk {
-                usage: self.continuous_usage(generation, sent),
-                system_fingerprint: with_fingerprint.then_some(FINGERPRINT),
-                ..self.chunk(&[choice])
-            },
-        ));
+        let choice = Choice { index, content, logprobs: (), finish_reason, stop_reason, nulls };
+        let with_fingerprint = finish.is_some() && !self.include_usage;
+        let system_fingerprint = with_fingerprint.then_some(FINGERPRINT);
+        let usage = self.continuous_usage(generation, sent);
+        events.push_back(event(None, &Chunk { usage, system_fingerprint, ..self.chunk(&[choice]) }));
     }
 
     fn end(&mut self, generation: &Generation, sent: &[u32], _: Finish<'_>, events: &mut Events) {
-        if self.options.include_usage {
+        if self.include_usage {
             let counts = generation.counts(sent.iter().copied());
-            let usage = Some(CompletionUsage::last_chunk(&counts, self.api));
+            let usage = Some(CompletionUsage::detailed(&counts, self.api, true));
             let system_fingerprint = Some(FINGERPRINT);
             events.push_back(event(None, &Chunk { usage, system_fingerprint, ..self.chunk(&[]) }));
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::api::CompletionApi;
+use super::CompletionApi;
 use crate::api::generation::{Generation, ResponseHeader, TokenCounts};
 use crate::api::null_fields::{Null, NullFields};
 use crate::text::{Finish, FinishReason, Output};
@@ -15,10 +15,8 @@ pub(super) const FINGERPRINT: &str = "vllm-0.32.0-00000000";
 /// A non-streaming response.
 #[derive(Serialize)]
 pub(super) struct Completion<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
+    #[serde(flatten)]
+    header: &'a ResponseHeader,
     choices: Vec<Choice<'a>>,
     service_tier: Null,
     system_fingerprint: &'static str,
@@ -27,16 +25,19 @@ pub(super) struct Completion<'a> {
     nulls: NullFields,
 }
 
+/// A choice of a response or of a chunk.
 #[derive(Serialize)]
-struct Choice<'a> {
-    index: usize,
+pub(super) struct Choice<'a> {
+    pub(super) index: usize,
     #[serde(flatten)]
-    content: Content<'a>,
-    logprobs: Null,
-    finish_reason: FinishReason,
-    stop_reason: Option<&'a str>,
+    pub(super) content: Content<'a>,
+    pub(super) logprobs: Null,
+    pub(super) finish_reason: Option<FinishReason>,
+    /// The outer `None` omits the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop_reason: Option<Option<&'a str>>,
     #[serde(flatten)]
-    nulls: NullFields,
+    pub(super) nulls: NullFields,
 }
 
 /// The text of a choice, in the field of the API.
@@ -80,20 +81,17 @@ impl<'a> Completion<'a> {
             "ec_transfer_params",
             "metrics",
         ];
-        let (object, nulls) = match api {
-            CompletionApi::Completions => ("text_completion", NULLS),
-            CompletionApi::Chat => ("chat.completion", CHAT_NULLS),
+        let nulls = match api {
+            CompletionApi::Completions => NULLS,
+            CompletionApi::Chat => CHAT_NULLS,
         };
-        let choices = generation.outputs().iter().enumerate();
+        let choices = generation.outputs.iter().enumerate();
         Self {
-            id: &header.id,
-            object,
-            created: header.created,
-            model: &header.model,
+            header,
             choices: choices.map(|(index, output)| Choice::new(api, index, output, aborted)).collect(),
             service_tier: (),
             system_fingerprint: FINGERPRINT,
-            usage: CompletionUsage::complete(&generation.final_counts(), api),
+            usage: CompletionUsage::detailed(&generation.final_counts(), api, false),
             nulls: NullFields(nulls),
         }
     }
@@ -111,8 +109,9 @@ impl<'a> Choice<'a> {
                 (Content::Message { message }, &["token_ids", "routed_experts"][..])
             }
         };
-        let Finish { reason, stop_reason } = aborted.unwrap_or(output.finish());
-        Self { index, content, logprobs: (), finish_reason: reason, stop_reason, nulls: NullFields(nulls) }
+        let finish = aborted.unwrap_or(output.finish());
+        let (finish_reason, stop_reason) = (Some(finish.reason), Some(finish.stop_reason));
+        Self { index, content, logprobs: (), finish_reason, stop_reason, nulls: NullFields(nulls) }
     }
 }
 
@@ -138,25 +137,17 @@ struct PromptTokensDetails {
 }
 
 impl CompletionUsage {
-    /// The usage of a non-streaming response. vLLM counts newly cached tokens for chat completions alone.
-    fn complete(counts: &TokenCounts, api: CompletionApi) -> Self {
+    /// The usage of a non-streaming response, or of the last chunk of a stream, which has no `null` fields. vLLM counts
+    /// newly cached tokens for chat completions alone.
+    pub(super) fn detailed(counts: &TokenCounts, api: CompletionApi, streaming: bool) -> Self {
+        let created = (api == CompletionApi::Chat).then_some(counts.newly_cached);
         let details = PromptTokensDetails {
             cached_tokens: counts.cached,
-            created_cache_tokens: Some((api == CompletionApi::Chat).then_some(counts.newly_cached)),
-            multimodal_tokens: Some(()),
+            created_cache_tokens: if streaming { created.map(Some) } else { Some(created) },
+            multimodal_tokens: (!streaming).then_some(()),
         };
-        let totals = Self::totals(counts);
-        Self { prompt_tokens_details: Some(details), completion_tokens_details: Some(()), ..totals }
-    }
-
-    /// The usage in the last chunk of a stream.
-    pub(super) fn last_chunk(counts: &TokenCounts, api: CompletionApi) -> Self {
-        let details = PromptTokensDetails {
-            cached_tokens: counts.cached,
-            created_cache_tokens: (api == CompletionApi::Chat).then_some(Some(counts.newly_cached)),
-            multimodal_tokens: None,
-        };
-        Self { prompt_tokens_details: Some(details), ..Self::totals(counts) }
+        let completion_tokens_details = (!streaming).then_some(());
+        Self { prompt_tokens_details: Some(details), completion_tokens_details, ..Self::totals(counts) }
     }
 
     pub(super) fn totals(counts: &TokenCounts) -> Self {

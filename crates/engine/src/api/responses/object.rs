@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::text::FinishReason;
 
 /// A response: `in_progress` without output, then finished.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct ResponseObject {
     pub(super) id: String,
     created_at: u64,
@@ -60,7 +60,7 @@ pub(super) struct OutputItem {
 }
 
 /// A content part of a message.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub(super) struct OutputText {
     annotations: [Null; 0],
     text: String,
@@ -77,7 +77,7 @@ struct ResponseUsage {
     total_tokens: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct InputTokensDetails {
     cached_tokens: u32,
     cache_write_tokens: u32,
@@ -85,7 +85,7 @@ struct InputTokensDetails {
     cached_tokens_per_turn: [Null; 0],
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct OutputTokensDetails {
     reasoning_tokens: u32,
     tool_output_tokens: u32,
@@ -100,38 +100,25 @@ impl ResponseObject {
         Ok(Self {
             id: header.id,
             created_at: header.created,
-            incomplete_details: None,
             instructions: string("instructions")?,
-            metadata: (),
             model: header.model,
-            object: "response",
-            output: Vec::new(),
+            object: header.object,
             parallel_tool_calls: true,
             temperature: fields.number("temperature")?.unwrap_or(1.0),
             tool_choice: "none",
-            tools: [],
             top_p: 1.0,
-            background: false,
             max_output_tokens: fields.integer("max_output_tokens")?,
-            max_tool_calls: (),
             previous_response_id: string("previous_response_id")?,
-            prompt: (),
-            reasoning: (),
             service_tier: "auto",
             status: "in_progress",
-            text: (),
-            top_logprobs: (),
             truncation: "disabled",
-            usage: None,
-            user: (),
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
             nulls: NullFields(&[
                 "kv_transfer_params",
                 "ec_transfer_params",
                 "input_messages",
                 "output_messages",
             ]),
+            ..Self::default()
         })
     }
 
@@ -139,12 +126,12 @@ impl ResponseObject {
     pub(super) fn finish(&mut self, reason: FinishReason, item: OutputItem, counts: &TokenCounts) {
         self.status = match reason {
             FinishReason::Stop => "completed",
-            FinishReason::Length => "incomplete",
+            FinishReason::Length => {
+                self.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
+                "incomplete"
+            }
             FinishReason::Abort => "failed",
         };
-        if reason == FinishReason::Length {
-            self.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
-        }
         self.output = vec![item];
         self.usage = Some(ResponseUsage::of(counts));
     }
@@ -171,7 +158,7 @@ impl OutputItem {
 
 impl OutputText {
     pub(super) fn new(text: String) -> Self {
-        Self { annotations: [], text, r#type: "output_text", logprobs: None }
+        Self { text, r#type: "output_text", ..Self::default() }
     }
 }
 
@@ -182,16 +169,10 @@ impl ResponseUsage {
             input_tokens_details: InputTokensDetails {
                 cached_tokens: counts.cached,
                 cache_write_tokens: counts.newly_cached,
-                input_tokens_per_turn: [],
-                cached_tokens_per_turn: [],
+                ..InputTokensDetails::default()
             },
             output_tokens: counts.completion,
-            output_tokens_details: OutputTokensDetails {
-                reasoning_tokens: 0,
-                tool_output_tokens: 0,
-                output_tokens_per_turn: [],
-                tool_output_tokens_per_turn: [],
-            },
+            output_tokens_details: OutputTokensDetails::default(),
             total_tokens: counts.total(),
         }
     }
