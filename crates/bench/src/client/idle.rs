@@ -1,3 +1,5 @@
+//! Idle connections of the load client.
+
 use pointsman_report::Rng;
 
 use super::{Connections, Sender};

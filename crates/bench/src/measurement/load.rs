@@ -1,3 +1,5 @@
+//! Loads and results that both overhead measurements share.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! The measured processes: start, CPU time, resident memory.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;

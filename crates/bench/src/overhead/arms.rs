@@ -1,3 +1,5 @@
+//! The paths to the engines, and one turn of measurements on each.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

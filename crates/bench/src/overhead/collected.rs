@@ -1,3 +1,5 @@
+//! The measurements of `bench overhead`, by figure and path.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The figures of `bench overhead` and their budgets.
+
 use pointsman_report::{count, mebibytes, median, micros, millis, per_second};
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! The load of each phase of `bench overhead`.
+
 use super::{OverheadOptions, Phase};
 use crate::measurement::load::{SMALL_PROMPT, concurrent_streams, stub_workload};
 use crate::workload::{OfferedLoad, Plan, WorkloadError};

@@ -1,3 +1,5 @@
+//! The figures of `bench overhead`, beside their budgets.
+
 use pointsman_report::{Table, millis, percent};
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! The paths to the engines behind Envoy, and one turn of measurements on each.
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;

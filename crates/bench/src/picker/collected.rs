@@ -1,3 +1,5 @@
+//! The measurements of `bench epp`, by figure and path.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The figures of `bench epp` and their targets.
+
 use pointsman_report::{count, mebibytes, micros, millis, per_second, percent};
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! The load of each phase of `bench epp`.
+
 use super::{PickerOptions, PickerPhase};
 use crate::measurement::load::{SMALL_PROMPT, concurrent_streams, stub_workload};
 use crate::workload::{OfferedLoad, Plan, WorkloadError};

@@ -1,3 +1,5 @@
+//! The figures of `bench epp`, beside their targets.
+
 use pointsman_report::{Table, percent};
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! Streams of the stub engine.
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

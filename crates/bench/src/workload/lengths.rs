@@ -1,3 +1,5 @@
+//! Lengths of prompts and outputs, as the command line writes them.
+
 use std::fmt;
 use std::str::FromStr;
 

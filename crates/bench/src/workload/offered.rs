@@ -1,3 +1,5 @@
+//! The offered load.
+
 use std::str::FromStr;
 
 use pointsman_workload::Arrivals;

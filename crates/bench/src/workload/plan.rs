@@ -1,3 +1,5 @@
+//! The plan of a run: every request with its send time.
+
 use std::sync::Arc;
 use std::time::Duration;
 

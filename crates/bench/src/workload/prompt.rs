@@ -1,3 +1,5 @@
+//! Prompts as recipes, written when they are sent.
+
 use std::fmt;
 use std::sync::Arc;
 
