@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pointsman_core::Rng;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::config::EngineConfig;
 use crate::fault::{Fault, FaultError, FaultInjection, FaultInjector};
 use crate::live::{LiveEngine, unix_now};
+use crate::lock::locked;
 use crate::stored_responses::StoredResponses;
 
 /// The model that a request names: the base model or an adapter.
@@ -41,11 +42,6 @@ pub(crate) struct App {
     /// Unix time of the start in seconds.
     pub(crate) started: f64,
     ids: AtomicU64,
-}
-
-/// No code under these locks panics between two dependent changes, so a poisoned lock is used like any other.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl App {

@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod fault;
 mod live;
+mod lock;
 mod metrics;
 mod response;
 mod routes;

@@ -8,10 +8,11 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::api::{ApiRequest, adapters, completions, messages, models, pooling, responses, tokenizer};
-use crate::app::{App, locked};
+use crate::app::App;
 use crate::config::VLLM_VERSION;
 use crate::error::{ApiError, ConnectionAborted, ErrorType, Failure};
 use crate::fault::{Fault, FaultInjection};
+use crate::lock::locked;
 use crate::metrics;
 use crate::response::{self, ResponseBody};
 use crate::socket::ResetSwitch;

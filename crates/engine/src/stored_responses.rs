@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::app::locked;
+use crate::lock::locked;
 use crate::text::Token;
 
 /// Number of responses that are kept; beyond it the oldest is dropped.

@@ -2,7 +2,6 @@
 
 mod load;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,10 +42,4 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-/// A command line of this program, for a server in a process of its own.
-pub(super) fn own_command(words: &[&str]) -> Result<Vec<OsString>> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(std::iter::once(program.into()).chain(words.iter().map(OsString::from)).collect())
 }

@@ -9,6 +9,7 @@ pub(crate) mod epp;
 pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod overhead;
+mod own_command;
 pub(crate) mod picker_bench;
 pub(crate) mod replay;
 pub(crate) mod simulate;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use pointsman_bench::overhead::{OverheadCommands, OverheadOptions, Step, run as measure};
 
-use crate::commands::bench::own_command;
+use crate::commands::own_command::own_command;
 use crate::progress;
 
 pub(crate) fn run(quick: bool, json: bool) -> Result<ExitCode> {

@@ -8,8 +8,8 @@ use pointsman_bench::picker::{
 };
 
 use crate::args::picker_bench::PickerBenchArgs;
-use crate::commands::bench::own_command;
 use crate::commands::envoy::find_or_fetch;
+use crate::commands::own_command::own_command;
 use crate::progress;
 
 pub(crate) fn run(args: &PickerBenchArgs) -> Result<ExitCode> {

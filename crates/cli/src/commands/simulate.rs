@@ -1,5 +1,6 @@
 //! `pointsman simulate`: experiments in virtual time.
 
+mod cell;
 mod command;
 mod fit;
 mod fuzz;

@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::progress::RequestProgress;
 use super::sequences::{SequenceRequest, Sequences};
 use super::stats::EngineStats;
-use crate::app::locked;
+use crate::lock::locked;
 
 /// Wall-clock lag above which the driver stops catching up: after a suspension of the process steps continue from
 /// now, while a busy machine keeps the model's pace.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::setup::Cell;
+use super::cell::Cell;
 use crate::args::simulate::SimulateArgs;
 use crate::shell_quoted;
 

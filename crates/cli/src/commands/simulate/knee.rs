@@ -3,7 +3,8 @@
 use pointsman_report::sweep::{Knee, State};
 use pointsman_report::{Rng, SeedResult, Sweep};
 
-use super::setup::{Cell, Setup};
+use super::cell::Cell;
+use super::setup::Setup;
 
 /// Ratio of the lowest unstable rate to the highest stable one at which the search ends.
 const PRECISION: f64 = 1.02;

@@ -17,6 +17,7 @@ use pointsman_sim::experiment::{Arm, Experiment, Files, load};
 use pointsman_sim::{Routing, simulate_checked};
 use pointsman_workload::{Job, Jobs, Lengths, RecordedRequest, Workload};
 
+use super::cell::Cell;
 use super::command::CommandLine;
 use super::recorded;
 use super::summary::{RunParameters, summarize};
@@ -25,29 +26,6 @@ use crate::args::simulate::SimulateArgs;
 /// Events between two checks of the core's invariants: often enough to report the seed of a bug, rarely enough to cost
 /// nothing.
 const CHECK_EVERY: u64 = 100_000;
-
-/// One run: an arm of the experiment at a rate with a seed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cell {
-    /// Index of the arm in the experiment.
-    pub(super) arm: usize,
-    /// Requests per second.
-    pub(super) rate: f64,
-    pub(super) seed: u64,
-    /// Approximate number of requests.
-    pub(super) requests: u64,
-}
-
-impl Cell {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates; an estimate suffices"
-    )]
-    pub(super) fn new(arm: usize, rate: f64, seed: u64, duration: Duration) -> Self {
-        Self { arm, rate, seed, requests: (rate * duration.as_secs_f64()).round() as u64 }
-    }
-}
 
 /// Simulates a cell and adds its simulated requests to a counter as it proceeds.
 type RunCell = dyn Fn(&Cell, &AtomicU64) -> Result<SeedResult> + Send + Sync;

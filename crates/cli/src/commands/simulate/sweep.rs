@@ -12,9 +12,10 @@ use pointsman_report::sweep::{Knee, sweep_json, sweep_table};
 use pointsman_report::{Rng, SeedResult, Sweep};
 use tokio_util::sync::CancellationToken;
 
+use super::cell::Cell;
 use super::command::CommandLine;
 use super::knee::Search;
-use super::setup::{Cell, Setup};
+use super::setup::Setup;
 use super::state::State;
 use super::workers::{self, Done, Workers};
 use crate::args::simulate::SimulateArgs;
