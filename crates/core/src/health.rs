@@ -22,7 +22,7 @@ const CONSECUTIVE_FAILURES: u32 = 3;
 /// Number of failures in ten seconds that eject where they are at least half of the outcomes.
 const FAILURES: f64 = 5.0;
 
-/// While probes fail, no request is risked for this long after the back-off; an engine may have no health page.
+/// While probes fail, no request is risked for this long after the back-off. Then one is: an engine may have no health page.
 const TRIAL_WITHOUT_PROBE: Duration = Duration::from_secs(60);
 
 /// An endpoint's health, with the outcomes that it follows from.
@@ -155,7 +155,8 @@ impl HealthState {
         changed
     }
 
-    /// A request ended without showing whether the endpoint works. Returns whether it was the trial; it is due again.
+    /// A request ended without showing whether the endpoint works. Returns whether it was the trial, for which the next
+    /// request is taken then.
     pub(crate) fn inconclusive(&mut self, now: Time, request: RequestId) -> bool {
         let Stage::OnTrial { ejection, request: trial } = self.stage else { return false };
         if trial == request {
