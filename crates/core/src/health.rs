@@ -155,6 +155,16 @@ impl HealthState {
         changed
     }
 
+    /// A request's first output came. Returns whether it was the trial, which ends with it: a stream may go on for long. The
+    /// back-off stays until a request is served to its end, so that one more failure, the trial's own included, ejects again.
+    pub(crate) fn first_output(&mut self, request: RequestId) -> bool {
+        let is_trial = matches!(self.stage, Stage::OnTrial { request: trial, .. } if trial == request);
+        if is_trial {
+            self.enter(self.since, Stage::Ready);
+        }
+        is_trial
+    }
+
     /// A request ended without showing whether the endpoint works. Returns whether it was the trial, for which the next
     /// request is taken then.
     pub(crate) fn inconclusive(&mut self, now: Time, request: RequestId) -> bool {

@@ -103,8 +103,8 @@ impl Scheduler {
             }
             Event::AdaptersDeclared { adapters } => self.known_adapters.extend(&adapters),
             Event::Arrived { request, facts } => self.arrived(now, request, facts, effects),
-            Event::FirstToken { request } => self.first_token(now, request),
-            Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens),
+            Event::FirstToken { request } => self.first_token(now, request, effects),
+            Event::Progress { request, output_tokens } => self.progress(now, request, output_tokens, effects),
             Event::AttemptFailed { request, endpoint, cause, retry } => {
                 self.attempt_failed(now, request, (endpoint, cause), retry, effects);
             }

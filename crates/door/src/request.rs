@@ -77,12 +77,22 @@ impl RequestContext {
         }
     }
 
-    /// Counts the request as in flight.
+    /// Counts the request as in flight. `of_connection` is the number of requests in flight on its connection, itself
+    /// included.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] at the limit of concurrent requests.
-    pub fn admit(&mut self) -> Result<(), Refusal> {
-        self.slot.grow_to(1, self.max_requests).then_some(()).ok_or(Refusal::Busy)
+    /// [`Refusal::Busy`] at the limit of concurrent requests, or if the connection has more than four times as many as the
+    /// limit leaves free: whatever one connection does, others get in (dynamic thresholds, Choudhury and Hahne, 1998).
+    pub fn admit(&mut self, of_connection: u32) -> Result<(), Refusal> {
+        let free = self.max_requests.saturating_sub(self.door.requests_in_flight());
+        let is_fair = of_connection <= 1 || u64::from(of_connection) <= free.saturating_mul(4);
+        (is_fair && self.slot.grow_to(1, self.max_requests)).then_some(()).ok_or(Refusal::Busy)
+    }
+
+    /// Counts the request as no longer in flight, and its buffered body as freed.
+    pub fn release(&mut self) {
+        self.slot.give_back();
+        self.release_body();
     }
 
     /// Counts `bytes`, the length of the body so far, as buffered.

@@ -62,7 +62,7 @@ fn a_thread_without_a_runtime_places_retries_and_finishes_a_request() {
     let (runtime, door) = door();
     let serve = |door: &Arc<Door>| {
         let mut context = door.begin(&door.fleet.load().world.gateway, None);
-        context.admit().unwrap();
+        context.admit(1).unwrap();
         let request = resolve(door, &mut context).unwrap();
         let ticket = context.place(&pool(door), &request, || None);
         let first = placed(ticket, &mut context);
@@ -95,7 +95,7 @@ fn a_thread_without_a_runtime_places_retries_and_finishes_a_request() {
 fn a_request_dropped_on_the_way_counts_as_a_client_that_disconnected() {
     let (runtime, door) = door();
     let mut context = door.begin(&door.fleet.load().world.gateway, None);
-    context.admit().unwrap();
+    context.admit(1).unwrap();
     let request = resolve(&door, &mut context).unwrap();
     let ticket = context.place(&pool(&door), &request, || None);
     let guard = placed(ticket, &mut context);
@@ -112,8 +112,8 @@ fn a_request_over_a_limit_is_refused() {
     policy.max_requests = 1;
     policy.max_held_bytes = 10;
     let (mut first, mut second) = (door.begin(&policy, None), door.begin(&policy, None));
-    first.admit().unwrap();
-    assert_eq!(second.admit(), Err(Refusal::Busy));
+    first.admit(1).unwrap();
+    assert_eq!(second.admit(1), Err(Refusal::Busy));
     second.refuse(&Refusal::Busy);
     assert_eq!(first.hold_body(11), Err(Refusal::Busy));
     assert_eq!(first.hold_body(10), Ok(()));

@@ -165,7 +165,7 @@ impl Call {
         let policy = &generation.world.gateway;
         let context = self.context.insert(door.begin(policy, traceparent.map(AsRef::as_ref)));
         context.set_pool(&self.pool);
-        context.admit()
+        context.admit(1)
     }
 
     fn refuse(&mut self, refusal: &Refusal) {

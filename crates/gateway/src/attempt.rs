@@ -5,7 +5,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::response;
-use hyper::body::Incoming;
 use pointsman_core::{FailureCause, ResponsePhase};
 use pointsman_door::RequestContext;
 use pointsman_exchange::{EngineRequest, EngineResponse, HeadVerdict, Refusal};
@@ -17,6 +16,7 @@ use crate::client_body::ClientBody;
 use crate::relay::FirstFrame;
 use crate::shared::Shared;
 use crate::template::RequestTemplate;
+use crate::unread_body::UnreadBody;
 use crate::upstream::{self, RequestBody, SendCause, SendError, UpstreamBody, UpstreamResponse};
 
 /// A request to be placed and sent.
@@ -26,7 +26,7 @@ pub(crate) struct Attempts<'a> {
     pub(crate) engine_request: &'a EngineRequest,
     pub(crate) template: RequestTemplate,
     /// The client's body, if it streams through.
-    pub(crate) body: Option<Box<ClientBody<Incoming>>>,
+    pub(crate) body: Option<Box<ClientBody<UnreadBody>>>,
     /// Whether the client asks for a protocol upgrade.
     pub(crate) upgrades: bool,
     /// When the route's timeout ends.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::bound_port::BoundPort;
-use crate::listener::{Acceptor, bind, bind_any};
+use crate::listener::{Acceptor, WRITE_TIMEOUT, bind, bind_any};
 use crate::shared::Shared;
 use crate::tls::Certificates;
 
@@ -115,6 +115,8 @@ impl Gateway {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(CHECK_INTERVAL);
         let mut checks = 0_u32;
+        let readers = Arc::clone(&self.shared.readers);
+        let watch = tokio::spawn(async move { readers.run(WRITE_TIMEOUT).await });
         self.accept();
         loop {
             tokio::select! {
@@ -131,6 +133,7 @@ impl Gateway {
             }
         }
         self.stop(drain).await;
+        watch.abort();
     }
 
     async fn stop(self, drain: Duration) {

@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bound_port::BoundPort;
 use crate::client::Client;
+use crate::client_io::{ClientIo, ClientTimeouts};
+use crate::connection::{ConnectionContext, ConnectionRequests};
 use crate::gate::gated;
-use crate::serve::{ConnectionContext, serve};
+use crate::serve::serve;
 use crate::shared::Shared;
 
 /// Length of the accept queue (listen backlog).
@@ -31,8 +33,15 @@ const MAX_HEAD_BYTES: usize = 128 << 10;
 const MAX_HEADERS: usize = 128;
 /// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Timeout for the next request head, idle time included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeouts of a connection that is not used.
+const TIMEOUTS: ClientTimeouts = ClientTimeouts {
+    head: Duration::from_secs(30),
+    // Load balancers reuse a connection that was idle for up to their own limit, 60 s by default in AWS.
+    keep_alive: Duration::from_secs(75),
+    write: WRITE_TIMEOUT,
+};
+/// Time for a client to take any byte of a response.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
 /// Flow control window of an HTTP/2 stream, in bytes: enough for a long prompt.
@@ -129,8 +138,10 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let context =
-            Arc::new(ConnectionContext { shared: Arc::clone(&self.shared), client, port: self.port });
+        let requests = Arc::<ConnectionRequests>::default();
+        let stream = ClientIo::new(stream, TIMEOUTS, Arc::clone(&requests));
+        let (shared, port) = (Arc::clone(&self.shared), self.port);
+        let context = Arc::new(ConnectionContext { shared, client, port, requests });
         let service = service_fn(move |request| {
             let context = Arc::clone(&context);
             async move { Ok::<_, std::convert::Infallible>(serve(context, request).await) }
@@ -154,7 +165,7 @@ fn server() -> Server {
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .http2()

@@ -25,7 +25,7 @@ pub(crate) fn response(generation: &Generation, id: Option<&str>) -> Option<Resp
         None => render_models(&models, created),
         Some(id) => models.iter().find(|model| model.id == id)?.render(created),
     };
-    let mut response = Response::new(ResponseBody::Full(body));
+    let mut response = Response::new(ResponseBody::full(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(response)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode, request, response};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use pointsman_config::route::Forward;
 use pointsman_core::{FailureCause, Rejection};
@@ -16,23 +15,27 @@ use tokio::time::Instant;
 use crate::attempt::{Attempts, SelectedResponse, StartedResponse};
 use crate::client::Client;
 use crate::client_body::ClientBody;
+use crate::connection::ConnectionRequests;
 use crate::relay::{Relay, RelayContext};
 use crate::response::{ResponseBody, refuse};
 use crate::shared::Shared;
 use crate::template::{RequestTemplate, response_headers};
 use crate::tunnel;
+use crate::unread_body::UnreadBody;
 
 /// A request whose body has been read, or streams through unread.
 pub(crate) struct ReceivedRequest {
     pub(crate) parsed: ParsedRequest,
     /// The body, if it streams through.
-    pub(crate) body: Option<Box<ClientBody<Incoming>>>,
+    pub(crate) body: Option<Box<ClientBody<UnreadBody>>>,
 }
 
 /// The pool that a request is routed to, and how.
 pub(crate) struct Proxy<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) client: &'a Client,
+    /// The requests of the client's connection.
+    pub(crate) requests: &'a Arc<ConnectionRequests>,
     pub(crate) forward: &'a Forward<'a>,
     pub(crate) pool: &'a Arc<PoolHandle>,
     /// The error format of the request's API.
@@ -82,7 +85,8 @@ impl Proxy<'_> {
                 let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
                 return refuse(context, &Refusal::Pool(rejection), self.shape);
             };
-            return tunnel::open(self.shared, selected, client, context);
+            let request = self.requests.begin();
+            return tunnel::open(self.shared, selected, client, context, request);
         }
         if let (true, true, Route::Stored { response_id }) =
             (deletes, status.is_success(), &engine_request.route)
@@ -123,7 +127,8 @@ impl Proxy<'_> {
             door: Arc::clone(&self.shared.door),
             request,
         };
-        let mut response = Response::new(ResponseBody::Relay(Box::new(Relay::new(context, body, first))));
+        let mut response =
+            Response::new(ResponseBody::relay(self.shared.readers.watch(Relay::new(context, body, first))));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

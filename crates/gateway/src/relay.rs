@@ -1,8 +1,9 @@
 //! The body of an engine's response on its way to the client: passed on unchanged, and observed.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use crate::upstream::UpstreamBody;
 
 /// Time between the error event of a broken stream and the abort of its connection, so that the event is delivered.
 const LINGER: Duration = Duration::from_millis(20);
+
+/// Maximum number of bytes that are read from the engine while the client does not read.
+const READ_AHEAD: u64 = 256 << 10;
 
 /// A body frame that was read before the response head was passed on, and the facts learned from it.
 pub(crate) type FirstFrame = (Frame<Bytes>, ChunkFacts);
@@ -47,12 +51,21 @@ pub(crate) struct RelayContext {
 /// The response body as the client's connection reads it.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    body: UpstreamBody,
-    first: Option<FirstFrame>,
+    /// `None` once the client was given up.
+    body: Option<UpstreamBody>,
+    /// Frames that the client has not read yet.
+    unread: VecDeque<Frame<Bytes>>,
+    unread_bytes: u64,
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
     activity: StreamActivity,
+    /// Whether reading stopped because the client does not read.
+    paused: bool,
     clock: Clock,
+    /// The task that reads.
+    reader: Waker,
+    /// When the client read last, by the clock of [`ReaderWatch`](crate::reader_watch::ReaderWatch).
+    pub(crate) read_at: u64,
     context: RelayContext,
 }
 
@@ -74,30 +87,61 @@ impl Relay {
     pub(crate) fn new(context: RelayContext, body: UpstreamBody, first: Option<FirstFrame>) -> Self {
         let clock = context.door.fleet.clock();
         let activity = StreamActivity::start(&context.endpoint.activity, clock.now());
-        let mut relay = Self { body, first, state: State::Passing, timer: None, activity, clock, context };
-        if relay.first.is_none() && relay.body.is_end() {
-            relay.end(ResponseEnd::Clean);
+        let mut relay = Self {
+            body: Some(body),
+            unread: VecDeque::new(),
+            unread_bytes: 0,
+            state: State::Passing,
+            timer: None,
+            activity,
+            paused: false,
+            clock,
+            reader: Waker::noop().clone(),
+            read_at: 0,
+            context,
+        };
+        match first {
+            Some((frame, facts)) => {
+                relay.record(length(&frame), facts);
+                relay.keep(frame);
+            }
+            None if relay.engine_has_ended() => relay.end(ResponseEnd::Clean),
+            None => {}
         }
         relay
     }
 
+    fn engine_has_ended(&self) -> bool {
+        self.body.as_ref().is_none_or(UpstreamBody::is_end)
+    }
+
+    fn keep(&mut self, frame: Frame<Bytes>) {
+        self.unread_bytes += length(&frame) as u64;
+        self.unread.push_back(frame);
+    }
+
     /// Whether all frames have been read.
-    pub(crate) const fn is_end(&self) -> bool {
-        matches!(self.state, State::Ended) && self.first.is_none()
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self.state, State::Ended) && self.unread.is_empty()
     }
 
     /// The remaining length, if the engine sent a content-length.
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().and_then(|(frame, _)| frame.data_ref()).map_or(0, Bytes::len) as u64;
-        match self.body.remaining() {
-            Some(rest) => SizeHint::with_exact(first + rest),
+        match self.body.as_ref().and_then(UpstreamBody::remaining) {
+            Some(rest) => SizeHint::with_exact(self.unread_bytes + rest),
             None => SizeHint::default(),
         }
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        if let Some((frame, facts)) = self.first.take() {
-            self.record(frame.data_ref().map_or(0, Bytes::len), facts);
+        if !self.reader.will_wake(cx.waker()) {
+            self.reader.clone_from(cx.waker());
+        }
+        if let Some(frame) = self.unread.pop_front() {
+            self.unread_bytes -= length(&frame) as u64;
+            if self.unread.is_empty() {
+                self.context.request.release_body();
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
         loop {
@@ -128,9 +172,50 @@ impl Relay {
         }
     }
 
+    /// Reads on while the client does not, so that the engine can end the response, and heeds the timeouts.
+    pub(crate) fn go_on_unread(&mut self) {
+        // Whatever wakes the task that polled last must still wake the client's.
+        let reader = self.reader.clone();
+        let mut cx = Context::from_waker(&reader);
+        while matches!(self.state, State::Passing) {
+            self.paused = self.unread_bytes >= READ_AHEAD
+                || self.context.request.hold_body(self.unread_bytes + READ_AHEAD).is_err();
+            if self.paused {
+                // The engine waits for the client, so only the route's timeout counts.
+                self.check_deadline();
+                return;
+            }
+            match self.poll_passing(&mut cx) {
+                Poll::Ready(Some(frame)) => self.keep(frame),
+                Poll::Ready(None) => {}
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Whether something waits for the client to read it.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty() || !matches!(self.state, State::Passing)
+    }
+
+    /// Ends the response because its client does not read, and frees what it holds.
+    pub(crate) fn give_up_client(&mut self) {
+        self.client_gone();
+        self.body = None;
+        self.unread = VecDeque::new();
+        self.unread_bytes = 0;
+        self.context.request.release();
+        self.state = State::Aborting;
+    }
+
     /// The next frame, or `None` when the state has changed.
     fn poll_passing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        match self.body.poll_frame(cx) {
+        if std::mem::take(&mut self.paused) {
+            // The pause was the client's.
+            self.activity = StreamActivity::start(&self.context.endpoint.activity, self.clock.now());
+        }
+        let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx));
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_data() {
                     self.activity.on_chunk(&self.context.endpoint.activity, self.clock.now());
@@ -166,9 +251,18 @@ impl Relay {
         } else if facts.output_tokens > 0 {
             self.context.placed.iter_mut().for_each(|placed| placed.progress(facts.output_tokens));
         }
-        if self.body.is_end() {
+        if self.engine_has_ended() {
             self.end(ResponseEnd::Clean);
         }
+    }
+
+    /// Ends the response at the route's timeout. Returns whether it did.
+    fn check_deadline(&mut self) -> bool {
+        let is_over = self.context.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if is_over {
+            self.out_of_time();
+        }
+        is_over
     }
 
     /// Ready when the stream was ended because it stalled or because its request ran out of time. The timer is set
@@ -179,9 +273,7 @@ impl Relay {
                 ready!(timer.as_mut().poll(cx));
             }
             let now = self.clock.now();
-            let deadline = self.context.deadline;
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.out_of_time();
+            if self.check_deadline() {
                 return Poll::Ready(());
             }
             let liveness = self.context.endpoint.timeouts.liveness();
@@ -190,7 +282,7 @@ impl Relay {
                 return Poll::Ready(());
             };
             let check = Instant::from_std(self.clock.instant(check));
-            let wake = deadline.map_or(check, |deadline| deadline.min(check));
+            let wake = self.context.deadline.map_or(check, |deadline| deadline.min(check));
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(wake),
                 None => self.timer = Some(Box::pin(tokio::time::sleep_until(wake))),
@@ -228,11 +320,9 @@ impl Relay {
             (None, false) => State::Ended,
         };
     }
-}
 
-impl Drop for Relay {
-    /// Reports what was observed of the response if the client disconnected before its end.
-    fn drop(&mut self) {
+    /// Reports what was observed of the response when the client left before its end.
+    fn client_gone(&mut self) {
         if let Some(observer) = self.context.observer.take() {
             let usage = observer.end(ResponseEnd::ClientGone).usage;
             if let Some(placed) = self.context.placed.take() {
@@ -240,5 +330,15 @@ impl Drop for Relay {
             }
             self.context.request.finish(Outcome::Served(Completion::ClientGone), usage);
         }
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> usize {
+    frame.data_ref().map_or(0, Bytes::len)
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.client_gone();
     }
 }

@@ -10,19 +10,38 @@ use pointsman_door::RequestContext;
 use pointsman_exchange::{Refusal, RefusalResponse};
 use pointsman_protocol::ErrorShape;
 
-use crate::relay::{Aborted, Relay};
+use crate::connection::ConnectionRequest;
+use crate::reader_watch::WatchedRelay;
+use crate::relay::Aborted;
 
 /// The body of a response to a client.
 #[derive(Debug)]
-pub(crate) enum ResponseBody {
-    /// The gateway's own, of which this is what remains to be sent.
-    Full(Bytes),
-    /// An engine's.
-    Relay(Box<Relay>),
+pub(crate) struct ResponseBody {
+    source: Source,
+    /// Counts the request as one of its connection until the response was read.
+    _request: Option<ConnectionRequest>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// The gateway itself, with what remains to be sent.
+    Gateway(Bytes),
+    Engine(WatchedRelay),
 }
 
 impl ResponseBody {
-    pub(crate) const EMPTY: Self = Self::Full(Bytes::new());
+    pub(crate) const fn full(bytes: Bytes) -> Self {
+        Self { source: Source::Gateway(bytes), _request: None }
+    }
+
+    pub(crate) const fn relay(relay: WatchedRelay) -> Self {
+        Self { source: Source::Engine(relay), _request: None }
+    }
+
+    /// The same body, of this request.
+    pub(crate) fn of(self, request: ConnectionRequest) -> Self {
+        Self { _request: Some(request), ..self }
+    }
 }
 
 impl Body for ResponseBody {
@@ -30,24 +49,24 @@ impl Body for ResponseBody {
     type Error = Aborted;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        match self.get_mut() {
-            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Relay(relay) => relay.poll_frame(cx),
+        match &mut self.get_mut().source {
+            Source::Gateway(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Gateway(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Source::Engine(relay) => relay.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.is_empty(),
-            Self::Relay(relay) => relay.is_end(),
+        match &self.source {
+            Source::Gateway(bytes) => bytes.is_empty(),
+            Source::Engine(relay) => relay.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Relay(relay) => relay.size_hint(),
+        match &self.source {
+            Source::Gateway(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Engine(relay) => relay.size_hint(),
         }
     }
 }
@@ -60,7 +79,7 @@ pub(crate) fn refuse(
 ) -> Response<ResponseBody> {
     context.refuse(refusal);
     let RefusalResponse { status, headers, body } = refusal.response(shape);
-    let mut response = Response::new(ResponseBody::Full(body));
+    let mut response = Response::new(ResponseBody::full(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

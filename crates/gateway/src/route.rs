@@ -69,6 +69,6 @@ fn redirect_response(redirect: &Redirect) -> Option<Response<ResponseBody>> {
     Response::builder()
         .status(redirect.status)
         .header(header::LOCATION, &redirect.location)
-        .body(ResponseBody::EMPTY)
+        .body(ResponseBody::full(bytes::Bytes::new()))
         .ok()
 }

@@ -13,40 +13,37 @@ use pointsman_door::{RequestContext, TRACEPARENT};
 use pointsman_exchange::{Limits, Refusal, RequestHead, RequestReader};
 use pointsman_protocol::ErrorShape;
 
-use crate::bound_port::BoundPort;
-use crate::client::Client;
 use crate::client_body::ClientBody;
+use crate::connection::ConnectionContext;
 use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
 use crate::route::{RouteTarget, find_target};
-use crate::shared::Shared;
+use crate::unread_body::UnreadBody;
 
 /// Timeout for a pause within a client's request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// State shared by the requests of one client connection.
-#[derive(Debug)]
-pub(crate) struct ConnectionContext {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) client: Client,
-    pub(crate) port: BoundPort,
-}
 
 /// Serves one request, up to the head of its response.
 pub(crate) async fn serve(
     connection: Arc<ConnectionContext>,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
+    let in_flight = connection.requests.begin();
+    respond(&connection, request).await.map(|body| body.of(in_flight))
+}
+
+async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> Response<ResponseBody> {
     let shared = &*connection.shared;
     let generation = shared.door.fleet.current();
     let policy = &generation.world.gateway;
-    let traceparent = request.headers().get(TRACEPARENT);
+    let (mut head, body) = request.into_parts();
+    let body = UnreadBody::new(body, &head.headers, &shared.discarded_bodies);
+    let traceparent = head.headers.get(TRACEPARENT);
     let mut context = shared.door.begin(policy, traceparent.map(http::HeaderValue::as_bytes));
-    if let Err(refusal) = context.admit() {
+    if let Err(refusal) = context.admit(connection.requests.in_flight()) {
         return refuse(context, &refusal, ErrorShape::OpenAi);
     }
     let client = connection.client.with_trust(&policy.trusted_sources);
-    let (mut head, body) = request.into_parts();
     let received = match receive(policy, &head, body, client.trusted, &mut context).await {
         Ok(received) => received,
         Err((refusal, shape)) => return refuse(context, &refusal, shape),
@@ -60,7 +57,8 @@ pub(crate) async fn serve(
             response
         }
         Ok(RouteTarget::Pool(forward, pool)) => {
-            let proxy = Proxy { shared, client: &client, forward: &forward, pool, shape };
+            let requests = &connection.requests;
+            let proxy = Proxy { shared, client: &client, requests, forward: &forward, pool, shape };
             proxy.run(head, received, draw, context).await
         }
     }
@@ -70,7 +68,7 @@ pub(crate) async fn serve(
 async fn receive(
     policy: &GatewayPolicy,
     head: &request::Parts,
-    body: Incoming,
+    body: UnreadBody,
     trusted: bool,
     context: &mut RequestContext,
 ) -> Result<ReceivedRequest, (Refusal, ErrorShape)> {

@@ -6,6 +6,7 @@ use pointsman_door::{Budget, Door};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::reader_watch::ReaderWatch;
 use crate::upstream::Upstreams;
 
 /// The gateway's shared state.
@@ -13,6 +14,9 @@ use crate::upstream::Upstreams;
 pub(crate) struct Shared {
     pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Upstreams,
+    pub(crate) readers: Arc<ReaderWatch>,
+    /// Request bodies whose rest is being discarded.
+    pub(crate) discarded_bodies: Arc<Budget>,
     /// Client connections.
     pub(crate) connections: Arc<Budget>,
     /// Tasks of connections and tunnels, awaited at shutdown.
@@ -28,6 +32,8 @@ impl Shared {
         Self {
             door,
             upstreams: Upstreams::default(),
+            readers: Arc::default(),
+            discarded_bodies: Arc::default(),
             connections: Arc::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

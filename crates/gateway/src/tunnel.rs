@@ -1,5 +1,6 @@
 //! Protocol upgrades: bytes are copied both ways until either side closes.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -10,6 +11,7 @@ use pointsman_telemetry::Outcome;
 use tokio::io::copy_bidirectional;
 
 use crate::attempt::{SelectedResponse, StartedResponse};
+use crate::connection::ConnectionRequest;
 use crate::response::ResponseBody;
 use crate::shared::Shared;
 
@@ -30,6 +32,7 @@ pub(crate) fn open(
     selected: SelectedResponse,
     client: OnUpgrade,
     mut context: RequestContext,
+    request: ConnectionRequest,
 ) -> Response<ResponseBody> {
     let SelectedResponse { placed, response: StartedResponse { mut head, .. } } = selected;
     let engine = head.extensions.remove::<OnUpgrade>();
@@ -50,13 +53,14 @@ pub(crate) fn open(
             placed.finish(completion, Usage::default());
         }
         context.finish(Outcome::Served(completion), Usage::default());
+        drop(request);
     });
     strip_hop_by_hop(&mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
     }
-    let mut response = Response::new(ResponseBody::EMPTY);
+    let mut response = Response::new(ResponseBody::full(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = head.headers;
     response

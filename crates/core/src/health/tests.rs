@@ -199,3 +199,23 @@ fn a_request_served_as_the_last_resort_ends_the_ejection() {
     assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, &mut rng));
     assert!(health.succeeded(at(400), (RequestId(10), at(300))), "at once");
 }
+
+#[test]
+fn a_trial_is_passed_at_its_first_output_and_its_later_failure_still_counts() {
+    let on_trial = || {
+        let mut health = HealthState::default();
+        failures_to_eject(&mut health, 0, FailureCause::Stalled);
+        let due = ejected(&health).until;
+        assert!(health.sent(due, RequestId(50)));
+        assert!(!health.first_output(RequestId(49)), "an older request is no evidence");
+        assert!(health.first_output(RequestId(50)));
+        assert_eq!(health.health(), Health::Ready);
+        (health, due)
+    };
+    let (mut health, sent) = on_trial();
+    let later = sent + Duration::from_secs(600);
+    assert!(health.failed(later, (RequestId(50), sent), FailureCause::Truncated, &mut Rng::seeded(1)));
+    let (mut health, sent) = on_trial();
+    assert!(!health.succeeded(later, (RequestId(50), sent)), "it was ready before");
+    assert!(!health.failed(later, (RequestId(51), later), FailureCause::Truncated, &mut Rng::seeded(1)));
+}

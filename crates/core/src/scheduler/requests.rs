@@ -44,21 +44,29 @@ impl Scheduler {
     }
 
     /// The first output ends the prefill; a repeated event is ignored.
-    pub(super) fn first_token(&mut self, now: Time, id: RequestId) {
+    pub(super) fn first_token(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some((reservation, endpoint)) = dispatched(&mut self.requests, &mut self.endpoints, id)
             && reservation.prefilling
         {
-            first_output(now, id, (reservation, endpoint), 1, &mut self.rates);
+            first_output(now, id, (reservation, &mut *endpoint), 1, &mut self.rates);
+            announce(endpoint.health.first_output(id), endpoint, effects);
         }
     }
 
     /// Each output after the first measures the decode pace since the one before.
-    pub(super) fn progress(&mut self, now: Time, id: RequestId, output_tokens: u32) {
+    pub(super) fn progress(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        output_tokens: u32,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some((reservation, endpoint)) = dispatched(&mut self.requests, &mut self.endpoints, id) else {
             return;
         };
         if reservation.prefilling {
-            first_output(now, id, (reservation, endpoint), output_tokens, &mut self.rates);
+            first_output(now, id, (reservation, &mut *endpoint), output_tokens, &mut self.rates);
+            announce(endpoint.health.first_output(id), endpoint, effects);
         } else if learn_pace(now, (reservation, endpoint), output_tokens, &mut self.rates) {
             endpoint.output_seen(now, id, reservation, output_tokens);
         }

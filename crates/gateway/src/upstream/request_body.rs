@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use pointsman_exchange::Refusal;
 use pointsman_protocol::SplicedBody;
 
 use crate::client_body::ClientBody;
+use crate::unread_body::UnreadBody;
 
 /// The body of a request to an engine.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum RequestBody {
         left: u64,
     },
     /// The client's body, streaming through.
-    Stream(Box<ClientBody<Incoming>>),
+    Stream(Box<ClientBody<UnreadBody>>),
 }
 
 impl RequestBody {

@@ -1,0 +1,324 @@
+//! The byte stream of a client's connection, which fails if the client only occupies the connection: if it sends no
+//! request, or takes no response.
+//!
+//! hyper's timeout for a request's head starts once the version of HTTP is known, so a client that never shows it would be
+//! waited for without limit. It counts idle time too, which clients and load balancers expect to be far longer than a head
+//! may take. For writing hyper has no timeout.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::connection::ConnectionRequests;
+
+/// The start of an HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a client may keep a connection without using it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientTimeouts {
+    /// From the connection, or a later request's first byte, to the end of the request's head.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) keep_alive: Duration,
+    /// Until the client takes any of the bytes that were sent.
+    pub(crate) write: Duration,
+}
+
+/// A connection's byte stream with its timeouts.
+#[derive(Debug)]
+pub(crate) struct ClientIo<S> {
+    stream: S,
+    timeouts: ClientTimeouts,
+    requests: Arc<ConnectionRequests>,
+    version: Version,
+    awaited: Awaited,
+    /// When the client began to owe what is awaited.
+    since: Instant,
+    /// The connection's requests at that time.
+    begun: u64,
+    read_timer: Timer,
+    /// When the client stopped to take bytes.
+    blocked: Option<Instant>,
+    write_timer: Timer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// This many bytes of [`PREFACE`] and no others have arrived.
+    Unknown(usize),
+    Http1,
+    Http2,
+}
+
+/// What the client has to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// A request's head, which has begun, or the connection's first one.
+    Head,
+    /// A request.
+    Request,
+    /// Nothing: a request is in flight.
+    Nothing,
+}
+
+/// A timer that is set again only when it fires or is too late, so that an active connection sets it rarely.
+#[derive(Debug, Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready at the deadline.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl Version {
+    /// The version after these bytes.
+    fn after(self, bytes: &[u8]) -> Self {
+        let Self::Unknown(seen) = self else { return self };
+        let rest = &PREFACE[seen..];
+        let same = bytes.iter().zip(rest).take_while(|(byte, wanted)| byte == wanted).count();
+        match same {
+            _ if same == rest.len() => Self::Http2,
+            _ if same == bytes.len() => Self::Unknown(seen + same),
+            _ => Self::Http1,
+        }
+    }
+}
+
+impl<S> ClientIo<S> {
+    pub(crate) fn new(stream: S, timeouts: ClientTimeouts, requests: Arc<ConnectionRequests>) -> Self {
+        Self {
+            stream,
+            timeouts,
+            requests,
+            version: Version::Unknown(0),
+            awaited: Awaited::Head,
+            since: Instant::now(),
+            begun: 0,
+            read_timer: Timer::default(),
+            blocked: None,
+            write_timer: Timer::default(),
+        }
+    }
+
+    fn await_next(&mut self, awaited: Awaited) {
+        self.awaited = awaited;
+        self.since = Instant::now();
+    }
+
+    /// Follows the requests of the connection.
+    fn follow_requests(&mut self) {
+        let begun = self.requests.begun();
+        if self.requests.in_flight() > 0 {
+            self.awaited = Awaited::Nothing;
+        } else if self.awaited == Awaited::Nothing || begun != self.begun {
+            self.await_next(Awaited::Request);
+        }
+        self.begun = begun;
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.follow_requests();
+        self.version = self.version.after(bytes);
+        match (self.version, self.awaited) {
+            // The frames of an idle connection are no request.
+            (Version::Http2, Awaited::Head) => self.await_next(Awaited::Request),
+            (Version::Http1, Awaited::Request) if !bytes.is_empty() => self.await_next(Awaited::Head),
+            _ => {}
+        }
+    }
+
+    fn poll_read_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.follow_requests();
+        let timeout = match self.awaited {
+            Awaited::Head => self.timeouts.head,
+            Awaited::Request => self.timeouts.keep_alive,
+            Awaited::Nothing => return Poll::Pending,
+        };
+        self.read_timer.poll(cx, self.since + timeout).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Adds the timeout to the result of writing.
+    fn or_write_timeout<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.blocked = None;
+            return polled;
+        }
+        let deadline = *self.blocked.get_or_insert_with(Instant::now) + self.timeouts.write;
+        self.write_timer.poll(cx, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        match polled {
+            Poll::Pending => this.poll_read_timeout(cx),
+            Poll::Ready(read) => {
+                this.received(&buf.filled()[before..]);
+                Poll::Ready(read)
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.or_write_timeout(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.or_write_timeout(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_flush(cx);
+        this.or_write_timeout(cx, polled)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.or_write_timeout(cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const TIMEOUTS: ClientTimeouts = ClientTimeouts {
+        head: Duration::from_secs(30),
+        keep_alive: Duration::from_secs(75),
+        write: Duration::from_secs(60),
+    };
+
+    fn connect() -> (DuplexStream, ClientIo<DuplexStream>, Arc<ConnectionRequests>) {
+        let (client, server) = duplex(64);
+        let requests = Arc::<ConnectionRequests>::default();
+        let io = ClientIo::new(server, TIMEOUTS, Arc::clone(&requests));
+        (client, io, requests)
+    }
+
+    /// Seconds until reading from the client fails.
+    async fn read_until_timeout(io: &mut ClientIo<DuplexStream>) -> u64 {
+        let start = Instant::now();
+        let mut buffer = [0; 64];
+        loop {
+            match io.read(&mut buffer).await {
+                Ok(0) => panic!("the client closed the connection"),
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                    return start.elapsed().as_secs();
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_speak_is_given_up() {
+        for start in ["", "PRI * HT", "GET / HTTP/1.1\r\n"] {
+            let (mut client, mut io, _) = connect();
+            client.write_all(start.as_bytes()).await.unwrap();
+            assert_eq!(read_until_timeout(&mut io).await, 30, "{start:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_drip_does_not_extend_the_time_of_a_head() {
+        let (mut client, mut io, _) = connect();
+        let drip = async {
+            for byte in b"GET / HTTP/1.1\r\n" {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        let (seconds, ()) = tokio::join!(read_until_timeout(&mut io), drip);
+        assert_eq!(seconds, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_kept_for_the_keep_alive_time() {
+        let (mut client, mut io, requests) = connect();
+        client.write_all(PREFACE).await.unwrap();
+        assert_eq!(read_until_timeout(&mut io).await, 75, "HTTP/2 without requests");
+
+        let (mut client, mut io, counted) = connect();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
+        drop(counted.begin());
+        assert_eq!(read_until_timeout(&mut io).await, 75, "between two requests");
+        drop(requests);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_has_no_time_limit_here() {
+        let (mut client, mut io, requests) = connect();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let request = requests.begin();
+        let hour = Duration::from_secs(3_600);
+        assert!(tokio::time::timeout(hour, read_until_timeout(&mut io)).await.is_err());
+        drop(request);
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(read_until_timeout(&mut io).await, 30, "the next head has begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_bytes_is_given_up() {
+        let (mut client, mut io, _) = connect();
+        let start = Instant::now();
+        let written = async {
+            let error = io.write_all(&[0; 1_000]).await.unwrap_err();
+            (error.kind(), start.elapsed().as_secs())
+        };
+        let reading = async {
+            let mut buffer = [0; 10];
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                client.read_exact(&mut buffer).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        };
+        let (written, ()) = tokio::join!(written, reading);
+        assert_eq!(written, (io::ErrorKind::TimedOut, 560));
+    }
+}

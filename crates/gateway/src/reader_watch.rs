@@ -1,0 +1,109 @@
+//! Watches the responses whose client does not read. hyper asks for a body's next frame only while the client takes bytes,
+//! so nothing that a body does when it is asked, such as heeding its timeouts, can be relied upon.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::relay::{Aborted, Relay};
+
+/// Interval of the watch: the unit of its clock.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Intervals without a read after which a response goes on without its client.
+const UNREAD: u64 = 2;
+
+/// The responses that are being passed on.
+#[derive(Debug, Default)]
+pub(crate) struct ReaderWatch {
+    /// Intervals since the start.
+    now: AtomicU64,
+    responses: Mutex<Responses>,
+}
+
+#[derive(Debug, Default)]
+struct Responses {
+    next: u64,
+    by_number: HashMap<u64, Weak<Mutex<Relay>>>,
+}
+
+/// A response under watch.
+#[derive(Debug)]
+pub(crate) struct WatchedRelay {
+    relay: Arc<Mutex<Relay>>,
+    number: u64,
+    watch: Arc<ReaderWatch>,
+}
+
+impl ReaderWatch {
+    /// Watches a response until it is dropped.
+    pub(crate) fn watch(self: &Arc<Self>, mut relay: Relay) -> WatchedRelay {
+        relay.read_at = self.now.load(Ordering::Relaxed);
+        let relay = Arc::new(Mutex::new(relay));
+        let mut responses = lock(&self.responses);
+        let number = responses.next;
+        responses.next += 1;
+        responses.by_number.insert(number, Arc::downgrade(&relay));
+        drop(responses);
+        WatchedRelay { relay, number, watch: Arc::clone(self) }
+    }
+
+    /// Watches for as long as it is polled. A client that takes nothing for `patience` is given up.
+    pub(crate) async fn run(&self, patience: Duration) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.check(patience.as_secs());
+        }
+    }
+
+    fn check(&self, patience: u64) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        let responses: Vec<_> = lock(&self.responses).by_number.values().filter_map(Weak::upgrade).collect();
+        for response in responses {
+            // Whoever holds the lock is the client's connection, which reads.
+            let mut relay = match response.try_lock() {
+                Ok(relay) => relay,
+                Err(TryLockError::Poisoned(error)) => error.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            let unread = now.saturating_sub(relay.read_at);
+            if unread >= UNREAD {
+                relay.go_on_unread();
+            }
+            if unread >= patience && relay.has_unread() {
+                relay.give_up_client();
+            }
+        }
+    }
+}
+
+impl WatchedRelay {
+    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let mut relay = lock(&self.relay);
+        relay.read_at = self.watch.now.load(Ordering::Relaxed);
+        relay.poll_frame(cx)
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        lock(&self.relay).is_end()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        lock(&self.relay).size_hint()
+    }
+}
+
+impl Drop for WatchedRelay {
+    fn drop(&mut self) {
+        lock(&self.watch.responses).by_number.remove(&self.number);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! Clients that send nothing, or take nothing: they hold no endpoint and keep nobody else out.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use support::client::{Wire, ask, chat_request, post};
+use support::engine::{self, Engine, ROLE, Step, TOKEN, events};
+use support::{Running, world};
+use tokio::net::TcpStream;
+
+/// Sends requests on a connection that grants the gateway no byte of any response, and keeps it open.
+async fn requests_without_a_window(address: SocketAddr, count: usize) -> impl Sized {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (mut client, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let mut responses = Vec::new();
+    for _ in 0..count {
+        let request = Request::post(format!("http://{address}/v1/chat/completions"))
+            .header("content-type", "application/json")
+            .body(())
+            .unwrap();
+        client = client.ready().await.unwrap();
+        let (response, mut sent) = client.send_request(request, false).unwrap();
+        sent.send_data(body.into(), true).unwrap();
+        responses.push(response.await.unwrap());
+    }
+    (client, responses, connection)
+}
+
+/// Waits until no endpoint has a request.
+async fn no_reservation(gateway: &Running) {
+    for _ in 0..1_000 {
+        if gateway.fleet.in_flight() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(gateway.fleet.in_flight(), 0, "still reserved");
+}
+
+#[tokio::test]
+async fn a_client_that_grants_no_window_holds_no_endpoint_and_leaves_room_for_others() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut world = world(&[engine.address]);
+    world.gateway.max_requests = 40;
+    let gateway = Running::start(world).await;
+    let held = requests_without_a_window(gateway.address, 60).await;
+    no_reservation(&gateway).await;
+    assert!(gateway.metric("pointsman_requests_in_flight") < 40.0);
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200);
+    drop(held);
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_with_its_engine() {
+    let engine = Engine::start(|_| engine::stream()).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let stream = TcpStream::connect(gateway.address).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (client, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(format!("http://{}/v1/chat/completions", gateway.address))
+        .header("content-type", "application/json")
+        .body(())
+        .unwrap();
+    let (response, mut sent) = client.ready().await.unwrap().send_request(request, false).unwrap();
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    sent.send_data(body.into(), true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    no_reservation(&gateway).await;
+
+    body.flow_control().release_capacity(0).unwrap();
+    drop(body);
+    drop(connection);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_route_timeout_holds_for_a_client_that_does_not_read() {
+    // More than fits into the buffers on the way.
+    let flood = TOKEN.repeat(1_000);
+    let engine = Engine::start(move |_| {
+        let mut steps = events(&[ROLE]);
+        let chunk = format!("{:x}\r\n{flood}\r\n", flood.len());
+        steps.extend((0..500).map(|_| Step::Send(chunk.clone().into())));
+        steps
+    })
+    .await;
+    let text = format!(
+        r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: g}}
+spec: {{gatewayClassName: pointsman, listeners: [{{name: http, port: 8080, protocol: HTTP}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r}}
+spec:
+  parentRefs: [{{name: g}}]
+  rules:
+  - backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: p}}]
+    timeouts: {{request: 2s}}
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: p}}
+spec:
+  selector: {{matchLabels: {{app: p}}}}
+  targetPorts: [{{number: {port}}}]
+  endpointPickerRef: {{name: unused, port: {{number: 9002}}}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: p, labels: {{app: p}}, annotations: {{pointsman.dev/static-endpoints: "true"}}}}
+addressType: IPv4
+ports: [{{port: {port}}}]
+endpoints: [{{addresses: ["127.0.0.1"]}}]
+"#,
+        port = engine.address.port()
+    );
+    let gateway = Running::start(support::manifests(&text)).await;
+    let mut client = Wire::open(gateway.address).await;
+    client.send(&chat_request(true)).await;
+    while gateway.fleet.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    no_reservation(&gateway).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_reads_only_after_it_has_written_all() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut world = world(&[engine.address]);
+    world.gateway.max_body_bytes = 1 << 10;
+    let gateway = Running::start(world).await;
+    let request = post("/v1/chat/completions", &"a".repeat(16 << 20));
+    let mut client = Wire::open(gateway.address).await;
+    client.send(&request).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.reason()), (413, "body_too_large"));
+    assert_eq!(client.ask(&chat_request(false)).await.status, 200, "the connection is still good");
+    gateway.idle().await;
+    gateway.stop().await;
+}
