@@ -49,14 +49,14 @@ class Server:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Sends SIGTERM and returns the exit status."""
+        """Sends SIGINT, which has no handover, and returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)
         return self.ended()
 
     def ended(self) -> int:
-        """Waits for the exit and returns its status, without a second SIGTERM, which would end the drain."""
+        """Waits for the exit and returns its status, without a second signal, which would end the drain."""
         try:
             self.process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:

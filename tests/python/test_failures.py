@@ -123,5 +123,7 @@ def test_sigterm_lets_streams_finish_and_exits_zero(three):
         future = pool.submit(ask, three, stream=True, max_tokens=6_000, ignore_eos=True)
         eventually(lambda: total(three.metrics(), "inference_model_running_requests") == 1, "a stream runs")
         three.signal(signal.SIGTERM)
+        eventually(lambda: httpx.get(f"{three.admin}/readyz").status_code == 503, "readiness fails first")
+        assert ask(three).status_code == 200, "load balancers take a while to notice"
         assert sse(future.result())[-1] == "[DONE]"
     assert three.ended() == 0

@@ -81,7 +81,8 @@ pub(crate) enum Command {
 Give either --manifests or --endpoint. With --endpoint, --print-manifests prints the equivalent
 manifests.
 
-On SIGTERM or SIGINT readiness fails, and requests in flight may finish before the process ends.")]
+On SIGTERM readiness fails, requests are accepted for the handover timeout, and requests in flight may finish before the
+process ends. SIGINT (Ctrl-C) does the same without a handover; a second signal ends the process at once.")]
 pub(crate) struct GatewayArgs {
     /// Address for all plain HTTP listeners [default: each listener's own port; with --endpoint, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
@@ -114,6 +115,10 @@ pub(crate) struct ServerArgs {
     /// How long requests in flight may continue after SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,
+    /// Part of the drain timeout after SIGTERM in which requests are accepted while readiness fails, so that load balancers
+    /// and gateways turn to another instance
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) handover_timeout: Duration,
     /// Write an event log, for `pointsman replay`, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,

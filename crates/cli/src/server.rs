@@ -13,12 +13,13 @@ use pointsman_fleet::{Fleet, FleetOptions};
 use pointsman_gateway::{Gateway, GatewayOptions};
 use pointsman_telemetry::trace::{OtlpOptions, Tracer};
 use pointsman_telemetry::{BuildInfo, Metrics};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
 use crate::manifests::Manifests;
-use crate::shutdown;
+use crate::shutdown::{self, Cause};
 
 /// Time for which the admin pages are served after everything else has stopped, for a last scrape.
 const ADMIN_LINGER: Duration = Duration::from_millis(100);
@@ -61,11 +62,11 @@ enum Listening {
 /// Errors of the latest manifests, one line each.
 type Problems = Arc<arc_swap::ArcSwap<Vec<String>>>;
 
-/// Tokens that stop the parts of a server, in the order of its shutdown.
-#[derive(Default)]
+/// What stops the parts of a server, in the order of its shutdown.
 struct Stop {
     readiness: CancellationToken,
-    door: CancellationToken,
+    /// Takes the handover time.
+    door: oneshot::Sender<Duration>,
     traces: CancellationToken,
     admin: CancellationToken,
 }
@@ -75,11 +76,16 @@ struct Stop {
 /// # Errors
 /// Those of [`Server::start`].
 pub(crate) async fn serve(plan: Plan) -> Result<ExitCode> {
-    let stop = shutdown::on_signal()?;
+    let signal = shutdown::on_signal()?;
+    let handover = plan.args.handover_timeout;
     let server = Server::start(plan).await?;
     println!("{}", server.ready_line());
-    stop.cancelled().await;
-    server.stop().await;
+    server
+        .stop(match signal.cause().await {
+            Cause::Terminate => handover,
+            Cause::Interrupt => Duration::ZERO,
+        })
+        .await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,17 +96,23 @@ impl Server {
     /// A port cannot be opened, or a file that the configuration names cannot be read.
     pub(crate) async fn start(plan: Plan) -> Result<Self> {
         let Plan { door, admin, world, manifests, args } = plan;
-        let ServerArgs { drain_timeout, record, decisions, otlp_endpoint } = args;
+        let ServerArgs { drain_timeout, handover_timeout: _, record, decisions, otlp_endpoint } = args;
         let commit = option_env!("POINTSMAN_COMMIT").unwrap_or("unknown");
         let metrics = Metrics::new(&BuildInfo { version: crate::VERSION, commit });
-        let stop = Stop::default();
+        let (stop_door, stopped) = oneshot::channel();
+        let stop = Stop {
+            readiness: CancellationToken::new(),
+            door: stop_door,
+            traces: CancellationToken::new(),
+            admin: CancellationToken::new(),
+        };
         let (tracer, exporter) = start_tracing(otlp_endpoint, &metrics, &stop.traces)?;
         let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
         let admin_address = admin.local_addr()?;
         let options = FleetOptions { record, decisions, ..FleetOptions::default() };
         let fleet = Fleet::start(options, metrics.clone())?;
         fleet.apply(world, 0)?;
-        let closing = stop.door.clone().cancelled_owned();
+        let closing = async move { stopped.await.unwrap_or_default() };
         let (listening, door) = match door {
             DoorPlan::Gateway(listen) => {
                 let options = GatewayOptions { listen, tracer };
@@ -111,6 +123,9 @@ impl Server {
                 let options = PickerOptions { tracer, ..*options };
                 let picker = Picker::bind(options, fleet.clone(), metrics.clone())?;
                 let (pool, grpc, health) = (picker.pool().clone(), picker.grpc_addr, picker.health_addr);
+                let closing = async {
+                    closing.await;
+                };
                 (Listening::Picker { pool, grpc, health }, tokio::spawn(picker.run(closing, drain_timeout)))
             }
         };
@@ -153,10 +168,12 @@ impl Server {
         }
     }
 
-    /// Stops in order: readiness fails, requests in flight end or are aborted, and finally the admin pages close.
-    pub(crate) async fn stop(self) {
+    /// Stops in order: readiness fails, a gateway serves on for `handover`, requests in flight end or are aborted, and
+    /// finally the admin pages close.
+    pub(crate) async fn stop(self, handover: Duration) {
         self.stop.readiness.cancel();
-        self.stop.door.cancel();
+        // The door waits for it, or has ended by itself.
+        let _ = self.stop.door.send(handover);
         // A panic in a task has been logged, and the rest still has to stop.
         let _ = self.door.await;
         self.fleet.stop().await;

@@ -1,31 +1,56 @@
 //! Signals.
 
+use std::sync::{Arc, OnceLock};
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. A second signal ends the process at once, with exit status
-/// 130.
+/// What asks the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// SIGTERM, by which a supervisor ends a server.
+    Terminate,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+}
+
+/// The first SIGTERM or SIGINT.
+pub(crate) struct FirstSignal {
+    /// Cancelled by it.
+    pub(crate) token: CancellationToken,
+    cause: Arc<OnceLock<Cause>>,
+}
+
+impl FirstSignal {
+    /// Awaits it.
+    pub(crate) async fn cause(&self) -> Cause {
+        self.token.cancelled().await;
+        self.cause.get().copied().unwrap_or(Cause::Interrupt)
+    }
+}
+
+/// Watches for the first SIGTERM or SIGINT. A second signal ends the process at once, with exit status 130.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
-pub(crate) fn on_signal() -> Result<CancellationToken> {
+pub(crate) fn on_signal() -> Result<FirstSignal> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
+    let first = FirstSignal { token: CancellationToken::new(), cause: Arc::default() };
+    let (token, cause) = (first.token.clone(), Arc::clone(&first.cause));
     tokio::spawn(async move {
-        either(&mut terminate, &mut interrupt).await;
-        stop.cancel();
+        let _ = cause.set(either(&mut terminate, &mut interrupt).await);
+        token.cancel();
         either(&mut terminate, &mut interrupt).await;
         std::process::exit(130);
     });
-    Ok(token)
+    Ok(first)
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> Cause {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => Cause::Terminate,
+        _ = interrupt.recv() => Cause::Interrupt,
     }
 }

@@ -42,6 +42,35 @@ impl Timeouts {
     }
 }
 
+/// Timeouts towards a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// From the connection, or a later request's first byte, to the end of the request's head.
+    pub head: Duration,
+    /// Total time for which a request's body may be waited for. The time that an engine takes to read it does not count.
+    pub body: Duration,
+    /// Maximum pause within a request's body.
+    pub body_idle: Duration,
+    /// Time for the client to take any byte of a response.
+    pub write: Duration,
+    /// Lifetime of a connection without a request.
+    pub keep_alive: Duration,
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            body: Duration::from_mins(5),
+            body_idle: Duration::from_secs(30),
+            write: Duration::from_mins(1),
+            // A load balancer must be the first to close, or it sends requests on connections that close at that moment. AWS
+            // keeps them for 60 s by default, Google Cloud for 600 s.
+            keep_alive: Duration::from_secs(620),
+        }
+    }
+}
+
 /// TLS and credentials towards a pool's engines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineAccess {
@@ -62,6 +91,8 @@ pub struct GatewayPolicy {
     pub max_held_bytes: u64,
     /// Maximum number of requests in flight.
     pub max_requests: u32,
+    /// Timeouts towards clients.
+    pub client_timeouts: ClientTimeouts,
 }
 
 impl Default for GatewayPolicy {
@@ -71,6 +102,7 @@ impl Default for GatewayPolicy {
             max_body_bytes: 32 << 20,
             max_held_bytes: 1 << 30,
             max_requests: 20_000,
+            client_timeouts: ClientTimeouts::default(),
         }
     }
 }

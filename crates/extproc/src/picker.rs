@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::connection::Port;
 use crate::grpc::Services;
 use crate::session::SessionOptions;
-use crate::shared::{Shared, StreamTimeouts};
+use crate::shared::Shared;
 use crate::tls::{Secured, Security, SecurityError};
 use crate::workers::Workers;
 
@@ -41,8 +41,6 @@ pub struct PickerOptions {
     pub session: SessionOptions,
     /// Timeout for the placement of a request.
     pub pick_timeout: Duration,
-    /// Timeout for a pause within a request's body.
-    pub body_timeout: Duration,
     /// Time for which streams are accepted after the shutdown began, while the health service reports `NOT_SERVING`, so that
     /// gateways with several pickers turn to another one. Part of the drain timeout; ends at once if no gateway is
     /// connected.
@@ -64,7 +62,6 @@ impl Default for PickerOptions {
             security: Security::SelfSigned,
             session: SessionOptions::default(),
             pick_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(30),
             handover: Duration::from_secs(5),
             tracer: Tracer::disabled(),
             threads: 0,
@@ -136,9 +133,8 @@ impl Picker {
             threads => threads,
         };
         let workers = Arc::new(Workers::start(threads).map_err(PickerError::Thread)?);
-        let timeouts = StreamTimeouts { pick: options.pick_timeout, body: options.body_timeout };
         let door = Door::new(fleet, metrics, options.tracer);
-        let shared = Arc::new(Shared::new(door, pool, session, timeouts));
+        let shared = Arc::new(Shared::new(door, pool, session, options.pick_timeout));
         let handover = options.handover;
         Ok(Self { shared, secured, workers, grpc, health, grpc_addr, health_addr, handover })
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use pointsman_config::ClientTimeouts;
 use pointsman_core::Rejection;
 use pointsman_door::{REQUEST_ID, RequestContext, TRACEPARENT};
 use pointsman_exchange::Refusal;
 use pointsman_fleet::{Placed, PoolHandle};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::{Status, Streaming};
 
 use crate::live::{LiveGuard, LivePool};
@@ -216,25 +217,37 @@ impl Call {
     /// Refuses the request if the timeout of what the session waits for has passed.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waiting_for = self.session.waiting_for();
-        let (timeout, refusal) = match waiting_for {
+        let refusal = match waiting_for {
             WaitingFor::Message => {
                 self.timer = None;
                 return Poll::Pending;
             }
-            WaitingFor::Body => (self.shared.timeouts.body, Refusal::BodyTimeout),
-            WaitingFor::Placement => {
-                let rejection = Rejection::Saturated { retry_after: RETRY_AFTER };
-                (self.shared.timeouts.pick, Refusal::Pool(rejection))
-            }
+            WaitingFor::Body => Refusal::BodyTimeout,
+            WaitingFor::Placement => Refusal::Pool(Rejection::Saturated { retry_after: RETRY_AFTER }),
         };
-        let timer = match &mut self.timer {
-            Some((armed, timer)) if *armed == waiting_for => timer,
-            slot => &mut slot.insert((waiting_for, Box::pin(tokio::time::sleep(timeout)))).1,
-        };
+        if self.timer.as_ref().is_none_or(|(armed, _)| *armed != waiting_for) {
+            self.timer = Some((waiting_for, Box::pin(tokio::time::sleep_until(self.deadline(waiting_for)))));
+        }
+        let Some((_, timer)) = &mut self.timer else { return Poll::Pending };
         ready!(timer.as_mut().poll(cx));
         self.timer = None;
         self.refuse(&refusal);
         Poll::Ready(())
+    }
+}
+
+impl Call {
+    /// When waiting ends that begins now.
+    fn deadline(&self, waiting_for: WaitingFor) -> Instant {
+        let now = Instant::now();
+        match waiting_for {
+            WaitingFor::Message | WaitingFor::Placement => now + self.shared.pick_timeout,
+            WaitingFor::Body => {
+                let ClientTimeouts { body, body_idle, .. } = self.shared.client_timeouts();
+                let total = self.context.as_ref().map(|context| Instant::from_std(context.arrived()) + body);
+                total.map_or(now + body_idle, |total| total.min(now + body_idle))
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pointsman_config::ObjectName;
+use pointsman_config::{ClientTimeouts, ObjectName};
 use pointsman_door::Door;
 use pointsman_exchange::Limits;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,8 @@ pub(crate) struct Shared {
     pub(crate) door: Arc<Door>,
     pub(crate) pool: ObjectName,
     pub(crate) session: SessionOptions,
-    pub(crate) timeouts: StreamTimeouts,
+    /// Timeout for the placement of a request.
+    pub(crate) pick_timeout: Duration,
     /// Cancelled when no new streams are accepted.
     pub(crate) closing: CancellationToken,
     /// Cancelled at the end of the drain timeout.
@@ -29,27 +30,18 @@ pub(crate) struct Shared {
     abort_logged: AtomicBool,
 }
 
-/// Timeouts of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamTimeouts {
-    /// For the placement of a request.
-    pub(crate) pick: Duration,
-    /// For a pause within a request's body.
-    pub(crate) body: Duration,
-}
-
 impl Shared {
     pub(crate) fn new(
         door: Arc<Door>,
         pool: ObjectName,
         session: SessionOptions,
-        timeouts: StreamTimeouts,
+        pick_timeout: Duration,
     ) -> Self {
         Self {
             door,
             pool,
             session,
-            timeouts,
+            pick_timeout,
             closing: CancellationToken::new(),
             abort: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -79,6 +71,11 @@ impl Shared {
     /// The limits of the configuration in force.
     pub(crate) fn limits(&self) -> Limits {
         Limits { max_body_bytes: self.door.fleet.load().world.gateway.max_body_bytes }
+    }
+
+    /// The timeouts towards clients of the configuration in force.
+    pub(crate) fn client_timeouts(&self) -> ClientTimeouts {
+        self.door.fleet.load().world.gateway.client_timeouts
     }
 
     /// Logs the gateway's body send modes once, since they determine what can be learned from responses.

@@ -1,4 +1,4 @@
-//! A client's request body, limited in length and in the time that it may pause.
+//! A client's request body, limited in length and in the time that it may take.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use pointsman_config::ClientTimeouts;
 use pointsman_exchange::Refusal;
 use tokio::time::{Instant, Sleep};
 
-/// A body that may not exceed `limit` bytes, nor pause for longer than `timeout`; it fails with the refusal for that, and as
-/// incomplete if the connection is lost or the framing is invalid.
+/// A body that may not exceed `limit` bytes, nor pause or take in total for longer than the client's timeouts; it fails with
+/// the refusal for that, and as incomplete if the connection is lost or the framing is invalid.
 ///
 /// A pause begins when the body is polled and has no data, so the time that a slow engine takes does not count. The timer
 /// is reset only when it fires, so that a steady body costs no timer operation per frame.
@@ -19,18 +20,29 @@ pub(crate) struct ClientBody<B> {
     inner: B,
     limit: u64,
     passed: u64,
-    timeout: Duration,
+    /// Maximum length of a pause.
+    idle: Duration,
+    /// What is left of the total time.
+    left: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> ClientBody<B> {
-    pub(crate) fn new(inner: B, limit: u64, timeout: Duration) -> Self {
-        Self { inner, limit, passed: 0, timeout, waiting_since: None, timer: None }
+    pub(crate) fn new(inner: B, limit: u64, timeouts: &ClientTimeouts) -> Self {
+        let (idle, left) = (timeouts.body_idle, timeouts.body);
+        Self { inner, limit, passed: 0, idle, left, waiting_since: None, timer: None }
+    }
+
+    /// Ends the pause, if there is one.
+    fn resumed(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
     }
 
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.timeout;
+        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.idle.min(self.left);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
@@ -50,7 +62,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ClientBody<B> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         if polled.is_ready() {
-            this.waiting_since = None;
+            this.resumed();
         }
         match polled {
             Poll::Pending => match this.poll_timeout(cx) {
@@ -102,19 +114,33 @@ mod tests {
     }
 
     const LIMIT: u64 = 9;
-    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn client_body(
+        pauses: &'static [u64],
+    ) -> ClientBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+        ClientBody::new(body_with(pauses), LIMIT, &ClientTimeouts::default())
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_may_be_slow_but_not_pause_for_longer_than_the_timeout() {
-        let slow = ClientBody::new(body_with(&[29, 29, 29]), LIMIT, TIMEOUT);
+        let slow = client_body(&[29, 29, 29]);
         assert_eq!(slow.collect().await.unwrap().to_bytes(), "abcabcabc");
-        let stuck = ClientBody::new(body_with(&[0, 31]), LIMIT, TIMEOUT);
+        let stuck = client_body(&[0, 31]);
         assert!(matches!(stuck.collect().await, Err(Refusal::BodyTimeout)));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_drip_is_limited_in_total() {
+        let timeouts = ClientTimeouts { body: Duration::from_secs(50), ..ClientTimeouts::default() };
+        let start = Instant::now();
+        let drip = ClientBody::new(body_with(&[20, 20, 20]), LIMIT, &timeouts);
+        assert!(matches!(drip.collect().await, Err(Refusal::BodyTimeout)));
+        assert_eq!(start.elapsed().as_secs(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn time_between_polls_does_not_count_as_a_pause() {
-        let mut body = ClientBody::new(body_with(&[1, 20]), LIMIT, TIMEOUT);
+        let mut body = client_body(&[1, 20]);
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(body.frame().await.unwrap().is_ok());
@@ -122,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_its_limit_fails() {
-        let mut long = ClientBody::new(body_with(&[0, 0, 0, 0]), LIMIT, TIMEOUT);
+        let mut long = client_body(&[0, 0, 0, 0]);
         for _ in 0..3 {
             assert!(long.frame().await.unwrap().is_ok());
         }

@@ -9,8 +9,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use pointsman_config::ClientTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -18,17 +18,6 @@ use crate::connection::ConnectionRequests;
 
 /// The start of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a client may keep a connection without using it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientTimeouts {
-    /// From the connection, or a later request's first byte, to the end of the request's head.
-    pub(crate) head: Duration,
-    /// Between two requests.
-    pub(crate) keep_alive: Duration,
-    /// Until the client takes any of the bytes that were sent.
-    pub(crate) write: Duration,
-}
 
 /// A connection's byte stream with its timeouts.
 #[derive(Debug)]
@@ -221,20 +210,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
 
-    const TIMEOUTS: ClientTimeouts = ClientTimeouts {
-        head: Duration::from_secs(30),
-        keep_alive: Duration::from_secs(75),
-        write: Duration::from_secs(60),
-    };
-
     fn connect() -> (DuplexStream, ClientIo<DuplexStream>, Arc<ConnectionRequests>) {
         let (client, server) = duplex(64);
         let requests = Arc::<ConnectionRequests>::default();
-        let io = ClientIo::new(server, TIMEOUTS, Arc::clone(&requests));
+        let io = ClientIo::new(server, ClientTimeouts::default(), Arc::clone(&requests));
         (client, io, requests)
     }
 
@@ -280,13 +265,13 @@ mod tests {
     async fn an_idle_connection_is_kept_for_the_keep_alive_time() {
         let (mut client, mut io, requests) = connect();
         client.write_all(PREFACE).await.unwrap();
-        assert_eq!(read_until_timeout(&mut io).await, 75, "HTTP/2 without requests");
+        assert_eq!(read_until_timeout(&mut io).await, 620, "HTTP/2 without requests");
 
         let (mut client, mut io, counted) = connect();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
         drop(counted.begin());
-        assert_eq!(read_until_timeout(&mut io).await, 75, "between two requests");
+        assert_eq!(read_until_timeout(&mut io).await, 620, "between two requests");
         drop(requests);
     }
 

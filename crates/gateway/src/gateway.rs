@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::bound_port::BoundPort;
-use crate::listener::{Acceptor, WRITE_TIMEOUT, bind, bind_any};
+use crate::listener::{Acceptor, bind, bind_any};
 use crate::shared::Shared;
 use crate::tls::Certificates;
 
@@ -109,18 +109,21 @@ impl Gateway {
         self.sockets.values().map(|open| open.address).collect()
     }
 
-    /// Serves until `shutdown` is ready. Then closes the sockets, waits up to `drain` for requests in flight, and aborts the
-    /// rest.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: Duration) {
+    /// Serves until `shutdown` is ready with a handover time, in which load balancers notice that the gateway is not ready
+    /// and it serves as before. Then it closes the sockets. Requests in flight may end until `drain` has passed since the
+    /// beginning of the handover; the rest is aborted.
+    pub async fn run(mut self, shutdown: impl Future<Output = Duration>, drain: Duration) {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(CHECK_INTERVAL);
         let mut checks = 0_u32;
-        let readers = Arc::clone(&self.shared.readers);
-        let watch = tokio::spawn(async move { readers.run(WRITE_TIMEOUT).await });
+        let watched = Arc::clone(&self.shared);
+        let watch = tokio::spawn(async move {
+            watched.readers.run(|| watched.door.fleet.current().world.gateway.client_timeouts.write).await;
+        });
         self.accept();
-        loop {
+        let handover = loop {
             tokio::select! {
-                () = shutdown.as_mut() => break,
+                handover = shutdown.as_mut() => break handover.min(drain),
                 _ = ticks.tick() => {}
             }
             let now = self.shared.door.fleet.current().number;
@@ -131,8 +134,9 @@ impl Gateway {
             if checks.is_multiple_of(HOUSEKEEPING_CHECKS) {
                 self.housekeep();
             }
-        }
-        self.stop(drain).await;
+        };
+        tokio::time::sleep(handover).await;
+        self.stop(drain.saturating_sub(handover)).await;
         watch.abort();
     }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bound_port::BoundPort;
 use crate::client::Client;
-use crate::client_io::{ClientIo, ClientTimeouts};
+use crate::client_io::ClientIo;
 use crate::connection::{ConnectionContext, ConnectionRequests};
 use crate::gate::gated;
 use crate::serve::serve;
@@ -33,15 +33,6 @@ const MAX_HEAD_BYTES: usize = 128 << 10;
 const MAX_HEADERS: usize = 128;
 /// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Timeouts of a connection that is not used.
-const TIMEOUTS: ClientTimeouts = ClientTimeouts {
-    head: Duration::from_secs(30),
-    // Load balancers reuse a connection that was idle for up to their own limit, 60 s by default in AWS.
-    keep_alive: Duration::from_secs(75),
-    write: WRITE_TIMEOUT,
-};
-/// Time for a client to take any byte of a response.
-pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
 /// Flow control window of an HTTP/2 stream, in bytes: enough for a long prompt.
@@ -139,7 +130,8 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let requests = Arc::<ConnectionRequests>::default();
-        let stream = ClientIo::new(stream, TIMEOUTS, Arc::clone(&requests));
+        let timeouts = self.shared.door.fleet.current().world.gateway.client_timeouts;
+        let stream = ClientIo::new(stream, timeouts, Arc::clone(&requests));
         let (shared, port) = (Arc::clone(&self.shared), self.port);
         let context = Arc::new(ConnectionContext { shared, client, port, requests });
         let service = service_fn(move |request| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::relay::{Aborted, Relay};
+use crate::relay::{Aborted, Relay, length};
 
 /// Interval of the watch: the unit of its clock.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,27 +37,32 @@ pub(crate) struct WatchedRelay {
     relay: Arc<Mutex<Relay>>,
     number: u64,
     watch: Arc<ReaderWatch>,
+    /// Whether the client has read everything.
+    is_end: bool,
+    /// The length still to be read, if the engine stated one.
+    remaining: Option<u64>,
 }
 
 impl ReaderWatch {
     /// Watches a response until it is dropped.
     pub(crate) fn watch(self: &Arc<Self>, mut relay: Relay) -> WatchedRelay {
         relay.read_at = self.now.load(Ordering::Relaxed);
+        let (is_end, remaining) = (relay.is_end(), relay.remaining());
         let relay = Arc::new(Mutex::new(relay));
         let mut responses = lock(&self.responses);
         let number = responses.next;
         responses.next += 1;
         responses.by_number.insert(number, Arc::downgrade(&relay));
         drop(responses);
-        WatchedRelay { relay, number, watch: Arc::clone(self) }
+        WatchedRelay { relay, number, watch: Arc::clone(self), is_end, remaining }
     }
 
     /// Watches for as long as it is polled. A client that takes nothing for `patience` is given up.
-    pub(crate) async fn run(&self, patience: Duration) {
+    pub(crate) async fn run(&self, patience: impl Fn() -> Duration) {
         let mut ticks = tokio::time::interval(INTERVAL);
         loop {
             ticks.tick().await;
-            self.check(patience.as_secs());
+            self.check(patience().as_secs().max(UNREAD));
         }
     }
 
@@ -83,18 +88,27 @@ impl ReaderWatch {
 }
 
 impl WatchedRelay {
-    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let mut relay = lock(&self.relay);
         relay.read_at = self.watch.now.load(Ordering::Relaxed);
-        relay.poll_frame(cx)
+        let polled = relay.poll_frame(cx);
+        if let Poll::Ready(read) = &polled {
+            self.is_end = relay.is_end();
+            if let (Some(remaining), Some(Ok(frame))) = (&mut self.remaining, read) {
+                *remaining = remaining.saturating_sub(length(frame) as u64);
+            }
+        }
+        polled
     }
 
-    pub(crate) fn is_end(&self) -> bool {
-        lock(&self.relay).is_end()
+    /// Whether the client has read everything.
+    pub(crate) const fn is_end(&self) -> bool {
+        self.is_end
     }
 
+    /// The length still to be read, if the engine stated one.
     pub(crate) fn size_hint(&self) -> SizeHint {
-        lock(&self.relay).size_hint()
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

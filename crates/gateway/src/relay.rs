@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use pointsman_core::{Completion, FailureCause, Usage};
 use pointsman_door::{Door, RequestContext};
 use pointsman_exchange::{ChunkFacts, EngineResponse, Refusal, ResponseEnd, Verdict};
@@ -125,12 +125,10 @@ impl Relay {
         matches!(self.state, State::Ended) && self.unread.is_empty()
     }
 
-    /// The remaining length, if the engine sent a content-length.
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        match self.body.as_ref().and_then(UpstreamBody::remaining) {
-            Some(rest) => SizeHint::with_exact(self.unread_bytes + rest),
-            None => SizeHint::default(),
-        }
+    /// The length that has not been read, if the engine sent a content-length.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        let rest = self.body.as_ref().and_then(UpstreamBody::remaining);
+        rest.map(|rest| self.unread_bytes + rest)
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
@@ -333,7 +331,7 @@ impl Relay {
     }
 }
 
-fn length(frame: &Frame<Bytes>) -> usize {
+pub(crate) fn length(frame: &Frame<Bytes>) -> usize {
     frame.data_ref().map_or(0, Bytes::len)
 }
 

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response, request};
 use http_body::Body as _;
@@ -19,9 +18,6 @@ use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
 use crate::route::{RouteTarget, find_target};
 use crate::unread_body::UnreadBody;
-
-/// Timeout for a pause within a client's request body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves one request, up to the head of its response.
 pub(crate) async fn serve(
@@ -86,7 +82,7 @@ async fn receive(
     );
     let mut reader = begun.map_err(|refusal| (refusal, ErrorShape::OpenAi))?;
     let shape = reader.error_shape();
-    let mut body = ClientBody::new(body, limits.max_body_bytes, BODY_TIMEOUT);
+    let mut body = ClientBody::new(body, limits.max_body_bytes, &policy.client_timeouts);
     if !reader.buffers_body() {
         let parsed = reader.finish().map_err(|refusal| (refusal, shape))?;
         return Ok(ReceivedRequest { parsed, body: has_body.then(|| Box::new(body)) });

@@ -3,6 +3,7 @@
 //! An HTTP/1.1 connection is driven by the task of the request that uses it, so that no channel or wake-up lies between
 //! the engine's socket and the client's. An HTTP/2 connection is shared and driven by its own task.
 
+mod engine_io;
 mod failure;
 mod h1;
 mod h2;

@@ -16,7 +16,7 @@ use hyper::client::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pointsman_config::{AppProtocol, TlsFiles, World};
-use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_gateway::{Gateway, GatewayError, GatewayOptions};
 use pointsman_telemetry::{BuildInfo, Metrics};
 use rustls::pki_types::pem::PemObject as _;
@@ -332,6 +332,22 @@ async fn streams_end_during_the_drain() {
     let reply = wire.reply().await;
     assert!(reply.complete && reply.text().ends_with("[DONE]\n\n"));
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn new_connections_are_served_until_the_end_of_the_handover() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let (world, handover) = (world(&[engine.address]), Duration::from_secs(2));
+    let gateway = Running::with_handover(world, MonitorSettings::default(), handover).await;
+    let mut kept = Wire::open(gateway.address).await;
+    assert_eq!(kept.ask(&chat_request(false)).await.status, 200);
+    gateway.begin_stop();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200, "on a new connection");
+    assert_eq!(kept.ask(&chat_request(false)).await.status, 200, "on a kept connection");
+    let address = gateway.address;
+    gateway.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]

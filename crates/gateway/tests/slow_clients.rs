@@ -11,7 +11,8 @@ use http::Request;
 use support::client::{Wire, ask, chat_request, post};
 use support::engine::{self, Engine, ROLE, Step, TOKEN, events};
 use support::{Running, world};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Sends requests on a connection that grants the gateway no byte of any response, and keeps it open.
 async fn requests_without_a_window(address: SocketAddr, count: usize) -> impl Sized {
@@ -154,4 +155,35 @@ async fn a_refusal_reaches_a_client_that_reads_only_after_it_has_written_all() {
     assert_eq!(client.ask(&chat_request(false)).await.status, 200, "the connection is still good");
     gateway.idle().await;
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_the_head_of_a_request_is_read_though_the_body_cannot_be_written() {
+    let engine = answers_heads().await;
+    let gateway = Running::before(&[engine]).await;
+    let body =
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(5 << 20));
+    for _ in 0..20 {
+        let reply = ask(gateway.address, &post("/v1/chat/completions", &body)).await;
+        assert_eq!(reply.status, 413);
+        assert_eq!(reply.text(), "too long");
+    }
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+/// An engine that answers each request once it has its head, and closes the connection.
+async fn answers_heads() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1_024];
+            let _ = stream.read(&mut head).await.unwrap();
+            let answer =
+                b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo long";
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    address
 }

@@ -59,9 +59,6 @@ pub(crate) struct EppArgs {
     pub(crate) client_ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: super::ServerArgs,
-    /// Part of the drain timeout in which streams are accepted while health reports NOT_SERVING, so that gateways turn to another picker
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub(crate) handover_timeout: Duration,
     /// Timeout for the placement of a request
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) pick_timeout: Duration,

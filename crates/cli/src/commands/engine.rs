@@ -24,7 +24,7 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         injected_faults: args.fault,
         ..EngineConfig::new(args.listen, args.model.clone(), profile)
     };
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal()?.token;
     let server = EngineServer::bind(config).await?;
     println!("pointsman engine: ready, serving {} on http://{}", args.model, server.local_addr());
     server.serve(async move { stop.cancelled().await }).await;

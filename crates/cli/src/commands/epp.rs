@@ -88,7 +88,7 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
             ..SessionOptions::default()
         },
         pick_timeout: args.pick_timeout,
-        handover: args.handover_timeout,
+        handover: args.server.handover_timeout,
         ..PickerOptions::default()
     }
 }

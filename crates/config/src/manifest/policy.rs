@@ -8,7 +8,7 @@ use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
-use crate::settings::{EngineAccess, GatewayPolicy, IpNet, Timeouts};
+use crate::settings::{ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 
 /// The spec of a PoolPolicy manifest.
 #[derive(Debug, PartialEq)]
@@ -68,17 +68,20 @@ fn read_retry_budget(fields: &mut Fields<'_>) -> RetryBudget {
     }
 }
 
+/// A duration above zero.
+fn read_timeout(fields: &mut Fields<'_>, name: &'static str, default: Duration) -> Duration {
+    let Some(field) = fields.get(name) else { return default };
+    let duration = field.gateway_duration();
+    if duration.is_some_and(|d| d.is_zero()) {
+        field.error("must be above zero", "write a duration above 0s, or remove it");
+    }
+    duration.unwrap_or(default)
+}
+
 fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
     let timeouts = field.fields(|fields| {
         let default = Timeouts::default();
-        let mut timeout = |name, default: Duration| {
-            let Some(field) = fields.get(name) else { return default };
-            let duration = field.gateway_duration();
-            if duration.is_some_and(|d| d.is_zero()) {
-                field.error("must be above zero", "write a duration above 0s, or remove it");
-            }
-            duration.unwrap_or(default)
-        };
+        let mut timeout = |name, default| read_timeout(fields, name, default);
         Timeouts {
             connect: timeout("connect", default.connect),
             first_byte: timeout("firstByte", default.first_byte),
@@ -116,8 +119,26 @@ pub(crate) fn read_gateway(spec: &mut Fields<'_>) -> GatewayPolicy {
         let message = "maxHeldBytes is less than maxBodyBytes, so the longest bodies are always rejected";
         spec.error_at(&location, message, "raise maxHeldBytes, or lower maxBodyBytes");
     }
-    let trusted_sources = trusted_sources.unwrap_or_default();
-    GatewayPolicy { trusted_sources, max_body_bytes, max_held_bytes, max_requests }
+    let client_timeouts = spec.get("clientTimeouts").and_then(|f| f.fields(read_client_timeouts));
+    GatewayPolicy {
+        trusted_sources: trusted_sources.unwrap_or_default(),
+        max_body_bytes,
+        max_held_bytes,
+        max_requests,
+        client_timeouts: client_timeouts.unwrap_or_default(),
+    }
+}
+
+fn read_client_timeouts(fields: &mut Fields<'_>) -> ClientTimeouts {
+    let default = ClientTimeouts::default();
+    let mut timeout = |name, default| read_timeout(fields, name, default);
+    ClientTimeouts {
+        head: timeout("head", default.head),
+        body: timeout("body", default.body),
+        body_idle: timeout("bodyIdle", default.body_idle),
+        write: timeout("write", default.write),
+        keep_alive: timeout("keepAlive", default.keep_alive),
+    }
 }
 
 fn read_ip_net(field: &Field<'_>) -> Option<IpNet> {

@@ -121,12 +121,33 @@ async fn a_subset_is_respected() {
 
 #[tokio::test]
 async fn a_pause_in_the_body_ends_the_request() {
-    let options = PickerOptions { body_timeout: Duration::from_millis(20), ..options() };
-    let picker = Running::with(world(&[1]), options).await;
+    let mut world = world(&[1]);
+    world.gateway.client_timeouts.body_idle = Duration::from_millis(20);
+    let picker = Running::start(world).await;
     let mut call = picker.client().await.process().await;
     call.send(&post());
     call.send(&part("{", false));
     assert_eq!(refused(&call.next().await.unwrap()), Some((408, "body_timeout".into())));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_limited_in_total() {
+    let mut world = world(&[1]);
+    world.gateway.client_timeouts.body = Duration::from_millis(100);
+    let picker = Running::start(world).await;
+    let mut call = picker.client().await.process().await;
+    call.send(&post());
+    let drip = async {
+        loop {
+            call.send(&part(" ", false));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Ok(said) = tokio::time::timeout(Duration::from_millis(1), call.next()).await {
+                return said.unwrap();
+            }
+        }
+    };
+    let said = tokio::time::timeout(Duration::from_secs(10), drip).await.unwrap();
+    assert_eq!(refused(&said), Some((408, "body_timeout".into())));
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use pointsman_core::FailureCause;
 use pointsman_fleet::connect::EngineStream;
 use pointsman_fleet::{Connection, HttpVersion, PoolEndpoint};
 
+use super::engine_io::EngineIo;
 use super::failure::{SendFailure, cause};
 use super::request_body::RequestBody;
 use super::response::{NextFrame, UpstreamBody, UpstreamResponse};
@@ -24,7 +25,7 @@ use crate::gate::Gate;
 #[derive(Debug)]
 pub(super) struct H1 {
     sender: SendRequest<RequestBody>,
-    connection: http1::Connection<TokioIo<EngineStream>, RequestBody>,
+    connection: http1::Connection<TokioIo<EngineIo<EngineStream>>, RequestBody>,
     /// Reading a frame of a body wakes the connection that fills it.
     gate: Gate,
 }
@@ -41,7 +42,7 @@ fn builder() -> http1::Builder {
 
 impl H1 {
     pub(super) async fn open(socket: EngineStream) -> Result<Self, SendError> {
-        let opened = builder().handshake(TokioIo::new(socket)).await;
+        let opened = builder().handshake(TokioIo::new(EngineIo::new(socket))).await;
         let (sender, connection) = opened.map_err(|_| FailureCause::Connect)?;
         Ok(Self { sender, connection, gate: Gate::new() })
     }

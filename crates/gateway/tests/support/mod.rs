@@ -110,6 +110,11 @@ impl Running {
 
     /// Starts a gateway with these monitor settings.
     pub async fn start_with(world: World, monitor: MonitorSettings) -> Self {
+        Self::with_handover(world, monitor, Duration::ZERO).await
+    }
+
+    /// Starts a gateway that serves for this time after its shutdown began.
+    pub async fn with_handover(world: World, monitor: MonitorSettings, handover: Duration) -> Self {
         let metrics = Metrics::new(&BuildInfo { version: "test", commit: "" });
         let fleet =
             Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics.clone()).unwrap();
@@ -120,8 +125,11 @@ impl Running {
         let addresses = gateway.local_addrs();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task =
-            tokio::spawn(async move { gateway.run(stopped.cancelled(), Duration::from_secs(5)).await });
+        let shutdown = async move {
+            stopped.cancelled().await;
+            handover
+        };
+        let task = tokio::spawn(async move { gateway.run(shutdown, Duration::from_secs(5)).await });
         Self { address: addresses[0], addresses, fleet, metrics, stop, task: Some(task) }
     }
 

@@ -36,7 +36,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode> {
     };
     let several = cells.len() > 1;
     // A signal ends a single run; of several runs, it keeps the finished ones.
-    let stop = if several { Some(shutdown::on_signal()?) } else { None };
+    let stop = if several { Some(shutdown::on_signal()?.token) } else { None };
     let mut answered = false;
     for cell in &cells {
         if several && std::io::stderr().is_terminal() {

@@ -57,7 +57,13 @@ impl Front {
             admin: args.admin,
             world,
             manifests: None,
-            args: ServerArgs { drain_timeout: DRAIN, record: None, decisions: 0, otlp_endpoint: None },
+            args: ServerArgs {
+                drain_timeout: DRAIN,
+                handover_timeout: Duration::ZERO,
+                record: None,
+                decisions: 0,
+                otlp_endpoint: None,
+            },
         })
         .await?;
         let (Some(binary), Some(picker)) = (envoy, server.ext_proc_address()) else {
@@ -93,7 +99,7 @@ impl Front {
             // Envoy first, so that the picker has no streams left.
             envoy.stop().await;
         }
-        self.server.stop().await;
+        self.server.stop(Duration::ZERO).await;
     }
 }
 

@@ -33,7 +33,7 @@ const WINDOW: Duration = Duration::from_millis(1_700);
 const CONNECTIONS: usize = 64;
 
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal()?.token;
     let engines = Engines::start(MODEL, args.seed).await?;
     let front = Front::start(engines.urls(), &args).await?;
     let rate = LOAD * engines.capacity(&lengths());

@@ -34,7 +34,7 @@ enum Ending {
 }
 
 pub(super) async fn run(setup: Setup, args: &SimulateArgs, command: &CommandLine) -> Result<ExitCode> {
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal()?.token;
     let mut saved = SavedResults::open(&setup, args)?;
     let sweeping = Sweeping { setup: &setup, command, threads: workers::threads(args.threads), stop };
     let mut ending = sweeping.simulate(&setup.cells, &mut saved).await?;
