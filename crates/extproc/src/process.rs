@@ -142,6 +142,9 @@ impl Call {
         {
             return self.refuse(&refusal);
         }
+        if self.session.awaits_body() {
+            self.follow_configuration();
+        }
         let next = self.session.message(message, &mut self.out);
         self.follow(next);
         let Some(context) = &mut self.context else { return };
@@ -152,6 +155,16 @@ impl Call {
                     self.refuse(&refusal);
                 }
             }
+        }
+    }
+
+    /// Turns to the configuration in force: a body may take minutes.
+    fn follow_configuration(&mut self) {
+        let generation = self.shared.door.fleet.load();
+        let Some(handle) = generation.pools.iter().find(|pool| pool.name == self.shared.pool) else { return };
+        if !Arc::ptr_eq(handle, &self.pool) {
+            self.pool = Arc::clone(handle);
+            self.session.set_pool(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.shared.door) });
         }
     }
 

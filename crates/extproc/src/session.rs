@@ -187,6 +187,17 @@ impl<P: Pool> Session<P> {
         }
     }
 
+    /// Whether the pool is still to be asked for an endpoint.
+    #[must_use]
+    pub const fn awaits_body(&self) -> bool {
+        matches!(self.request, RequestHalf::Buffering(_))
+    }
+
+    /// Replaces the pool, whose configuration changed.
+    pub fn set_pool(&mut self, pool: P) {
+        self.pool = pool;
+    }
+
     /// Processes the next message and appends the responses to `out`.
     pub fn message(&mut self, message: ProcessingRequest, out: &mut Vec<ProcessingResponse>) -> Next {
         if self.modes.is_none() {

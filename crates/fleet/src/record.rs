@@ -3,12 +3,13 @@
 //! One JSON object per line. Lines of several schedulers are interleaved; `scheduler` is the number of the one that a line
 //! belongs to. The lines of one scheduler are in order: its header, then each event followed by its effects.
 //!
-//! Entries go through a bounded channel to one thread, so that writing never delays a request. If the channel is full,
+//! Entries go through a bounded queue to one thread, so that writing never delays a request. If the queue is full,
 //! the scheduler's log ends with a gap mark, and replay stops there and reports it.
 
 mod arrivals;
 mod line;
 mod pseudonymizer;
+mod queue;
 mod read;
 mod replay;
 mod writer;
@@ -16,7 +17,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 
 use pointsman_core::{Effect, Event, SchedulerConfig, Time};
 
@@ -26,6 +26,7 @@ pub use read::{LogLines, ReplayError, read_log};
 pub use replay::{Divergence, ReplayReport, SchedulerReplay, replay};
 
 pub(crate) use pseudonymizer::Pseudonymizer;
+use queue::{LogSender, queue};
 use writer::{LogEntry, Writer};
 
 /// The number of entries that may wait for the writer.
@@ -50,7 +51,7 @@ pub enum RecordError {
 /// An event log being written.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    sender: SyncSender<LogEntry>,
+    sender: LogSender,
     writer: Writer,
     pseudonymizer: Arc<Pseudonymizer>,
 }
@@ -60,7 +61,7 @@ impl Recorder {
     pub(crate) fn start(path: &Path) -> Result<Self, RecordError> {
         let file = std::fs::File::create(path)
             .map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
-        let (sender, receiver) = std::sync::mpsc::sync_channel(QUEUE);
+        let (sender, receiver) = queue(QUEUE);
         let writer = Writer::start(file, receiver).map_err(RecordError::Thread)?;
         Ok(Self { sender, writer, pseudonymizer: Arc::new(Pseudonymizer::new()) })
     }
@@ -78,8 +79,8 @@ impl Recorder {
     pub(crate) async fn close(&self) {
         let (done, wait) = tokio::sync::oneshot::channel();
         let sender = self.sender.clone();
-        // Sending blocks while the channel is full.
-        let sent = tokio::task::spawn_blocking(move || sender.send(LogEntry::Flush(done)).is_ok());
+        // Sending blocks while the queue is full.
+        let sent = tokio::task::spawn_blocking(move || sender.send(LogEntry::Flush(done)));
         if sent.await.unwrap_or(false) {
             drop(wait.await);
         }
@@ -92,7 +93,7 @@ pub(crate) struct SchedulerLog {
     scheduler: u32,
     seq: u64,
     lost: Arc<AtomicBool>,
-    sender: SyncSender<LogEntry>,
+    sender: LogSender,
     pseudonymizer: Arc<Pseudonymizer>,
 }
 
@@ -125,7 +126,7 @@ impl SchedulerLog {
 
     /// Sends an entry, unless one was lost before: a replay cannot continue after a gap.
     fn send(&mut self, entry: LogEntry) {
-        if self.sender.try_send(entry).is_err() {
+        if !self.sender.try_send(entry) {
             self.lost.store(true, Ordering::Release);
         }
     }

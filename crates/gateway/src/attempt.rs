@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::response;
 use pointsman_core::{FailureCause, ResponsePhase};
@@ -29,8 +30,10 @@ pub(crate) struct Attempts<'a> {
     pub(crate) body: Option<Box<ClientBody<UnreadBody>>>,
     /// Whether the client asks for a protocol upgrade.
     pub(crate) upgrades: bool,
-    /// When the route's timeout ends.
+    /// When the route's timeout for the request ends.
     pub(crate) deadline: Option<Instant>,
+    /// The route's timeout for each attempt.
+    pub(crate) backend_timeout: Option<Duration>,
 }
 
 /// The response to pass on to the client.
@@ -47,6 +50,8 @@ pub(crate) struct StartedResponse {
     pub(crate) body: UpstreamBody,
     pub(crate) first: Option<FirstFrame>,
     pub(crate) observer: EngineResponse,
+    /// When the route's timeout for the request or for this attempt ends.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// The outcome of one attempt.
@@ -113,26 +118,28 @@ impl Attempts<'_> {
             self.template.set_traceparent(value);
         }
         let mut resent = false;
+        let backend = self.backend_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = [self.deadline, backend].into_iter().flatten().min();
         loop {
             let new_connection = resent;
             let body = self.request_body();
             let request = self.template.request(&upstream, body);
             let first_byte = Instant::now() + endpoint.timeouts.first_byte;
-            let until = self.deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
+            let until = deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
             let sent = pin!(async {
                 let response = if self.upgrades {
                     upstream::upgrade(&upstream, endpoint, request).await?
                 } else {
                     upstream.send(endpoint, request, new_connection).await?
                 };
-                self.first_bytes(endpoint, response).await
+                self.first_bytes(endpoint, response, deadline).await
             });
             let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
                 .await
             {
                 Waited::Done(Ok(outcome)) => return Ok(outcome),
                 Waited::Done(Err(error)) => error,
-                Waited::OutOfTime if self.deadline == Some(until) => return Err(Refusal::RequestTimeout),
+                Waited::OutOfTime if deadline == Some(until) => return Err(Refusal::RequestTimeout),
                 Waited::OutOfTime => return Ok(AttemptOutcome::NoResponse(FailureCause::FirstByteTimeout)),
                 Waited::Stalled => return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled)),
             };
@@ -161,11 +168,12 @@ impl Attempts<'_> {
         &self,
         endpoint: &Arc<PoolEndpoint>,
         response: UpstreamResponse,
+        deadline: Option<Instant>,
     ) -> Result<AttemptOutcome, SendError> {
         let UpstreamResponse { head, body } = response;
         let observer = self.engine_request.response();
         let mut response =
-            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer };
+            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
         if let HeadVerdict::Failure(cause) = verdict
             && self.engine_request.may_retry(cause)

@@ -73,6 +73,7 @@ impl Proxy<'_> {
             body,
             upgrades,
             deadline,
+            backend_timeout: self.forward.backend_timeout,
         };
         let selected = match attempts.run(&mut context).await {
             Ok(selected) => selected,
@@ -93,27 +94,17 @@ impl Proxy<'_> {
         {
             self.shared.door.forget_response(response_id);
         }
-        self.relay(selected, deadline, context)
+        self.relay(selected, context)
     }
 
-    /// When the shorter of the route's request and backend timeouts ends.
+    /// When the route's timeout for the request ends.
     fn deadline(&self, context: &RequestContext) -> Option<Instant> {
-        let Forward { request_timeout, backend_timeout, .. } = self.forward;
-        let timeout = match (request_timeout, backend_timeout) {
-            (Some(request), Some(backend)) => Some(request.min(backend)),
-            (request, backend) => request.as_ref().or(backend.as_ref()),
-        };
-        timeout.map(|timeout| Instant::from_std(context.arrived()) + *timeout)
+        self.forward.request_timeout.map(|timeout| Instant::from_std(context.arrived()) + timeout)
     }
 
-    fn relay(
-        &self,
-        selected: SelectedResponse,
-        deadline: Option<Instant>,
-        mut request: RequestContext,
-    ) -> Response<ResponseBody> {
+    fn relay(&self, selected: SelectedResponse, mut request: RequestContext) -> Response<ResponseBody> {
         let SelectedResponse { placed, response } = selected;
-        let StartedResponse { endpoint, head, body, first, observer } = response;
+        let StartedResponse { endpoint, head, body, first, observer, deadline } = response;
         let response::Parts { status, mut headers, .. } = head;
         request.set_status(status.as_u16());
         request.set_streaming(observer.is_stream());

@@ -45,6 +45,8 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         Err((refusal, shape)) => return refuse(context, &refusal, shape),
     };
     let shape = received.parsed.error_shape();
+    // The body may have taken minutes, in which the configuration changed.
+    let generation = shared.door.fleet.current();
     let draw = shared.door.draw();
     match find_target(connection.port, &generation, &mut head, &received.parsed, draw) {
         Err(refusal) => refuse(context, &refusal, shape),

@@ -1,7 +1,8 @@
 //! Connections to engines: one [`Upstream`] per endpoint, which sends requests on reused or new connections.
 //!
 //! An HTTP/1.1 connection is driven by the task of the request that uses it, so that no channel or wake-up lies between
-//! the engine's socket and the client's. An HTTP/2 connection is shared and driven by its own task.
+//! the engine's socket and the client's. An HTTP/2 connection is shared by as many requests as the engine allows, and driven by
+//! its own task.
 
 mod engine_io;
 mod failure;
@@ -51,9 +52,15 @@ pub(crate) struct Upstream {
     /// Whether the endpoint is reached over TLS.
     pub(crate) secure: bool,
     version: AtomicU8,
-    /// Idle connections, most recently used last. That one is reused first, so that surplus connections expire.
-    idle: Mutex<Vec<Idle>>,
-    shared: h2::SharedConnection,
+    idle: Mutex<IdleConnections>,
+    shared: h2::SharedConnections,
+}
+
+#[derive(Debug)]
+struct IdleConnections {
+    /// Most recently used last. That one is reused first, so that surplus connections expire.
+    connections: Vec<Idle>,
+    /// That of the latest request's configuration.
     keep_alive: Duration,
 }
 
@@ -82,9 +89,11 @@ impl Upstream {
                 AppProtocol::H2c => SPEAKS_H2,
                 AppProtocol::Https => UNKNOWN,
             }),
-            idle: Mutex::default(),
-            shared: h2::SharedConnection::default(),
-            keep_alive: endpoint.timeouts.keep_alive,
+            idle: Mutex::new(IdleConnections {
+                connections: Vec::new(),
+                keep_alive: endpoint.timeouts.keep_alive,
+            }),
+            shared: h2::SharedConnections::default(),
         }
     }
 
@@ -104,7 +113,7 @@ impl Upstream {
         new_connection: bool,
     ) -> Result<UpstreamResponse, SendError> {
         if !new_connection {
-            while let Some(connection) = self.checkout().await {
+            while let Some(connection) = self.checkout(endpoint.timeouts.keep_alive).await {
                 match h1::send(self, connection, request).await {
                     Ok(response) => return Ok(response),
                     Err(SendFailure::Unsent(back)) => request = *back,
@@ -133,15 +142,34 @@ impl Upstream {
     }
 
     /// Opens a connection within the endpoint's connect timeout. Unless the endpoint is known to speak HTTP/1.1, one
-    /// request connects at a time, so that the others can share an HTTP/2 connection.
+    /// request connects at a time, so that the others can share an HTTP/2 connection, or learn that they need their own. A
+    /// failure is that of all requests that waited for it.
     async fn connect(&self, endpoint: &PoolEndpoint) -> Result<NewConnection, SendError> {
-        let _connecting = match self.version.load(Ordering::Relaxed) {
-            SPEAKS_H1 => None,
-            _ => Some(self.shared.connecting.lock().await),
-        };
+        if self.version.load(Ordering::Relaxed) == SPEAKS_H1 {
+            return self.connect_once(endpoint).await;
+        }
+        let before = self.shared.last_failure();
+        let connecting = self.shared.connecting.lock().await;
         if let Some(sender) = self.shared.get() {
             return Ok(NewConnection::H2(sender));
         }
+        if self.version.load(Ordering::Relaxed) == SPEAKS_H1 {
+            drop(connecting);
+            return self.connect_once(endpoint).await;
+        }
+        if let Some(failure) = self.shared.last_failure()
+            && before != Some(failure)
+        {
+            return Err(failure.cause.into());
+        }
+        let opened = self.connect_once(endpoint).await;
+        if let Err(SendError { cause: SendCause::Attempt(cause), .. }) = &opened {
+            self.shared.failed(*cause);
+        }
+        opened
+    }
+
+    async fn connect_once(&self, endpoint: &PoolEndpoint) -> Result<NewConnection, SendError> {
         let Connection { io, version } = open(&self.connector, endpoint).await?;
         match version {
             HttpVersion::Http1 => {
@@ -150,20 +178,22 @@ impl Upstream {
             }
             HttpVersion::Http2 => {
                 self.version.store(SPEAKS_H2, Ordering::Relaxed);
-                Ok(NewConnection::H2(self.shared.open(io).await?))
+                Ok(NewConnection::H2(self.shared.open_on(io, endpoint.timeouts.connect).await?))
             }
         }
     }
 
     /// Takes the most recently used idle connection that is open.
-    async fn checkout(&self) -> Option<Box<H1>> {
+    async fn checkout(&self, keep_alive: Duration) -> Option<Box<H1>> {
+
         loop {
             let mut connection = {
                 let mut idle = self.idle();
-                let newest = idle.pop()?;
-                if newest.since.elapsed() >= self.keep_alive {
+                idle.keep_alive = keep_alive;
+                let newest = idle.connections.pop()?;
+                if newest.since.elapsed() >= keep_alive {
                     // All others are older.
-                    idle.clear();
+                    idle.connections.clear();
                     return None;
                 }
                 newest.connection
@@ -177,21 +207,23 @@ impl Upstream {
     /// Keeps a connection for reuse.
     fn check_in(&self, connection: Box<H1>) {
         let mut idle = self.idle();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle { connection, since: Instant::now() });
+        if idle.connections.len() < MAX_IDLE {
+            idle.connections.push(Idle { connection, since: Instant::now() });
         }
     }
 
     /// Closes connections that were idle for longer than the keep-alive timeout.
     fn trim(&self) {
         let mut idle = self.idle();
-        let expired = idle.partition_point(|idle| idle.since.elapsed() >= self.keep_alive);
-        let closed: Vec<Idle> = idle.drain(..expired).collect();
+        let keep_alive = idle.keep_alive;
+        let expired = idle.connections.partition_point(|idle| idle.since.elapsed() >= keep_alive);
+        let closed: Vec<Idle> = idle.connections.drain(..expired).collect();
         drop(idle);
+        self.shared.trim(keep_alive);
         drop(closed);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, IdleConnections> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

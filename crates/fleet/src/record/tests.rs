@@ -30,7 +30,7 @@ fn record(queue: usize) -> String {
 }
 
 fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -> String {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(queue);
+    let (sender, receiver) = queue::queue(queue);
     let pseudonymizer = Arc::new(Pseudonymizer::new());
     let mut log = SchedulerLog { scheduler: 0, seq: 0, lost: Arc::default(), sender, pseudonymizer };
     log.header(&CONFIG);
@@ -46,7 +46,7 @@ fn record_events(queue: usize, events: impl IntoIterator<Item = (u64, Event)>) -
     let writer = Writer::start(file.try_clone().unwrap(), receiver).unwrap();
     writer.watch(0, &log.lost);
     let (done, wait) = tokio::sync::oneshot::channel();
-    log.sender.send(LogEntry::Flush(done)).unwrap();
+    assert!(log.sender.send(LogEntry::Flush(done)));
     wait.blocking_recv().unwrap();
     let mut text = String::new();
     file.rewind().unwrap();

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pointsman_core::Effect;
 
 use super::line::Line;
+use super::queue::LogReceiver;
 
 /// The longest time for which a written line stays in the buffer while no other comes.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -39,7 +40,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(file: File, entries: Receiver<LogEntry>) -> std::io::Result<Self> {
+    pub(super) fn start(file: File, entries: LogReceiver) -> std::io::Result<Self> {
         let losses = Losses::default();
         let mut thread = Thread {
             out: BufWriter::with_capacity(256 << 10, file),
@@ -68,12 +69,12 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self, entries: &Receiver<LogEntry>) -> std::io::Result<()> {
+    fn run(&mut self, entries: &LogReceiver) -> std::io::Result<()> {
         loop {
             match entries.recv_timeout(FLUSH_EVERY) {
                 Ok(entry) => {
                     self.write(entry)?;
-                    while let Ok(entry) = entries.try_recv() {
+                    while let Some(entry) = entries.try_recv() {
                         self.write(entry)?;
                     }
                     self.mark_gaps()?;

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::Upstream;
 use super::h1::{Closed, H1};
+use super::h2::StreamSlot;
 
 /// A response whose head has arrived.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) type NextFrame = Option<Result<Frame<Bytes>, hyper::Error>>;
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
     connection: Option<Box<H1>>,
+    /// The stream of an HTTP/2 connection, until its end.
+    stream: Option<StreamSlot>,
     upstream: Arc<Upstream>,
     ended: bool,
 }
@@ -38,7 +41,12 @@ impl UpstreamBody {
         connection: Option<Box<H1>>,
         upstream: Arc<Upstream>,
     ) -> Self {
-        Self { incoming, connection, upstream, ended: false }
+        Self { incoming, connection, stream: None, upstream, ended: false }
+    }
+
+    /// The body of a response on an HTTP/2 stream.
+    pub(super) const fn of_stream(incoming: Incoming, stream: StreamSlot, upstream: Arc<Upstream>) -> Self {
+        Self { incoming, connection: None, stream: Some(stream), upstream, ended: false }
     }
 
     /// Whether all frames have been read.
@@ -57,6 +65,7 @@ impl UpstreamBody {
             && (frame.is_none() || self.incoming.is_end_stream())
         {
             self.ended = true;
+            self.stream = None;
             self.release_connection(cx);
         }
         polled

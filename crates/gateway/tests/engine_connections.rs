@@ -1,0 +1,245 @@
+//! Connections to engines, and what a change of the configuration means for them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pointsman_config::{AppProtocol, World};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use support::client::{Wire, ask, chat_request};
+use support::engine::{self, Engine, Step, full_response};
+use support::{Running, endpoint, manifests, world};
+use tokio::net::TcpListener;
+use tokio::sync::Barrier;
+
+/// A world with one engine of this protocol.
+fn world_of(address: SocketAddr, protocol: AppProtocol) -> World {
+    let mut world = world(&[]);
+    world.pools[0].endpoints = vec![endpoint(address, protocol)];
+    world
+}
+
+/// An HTTP/2 engine that allows few streams on a connection, and answers once `requests` are there together.
+async fn engine_with_few_streams(streams: u32, requests: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let barrier = Arc::new(Barrier::new(requests));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let barrier = Arc::clone(&barrier);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let barrier = Arc::clone(&barrier);
+                async move {
+                    if request.method() == Method::POST {
+                        barrier.wait().await;
+                    }
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+                }
+            });
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(streams);
+            tokio::spawn(async move { server.serve_connection(TokioIo::new(stream), service).await });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn requests_beyond_a_connections_streams_get_another_connection() {
+    const REQUESTS: usize = 20;
+    let engine = engine_with_few_streams(3, REQUESTS).await;
+    let mut world = world_of(engine, AppProtocol::H2c);
+    world.pools[0].timeouts.first_byte = Duration::from_secs(10);
+    let gateway = Running::start(world).await;
+    for _ in 0..2 {
+        let asked = (0..REQUESTS).map(|_| async { ask(gateway.address, &chat_request(false)).await });
+        for reply in join_all(asked).await {
+            assert_eq!(reply.status, 200, "{} {}", reply.head, reply.text());
+        }
+    }
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+/// An engine with TLS and HTTP/1.1 that takes this long for each handshake; its certificate.
+async fn slow_handshakes(delay: Duration) -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service =
+                    service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{}")))) });
+                let server = hyper::server::conn::http1::Builder::new();
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (address, made.cert.pem())
+}
+
+#[tokio::test]
+async fn handshakes_with_one_endpoint_do_not_wait_for_each_other() {
+    let (engine, certificate) = slow_handshakes(Duration::from_millis(500)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let mut world = world_of(engine, AppProtocol::Https);
+    world.pools[0].access.ca = Some(file);
+    // Enough for a few handshakes, not for one after the other.
+    world.pools[0].timeouts.first_byte = Duration::from_secs(3);
+    let gateway = Running::start(world).await;
+    let asked = (0..12).map(|_| async { ask(gateway.address, &chat_request(false)).await.status });
+    assert_eq!(join_all(asked).await, [200; 12]);
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_fails_for_all_that_wait_for_it() {
+    // Accepts connections, and never speaks.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut world = world_of(listener.local_addr().unwrap(), AppProtocol::H2c);
+    world.pools[0].timeouts.connect = Duration::from_millis(500);
+    world.pools[0].timeouts.first_byte = Duration::from_secs(3);
+    world.pools[0].policy.retry_budget.max_attempts = 1;
+    let gateway = Running::start(world).await;
+    let asked = (0..12).map(|_| async { ask(gateway.address, &chat_request(false)).await });
+    for reply in join_all(asked).await {
+        let reason = reply.header("x-pointsman-reason").unwrap_or_default().to_owned();
+        assert!(["connect", "no_ready_endpoint"].contains(&reason.as_str()), "{}", reply.head);
+    }
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_keep_alive_needs_no_restart() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].timeouts.keep_alive = Duration::from_secs(60);
+    let gateway = Running::start(world.clone()).await;
+    let asked = |gateway: &Running| {
+        let address = gateway.address;
+        async move {
+            assert_eq!(ask(address, &chat_request(false)).await.status, 200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    asked(&gateway).await;
+    let before = engine.connections();
+    asked(&gateway).await;
+    assert_eq!(engine.connections(), before, "the connection is reused");
+    world.pools[0].timeouts.keep_alive = Duration::from_millis(1);
+    gateway.fleet.apply(world, 0).unwrap();
+    asked(&gateway).await;
+    asked(&gateway).await;
+    assert!(engine.connections() >= before + 2, "each has its own");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_pool_may_be_replaced_while_a_body_is_sent() {
+    let (old, new) = (Engine::start(|_| engine::chat()).await, Engine::start(|_| engine::chat()).await);
+    let gateway = Running::before(&[old.address]).await;
+    let request = chat_request(false);
+    let (first, rest) = request.split_at(request.len() - 10);
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(first).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut replaced = world(&[new.address]);
+    replaced.pools[0].name = support::name("other");
+    gateway.fleet.apply(replaced, 0).unwrap();
+    assert_eq!(wire.ask(rest).await.status, 200);
+    assert_eq!(new.seen().len(), 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_backend_timeout_is_that_of_each_attempt() {
+    let notify = Arc::new(tokio::sync::Notify::new());
+    let (wait, waited) = (Step::Wait(Arc::clone(&notify)), Arc::clone(&notify));
+    let engine = Engine::start(move |number| {
+        let answer = match number {
+            0 => full_response("503 Service Unavailable", "application/json", "{}"),
+            _ => engine::chat(),
+        };
+        [vec![wait.clone()], answer].concat()
+    })
+    .await;
+    let world = manifests(&format!(
+        r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: g}}
+spec:
+  gatewayClassName: p
+  listeners: [{{name: http, port: 8080, protocol: HTTP}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r}}
+spec:
+  parentRefs: [{{name: g}}]
+  rules:
+  - timeouts: {{backendRequest: 2s}}
+    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: p}}]
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: p}}
+spec:
+  selector: {{matchLabels: {{app: p}}}}
+  targetPorts: [{{number: {port}}}]
+  endpointPickerRef: {{name: p, port: {{number: 9002}}}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: p
+  labels: {{app: p}}
+  annotations: {{pointsman.dev/static-endpoints: "true"}}
+addressType: IPv4
+ports: [{{port: {port}}}]
+endpoints: [{{addresses: ["127.0.0.1"]}}]
+"#,
+        port = engine.address.port()
+    ));
+    let gateway = Running::start(world).await;
+    let released = async {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            waited.notify_one();
+        }
+    };
+    let (reply, ()) = tokio::join!(async { ask(gateway.address, &chat_request(false)).await }, released);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(engine.seen().len(), 2);
+    let reply = ask(gateway.address, &chat_request(false)).await;
+    assert_eq!((reply.status, reply.header("x-pointsman-reason")), (504, Some("request_timeout")));
+    gateway.idle().await;
+    gateway.stop().await;
+}
