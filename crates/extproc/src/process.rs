@@ -164,7 +164,8 @@ impl Call {
         let Some(handle) = generation.pools.iter().find(|pool| pool.name == self.shared.pool) else { return };
         if !Arc::ptr_eq(handle, &self.pool) {
             self.pool = Arc::clone(handle);
-            self.session.set_pool(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.shared.door) });
+            self.session
+                .set_pool(LivePool { handle: Arc::clone(handle), door: Arc::clone(&self.shared.door) });
         }
     }
 

@@ -124,6 +124,25 @@ async fn pools_that_begin_to_share_endpoints_serve_at_once() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_pools_begin_to_share_keeps_its_id_and_its_load() {
+    let fleet = start();
+    fleet.apply(world(&[("a", &[1, 2]), ("b", &[3])]), 0).unwrap();
+    let before = ids(&fleet, 1);
+    let held = futures(&fleet, 1, 60).await;
+    fleet.apply(world(&[("a", &[1, 2, 3]), ("b", &[3])]), 0).unwrap();
+    assert_eq!(ids(&fleet, 0)[&3], before[&3]);
+    let generation = fleet.current();
+    assert_eq!(generation.pools[0].endpoint(before[&3]).unwrap().activity.in_flight(), 60);
+    let placed = futures(&fleet, 0, 2).await;
+    for placed in &placed {
+        assert_ne!(placed.endpoint().address.port, 3, "it has the other pool's requests");
+    }
+    drop((held, placed));
+    assert_eq!(fleet.in_flight(), 0);
+    assert_eq!(generation.pools[0].endpoint(before[&3]).unwrap().activity.in_flight(), 0);
+}
+
+#[tokio::test]
 async fn a_renamed_pool_keeps_its_endpoints() {
     let fleet = start();
     fleet.apply(world(&[("a", &[1, 2])]), 0).unwrap();

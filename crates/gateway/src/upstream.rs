@@ -185,7 +185,6 @@ impl Upstream {
 
     /// Takes the most recently used idle connection that is open.
     async fn checkout(&self, keep_alive: Duration) -> Option<Box<H1>> {
-
         loop {
             let mut connection = {
                 let mut idle = self.idle();

@@ -76,12 +76,13 @@ async fn requests_beyond_a_connections_streams_get_another_connection() {
 async fn slow_handshakes(delay: Duration) -> (SocketAddr, String) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -91,8 +92,9 @@ async fn slow_handshakes(delay: Duration) -> (SocketAddr, String) {
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service =
-                    service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{}")))) });
+                let service = service_fn(|_| async {
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+                });
                 let server = hyper::server::conn::http1::Builder::new();
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
@@ -190,7 +192,26 @@ async fn the_backend_timeout_is_that_of_each_attempt() {
         [vec![wait.clone()], answer].concat()
     })
     .await;
-    let world = manifests(&format!(
+    let world = world_with_backend_timeout(engine.address.port());
+    let gateway = Running::start(world).await;
+    let released = async {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            waited.notify_one();
+        }
+    };
+    let (reply, ()) = tokio::join!(async { ask(gateway.address, &chat_request(false)).await }, released);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(engine.seen().len(), 2);
+    let reply = ask(gateway.address, &chat_request(false)).await;
+    assert_eq!((reply.status, reply.header("x-pointsman-reason")), (504, Some("request_timeout")));
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+/// A route with `backendRequest` to a pool of one engine.
+fn world_with_backend_timeout(port: u16) -> World {
+    manifests(&format!(
         r#"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -226,20 +247,5 @@ addressType: IPv4
 ports: [{{port: {port}}}]
 endpoints: [{{addresses: ["127.0.0.1"]}}]
 "#,
-        port = engine.address.port()
-    ));
-    let gateway = Running::start(world).await;
-    let released = async {
-        for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(1_200)).await;
-            waited.notify_one();
-        }
-    };
-    let (reply, ()) = tokio::join!(async { ask(gateway.address, &chat_request(false)).await }, released);
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(engine.seen().len(), 2);
-    let reply = ask(gateway.address, &chat_request(false)).await;
-    assert_eq!((reply.status, reply.header("x-pointsman-reason")), (504, Some("request_timeout")));
-    gateway.idle().await;
-    gateway.stop().await;
+    ))
 }

@@ -6,7 +6,7 @@ use pointsman_config::{EngineAccess, World};
 use pointsman_core::PoolSet;
 
 use super::groups::{EndpointKey, group};
-use super::registered::{Assignment, RegisteredScheduler};
+use super::registered::{Assignment, Endpoints, RegisteredScheduler};
 use super::{FleetError, Shared};
 use crate::connect::Connector;
 use crate::generation::{Generation, PoolHandle};
@@ -31,8 +31,12 @@ impl Registry {
         let connectors = self.connectors_for(&world)?;
         let assignments = self.assign(shared, &world);
         let mut handles: Vec<Option<Arc<PoolHandle>>> = vec![None; world.pools.len()];
+        let mut known = Endpoints::new();
+        for entry in &self.schedulers {
+            entry.list_endpoints(&mut known);
+        }
         for (entry, assignment) in self.schedulers.iter_mut().zip(&assignments) {
-            entry.update(shared, assignment, &world, &mut self.endpoints_created);
+            entry.update(shared, assignment, &world, &known, &mut self.endpoints_created);
             for &(pool, index) in &assignment.pools {
                 let (Some(spec), Some(slot)) = (world.pools.get(index), handles.get_mut(index)) else {
                     continue;
@@ -41,7 +45,7 @@ impl Registry {
                 let Some((_, connector)) = connector else { continue };
                 *slot = Some(Arc::new(entry.pool_handle(shared, pool, spec, connector)));
             }
-            entry.announce(assignment, &world, &handles);
+            entry.announce(shared.clock.now(), assignment, &world, &handles);
         }
         self.generation += 1;
         let pools: Vec<_> = handles.into_iter().flatten().collect();

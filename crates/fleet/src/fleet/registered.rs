@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pointsman_config::{EndpointAddress, ObjectName, PoolSpec, World};
 use pointsman_core::{
-    EndpointId, EndpointSpec, Event, PoolId, PoolPolicy, PoolSet, Rng, SchedulerConfig, Time,
+    EndpointId, EndpointSpec, Event, LoadReport, PoolId, PoolPolicy, PoolSet, Rng, SchedulerConfig, Time,
 };
 use pointsman_telemetry::PoolSeries;
 
@@ -37,6 +37,19 @@ pub(super) struct Member {
     served: Arc<ServedModels>,
     pools: PoolSet,
     monitor: Option<Monitor>,
+    /// Whether it came from another scheduler, where it may have requests.
+    moved: bool,
+}
+
+/// Endpoints by their identity.
+pub(super) type Endpoints = BTreeMap<EndpointKey, Moved>;
+
+/// What an endpoint keeps if it goes to another scheduler.
+#[derive(Clone, Debug)]
+pub(super) struct Moved {
+    id: EndpointId,
+    activity: Arc<Activity>,
+    served: Arc<ServedModels>,
 }
 
 /// The pools and endpoints that a configuration assigns to one scheduler.
@@ -84,12 +97,14 @@ impl RegisteredScheduler {
         }
     }
 
-    /// Applies the pools' policies and creates the endpoints that are new. `created` counts the fleet's endpoints.
+    /// Applies the pools' policies and creates the endpoints that are new. `known` are those of all schedulers, `created`
+    /// counts the fleet's endpoints.
     pub(super) fn update(
         &mut self,
         shared: &Arc<Shared>,
         assignment: &Assignment,
         world: &World,
+        known: &Endpoints,
         created: &mut u32,
     ) {
         let mut pools = BTreeMap::new();
@@ -105,13 +120,23 @@ impl RegisteredScheduler {
             if !self.members.contains_key(key) {
                 let draining =
                     self.draining.remove(key).filter(|member| self.scheduler.cancel_drain(member.id));
-                let member = draining.unwrap_or_else(|| {
+                let moved = || known.get(key).cloned().map(Member::moved);
+                let member = draining.or_else(moved).unwrap_or_else(|| {
                     let id = EndpointId(*created);
                     *created += 1;
                     Member::new(id, shared.clock.now())
                 });
                 self.members.insert(key.clone(), member);
             }
+        }
+    }
+
+    /// Adds its endpoints to `known`.
+    pub(super) fn list_endpoints(&self, known: &mut Endpoints) {
+        for (key, member) in self.draining.iter().chain(&self.members) {
+            let Member { id, activity, served, .. } = member;
+            let (activity, served) = (Arc::clone(activity), Arc::clone(served));
+            known.insert(key.clone(), Moved { id: *id, activity, served });
         }
     }
 
@@ -143,6 +168,7 @@ impl RegisteredScheduler {
     /// new endpoint at once.
     pub(super) fn announce(
         &mut self,
+        now: Time,
         assignment: &Assignment,
         world: &World,
         handles: &[Option<Arc<PoolHandle>>],
@@ -159,7 +185,15 @@ impl RegisteredScheduler {
             {
                 member.pools = *pools;
                 let spec = EndpointSpec { pools: *pools };
-                self.scheduler.tell(Event::EndpointUp { endpoint: member.id, spec });
+                let endpoint = member.id;
+                self.scheduler.tell(Event::EndpointUp { endpoint, spec });
+                if std::mem::take(&mut member.moved) {
+                    // Its requests end in the scheduler that placed them. Here they are load that others sent, until the
+                    // engine's metrics are read.
+                    let running = Some(member.activity.in_flight());
+                    let report = LoadReport { taken: now, running, ..LoadReport::default() };
+                    self.scheduler.tell(Event::Load { endpoint, report });
+                }
             }
         }
     }
@@ -198,7 +232,12 @@ impl RegisteredScheduler {
 impl Member {
     fn new(id: EndpointId, now: Time) -> Self {
         let activity = Arc::new(Activity::new(now));
-        Self { id, activity, served: Arc::default(), pools: PoolSet::default(), monitor: None }
+        let (served, pools) = (Arc::default(), PoolSet::default());
+        Self { id, activity, served, pools, monitor: None, moved: false }
+    }
+
+    fn moved(Moved { id, activity, served }: Moved) -> Self {
+        Self { id, activity, served, pools: PoolSet::default(), monitor: None, moved: true }
     }
 
     fn pool_endpoint(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender};
 use std::time::Duration;
 
-use pointsman_core::{CandidateCost, CostTerm, Effect, Event};
+use pointsman_core::{CostTerm, Effect, Event};
 
 use super::line::Line;
 use super::writer::LogEntry;
@@ -82,7 +82,8 @@ impl LogReceiver {
 fn bytes_of(entry: &LogEntry) -> usize {
     let held = match entry {
         LogEntry::Line(Line::Event { event, .. }) => event_bytes(event),
-        LogEntry::Line(Line::Header { .. } | Line::Effects { .. } | Line::Gap { .. }) | LogEntry::Flush(_) => 0,
+        LogEntry::Line(Line::Header { .. } | Line::Effects { .. } | Line::Gap { .. })
+        | LogEntry::Flush(_) => 0,
         LogEntry::Effects { effects, .. } => effects.iter().map(effect_bytes).sum(),
     };
     ENTRY_BYTES + held
@@ -124,7 +125,7 @@ fn effect_bytes(effect: &Effect) -> usize {
     };
     let candidates = decision.map_or(&[][..], |decision| &decision.candidates);
     let terms: usize = candidates.iter().map(|candidate| candidate.terms.len()).sum();
-    size_of::<Effect>() + size_of::<CandidateCost>() * candidates.len() + size_of::<CostTerm>() * terms
+    size_of::<Effect>() + size_of_val(candidates) + size_of::<CostTerm>() * terms
 }
 
 #[cfg(test)]
@@ -136,7 +137,8 @@ mod tests {
     #[test]
     fn entries_are_bounded_in_bytes() {
         let (sender, receiver) = queue(65_536);
-        let facts = RequestFacts { blocks: vec![BlockHash(7); 100_000].into(), ..RequestFacts::unknown(PoolId(0)) };
+        let facts =
+            RequestFacts { blocks: vec![BlockHash(7); 100_000].into(), ..RequestFacts::unknown(PoolId(0)) };
         let entry = |number| {
             let event = Event::Arrived { request: RequestId(number), facts: facts.clone() };
             LogEntry::Line(Line::Event { scheduler: 0, seq: number, now: Time::ZERO, event: Box::new(event) })
