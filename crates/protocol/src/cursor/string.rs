@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::{Cursor, Result};
 use crate::body_error::BodyError;
 
-/// Bytes that are compared at once in long strings: two vector registers.
-const STRIDE: usize = 32;
+/// Bytes up to which the comparison of words is faster than a vectorised search, which has to be set up.
+const SHORT: usize = 64;
 
-/// Bytes that are compared at once in short strings, and to find the position within a stride.
+/// Bytes that are compared at once in short strings.
 const WORD: usize = 8;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
@@ -59,34 +59,18 @@ impl<'a> Cursor<'a> {
     /// Skips all bytes up to a quote, a backslash, a control character or the end. One of [`HIGH_BITS`] is set in the
     /// result if a byte was not ASCII.
     fn skip_ordinary(&mut self) -> u64 {
-        let (mut seen, found) = self.skip_words(STRIDE / WORD);
+        let (seen, found) = self.skip_words(SHORT / WORD);
         if found {
             return seen;
         }
-        let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        for stride in rest.as_chunks::<STRIDE>().0 {
-            // Branch-free, so that the compiler uses vector comparisons.
-            let special = stride
-                .iter()
-                .fold(false, |found, &byte| found | (byte == b'"') | (byte == b'\\') | (byte < 0x20));
-            if special {
-                break;
-            }
-            self.at += STRIDE;
-        }
-        if !self.bytes.get(start..self.at).unwrap_or_default().is_ascii() {
-            seen |= HIGH_BITS;
-        }
-        let (more, found) = self.skip_words(usize::MAX);
-        seen |= more;
-        if !found {
-            while let Some(byte) = self.byte().filter(|byte| !matches!(byte, b'"' | b'\\' | ..0x20)) {
-                seen |= u64::from(byte);
-                self.at += 1;
-            }
-        }
-        seen
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        let text = rest.get(..end).unwrap_or_default();
+        // Branch-free, so that the compiler uses vector operations.
+        let (least, any) = text.iter().fold((u8::MAX, 0), |(least, any), &byte| (least.min(byte), any | byte));
+        let is_control = |byte: &u8| *byte < 0x20;
+        self.at += if is_control(&least) { text.iter().position(is_control).unwrap_or(end) } else { end };
+        seen | u64::from(any)
     }
 
     /// Skips bytes as above, at most `limit` words; also returns whether it found such a byte.
