@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pointsman_admin::{AdminServer, AdminSources, Check, Readiness};
-use pointsman_config::{ObjectName, World};
+use pointsman_config::{MetricsPage, ObjectName, World};
 use pointsman_extproc::{Picker, PickerOptions};
-use pointsman_fleet::{Fleet, FleetOptions};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_gateway::{Gateway, GatewayOptions};
 use pointsman_telemetry::trace::{OtlpOptions, Tracer};
 use pointsman_telemetry::{BuildInfo, Metrics};
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) world: World,
     /// The files that `world` was read from, to be watched.
     pub(crate) manifests: Option<Manifests>,
+    /// Where metrics pages are, unless `world` says otherwise.
+    pub(crate) metrics: MetricsPage,
     pub(crate) args: ServerArgs,
 }
 
@@ -95,8 +97,9 @@ impl Server {
     /// # Errors
     /// A port cannot be opened, or a file that the configuration names cannot be read.
     pub(crate) async fn start(plan: Plan) -> Result<Self> {
-        let Plan { door, admin, world, manifests, args } = plan;
+        let Plan { door, admin, world, manifests, metrics, args } = plan;
         let ServerArgs { drain_timeout, handover_timeout: _, record, decisions, otlp_endpoint } = args;
+        let monitor = MonitorSettings { metrics, ..MonitorSettings::default() };
         let commit = option_env!("POINTSMAN_COMMIT").unwrap_or("unknown");
         let metrics = Metrics::new(&BuildInfo { version: crate::VERSION, commit });
         let (stop_door, stopped) = oneshot::channel();
@@ -109,7 +112,7 @@ impl Server {
         let (tracer, exporter) = start_tracing(otlp_endpoint, &metrics, &stop.traces)?;
         let admin = AdminServer::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
         let admin_address = admin.local_addr()?;
-        let options = FleetOptions { record, decisions, ..FleetOptions::default() };
+        let options = FleetOptions { record, decisions, monitor, ..FleetOptions::default() };
         let fleet = Fleet::start(options, metrics.clone())?;
         fleet.apply(world, 0)?;
         let closing = async move { stopped.await.unwrap_or_default() };

@@ -18,7 +18,7 @@ mod settings;
 mod weighted;
 mod world;
 
-pub use endpoint::{AppProtocol, EndpointAddress, EngineKind};
+pub use endpoint::{AppProtocol, EndpointAddress, EngineKind, MetricsPage};
 pub use identity::{ObjectId, ObjectName, PoolIndex};
 pub use kind::Kind;
 pub use load::{Inventory, Loaded, load, load_with_previous};

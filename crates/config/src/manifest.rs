@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, nearest, quoted, truncated};
 
+use crate::endpoint::MetricsPage;
 use crate::identity::ObjectId;
 use crate::kind::{self, Kind};
 use crate::settings::GatewayPolicy;
@@ -122,6 +123,16 @@ fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>
         }
         return None;
     };
+    if kind != Kind::EndpointSlice
+        && metadata.as_ref().is_some_and(|metadata| metadata.metrics != MetricsPage::default())
+    {
+        let message = format!("the place of metrics pages has no effect on a {kind}");
+        fields.error_in(
+            "metadata",
+            message,
+            "write it on the EndpointSlice, or as engine.metrics in a PoolPolicy",
+        );
+    }
     let spec = match kind {
         Kind::EndpointSlice => endpoint_slice::read(fields, metadata.as_ref()).map(Spec::EndpointSlice),
         Kind::Gateway

@@ -130,7 +130,7 @@ fn metadata() {
     check(
         &objective("{name: o, annotations: {pointsman.dev/laptoponly: \"true\"}}"),
         &[
-            "f.yaml:3:61: error: InferenceObjective default/o: metadata.annotations[\"pointsman.dev/laptoponly\"]: \"pointsman.dev/laptoponly\" is not a known annotation (fix: write pointsman.dev/static-endpoints, or remove it)",
+            "f.yaml:3:61: error: InferenceObjective default/o: metadata.annotations[\"pointsman.dev/laptoponly\"]: \"pointsman.dev/laptoponly\" is not a known annotation (fix: write one of pointsman.dev/static-endpoints, pointsman.dev/metrics-port, pointsman.dev/metrics-path, or remove it)",
         ],
     );
     check(
@@ -283,7 +283,7 @@ fn endpoint_slices() {
         ),
         &[
             "f.yaml:1:1: error: EndpointSlice default/s: metadata.annotations[\"pointsman.dev/static-endpoints\"]: an EndpointSlice must be marked as static endpoints (fix: add the annotation pointsman.dev/static-endpoints: \"true\", and do not apply the file to a cluster, which creates EndpointSlices from pods)",
-            "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not a known engine (fix: write one of vllm, sglang, trtllm-serve, triton, or remove it)",
+            "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not a known engine (fix: write one of vllm, sglang, trtllm-serve, lmdeploy, llama.cpp, tgi, triton, or remove it)",
             "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address, as in addressType (fix: write an IPv6 address, as in addressType)",
             "f.yaml:5:45: error: EndpointSlice default/s: endpoints[0].zone: has no effect outside a cluster (fix: remove it)",
         ],
@@ -304,7 +304,7 @@ fn endpoint_slices() {
             "addressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\nports: [{port: 8000, appProtocol: kubernetes.io/h2c}]",
         ),
         &[
-            "f.yaml:1:1: error: EndpointSlice default/s: 127.0.0.1:8000 is declared with another protocol or engine by EndpointSlice default/p (f.yaml:22) (fix: give an address the same appProtocol and engine label in every slice)",
+            "f.yaml:1:1: error: EndpointSlice default/s: 127.0.0.1:8000 is declared with another protocol, engine or metrics page by EndpointSlice default/p (f.yaml:22) (fix: give an address the same appProtocol, engine label and place of the metrics page in every slice)",
         ],
     );
 }

@@ -31,6 +31,10 @@ pub struct LoadReport {
     pub kv_blocks: Option<u32>,
     /// Tokens per KV block.
     pub block_size: Option<u32>,
+    /// Tokens that the KV cache holds, where the engine states it. Where layers share blocks unequally (hybrid models), it is
+    /// not the product of the two above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_tokens: Option<u32>,
     /// The engine's `max_num_seqs` (most requests in a batch), where it reports it.
     pub max_running: Option<u32>,
     /// Adapter state; `None` where the engine shows none.

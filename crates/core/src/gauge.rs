@@ -53,10 +53,11 @@ impl Gauge {
         now.since(self.report.taken) <= FRESH
     }
 
-    /// Size of the KV cache in tokens.
+    /// Size of the KV cache in tokens: as the engine states it, else its blocks times their size.
     pub(crate) fn kv_tokens(&self) -> Option<f64> {
-        let tokens = f64::from(self.report.kv_blocks?) * f64::from(self.report.block_size?);
-        (tokens > 0.0).then_some(tokens)
+        let LoadReport { kv_tokens, kv_blocks, block_size, .. } = self.report;
+        let product = || Some(f64::from(kv_blocks?) * f64::from(block_size?));
+        kv_tokens.map(f64::from).or_else(product).filter(|tokens| *tokens > 0.0)
     }
 
     /// The reading, corrected by the requests dispatched and released since it was taken.
@@ -130,6 +131,18 @@ mod tests {
         assert_eq!(history.at(at(10_950), counts(100)), counts(100));
         assert_eq!(history.at(at(10_450), counts(100)), counts(95));
         assert_eq!(history.at(at(0), counts(100)), counts(84), "no further back than the ring");
+    }
+
+    #[test]
+    fn a_stated_capacity_precedes_the_product_of_blocks_and_their_size() {
+        let tokens = |kv_tokens| {
+            let report =
+                LoadReport { kv_blocks: Some(320), block_size: Some(8), kv_tokens, ..LoadReport::default() };
+            Gauge::new(report, counts(0)).kv_tokens()
+        };
+        assert_eq!(tokens(Some(463_459)), Some(463_459.0), "a hybrid model");
+        assert_eq!(tokens(None), Some(2_560.0));
+        assert_eq!(tokens(Some(0)), None);
     }
 
     #[test]

@@ -83,7 +83,7 @@ prop_compose! {
         let adapters = adapters.map(|(max_adapters, active)| AdapterReport { max_adapters, active });
         LoadReport {
             taken: Time::ZERO + Duration::from_secs(taken), running, waiting, deferred, kv_use, kv_blocks,
-            block_size: Some(16), max_running, adapters, totals,
+            block_size: Some(16), kv_tokens: None, max_running, adapters, totals,
         }
     }
 }

@@ -322,6 +322,7 @@ mod tests {
             port: 8000,
             protocol: *protocol,
             engine: None,
+            metrics: pointsman_config::MetricsPage::default(),
         };
         PoolSpec {
             name: ObjectName { namespace: "default".into(), name: "pool".into() },

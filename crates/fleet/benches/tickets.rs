@@ -69,8 +69,13 @@ fn ticket_and_guard(bencher: Bencher<'_, '_>, endpoints: u16) {
 }
 
 fn world(endpoints: u16) -> World {
-    let address =
-        |port| EndpointAddress { host: "127.0.0.1".into(), port, protocol: AppProtocol::Http, engine: None };
+    let address = |port| EndpointAddress {
+        host: "127.0.0.1".into(),
+        port,
+        protocol: AppProtocol::Http,
+        engine: None,
+        metrics: pointsman_config::MetricsPage::default(),
+    };
     let pool = PoolSpec {
         name: ObjectName { namespace: "default".into(), name: "a".into() },
         policy: PoolPolicy::default(),

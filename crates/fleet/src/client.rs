@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client as PooledClient, Error as ClientError};
 use hyper_util::rt::TokioIo;
-use pointsman_config::{AppProtocol, EndpointAddress, Timeouts};
+use pointsman_config::{AppProtocol, EndpointAddress, EngineKind, Timeouts};
 
 use crate::connect::{ConnectError, Connector, EngineStream};
 use crate::endpoint::PoolEndpoint;
@@ -22,6 +22,10 @@ use crate::tasks::Tasks;
 
 /// The longest response head in bytes.
 const MAX_HEAD: usize = 64 << 10;
+/// The most redirects that are followed in a row.
+const MAX_REDIRECTS: usize = 3;
+/// The most paths of one endpoint whose redirects are kept.
+const MAX_MOVED: usize = 4;
 
 /// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,10 @@ pub(crate) enum GetError {
     TooLong(usize),
     #[error("an unexpected response body")]
     Unusable,
+    #[error("{MAX_REDIRECTS} redirects in a row")]
+    Redirects,
+    #[error("the page has no series of a known engine ({})", EngineKind::words())]
+    UnknownPage,
 }
 
 impl From<ClientError> for GetError {
@@ -59,17 +67,31 @@ fn root_cause(error: &ClientError) -> String {
     cause.to_string()
 }
 
-/// A client for the requests of one task to one endpoint, one at a time. It keeps one idle connection, and follows no
-/// redirects.
+/// A client for the requests of one task to one endpoint, one at a time. It keeps one idle connection, and follows redirects
+/// to other paths of the endpoint.
 #[derive(Debug)]
 pub(crate) struct Client {
     tasks: Tasks,
+    purpose: Purpose,
     pooled: Option<(EngineConnector, PooledClient<EngineConnector, Empty<Bytes>>)>,
+    /// Paths that were redirected, with the path that answered.
+    moved: Vec<(Box<str>, Box<str>)>,
+    /// Whether the last response was not complete in time.
+    was_slow: bool,
+}
+
+/// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Long bodies, a bounded number of them at one time.
+    Pages,
+    /// Probes, which must not wait for anything else.
+    Probes,
 }
 
 impl Client {
-    pub(crate) const fn new(tasks: Tasks) -> Self {
-        Self { tasks, pooled: None }
+    pub(crate) const fn new(tasks: Tasks, purpose: Purpose) -> Self {
+        Self { tasks, purpose, pooled: None, moved: Vec::new(), was_slow: false }
     }
 
     /// Requests `path` and hands the chunks of a 200 response's body to `on_chunk` until it breaks, the body exceeds
@@ -77,36 +99,44 @@ impl Client {
     pub(crate) async fn get(
         &mut self,
         endpoint: &PoolEndpoint,
-        path: &'static str,
+        path: &str,
         budget: Duration,
         limit: usize,
         on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
         let exchange = self.exchange(endpoint, path, limit, on_chunk);
-        tokio::time::timeout(budget, exchange).await.map_err(|_| GetError::TimedOut)?
+        let result = tokio::time::timeout(budget, exchange).await;
+        self.was_slow = result.is_err();
+        result.map_err(|_| GetError::TimedOut)?
     }
 
     async fn exchange(
         &mut self,
         endpoint: &PoolEndpoint,
-        path: &'static str,
+        path: &str,
         limit: usize,
         mut on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
-        let response = self.send(endpoint, path).await?;
+        let response = self.follow(endpoint, path).await?;
         if response.status() != StatusCode::OK {
             return Err(GetError::Status(response.status()));
         }
+        let _permit = match self.purpose {
+            Purpose::Pages => self.tasks.read_permit(self.was_slow).await,
+            Purpose::Probes => None,
+        };
         let mut body = response.into_body();
-        let mut total = 0;
+        let mut left = limit;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            total += data.len();
-            if total > limit {
-                return Err(GetError::TooLong(limit));
-            }
-            if on_chunk(&data).is_break() {
+            let whole = data.len() <= left;
+            let piece = data.get(..left).unwrap_or(&data);
+            left -= piece.len();
+            if on_chunk(piece).is_break() {
                 return Ok(());
+            }
+            if !whole {
+                return Err(GetError::TooLong(limit));
             }
         }
         // The connection returns to the pool in a task of its own. Without its turn, the caller's next request would
@@ -115,12 +145,26 @@ impl Client {
         Ok(())
     }
 
+    /// The response for a path, or for the one that it is redirected to. That one is asked at once the next time, for as long
+    /// as it answers.
+    async fn follow(&mut self, endpoint: &PoolEndpoint, path: &str) -> Result<Response<Incoming>, GetError> {
+        let moved = self.moved.iter().position(|(from, _)| **from == *path);
+        let mut to = moved.map_or_else(|| Box::from(path), |moved| self.moved.swap_remove(moved).1);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(endpoint, &to).await?;
+            let Some(next) = redirected(&response, endpoint) else {
+                if *to != *path && response.status() == StatusCode::OK && self.moved.len() < MAX_MOVED {
+                    self.moved.push((path.into(), to));
+                }
+                return Ok(response);
+            };
+            to = next;
+        }
+        Err(GetError::Redirects)
+    }
+
     /// Sends the request, a second time where the first may have met a connection that the engine was closing.
-    async fn send(
-        &mut self,
-        endpoint: &PoolEndpoint,
-        path: &'static str,
-    ) -> Result<Response<Incoming>, GetError> {
+    async fn send(&mut self, endpoint: &PoolEndpoint, path: &str) -> Result<Response<Incoming>, GetError> {
         let client = self.client(endpoint);
         match client.request(request(endpoint, path)?).await {
             Ok(response) => Ok(response),
@@ -181,7 +225,23 @@ impl tower_service::Service<Uri> for EngineConnector {
     }
 }
 
-fn request(endpoint: &PoolEndpoint, path: &'static str) -> Result<Request<Empty<Bytes>>, http::Error> {
+/// The path and query that a response redirects to; `None` where it does not, or to another host or port.
+fn redirected(response: &Response<Incoming>, endpoint: &PoolEndpoint) -> Option<Box<str>> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?.to_str().ok()?;
+    let to: Uri = location.parse().ok()?;
+    if let Some(host) = to.host() {
+        let default_port = if to.scheme_str() == Some("https") { 443 } else { 80 };
+        let bare = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
+        let port = to.port_u16().unwrap_or(default_port);
+        if (bare(host), port) != (bare(&endpoint.address.host), endpoint.address.port) {
+            return None;
+        }
+    }
+    to.path_and_query().map(|path| path.as_str().into())
+}
+
+fn request(endpoint: &PoolEndpoint, path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
     let scheme = match endpoint.address.protocol {
         AppProtocol::Http | AppProtocol::H2c => "http",
         AppProtocol::Https => "https",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pointsman_config::{EndpointAddress, Timeouts};
+use pointsman_config::{EndpointAddress, MetricsPage, Timeouts};
 use pointsman_core::EndpointId;
 use pointsman_telemetry::{EndpointSeries, PoolSeries};
 
@@ -30,6 +30,29 @@ pub struct PoolEndpoint {
     pub served: Arc<ServedModels>,
     pub(crate) series: Arc<EndpointSeries>,
     pub(crate) pool: Arc<PoolSeries>,
+}
+
+impl PoolEndpoint {
+    /// The same endpoint at the port and by the protocol of its metrics page; `None` where they are its own.
+    pub(crate) fn at(&self, page: &MetricsPage) -> Option<Self> {
+        let port = page.port.unwrap_or(self.address.port);
+        let protocol = page.protocol.unwrap_or(self.address.protocol);
+        if (port, protocol) == (self.address.port, self.address.protocol) {
+            return None;
+        }
+        let address = EndpointAddress { port, protocol, ..self.address.clone() };
+        Some(Self {
+            id: self.id,
+            timeouts: self.timeouts,
+            activity: Arc::clone(&self.activity),
+            authority: authority(&address).into(),
+            address,
+            connector: Arc::clone(&self.connector),
+            served: Arc::clone(&self.served),
+            series: Arc::clone(&self.series),
+            pool: Arc::clone(&self.pool),
+        })
+    }
 }
 
 /// `host:port` of an address, IPv6 addresses in brackets.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use pointsman_config::MetricsPage;
 use pointsman_core::{PaceBounds, ProbePace};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -24,8 +25,10 @@ pub struct MonitorSettings {
     pub scrape_longest: Duration,
     /// The time in which a scrape must be complete.
     pub scrape_budget: Duration,
-    /// The longest metrics page, in bytes.
+    /// The longest metrics page, in bytes. Of a longer one the start is read.
     pub page_limit: usize,
+    /// Where metrics pages are, unless the configuration of an endpoint says otherwise.
+    pub metrics: MetricsPage,
     /// The pace of active probes, and their timeout.
     pub probes: ProbePace,
     /// The interval between two requests for an endpoint's list of models.
@@ -40,6 +43,7 @@ impl Default for MonitorSettings {
             scrape_longest: longest,
             scrape_budget: Duration::from_secs(2),
             page_limit: 2 << 20,
+            metrics: MetricsPage::default(),
             probes: ProbePace::default(),
             models_every: Duration::from_secs(5),
         }

@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The number of engines that are scraped or asked for their models at one time.
-const MAX_SCRAPES: usize = 64;
+/// The number of engines whose pages or lists of models are read at one time.
+const MAX_READS: usize = 64;
 
 /// Spawns tasks that end when the fleet stops, and waits for them then.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub(crate) struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
-    scrapes: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    slow_reads: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -26,7 +27,8 @@ impl Tasks {
             runtime,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            slow_reads: Arc::new(Semaphore::new(MAX_READS)),
         }
     }
 
@@ -43,10 +45,12 @@ impl Tasks {
         drop(self.tracker.spawn_on(task, &self.runtime));
     }
 
-    /// A permit to scrape an engine or ask for its models, which bounds how many of these run at one time. Probes need
-    /// none, because they must not wait.
-    pub(crate) async fn scrape_permit(&self) -> Option<SemaphorePermit<'_>> {
-        self.scrapes.acquire().await.ok()
+    /// A permit to read a response body of an engine, which bounds how many are read at one time. It is taken once the head
+    /// has arrived, so that engines that do not answer hold none, and engines that were too slow the last time have permits of
+    /// their own, so that the others do not wait for them.
+    pub(crate) async fn read_permit(&self, was_slow: bool) -> Option<SemaphorePermit<'_>> {
+        let permits = if was_slow { &self.slow_reads } else { &self.reads };
+        permits.acquire().await.ok()
     }
 
     pub(crate) fn cancel(&self) {

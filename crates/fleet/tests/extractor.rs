@@ -31,7 +31,7 @@ fn check(page: &str, engine: EngineKind, expected: LoadReport) {
 }
 
 fn vllm(report: LoadReport) -> LoadReport {
-    LoadReport { taken: TAKEN, kv_blocks: Some(512), block_size: Some(32), ..report }
+    LoadReport { taken: TAKEN, kv_blocks: Some(512), block_size: Some(32), kv_tokens: Some(16_384), ..report }
 }
 
 fn adapters(active: &[&str]) -> Option<AdapterReport> {
@@ -193,6 +193,160 @@ fn data_parallel_ranks_are_summed_and_the_fullest_cache_is_used() {
         vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.7\n";
     let report = read(None, page.as_bytes()).1.unwrap();
     assert_eq!((report.running, report.kv_use), (Some(7), Some(0.7)));
+}
+
+/// SGLang's labels of a series by rank.
+fn sglang(series: &[(&str, &str, f64)]) -> LoadReport {
+    let line = |(name, labels, value): &(&str, &str, f64)| {
+        format!("sglang:{name}{{engine_type=\"unified\",model_name=\"m\",{labels}}} {value}\n")
+    };
+    let page: String = series.iter().map(line).collect();
+    read(None, page.as_bytes()).1.unwrap()
+}
+
+#[test]
+fn copies_of_sglangs_ranks_count_once() {
+    for label in ["tp_rank", "pp_rank", "moe_ep_rank", "attn_cp_rank"] {
+        let ranks: Vec<_> = (0..8).map(|rank| format!("{label}=\"{rank}\"")).collect();
+        let page: Vec<_> = ranks
+            .iter()
+            .flat_map(|rank| {
+                [
+                    ("num_running_reqs", &**rank, 6.0),
+                    ("num_queue_reqs", &**rank, 1.0),
+                    ("token_usage", &**rank, 0.3),
+                    ("num_pages", &**rank, 200.0),
+                    ("page_size", &**rank, 64.0),
+                    ("max_total_num_tokens", &**rank, 12_800.0),
+                ]
+            })
+            .collect();
+        let report = sglang(&page);
+        assert_eq!((report.running, report.waiting, report.kv_use), (Some(6), Some(1), Some(0.3)), "{label}");
+        assert_eq!(
+            (report.kv_blocks, report.block_size, report.kv_tokens),
+            (Some(200), Some(64), Some(12_800))
+        );
+    }
+}
+
+#[test]
+fn of_copies_that_differ_the_largest_counts_in_any_order() {
+    for values in [[4.0, 5.0, 3.0], [5.0, 3.0, 4.0], [3.0, 4.0, 5.0]] {
+        let ranks = ["0", "1", "2"].map(|rank| format!("pp_rank=\"{rank}\""));
+        let page: Vec<_> =
+            ranks.iter().zip(values).map(|(rank, n)| ("num_running_reqs", &**rank, n)).collect();
+        assert_eq!(sglang(&page).running, Some(5));
+    }
+}
+
+#[test]
+fn sglangs_data_parallel_ranks_are_parts_that_may_have_copies() {
+    let running = |labels: &'static str, value| ("num_running_reqs", labels, value);
+    let report = sglang(&[
+        running("dp_rank=\"0\",tp_rank=\"0\"", 3.0),
+        running("dp_rank=\"0\",tp_rank=\"1\"", 3.0),
+        running("tp_rank=\"2\",dp_rank=\"1\"", 4.0),
+        running("dp_rank=\"1\",tp_rank=\"3\"", 4.0),
+    ]);
+    assert_eq!(report.running, Some(7));
+}
+
+#[test]
+fn sglangs_gauges_by_priority_are_a_break_down_and_its_counters_are_not() {
+    let report = sglang(&[
+        ("num_queue_reqs", "priority=\"\"", 5.0),
+        ("num_queue_reqs", "priority=\"1\"", 2.0),
+        ("num_queue_reqs", "priority=\"10\"", 3.0),
+        ("prompt_tokens_total", "priority=\"1\"", 20.0),
+        ("prompt_tokens_total", "priority=\"10\"", 30.0),
+        ("cached_tokens_total", "cache_source=\"device\"", 4.0),
+        ("cached_tokens_total", "cache_source=\"host\"", 6.0),
+    ]);
+    assert_eq!(report.waiting, Some(5));
+    assert_eq!((report.totals.prompt_tokens, report.totals.cached_tokens), (Some(50.0), Some(10.0)));
+}
+
+#[test]
+fn a_hybrid_vllm_states_its_capacity_in_tokens() {
+    let page = "vllm:cache_config_info{block_size=\"8\",engine=\"0\",kv_cache_size_tokens=\"463459\",num_gpu_blocks=\"320\"} 1\n\
+        vllm:cache_config_info{block_size=\"8\",engine=\"1\",kv_cache_size_tokens=\"463459\",num_gpu_blocks=\"320\"} 1\n";
+    let report = read(None, page.as_bytes()).1.unwrap();
+    assert_eq!((report.kv_blocks, report.block_size, report.kv_tokens), (Some(640), Some(8), Some(926_918)));
+    let unknown = page.replace("463459", "None");
+    assert_eq!(read(None, unknown.as_bytes()).1.unwrap().kv_tokens, None);
+}
+
+#[test]
+fn the_engine_is_the_one_whose_load_the_page_shows_not_the_first() {
+    let page = "nv_inference_request_success{model=\"m\",version=\"1\"} 9\n\
+        nv_inference_pending_request_count{model=\"m\",version=\"1\"} 0\n\
+        vllm:num_requests_running{model=\"m\"} 3\nvllm:num_requests_waiting{model=\"m\"} 2\n\
+        vllm:gpu_cache_usage_perc{model=\"m\"} 0.4\n";
+    let (engine, report) = read(None, page.as_bytes());
+    let report = report.unwrap();
+    assert_eq!(engine, Some(EngineKind::Vllm), "Triton's vLLM backend");
+    assert_eq!((report.running, report.waiting, report.kv_use), (Some(3), Some(2), Some(0.4)));
+    let (engine, report) = read(Some(EngineKind::Triton), page.as_bytes());
+    assert_eq!(
+        (engine, report.unwrap().waiting),
+        (Some(EngineKind::Triton), Some(0)),
+        "the manifest's word counts"
+    );
+}
+
+#[track_caller]
+fn check_load(
+    page: &str,
+    engine: EngineKind,
+    running: Option<u32>,
+    waiting: Option<u32>,
+    kv_use: Option<f64>,
+) {
+    let (found, report) = read(None, page.as_bytes());
+    let report = report.unwrap();
+    assert_eq!(found, Some(engine), "{page}");
+    assert_eq!((report.running, report.waiting, report.kv_use), (running, waiting, kv_use), "{page}");
+}
+
+#[test]
+fn the_queues_of_further_engines_are_read() {
+    let triton =
+        "nv_inference_pending_request_count{model=\"a\",version=\"1\"} 6\nnv_gpu_memory_used_bytes 1e+10\n";
+    check_load(triton, EngineKind::Triton, None, Some(6), None);
+    let with_trtllm = format!("{triton}nv_trt_llm_request_metrics{{request_type=\"waiting\"}} 4\n");
+    check_load(&with_trtllm, EngineKind::Triton, None, Some(4), None);
+    let llama =
+        "llamacpp:prompt_tokens_total 143\nllamacpp:requests_processing 2\nllamacpp:requests_deferred 5\n";
+    check_load(llama, EngineKind::LlamaCpp, Some(2), Some(5), None);
+    let older = format!("{llama}llamacpp:kv_cache_usage_ratio 0.63\n");
+    check_load(&older, EngineKind::LlamaCpp, Some(2), Some(5), Some(0.63));
+    let tgi = "tgi_queue_size 3\ntgi_batch_current_size 8\ntgi_batch_current_max_tokens 2048\n";
+    check_load(tgi, EngineKind::Tgi, Some(8), Some(3), None);
+    let lmdeploy = "lmdeploy:num_requests_running{engine=\"0\",model_name=\"m\"} 4\n\
+        lmdeploy:num_requests_waiting{engine=\"0\",model_name=\"m\"} 1\n\
+        lmdeploy:gpu_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.2\n";
+    check_load(lmdeploy, EngineKind::Lmdeploy, Some(4), Some(1), Some(0.2));
+}
+
+#[test]
+fn names_with_an_underscore_for_the_colon_are_the_same() {
+    check_load(&SGLANG.replace("sglang:", "sglang_"), EngineKind::Sglang, Some(161), Some(3), Some(0.28));
+    check_load(
+        &LOADED.replace("vllm:", "vllm_"),
+        EngineKind::Vllm,
+        Some(8),
+        Some(16),
+        Some(0.140_900_195_694_716_23),
+    );
+}
+
+#[test]
+fn a_cut_page_keeps_what_was_read_but_not_its_last_line() {
+    let mut extractor = Extractor::new(None);
+    extractor.feed(b"vllm:num_requests_running 3\nvllm:num_requests_waiting 12");
+    let report = extractor.finish_cut(TAKEN).unwrap();
+    assert_eq!((report.running, report.waiting), (Some(3), None));
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::Version;
-use pointsman_config::{AppProtocol, World};
+use pointsman_config::{AppProtocol, EndpointAddress, MetricsPage, World};
 use pointsman_core::{FailureCause, ModelKey, ProbePace, RequestFacts, ResponsePhase, Time};
 use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings, PoolHandle};
 use pointsman_telemetry::{EndpointSample, Exposition};
@@ -49,7 +49,10 @@ async fn gauges_reach_the_core() {
 #[tokio::test]
 async fn a_metrics_page_at_the_second_path_is_found() {
     let engine = Engine::start("/prometheus/metrics", TRTLLM).await;
-    let fleet = start();
+    // An idle engine is scraped again after a minute only: the path is found at once.
+    let minute = Duration::from_secs(60);
+    let monitor = MonitorSettings { scrape_shortest: minute, scrape_longest: minute, ..fast() };
+    let fleet = Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics()).unwrap();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
     until("the gauge", || sample(&fleet, engine.port).waiting == Some(2)).await;
 }
@@ -76,12 +79,14 @@ async fn a_connection_is_kept_between_questions() {
 }
 
 #[tokio::test]
-async fn a_page_beyond_the_limit_is_not_read_to_its_end() {
-    let engine = Engine::start("/metrics", PAGE.repeat(50)).await;
+async fn of_a_page_beyond_the_limit_the_start_counts() {
+    let rest = format!("{}vllm:num_requests_waiting 9\n", "go_gc_duration_seconds 0\n".repeat(100_000));
+    let engine = Engine::start("/metrics", format!("vllm:num_requests_running 3\n{rest}")).await;
     let fleet = start();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("the start", || sample(&fleet, engine.port).running == Some(3)).await;
     until("scrapes", || engine.state.scrapes.load(Relaxed) > 2).await;
-    assert_eq!(sample(&fleet, engine.port).metrics_age, None);
+    assert_eq!(sample(&fleet, engine.port).waiting, None, "behind the limit");
     assert!(
         engine.state.connections.load(Relaxed) > 1,
         "the connection is closed before the end of the page"
@@ -89,13 +94,88 @@ async fn a_page_beyond_the_limit_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn without_metrics_the_blackout_gauge_is_set_and_placement_continues() {
+async fn a_redirect_to_another_path_of_the_engine_is_followed() {
+    for location in ["/metrics/", "http://127.0.0.1:{port}/metrics/"] {
+        let engine = Engine::start("/metrics/", PAGE).await;
+        engine.redirect("/metrics", &location.replace("{port}", &engine.port.to_string()));
+        let fleet = start();
+        fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+        until("the gauge", || sample(&fleet, engine.port).waiting == Some(16)).await;
+        until("scrapes", || engine.state.scrapes.load(Relaxed) > 5).await;
+        assert_eq!(engine.state.redirects.load(Relaxed), 1, "the target is kept");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_is_not_followed() {
+    let other = Engine::start("/metrics", PAGE).await;
+    let engine = Engine::start("/nothing", "").await;
+    engine.redirect("/metrics", &format!("http://127.0.0.1:{}/metrics", other.port));
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    until("redirects", || engine.state.redirects.load(Relaxed) > 2).await;
+    assert_eq!(sample(&fleet, engine.port).metrics_age, None);
+    assert_eq!(other.state.scrapes.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_metrics_page_at_another_port_and_path_is_read() {
+    let page = Engine::start("/stats", PAGE).await;
+    let engine = Engine::start("/nothing", "").await;
+    engine.set_models(BASE);
+    let place = |path: Option<&str>| MetricsPage {
+        port: Some(page.port),
+        path: path.map(Into::into),
+        protocol: None,
+    };
+    // By the configuration of the endpoint, or by the process's.
+    let mut world = in_front_of(&[&engine]);
+    world.pools[0].endpoints[0].metrics = place(Some("/stats"));
+    let monitor =
+        MonitorSettings { metrics: MetricsPage { path: Some("/stats".into()), ..place(None) }, ..fast() };
+    let defaults = Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics()).unwrap();
+    for (fleet, world) in [(start(), world), (defaults, in_front_of(&[&engine]))] {
+        fleet.apply(world, 0).unwrap();
+        until("the gauge", || sample(&fleet, engine.port).waiting == Some(16)).await;
+        let models = || fleet.current().pools[0].endpoints[0].served.list().len();
+        until("the models of the endpoint itself", || models() == 1).await;
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn endpoints_that_do_not_answer_do_not_delay_the_scrapes_of_others() {
+    let hung = Engine::start("/metrics", PAGE).await;
+    hung.state.hangs.store(true, Relaxed);
+    // More names of one hung engine than bodies are read at one time.
+    let names = (1..=100).map(|host| format!("127.0.1.{host}"));
+    let healthy = Engine::start("/metrics", PAGE).await;
+    let mut world = in_front_of(&[&healthy]);
+    let template = world.pools[0].endpoints[0].clone();
+    world.pools[0].endpoints.extend(names.map(|host| EndpointAddress {
+        host: host.into(),
+        port: hung.port,
+        ..template.clone()
+    }));
+    let monitor = MonitorSettings { scrape_budget: Duration::from_secs(60), ..fast() };
+    let fleet = Fleet::start(FleetOptions { monitor, ..FleetOptions::default() }, metrics()).unwrap();
+    fleet.apply(world, 0).unwrap();
+    until("connections", || hung.state.connections.load(Relaxed) >= 100).await;
+    let scrapes = healthy.state.scrapes.load(Relaxed);
+    until("further scrapes", || healthy.state.scrapes.load(Relaxed) > scrapes + 5).await;
+}
+
+#[tokio::test]
+async fn without_fresh_metrics_the_blackout_gauge_is_set_and_placement_continues() {
     let engine = Engine::start("/nothing", "").await;
     let metrics = metrics();
     let options = FleetOptions { monitor: fast(), ..FleetOptions::default() };
     let fleet = Fleet::start(options, metrics.clone()).unwrap();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
-    let shows = |line: &str| metrics.render(Exposition::Prometheus).lines().any(|found| found == line);
+    let gauge = |value: &str| {
+        let line = format!("pointsman_pool_metrics_blackout{{pool=\"default/a\"}} {value}");
+        metrics.render(Exposition::Prometheus).lines().any(|found| found == line)
+    };
     let address = format!("127.0.0.1:{}", engine.port);
     until("failed scrapes", || {
         let page = metrics.render(Exposition::Prometheus);
@@ -106,16 +186,15 @@ async fn without_metrics_the_blackout_gauge_is_set_and_placement_continues() {
         })
     })
     .await;
-    assert!(
-        shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 1.0"),
-        "{}",
-        metrics.render(Exposition::Prometheus)
-    );
+    assert!(gauge("0.0"), "an engine that never had a page is no blackout");
     for _ in 0..10 {
         assert!(fleet.current().pools[0].place(facts()).placed().await.is_ok());
     }
     *engine.state.page.lock().unwrap() = ("/metrics", PAGE.into());
-    until("the gauge to be reset", || shows("pointsman_pool_metrics_blackout{pool=\"default/a\"} 0.0")).await;
+    until("a reading", || sample(&fleet, engine.port).metrics_fresh).await;
+    *engine.state.page.lock().unwrap() = ("/nothing", PAGE.into());
+    until("the reading to be stale", || gauge("1.0")).await;
+    assert!(fleet.current().pools[0].place(facts()).placed().await.is_ok());
 }
 
 #[tokio::test]

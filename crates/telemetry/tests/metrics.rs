@@ -398,18 +398,21 @@ fn gateway_gauges_are_collected_at_each_scrape() {
 }
 
 #[test]
-fn the_blackout_gauge_is_set_when_no_endpoint_has_fresh_metrics() {
-    let blackout = |fresh: &[bool]| {
+fn the_blackout_gauge_is_set_when_metrics_were_read_and_none_are_fresh() {
+    let blackout_of = |fresh: &[bool], age: Option<Duration>| {
         let mut pool = sample();
         pool.endpoints.truncate(fresh.len());
         for (endpoint, fresh) in pool.endpoints.iter_mut().zip(fresh) {
             endpoint.metrics_fresh = *fresh;
+            endpoint.metrics_age = age;
         }
         let metrics = metrics();
         metrics.register_collector(Box::new(move || vec![pool.clone()]));
         page(&metrics).value(r#"pointsman_pool_metrics_blackout{pool="default/llama"}"#)
     };
+    let blackout = |fresh| blackout_of(fresh, Some(Duration::from_secs(8)));
     assert_eq!(blackout(&[false, false]), Some(1.0));
+    assert_eq!(blackout_of(&[false, false], None), Some(0.0), "no engine ever had a page");
     assert_eq!(blackout(&[false, true]), Some(0.0));
     assert_eq!(blackout(&[]), Some(0.0));
 }

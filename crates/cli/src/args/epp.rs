@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
+use pointsman_config::{AppProtocol, MetricsPage};
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
@@ -47,6 +48,15 @@ pub(crate) struct EppArgs {
     /// The port of metrics and debug pages
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub(crate) metrics_port: u16,
+    /// The port of the model servers' metrics pages, where it is not the endpoints'; 0 means that it is
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) model_server_metrics_port: u16,
+    /// The path of the model servers' metrics pages [default: that of the model server]
+    #[arg(long, value_name = "PATH", value_parser = metrics_path)]
+    pub(crate) model_server_metrics_path: Option<String>,
+    /// The scheme of the model servers' metrics pages [default: that of the endpoints]
+    #[arg(long, value_enum, value_name = "SCHEME")]
+    pub(crate) model_server_metrics_scheme: Option<Scheme>,
     /// Whether the ext_proc port uses TLS
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
           action = ArgAction::Set)]
@@ -120,6 +130,30 @@ pub(crate) enum Bodies {
     Usage,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+fn metrics_path(text: &str) -> Result<String, &'static str> {
+    MetricsPage::is_path(text).then(|| text.to_owned()).ok_or("a path such as /metrics is expected")
+}
+
+impl EppArgs {
+    /// Where metrics pages are, by the flags.
+    pub(crate) fn metrics_page(&self) -> MetricsPage {
+        MetricsPage {
+            port: Some(self.model_server_metrics_port).filter(|port| *port > 0),
+            path: self.model_server_metrics_path.as_deref().map(Into::into),
+            protocol: self.model_server_metrics_scheme.map(|scheme| match scheme {
+                Scheme::Http => AppProtocol::Http,
+                Scheme::Https => AppProtocol::Https,
+            }),
+        }
+    }
+}
+
 macro_rules! upstream {
     ($($field:ident: $advice:literal),+ $(,)?) => {
         /// Flags of the extension's picker that have no effect here.
@@ -152,8 +186,7 @@ upstream! {
     kv_cache_usage_percentage_metric: "the engine is detected from its metrics page",
     lora_info_metric: "the engine is detected from its metrics page",
     cache_info_metric: "the engine is detected from its metrics page",
-    model_server_metrics_port: "metrics are scraped at the endpoint's port",
-    model_server_metrics_path: "metrics are scraped at the engine's path",
+    model_server_metrics_https_insecure_skip_verify: "certificates are verified as the pool's PoolPolicy says (engine.caFile)",
     destination_endpoint_hint_key: "it is x-gateway-destination-endpoint, as proposal 004 specifies",
     destination_endpoint_hint_metadata_namespace: "it is envoy.lb, as proposal 004 specifies",
     enable_pprof: "profiling is not supported",

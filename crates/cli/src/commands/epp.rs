@@ -40,6 +40,7 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         admin: SocketAddr::new(args.bind, args.metrics_port),
         world,
         manifests,
+        metrics: args.metrics_page(),
         args: args.server,
     })
     .await

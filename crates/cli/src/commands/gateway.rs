@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use pointsman_config::{Options, QuickOptions, print_manifests};
+use pointsman_config::{MetricsPage, Options, QuickOptions, print_manifests};
 
 use crate::args::GatewayArgs;
 use crate::manifests::read_world;
@@ -27,6 +27,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
         admin: args.admin,
         world,
         manifests,
+        metrics: MetricsPage::default(),
         args: args.server,
     })
     .await

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Assembly, position, whole};
-use crate::endpoint::{AppProtocol, EndpointAddress, EngineKind};
+use crate::endpoint::EndpointAddress;
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::endpoint_slice::{EndpointSlice, SlicePort};
 use crate::manifest::inference_pool::InferencePool;
 use crate::manifest::{Object, Spec};
 
-/// The protocol and engine of each host and port, and the slice that declares them.
-type Declared<'a> = BTreeMap<(Arc<str>, u16), (AppProtocol, Option<EngineKind>, &'a Object)>;
+/// The address of each host and port with the slice that declares it.
+type Declared<'a> = BTreeMap<(Arc<str>, u16), (EndpointAddress, &'a Object)>;
 
 impl<'a> Assembly<'a> {
     /// The endpoints of each pool, from the slices of its namespace that its selector matches.
@@ -53,20 +53,21 @@ impl<'a> Assembly<'a> {
         endpoints
     }
 
-    /// Checks that no other slice declares another protocol or engine for the same host and port.
+    /// Checks that no other slice declares another protocol, engine or metrics page for the same host and port.
     fn agrees(&mut self, object: &'a Object, address: &EndpointAddress, declared: &mut Declared<'a>) -> bool {
-        let EndpointAddress { host, port, protocol, engine } = address;
-        let (other_protocol, other_engine, other) =
-            *declared.entry((Arc::clone(host), *port)).or_insert((*protocol, *engine, object));
-        if (other_protocol, other_engine) == (*protocol, *engine) {
+        let EndpointAddress { host, port, .. } = address;
+        let key = (Arc::clone(host), *port);
+        let (other_address, other) = declared.entry(key).or_insert_with(|| (address.clone(), object));
+        if other_address == address {
             return true;
         }
         let message = format!(
-            "{host}:{port} is declared with another protocol or engine by {} ({})",
+            "{host}:{port} is declared with another protocol, engine or metrics page by {} ({})",
             other.id,
             position(other)
         );
-        let fix = "give an address the same appProtocol and engine label in every slice";
+        let fix =
+            "give an address the same appProtocol, engine label and place of the metrics page in every slice";
         self.error(object, &whole(object), message, fix);
         false
     }
@@ -93,6 +94,7 @@ fn addresses(slice: &EndpointSlice, pool: &InferencePool) -> Vec<EndpointAddress
                     port: *port,
                     protocol: protocol.unwrap_or(pool.protocol),
                     engine: slice.engine,
+                    metrics: slice.metrics.clone(),
                 });
             }
         }

@@ -54,8 +54,14 @@ impl<'a> Assembly<'a> {
                 rules.reject_undeclared = policy.reject_undeclared;
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
+            let mut endpoints = endpoints.remove(&name).unwrap_or_default();
+            if let Some((_, policy)) = policy {
+                endpoints
+                    .iter_mut()
+                    .for_each(|address| address.metrics = address.metrics.or(&policy.metrics));
+            }
             specs.push(PoolSpec {
-                endpoints: endpoints.remove(&name).unwrap_or_default(),
+                endpoints,
                 policy: self.pool_policy(policy),
                 timeouts: policy.map_or_else(Timeouts::default, |(_, policy)| policy.timeouts),
                 access: policy.map(|(object, policy)| access(object, policy)).unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pointsman_yaml::{Field, Fields, quoted};
 
 use super::metadata::{ENGINE_LABEL, Metadata, STATIC_ENDPOINTS};
-use crate::endpoint::{AppProtocol, EngineKind};
+use crate::endpoint::{AppProtocol, EngineKind, MetricsPage};
 use crate::names::{is_dns_label, is_dns_name};
 
 /// An EndpointSlice: its endpoints are all combinations of host and port.
@@ -16,6 +16,7 @@ pub(crate) struct EndpointSlice {
     pub(crate) hosts: Vec<Arc<str>>,
     pub(crate) ports: Vec<SlicePort>,
     pub(crate) engine: Option<EngineKind>,
+    pub(crate) metrics: MetricsPage,
 }
 
 /// A port of an EndpointSlice. Values that are `None` are taken from the pool.
@@ -24,13 +25,6 @@ pub(crate) struct SlicePort {
     pub(crate) port: Option<u16>,
     pub(crate) protocol: Option<AppProtocol>,
 }
-
-const ENGINES: [(&str, EngineKind); 4] = [
-    ("vllm", EngineKind::Vllm),
-    ("sglang", EngineKind::Sglang),
-    ("trtllm-serve", EngineKind::TrtllmServe),
-    ("triton", EngineKind::Triton),
-];
 
 const PROTOCOLS: [(&str, AppProtocol); 3] =
     [("http", AppProtocol::Http), ("https", AppProtocol::Https), ("kubernetes.io/h2c", AppProtocol::H2c)];
@@ -57,7 +51,8 @@ pub(crate) fn read(slice: &mut Fields<'_>, metadata: Option<&Metadata>) -> Optio
     let hosts = endpoints.map(|f| f.list(1000, |item| read_endpoint(item, address_type)));
     let ports = slice.list("ports", 100, read_port);
     address_type?;
-    Some(EndpointSlice { hosts: hosts?.into_iter().flatten().collect(), ports, engine })
+    let metrics = metadata.map(|metadata| metadata.metrics.clone()).unwrap_or_default();
+    Some(EndpointSlice { hosts: hosts?.into_iter().flatten().collect(), ports, engine, metrics })
 }
 
 /// Checks the annotation of static endpoints, and reads the label of the engine.
@@ -71,9 +66,9 @@ fn check_metadata(slice: &Fields<'_>, metadata: &Metadata) -> Option<EngineKind>
         slice.error_in(&path, "an EndpointSlice must be marked as static endpoints", fix);
     }
     let label = metadata.labels.get(ENGINE_LABEL)?;
-    let engine = ENGINES.iter().find(|(word, _)| *word == &**label).map(|(_, engine)| *engine);
+    let engine = EngineKind::ALL.into_iter().find(|engine| engine.as_str() == &**label);
     if engine.is_none() {
-        let words = ENGINES.map(|(word, _)| word).join(", ");
+        let words = EngineKind::words();
         let path = format!("metadata.labels[\"{ENGINE_LABEL}\"]");
         let message = format!("{} is not a known engine", quoted(label));
         slice.error_in(&path, message, format!("write one of {words}, or remove it"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pointsman_yaml::{Field, Fields, Node, quoted};
 
+use crate::endpoint::MetricsPage;
 use crate::identity::ObjectName;
 use crate::names::{is_dns_label, is_dns_name, is_label_key, is_label_value};
 
@@ -14,6 +15,10 @@ pub(crate) const STATIC_ENDPOINTS: &str = "pointsman.dev/static-endpoints";
 const FORMER_STATIC_ENDPOINTS: &str = "pointsman.dev/laptop-only";
 /// The label that names the engine of a slice's endpoints.
 pub(crate) const ENGINE_LABEL: &str = "pointsman.dev/engine";
+/// The annotation or label with the port of the endpoints' metrics pages, where it is not theirs.
+pub(crate) const METRICS_PORT: &str = "pointsman.dev/metrics-port";
+/// The annotation with the path of the endpoints' metrics pages, where it is not the engine's usual one.
+const METRICS_PATH: &str = "pointsman.dev/metrics-path";
 
 /// The metadata of an object that has an effect.
 #[derive(Debug, PartialEq)]
@@ -22,6 +27,8 @@ pub(crate) struct Metadata {
     pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
     /// Whether the object is marked as static endpoints.
     pub(crate) has_static_endpoints: bool,
+    /// Where the metrics pages of a slice's endpoints are.
+    pub(crate) metrics: MetricsPage,
     /// Creation time in seconds since 1970. Only an API server writes it.
     pub(crate) created: Option<i64>,
 }
@@ -42,7 +49,15 @@ pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
         f.text_where(is_dns_label, "a name of lower case letters, digits and dashes")
     });
     let labels = metadata.get("labels").map(|f| read_labels(&f)).unwrap_or_default();
-    let has_static_endpoints = metadata.get("annotations").is_some_and(|f| read_annotations(&f));
+    let (has_static_endpoints, mut metrics) =
+        metadata.get("annotations").map(|f| read_annotations(&f)).unwrap_or_default();
+    if let (None, Some(port)) = (metrics.port, labels.get(METRICS_PORT)) {
+        metrics.port = parse_port(port);
+        if metrics.port.is_none() {
+            let path = format!("metadata.labels[\"{METRICS_PORT}\"]");
+            metadata.error_in(&path, format!("{} is not a port", quoted(port)), PORT_FIX);
+        }
+    }
     let created = metadata.get("creationTimestamp").and_then(|f| read_time(&f));
     // Added by an API server, without effect here.
     for name in [
@@ -59,7 +74,13 @@ pub(crate) fn read(metadata: &mut Fields<'_>) -> Option<Metadata> {
         metadata.ignore(name);
     }
     let name = ObjectName { namespace: Arc::from(namespace?), name: Arc::from(name?) };
-    Some(Metadata { name, labels, has_static_endpoints, created })
+    Some(Metadata { name, labels, has_static_endpoints, metrics, created })
+}
+
+const PORT_FIX: &str = "write a number from 1 to 65535 in quotes";
+
+fn parse_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
 }
 
 /// Reads a mapping of labels.
@@ -78,18 +99,28 @@ pub(crate) fn read_labels(field: &Field<'_>) -> BTreeMap<Box<str>, Box<str>> {
     labels
 }
 
-/// Reads a mapping of annotations. Returns whether it marks static endpoints.
-fn read_annotations(field: &Field<'_>) -> bool {
+/// Reads a mapping of annotations. Returns whether it marks static endpoints, and where their metrics pages are.
+fn read_annotations(field: &Field<'_>) -> (bool, MetricsPage) {
     let mut has_static_endpoints = false;
+    let mut metrics = MetricsPage::default();
     for (key, value) in field.string_entries() {
+        let text = value.text().unwrap_or_default();
         if [STATIC_ENDPOINTS, FORMER_STATIC_ENDPOINTS].contains(&key) {
-            has_static_endpoints |= value.text() == Some("true");
+            has_static_endpoints |= text == "true";
+        } else if key == METRICS_PORT {
+            metrics.port = parse_port(text);
+            if metrics.port.is_none() {
+                value.error(format!("{} is not a port", quoted(text)), PORT_FIX);
+            }
+        } else if key == METRICS_PATH {
+            metrics.path = value.text_where(MetricsPage::is_path, "a path such as /metrics").map(Into::into);
         } else if key.starts_with("pointsman.dev/") {
             let message = format!("{} is not a known annotation", quoted(key));
-            value.error(message, format!("write {STATIC_ENDPOINTS}, or remove it"));
+            let known = [STATIC_ENDPOINTS, METRICS_PORT, METRICS_PATH].join(", ");
+            value.error(message, format!("write one of {known}, or remove it"));
         }
     }
-    has_static_endpoints
+    (has_static_endpoints, metrics)
 }
 
 fn read_time(field: &Field<'_>) -> Option<i64> {

@@ -8,6 +8,7 @@ use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
+use crate::endpoint::{AppProtocol, MetricsPage};
 use crate::settings::{ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 
 /// The spec of a PoolPolicy manifest.
@@ -22,6 +23,8 @@ pub(crate) struct PoolPolicySpec {
     pub(crate) timeouts: Timeouts,
     /// Paths as written, relative to the folder of the manifest.
     pub(crate) access: EngineAccess,
+    /// Where the metrics pages of engines are, unless an EndpointSlice says otherwise.
+    pub(crate) metrics: MetricsPage,
 }
 
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
@@ -44,11 +47,23 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let engine = spec.get("engine").and_then(|f| {
         f.fields(|fields| {
             let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
-            EngineAccess { ca: path("caFile"), api_key: path("apiKeyFile") }
+            let access = EngineAccess { ca: path("caFile"), api_key: path("apiKeyFile") };
+            let metrics = fields.get("metrics").and_then(|f| f.fields(read_metrics_page));
+            (access, metrics.unwrap_or_default())
         })
     });
-    let access = engine.unwrap_or_default();
-    Some(PoolPolicySpec { pool: pool?, policy, picker_setting, reject_undeclared, timeouts, access })
+    let (access, metrics) = engine.unwrap_or_default();
+    Some(PoolPolicySpec { pool: pool?, policy, picker_setting, reject_undeclared, timeouts, access, metrics })
+}
+
+fn read_metrics_page(fields: &mut Fields<'_>) -> MetricsPage {
+    let path = |f: &Field<'_>| f.text_where(MetricsPage::is_path, "a path such as /metrics").map(Into::into);
+    let schemes = [("http", AppProtocol::Http), ("https", AppProtocol::Https)];
+    MetricsPage {
+        port: fields.get("port").and_then(|f| f.port()),
+        path: fields.get("path").and_then(|f| path(&f)),
+        protocol: fields.get("scheme").and_then(|f| f.choice(&schemes)),
+    }
 }
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {

@@ -151,6 +151,9 @@ pub struct ReadingSnapshot {
     pub kv_blocks: Option<u32>,
     /// Tokens per KV block.
     pub block_size: Option<u32>,
+    /// Tokens that the KV cache holds, where the engine states it.
+    #[serde(default)]
+    pub kv_tokens: Option<u32>,
     /// `max_num_seqs` slots.
     pub max_running: Option<u32>,
     /// Requests in it that other routers sent.
@@ -248,6 +251,7 @@ fn reading(now: Time, gauge: &Gauge) -> ReadingSnapshot {
         kv_use: gauge.report.kv_use,
         kv_blocks: gauge.report.kv_blocks,
         block_size: gauge.report.block_size,
+        kv_tokens: gauge.report.kv_tokens,
         max_running: gauge.report.max_running,
         foreign: gauge.foreign,
     }

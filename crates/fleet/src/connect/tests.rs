@@ -14,7 +14,13 @@ use super::*;
 const BUDGET: Duration = Duration::from_secs(30);
 
 fn address(host: &str, port: u16, protocol: AppProtocol) -> EndpointAddress {
-    EndpointAddress { host: host.into(), port, protocol, engine: None }
+    EndpointAddress {
+        host: host.into(),
+        port,
+        protocol,
+        engine: None,
+        metrics: pointsman_config::MetricsPage::default(),
+    }
 }
 
 /// A TLS server that says "hi" on each connection, with a certificate for `localhost`.

@@ -78,6 +78,7 @@ mod tests {
             port,
             protocol: AppProtocol::Http,
             engine: None,
+            metrics: pointsman_config::MetricsPage::default(),
         };
         PoolSpec {
             name: ObjectName { namespace: "default".into(), name: format!("pool-{index}").into() },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pointsman_core::{Event, Rng};
 
 use super::MonitorContext;
-use crate::client::Client;
+use crate::client::{Client, Purpose};
 
 const PATH: &str = "/health";
 /// Health pages are empty or nearly so.
@@ -15,7 +15,7 @@ const LIMIT: usize = 64 << 10;
 /// Probes the endpoint for as long as there is a reason to.
 pub(super) async fn run(context: MonitorContext) {
     let activity = Arc::clone(&context.pool_endpoint.load().activity);
-    let mut client = Client::new(context.tasks.clone());
+    let mut client = Client::new(context.tasks.clone(), Purpose::Probes);
     let mut rng = Rng::seeded(u64::from(context.pool_endpoint.load().id.0));
     loop {
         while !activity.evidence.wants_probe() {

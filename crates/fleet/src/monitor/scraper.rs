@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_config::EngineKind;
+use pointsman_config::{EngineKind, MetricsPage};
 use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
 use super::MonitorContext;
-use crate::client::{Client, GetError};
+use crate::client::{Client, GetError, Purpose};
 use crate::endpoint::PoolEndpoint;
 use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
@@ -23,13 +23,12 @@ pub(super) async fn run(context: MonitorContext) {
     let settings = &context.settings;
     let bounds = PaceBounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
     let mut pace = ScrapePace::new(bounds, u64::from(context.pool_endpoint.load().id.0));
-    let mut client = Client::new(context.tasks.clone());
-    let mut scraper = Scraper::default();
+    let mut client = Client::new(context.tasks.clone(), Purpose::Pages);
+    let mut scraper = Scraper::new(Client::new(context.tasks.clone(), Purpose::Pages));
     let mut last = Instant::now();
     let mut models_due = last;
     loop {
         let endpoint = context.pool_endpoint.load_full();
-        let permit = context.tasks.scrape_permit().await;
         let failing = scraper.failures > 0;
         scraper.scrape(&context, &endpoint, &mut client).await;
         // An engine that answers again may have been restarted with other models.
@@ -38,7 +37,6 @@ pub(super) async fn run(context: MonitorContext) {
             read_models(&context, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
-        drop(permit);
         let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
         last = Instant::now();
         sleep(&context, &endpoint, pause).await;
@@ -60,19 +58,30 @@ async fn sleep(context: &MonitorContext, endpoint: &PoolEndpoint, pause: Duratio
 }
 
 /// The state of an endpoint's metrics page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Scraper {
-    /// The kind of engine, by the series on the page.
-    detected: Option<EngineKind>,
+    /// The client for a page at another port than the endpoint's.
+    elsewhere: Client,
     /// Whether the second path is tried, after the first showed no known series.
     try_second: bool,
     /// Number of consecutive failures: only the first one is logged.
     failures: u32,
+    /// Whether it was logged that the page is longer than the limit.
+    warned_of_length: bool,
 }
 
 impl Scraper {
+    const fn new(elsewhere: Client) -> Self {
+        Self { elsewhere, try_second: false, failures: 0, warned_of_length: false }
+    }
+
     async fn scrape(&mut self, context: &MonitorContext, endpoint: &Arc<PoolEndpoint>, client: &mut Client) {
-        let result = self.read(context, endpoint, client).await;
+        let mut result = self.read(context, endpoint, client).await;
+        // The other path is tried at once after the first failure, and by turns after the others.
+        let not_here = matches!(result, Err(GetError::Status(_) | GetError::UnknownPage));
+        if not_here && self.failures == 0 && Self::may_be_elsewhere(context, endpoint) {
+            result = self.read(context, endpoint, client).await;
+        }
         endpoint.series.scraped(result.is_ok());
         match result {
             Ok(()) => self.failures = 0,
@@ -97,43 +106,69 @@ impl Scraper {
         endpoint: &Arc<PoolEndpoint>,
         client: &mut Client,
     ) -> Result<(), GetError> {
-        let engine = endpoint.address.engine.or(self.detected);
-        let from = match engine {
-            Some(engine) => path(engine),
-            None if self.try_second => SECOND_PATH,
-            None => FIRST_PATH,
-        };
+        let settings = &context.settings;
+        let place = endpoint.address.metrics.or(&settings.metrics);
+        let from = self.path(endpoint.address.engine, &place);
         let taken = context.scheduler.clock.now();
-        let mut extractor = Extractor::new(engine);
+        let mut extractor = Extractor::new(endpoint.address.engine);
         let take = |piece: &[u8]| {
             extractor.feed(piece);
             ControlFlow::Continue(())
         };
-        let settings = &context.settings;
-        let answer = client.get(endpoint, from, settings.scrape_budget, settings.page_limit, take).await;
-        self.detected = extractor.engine();
-        let report = extractor.finish(taken);
-        match (answer, report) {
-            (Ok(()), Some(report)) => {
-                context.scheduler.tell(Event::Load { endpoint: endpoint.id, report });
-                Ok(())
+        let (budget, limit) = (settings.scrape_budget, settings.page_limit);
+        let answer = match endpoint.at(&place) {
+            Some(page) => self.elsewhere.get(&page, &from, budget, limit, take).await,
+            None => client.get(endpoint, &from, budget, limit, take).await,
+        };
+        let report = match answer {
+            Ok(()) => extractor.finish(taken),
+            Err(GetError::TooLong(limit)) => {
+                self.warn_of_length(endpoint, limit);
+                extractor.finish_cut(taken)
             }
-            (Ok(()), None) => {
-                self.try_other_path();
-                Err(GetError::Unusable)
-            }
-            (Err(error), _) => {
+            Err(error) => {
                 if matches!(error, GetError::Status(_)) {
                     self.try_other_path();
                 }
-                Err(error)
+                return Err(error);
             }
+        };
+        let Some(report) = report else {
+            self.try_other_path();
+            return Err(GetError::UnknownPage);
+        };
+        context.scheduler.tell(Event::Load { endpoint: endpoint.id, report });
+        Ok(())
+    }
+
+    /// Whether the page's path is not known.
+    fn may_be_elsewhere(context: &MonitorContext, endpoint: &PoolEndpoint) -> bool {
+        let place = endpoint.address.metrics.or(&context.settings.metrics);
+        place.path.is_none() && endpoint.address.engine.is_none()
+    }
+
+    /// The path of the page: as configured, else the engine's, else one that is tried.
+    fn path(&self, named: Option<EngineKind>, place: &MetricsPage) -> Arc<str> {
+        if let Some(path) = &place.path {
+            return Arc::clone(path);
+        }
+        match named {
+            Some(engine) => path(engine).into(),
+            None if self.try_second => SECOND_PATH.into(),
+            None => FIRST_PATH.into(),
+        }
+    }
+
+    fn warn_of_length(&mut self, endpoint: &PoolEndpoint, limit: usize) {
+        if !self.warned_of_length {
+            self.warned_of_length = true;
+            let endpoint = &*endpoint.authority;
+            tracing::warn!(endpoint, limit, "the metrics page is too long: only its start is read");
         }
     }
 
     /// The page is at the other path, or another engine listens at the address now.
-    fn try_other_path(&mut self) {
-        self.detected = None;
+    const fn try_other_path(&mut self) {
         self.try_second = !self.try_second;
     }
 }

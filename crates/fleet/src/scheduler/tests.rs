@@ -20,6 +20,7 @@ fn endpoint() -> Arc<PoolEndpoint> {
             port: 1,
             protocol: AppProtocol::Http,
             engine: None,
+            metrics: pointsman_config::MetricsPage::default(),
         },
         timeouts: Timeouts::default(),
         activity: Arc::default(),

@@ -32,20 +32,32 @@ impl<'a> Sample<'a> {
 
     /// A label's value, unescaped.
     pub(super) fn label(self, wanted: &str) -> Option<Cow<'a, str>> {
-        let mut rest = self.labels;
-        while !rest.is_empty() {
-            let equals = memchr::memchr(b'=', rest)?;
-            let name = rest.get(..equals)?.trim_ascii();
-            let quoted = rest.get(equals + 1..)?.trim_ascii_start().strip_prefix(b"\"")?;
-            let end = end_of_value(quoted)?;
-            if name == wanted.as_bytes() {
-                return unescape(quoted.get(..end)?);
-            }
-            rest = quoted.get(end + 1..)?.trim_ascii_start();
-            rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
-        }
-        None
+        self.labels().find(|(name, _)| *name == wanted.as_bytes()).and_then(|(_, value)| unescape(value))
     }
+
+    /// The names and the values of the labels, as they are written, up to the first malformed one.
+    pub(super) fn labels(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = self.labels;
+        std::iter::from_fn(move || {
+            let (label, behind) = next_label(rest)?;
+            rest = behind;
+            Some(label)
+        })
+    }
+}
+
+/// A label's name and value.
+type Label<'a> = (&'a [u8], &'a [u8]);
+
+/// The first label and the labels behind it; `None` at the end or where it is malformed.
+fn next_label(labels: &[u8]) -> Option<(Label<'_>, &[u8])> {
+    let equals = memchr::memchr(b'=', labels)?;
+    let name = labels.get(..equals)?.trim_ascii();
+    let quoted = labels.get(equals + 1..)?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = end_of_value(quoted)?;
+    let behind = quoted.get(end + 1..)?.trim_ascii_start();
+    let behind = behind.strip_prefix(b",").unwrap_or(behind).trim_ascii_start();
+    Some(((name, quoted.get(..end)?), behind))
 }
 
 /// The position of the closing brace. Values may contain braces, too.

@@ -1,9 +1,12 @@
 //! Validates and combines the samples of a page into a load report.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use pointsman_config::EngineKind;
 use pointsman_core::{AdapterReport, EngineTotals, LoadReport, ModelKey, Time};
 
 use super::labels::Sample;
-use super::profile::{Name, Number, Series};
+use super::profile::{Name, Number, Series, has_copies, is_copy};
 
 /// The largest plausible count of requests, blocks or max_num_seqs slots.
 const MAX_COUNT: f64 = 1e9;
@@ -13,8 +16,10 @@ const MAX_TOTAL: f64 = 1e18;
 const MAX_KV_USE: f64 = 1.01;
 /// The largest number of adapters that is read from a list.
 const MAX_ADAPTERS: usize = 4_096;
+/// The largest number of parts that are told from their copies. Engines have a few data-parallel ranks.
+const MAX_PARTS: usize = 4_096;
 
-/// A number while the page is read. Several series of one name (one per data-parallel rank) are combined.
+/// A number while the page is read. Several series of one name are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Slot {
     #[default]
@@ -29,21 +34,48 @@ enum Slot {
     },
 }
 
-/// The samples of a page read so far.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// One part of an engine by the series of one name, of which copies may follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Part {
+    number: Number,
+    rank: u8,
+    /// The hash of the labels that distinguish parts.
+    labels: u64,
+    /// The largest value of its copies so far.
+    value: f64,
+}
+
+/// The samples of one engine on a page, read so far.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Reading {
+    engine: EngineKind,
     numbers: [Slot; Number::COUNT],
+    /// The parts of the numbers that are sums, at engines whose pages have copies.
+    parts: Vec<Part>,
     adapters: Option<(f64, AdapterReport)>,
 }
 
 impl Reading {
+    pub(super) fn of(engine: EngineKind) -> Self {
+        Self { engine, numbers: Default::default(), parts: Vec::new(), adapters: None }
+    }
+
+    /// The engine whose series are read.
+    pub(super) const fn engine(&self) -> EngineKind {
+        self.engine
+    }
+
     /// Adds one sample.
     pub(super) fn take(&mut self, name: &Name, sample: Sample<'_>) {
         let value = sample.value();
         let label = |label| sample.label(label);
         let labelled = |label| sample.label(label)?.parse::<f64>().ok();
         match name.series {
-            Series::Number(number) => self.add(number, name.rank, value),
+            Series::Number(number) => {
+                let value = value.filter(|value| is_plausible(number, *value));
+                let value = value.map(|value| self.beyond_copies(number, name.rank, sample, value));
+                self.add(number, name.rank, value);
+            }
             Series::WaitingByReason => {
                 if label("reason").as_deref() == Some("deferred") {
                     self.add(Number::Deferred, 0, value);
@@ -52,10 +84,15 @@ impl Reading {
             Series::VllmCacheConfig => {
                 self.add_known(Number::BlockSize, labelled("block_size"));
                 self.add_known(Number::KvBlocks, labelled("num_gpu_blocks"));
+                self.add_known(Number::KvTokens, labelled("kv_cache_size_tokens"));
             }
             Series::SglangCacheConfig => {
                 self.add_known(Number::BlockSize, labelled("page_size"));
-                self.add_known(Number::KvBlocks, labelled("num_pages"));
+                let blocks = labelled("num_pages").filter(|blocks| is_plausible(Number::KvBlocks, *blocks));
+                if let Some(blocks) = blocks {
+                    let blocks = self.beyond_copies(Number::KvBlocks, 0, sample, blocks);
+                    self.add(Number::KvBlocks, 0, Some(blocks));
+                }
             }
             Series::LoraInfo => self.adapters(value, sample),
             Series::TritonRequests => match label("request_type").as_deref() {
@@ -80,10 +117,30 @@ impl Reading {
         }
     }
 
+    /// What a sample adds to the sum of the parts: all of the first copy of a part, and of a later one what exceeds the
+    /// largest before.
+    fn beyond_copies(&mut self, number: Number, rank: u8, sample: Sample<'_>, value: f64) -> f64 {
+        let (_, is_sum) = rule(number);
+        if !is_sum || !has_copies(self.engine) {
+            return value;
+        }
+        let labels = part_of(self.engine, number, sample);
+        let known = |part: &&mut Part| (part.number, part.rank, part.labels) == (number, rank, labels);
+        if let Some(part) = self.parts.iter_mut().find(known) {
+            let before = part.value;
+            part.value = before.max(value);
+            return part.value - before;
+        }
+        if self.parts.len() < MAX_PARTS {
+            self.parts.push(Part { number, rank, labels, value });
+        }
+        value
+    }
+
     fn add(&mut self, number: Number, rank: u8, value: Option<f64>) {
         let Some(slot) = self.numbers.get_mut(number as usize) else { return };
-        let (most, is_sum) = rule(number);
-        let value = value.filter(|value| (0.0..=most).contains(value));
+        let (_, is_sum) = rule(number);
+        let value = value.filter(|value| is_plausible(number, *value));
         let known = match *slot {
             Slot::Unseen => None,
             Slot::Seen { rank: other, value } => Some((other, Some(value))),
@@ -122,6 +179,11 @@ impl Reading {
         self.adapters = Some((written, AdapterReport { max_adapters, active }));
     }
 
+    /// How much of the engine's present load is known: the count of its numbers.
+    pub(super) fn load_known(&self) -> usize {
+        Number::LOAD.into_iter().filter(|number| self.get(*number).is_some()).count()
+    }
+
     /// Whether no sample was added.
     pub(super) fn is_empty(&self) -> bool {
         self.adapters.is_none() && self.numbers.iter().all(|slot| *slot == Slot::Unseen)
@@ -136,6 +198,7 @@ impl Reading {
             kv_use: self.get(Number::KvUse).map(|share| share.min(1.0)),
             kv_blocks: self.count(Number::KvBlocks).filter(|blocks| *blocks > 0),
             block_size: self.count(Number::BlockSize).filter(|tokens| *tokens > 0),
+            kv_tokens: self.count(Number::KvTokens).filter(|tokens| *tokens > 0),
             max_running: self.count(Number::MaxRunning).filter(|slots| *slots > 0),
             totals: EngineTotals {
                 prompt_tokens: self.get(Number::PromptTokens),
@@ -157,18 +220,37 @@ impl Reading {
         }
     }
 
+    fn count(&self, number: Number) -> Option<u32> {
+        self.whole(number).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "between 0 and 1e9, checked when it was added"
+        reason = "between 0 and 1e18, checked when it was added"
     )]
-    fn count(&self, number: Number) -> Option<u32> {
-        self.get(number).map(|value| value as u32)
+    fn whole(&self, number: Number) -> Option<u64> {
+        self.get(number).map(|value| value as u64)
     }
 }
 
-/// The largest plausible value of a number, and whether it is the sum of several series of one page (one per rank) instead
-/// of their maximum.
+/// The hash of the labels that distinguish the engine's parts, in whatever order they are written.
+fn part_of(engine: EngineKind, number: Number, sample: Sample<'_>) -> u64 {
+    let hash = |label: (&[u8], &[u8])| {
+        let mut hasher = DefaultHasher::new();
+        label.hash(&mut hasher);
+        hasher.finish()
+    };
+    let parts = sample.labels().filter(|(name, _)| !is_copy(engine, number, name));
+    parts.map(hash).fold(0, u64::wrapping_add)
+}
+
+fn is_plausible(number: Number, value: f64) -> bool {
+    let (most, _) = rule(number);
+    (0.0..=most).contains(&value)
+}
+
+/// The largest plausible value of a number, and whether it is the sum of the engine's parts instead of their maximum.
 const fn rule(number: Number) -> (f64, bool) {
     match number {
         Number::KvUse => (MAX_KV_USE, false),
@@ -176,7 +258,8 @@ const fn rule(number: Number) -> (f64, bool) {
         Number::Running | Number::Waiting | Number::Deferred | Number::KvBlocks | Number::MaxRunning => {
             (MAX_COUNT, true)
         }
-        Number::PromptTokens
+        Number::KvTokens
+        | Number::PromptTokens
         | Number::CachedTokens
         | Number::PrefillSeconds
         | Number::InterTokenSeconds

@@ -26,6 +26,9 @@ pub struct State {
     pub page: Mutex<(&'static str, Bytes)>,
     pub models: Mutex<Bytes>,
     pub healthy: AtomicBool,
+    /// A path that is redirected, and where to.
+    pub redirect: Mutex<Option<(String, String)>>,
+    pub redirects: AtomicUsize,
     /// Requests are accepted and never answered.
     pub hangs: AtomicBool,
     pub scrapes: AtomicUsize,
@@ -39,7 +42,7 @@ impl Engine {
     }
 
     pub async fn start_as(version: Version, path: &'static str, page: impl Into<Bytes>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State { page: Mutex::new((path, page.into())), ..State::default() });
         state.healthy.store(true, Ordering::Relaxed);
@@ -49,6 +52,10 @@ impl Engine {
 
     pub fn set_page(&self, page: impl Into<Bytes>) {
         self.state.page.lock().unwrap().1 = page.into();
+    }
+
+    pub fn redirect(&self, from: &str, to: &str) {
+        *self.state.redirect.lock().unwrap() = Some((from.to_owned(), to.to_owned()));
     }
 
     pub fn set_models(&self, models: &'static str) {
@@ -78,6 +85,12 @@ async fn serve(version: Version, listener: TcpListener, state: Arc<State>) {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if state.hangs.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
+    }
+    let redirect = state.redirect.lock().unwrap().clone();
+    if let Some((_, to)) = redirect.filter(|(from, _)| from == request.uri().path()) {
+        state.redirects.fetch_add(1, Ordering::Relaxed);
+        let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header("location", to);
+        return Ok(response.body(Full::default()).unwrap());
     }
     let reply = |status, body| Response::builder().status(status).body(Full::new(body)).unwrap();
     let (path, page) = state.page.lock().unwrap().clone();

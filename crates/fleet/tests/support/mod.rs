@@ -32,7 +32,13 @@ pub fn start() -> Fleet {
 }
 
 pub fn address(port: u16) -> EndpointAddress {
-    EndpointAddress { host: "127.0.0.1".into(), port, protocol: AppProtocol::Http, engine: None }
+    EndpointAddress {
+        host: "127.0.0.1".into(),
+        port,
+        protocol: AppProtocol::Http,
+        engine: None,
+        metrics: pointsman_config::MetricsPage::default(),
+    }
 }
 
 pub fn pool(name: &str, ports: &[u16]) -> PoolSpec {

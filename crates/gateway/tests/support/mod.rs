@@ -52,7 +52,13 @@ pub fn name(name: &str) -> ObjectName {
 }
 
 pub fn endpoint(address: SocketAddr, protocol: AppProtocol) -> EndpointAddress {
-    EndpointAddress { host: address.ip().to_string().into(), port: address.port(), protocol, engine: None }
+    EndpointAddress {
+        host: address.ip().to_string().into(),
+        port: address.port(),
+        protocol,
+        engine: None,
+        metrics: pointsman_config::MetricsPage::default(),
+    }
 }
 
 /// One pool, and a route that forwards everything to it.

@@ -283,6 +283,7 @@ impl Server {
             kv_use: Some(if self.lies { 0.0 } else { gauges.kv_usage }),
             kv_blocks: Some(profile.blocks),
             block_size: Some(profile.block_size),
+            kv_tokens: None,
             max_running: None,
             adapters: adapters.then_some(AdapterReport { max_adapters: profile.max_adapters, active }),
             totals: EngineTotals {

@@ -74,9 +74,12 @@ impl PoolSample {
         endpoints.map(|endpoint| (&*self.pool, Some(&*endpoint.endpoint), endpoint))
     }
 
-    /// Whether no endpoint has fresh metrics, so that placement uses Pointsman's own counts alone.
+    /// Whether metrics were read and none are fresh any more, so that placement uses Pointsman's own counts alone. Engines
+    /// that never had a page are no blackout.
     fn blackout(&self) -> bool {
-        !self.endpoints.is_empty() && !self.endpoints.iter().any(|endpoint| endpoint.metrics_fresh)
+        let had_metrics = |endpoint: &EndpointSample| endpoint.metrics_age.is_some();
+        self.endpoints.iter().any(had_metrics)
+            && !self.endpoints.iter().any(|endpoint| endpoint.metrics_fresh)
     }
 }
 
@@ -195,7 +198,7 @@ const POOL_GAUGES: [SampleGauge<PoolSample>; 6] = [
     },
     SampleGauge {
         name: "pointsman_pool_metrics_blackout",
-        help: "1 while no endpoint of the pool has fresh metrics; placement then uses Pointsman's own counts alone.",
+        help: "1 while metrics of the pool's endpoints were read before and none are fresh now; placement then uses Pointsman's own counts alone.",
         value: |pool| Some(f64::from(u8::from(pool.blackout()))),
     },
     SampleGauge {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use pointsman_config::{QuickOptions, quick_form};
+use pointsman_config::{MetricsPage, QuickOptions, quick_form};
 use pointsman_extproc::{EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -57,6 +57,7 @@ impl Front {
             admin: args.admin,
             world,
             manifests: None,
+            metrics: MetricsPage::default(),
             args: ServerArgs {
                 drain_timeout: DRAIN,
                 handover_timeout: Duration::ZERO,
