@@ -4,6 +4,7 @@
 
 mod assemble;
 mod endpoint;
+mod foreign;
 mod identity;
 mod kind;
 mod load;

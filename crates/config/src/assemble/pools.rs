@@ -1,6 +1,6 @@
 //! InferencePools with their policies, and the GatewayPolicy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Assembly, beside, position, whole};
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::inference_pool::InferencePool;
-use crate::manifest::model::PoolRef;
+use crate::manifest::model::{PoolRef, PoolTargets};
 use crate::manifest::policy::PoolPolicySpec;
 use crate::manifest::{Object, Spec};
 use crate::models::ModelRules;
@@ -102,6 +102,31 @@ impl<'a> Assembly<'a> {
             self.error(object, &pool.location, format!("there is no InferencePool {name}"), fix);
         }
         None
+    }
+
+    /// The pools that an object applies to, each once. A pool that is named and does not exist is an error.
+    pub(super) fn check_pool_targets(
+        &mut self,
+        object: &'a Object,
+        targets: &PoolTargets,
+    ) -> BTreeSet<ObjectName> {
+        let mut pools: BTreeSet<ObjectName> =
+            targets.refs.iter().filter_map(|pool| self.check_pool_ref(object, pool)).collect();
+        let labels = &targets.labels.value;
+        if !labels.is_empty() {
+            let selected = self.of(Kind::InferencePool).filter(|pool| {
+                let own = &pool.metadata.labels;
+                pool.id.name.namespace == object.id.name.namespace
+                    && labels.iter().all(|(key, value)| own.get(key) == Some(value))
+            });
+            let selected: Vec<_> = selected.map(|pool| pool.id.name.clone()).collect();
+            if selected.is_empty() {
+                let message = "no InferencePool of the namespace has these labels";
+                self.warn(object, &targets.labels.location, message, "write labels of a pool's metadata");
+            }
+            pools.extend(selected);
+        }
+        pools
     }
 
     /// The suggested fix of a reference to a pool that does not exist.
