@@ -28,5 +28,5 @@ pub use options::{Consumer, Options};
 pub use picker_config::{PickerConfig, read_picker_config};
 pub use pointsman_yaml::{Limits, Problem, Severity, SourceText};
 pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
-pub use settings::{EngineAccess, GatewayPolicy, IpNet, Timeouts};
+pub use settings::{ApiKeyHeader, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 pub use world::{Listener, PoolSpec, TlsFiles, World};

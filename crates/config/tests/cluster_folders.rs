@@ -235,3 +235,26 @@ fn configurations_of_the_picker_are_checked_where_that_is_asked_for() {
         [format!("f.yaml:9:13: error: data[\"a.yaml\"]: EndpointPickerConfig: plugins[0].type: {MISTAKE}")]
     );
 }
+
+#[test]
+fn settings_of_engines_certificates_and_keys_that_exclude_each_other_are_reported() {
+    let policy = |engine: &str| {
+        let spec = format!("spec: {{poolRef: {{name: p}}, engine: {{{engine}}}}}");
+        object("pointsman.dev/v1alpha1", "PoolPolicy", &spec)
+    };
+    check(
+        &policy("caFile: a, insecureSkipVerify: true, apiKeyHeader: x-api-key"),
+        &[
+            "f.yaml:4:36: warning: PoolPolicy default/x: spec.engine: no endpoint of the pool uses TLS, so its certificate settings have no effect (fix: write appProtocol: https, or remove them)",
+            "f.yaml:4:68: error: PoolPolicy default/x: spec.engine.insecureSkipVerify: leaves caFile without effect (fix: remove one of the two)",
+            "f.yaml:4:88: error: PoolPolicy default/x: spec.engine.apiKeyHeader: has no effect without apiKeyFile (fix: write apiKeyFile, or remove it)",
+        ],
+    );
+    let text = format!("{GATEWAY}{}{}", pool("p", 8000), policy("apiKeyFile: k, apiKeyHeader: x-api-key"));
+    let access = &world(&text).pools[0].access;
+    assert_eq!(access.api_key_header, pointsman_config::ApiKeyHeader::XApiKey);
+    let https = pool("p", 8000)
+        .replace("addressType: IPv4", "ports: [{port: 8000, appProtocol: https}]\naddressType: IPv4");
+    let found = problems(&format!("{GATEWAY}{https}{}", policy("insecureSkipVerify: true")));
+    assert!(found[0].contains("warning") && found[0].contains("are not verified"), "{found:?}");
+}

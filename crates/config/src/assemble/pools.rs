@@ -8,6 +8,7 @@ use pointsman_core::PoolPolicy;
 use pointsman_yaml::nearest;
 
 use super::{Assembly, beside, position, whole};
+use crate::endpoint::{AppProtocol, EndpointAddress};
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::inference_pool::InferencePool;
@@ -54,8 +55,12 @@ impl<'a> Assembly<'a> {
                 rules.reject_undeclared = policy.reject_undeclared;
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
+            let endpoints = endpoints.remove(&name).unwrap_or_default();
+            if let Some((object, policy)) = policy {
+                self.warn_of_access(object, policy, &endpoints);
+            }
             specs.push(PoolSpec {
-                endpoints: endpoints.remove(&name).unwrap_or_default(),
+                endpoints,
                 policy: self.pool_policy(policy),
                 timeouts: policy.map_or_else(Timeouts::default, |(_, policy)| policy.timeouts),
                 access: policy.map(|(object, policy)| access(object, policy)).unwrap_or_default(),
@@ -87,6 +92,23 @@ impl<'a> Assembly<'a> {
             let message = "the pool rejects undeclared models and declares none, so it rejects every model";
             let fix = "write an InferenceModel for each model that is served";
             self.warn(object, &policy.pool.location, message, fix);
+        }
+    }
+
+    /// Warns of settings of TLS without an endpoint that uses TLS, and of certificates that are not verified.
+    fn warn_of_access(&mut self, object: &Object, policy: &PoolPolicySpec, endpoints: &[EndpointAddress]) {
+        let EngineAccess { ca, insecure_skip_verify, .. } = &policy.access;
+        if !endpoints.is_empty()
+            && endpoints.iter().all(|endpoint| endpoint.protocol != AppProtocol::Https)
+            && (ca.is_some() || *insecure_skip_verify)
+        {
+            let message = "no endpoint of the pool uses TLS, so its certificate settings have no effect";
+            self.warn(object, &policy.engine_location, message, "write appProtocol: https, or remove them");
+        } else if *insecure_skip_verify {
+            let message =
+                "the certificates of the engines are not verified: anyone on the way can read and answer";
+            let fix = "name the certificates to trust in caFile; an engine's own will do";
+            self.warn(object, &policy.engine_location, message, fix);
         }
     }
 
@@ -162,5 +184,9 @@ impl<'a> Assembly<'a> {
 
 fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
     let resolve = |path: &Option<PathBuf>| path.as_ref().map(|path| beside(&object.file, path));
-    EngineAccess { ca: resolve(&policy.access.ca), api_key: resolve(&policy.access.api_key) }
+    EngineAccess {
+        ca: resolve(&policy.access.ca),
+        api_key: resolve(&policy.access.api_key),
+        ..policy.access.clone()
+    }
 }

@@ -8,7 +8,7 @@ use pointsman_yaml::{Field, Fields, Location, quoted};
 
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
-use crate::settings::{EngineAccess, GatewayPolicy, IpNet, Timeouts};
+use crate::settings::{ApiKeyHeader, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 
 /// The spec of a PoolPolicy manifest.
 #[derive(Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub(crate) struct PoolPolicySpec {
     pub(crate) timeouts: Timeouts,
     /// Paths as written, relative to the folder of the manifest.
     pub(crate) access: EngineAccess,
+    /// The location of `engine`.
+    pub(crate) engine_location: Location,
 }
 
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
@@ -41,14 +43,34 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let undeclared = [("allow", false), ("reject", true)];
     let reject_undeclared = spec.value_or("undeclaredModels", false, |f| f.choice(&undeclared));
     let timeouts = spec.value_or("timeouts", Timeouts::default(), read_timeouts);
-    let engine = spec.get("engine").and_then(|f| {
-        f.fields(|fields| {
-            let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
-            EngineAccess { ca: path("caFile"), api_key: path("apiKeyFile") }
-        })
-    });
-    let access = engine.unwrap_or_default();
-    Some(PoolPolicySpec { pool: pool?, policy, picker_setting, reject_undeclared, timeouts, access })
+    let engine = spec.get("engine");
+    let engine_location = engine.as_ref().map_or_else(|| spec.location(), Field::location);
+    let access = engine.and_then(|f| f.fields(read_access)).unwrap_or_default();
+    Some(PoolPolicySpec {
+        pool: pool?,
+        policy,
+        picker_setting,
+        reject_undeclared,
+        timeouts,
+        access,
+        engine_location,
+    })
+}
+
+fn read_access(fields: &mut Fields<'_>) -> EngineAccess {
+    let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
+    let (ca, api_key) = (path("caFile"), path("apiKeyFile"));
+    let skip = fields.get("insecureSkipVerify");
+    let insecure_skip_verify = skip.as_ref().and_then(Field::boolean).unwrap_or(false);
+    if let (true, Some(skip), Some(_)) = (insecure_skip_verify, &skip, &ca) {
+        skip.error("leaves caFile without effect", "remove one of the two");
+    }
+    let header = fields.get("apiKeyHeader");
+    let api_key_header = header.as_ref().and_then(|f| f.choice(&ApiKeyHeader::ALL)).unwrap_or_default();
+    if let (Some(header), None) = (&header, &api_key) {
+        header.error("has no effect without apiKeyFile", "write apiKeyFile, or remove it");
+    }
+    EngineAccess { ca, insecure_skip_verify, api_key, api_key_header }
 }
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {
