@@ -141,3 +141,15 @@ def test_flags_of_the_extension_are_understood_or_refused():
     printed = shared.run("epp", "--endpoint", "http://127.0.0.1:1", "-poolName=pointsman", "--print-envoy-config")
     assert printed.returncode == 0 and "override_host" in printed.stdout, printed.stderr
     assert "numerator: 5, denominator: HUNDRED" in printed.stdout, "a sample of response bodies is the default"
+
+
+def test_engines_may_have_host_names(engines, front):
+    """Envoy resolves the names, and the picker names the address at which it reached each engine."""
+    one = front([engine.url.replace("127.0.0.1", "localhost") for engine in engines])
+    reached = lambda: all(endpoint["reading"] for endpoint in one.picker.pools()["pools"][0]["endpoints"])
+    shared.eventually(reached, "every engine is reached")
+    assert {one.ask(prompt=f"number {number}").status_code for number in range(20)} == {200}
+    served = one.envoy.get("/clusters").text
+    picked = [int(line.rsplit("::", 1)[1]) for line in served.splitlines() if "::127.0.0.1:" in line and "rq_total" in line and "engines" in line]
+    counted = [shared.total(one.picker.metrics(), "pointsman_endpoint_requests_total", endpoint=engine.url.split("//")[1].replace("127.0.0.1", "localhost")) for engine in engines]
+    assert sorted(picked) == sorted(counted)

@@ -172,6 +172,17 @@ def engine_dies_between_pick_and_connect(setting) -> str:
     return only(statuses) + " from the next choice"
 
 
+def engine_dies_before_a_long_prompt(setting) -> str:
+    """The same with bodies that are longer than what Envoy buffers by default."""
+    front = setting.open()
+    assert status(front) == "200"
+    setting.servers[0].shutdown()
+    setting.servers[0].server_close()
+    statuses = {status(front, prompt="long " * 600_000 + str(number)) for number in range(10)}
+    setting.settle()
+    return only(statuses) + " from the next choice"
+
+
 def no_engine_left(setting) -> str:
     front = setting.open()
     for server in setting.servers:
@@ -294,6 +305,7 @@ FAULTS = {
     "The gateway speaks clear text to the picker's TLS port": gateway_speaks_clear_text_to_a_tls_port,
     "The gateway speaks TLS to a clear-text port": gateway_speaks_tls_to_a_clear_port,
     "An engine dies between pick and connect": engine_dies_between_pick_and_connect,
+    "The same with a prompt of 3 MB": engine_dies_before_a_long_prompt,
     "No engine is left": no_engine_left,
     "The gateway's subset holds no engine of the pool": subset_without_an_engine,
     "The client leaves": client_leaves,

@@ -8,8 +8,16 @@ pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 pub(crate) const POOL_GROUP: &str = "inference.networking.k8s.io";
 /// API group of InferencePool v1alpha2 and of the model-level kinds.
 pub(crate) const POOL_GROUP_EXPERIMENTAL: &str = "inference.networking.x-k8s.io";
+/// API group of the model-level kinds since they moved to llm-d, and of EndpointPickerConfig.
+pub(crate) const LLM_D_GROUP: &str = "llm-d.ai";
 /// API group of PoolPolicy and GatewayPolicy.
 const POINTSMAN_GROUP: &str = "pointsman.dev";
+/// API group of EndpointSlice.
+const DISCOVERY_GROUP: &str = "discovery.k8s.io";
+
+/// The groups that have a supported kind.
+pub(crate) const GROUPS: [&str; 6] =
+    [GATEWAY_GROUP, POOL_GROUP, POOL_GROUP_EXPERIMENTAL, LLM_D_GROUP, POINTSMAN_GROUP, DISCOVERY_GROUP];
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +78,11 @@ impl Kind {
         match self {
             Self::Gateway | Self::HttpRoute => &[(GATEWAY_GROUP, "v1"), (GATEWAY_GROUP, "v1beta1")],
             Self::InferencePool => &[(POOL_GROUP, "v1"), (POOL_GROUP_EXPERIMENTAL, "v1alpha2")],
-            Self::InferenceModel | Self::InferenceObjective | Self::InferenceModelRewrite => {
-                &[(POOL_GROUP_EXPERIMENTAL, "v1alpha2")]
+            Self::InferenceModel => &[(POOL_GROUP_EXPERIMENTAL, "v1alpha2")],
+            Self::InferenceObjective | Self::InferenceModelRewrite => {
+                &[(LLM_D_GROUP, "v1"), (LLM_D_GROUP, "v1alpha2"), (POOL_GROUP_EXPERIMENTAL, "v1alpha2")]
             }
-            Self::EndpointSlice => &[("discovery.k8s.io", "v1")],
+            Self::EndpointSlice => &[(DISCOVERY_GROUP, "v1")],
             Self::PoolPolicy | Self::GatewayPolicy => &[(POINTSMAN_GROUP, "v1alpha1")],
         }
     }
@@ -88,24 +97,4 @@ impl fmt::Display for Kind {
 /// The kind of that name in manifests.
 pub(crate) fn by_name(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
-}
-
-/// The fix for unsupported kinds that users commonly write.
-pub(crate) fn advice(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "Secret" => {
-            "keep keys out of manifests: name their files in the listener's tls.options, pointsman.dev/certificate-file \
-             and pointsman.dev/key-file"
-        }
-        "Service" | "Endpoints" => {
-            "write an EndpointSlice with the annotation pointsman.dev/static-endpoints: \"true\""
-        }
-        "ReferenceGrant" => "move the route and its pool into one namespace",
-        "GRPCRoute" | "TLSRoute" | "TCPRoute" | "UDPRoute" => "write an HTTPRoute",
-        "GatewayClass" => "remove it: every Gateway of the folder is used, whatever its class",
-        "Deployment" | "Pod" | "StatefulSet" | "ConfigMap" | "ServiceAccount" => {
-            "move workloads to another folder: this one is for routing only"
-        }
-        _ => return None,
-    })
 }

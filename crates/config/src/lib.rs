@@ -4,6 +4,7 @@
 
 mod assemble;
 mod endpoint;
+mod foreign;
 mod identity;
 mod kind;
 mod load;
@@ -27,5 +28,5 @@ pub use options::{Consumer, Options};
 pub use picker_config::{PickerConfig, read_picker_config};
 pub use pointsman_yaml::{Limits, Problem, Severity, SourceText};
 pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
-pub use settings::{ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
+pub use settings::{ApiKeyHeader, ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 pub use world::{Listener, PoolSpec, TlsFiles, World};

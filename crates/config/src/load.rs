@@ -8,7 +8,7 @@ use pointsman_yaml::{Position, Problem, Severity, SourceText, parse};
 use crate::assemble::{Assembled, Objects, assemble};
 use crate::identity::ObjectId;
 use crate::kind::Kind;
-use crate::manifest::{Decoded, Object, decode};
+use crate::manifest::{Decoded, Object, PassedOver, decode};
 use crate::options::{Consumer, Options};
 use crate::world::World;
 
@@ -71,14 +71,16 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
     for source in sources {
         decoding.read(source, options);
     }
-    let Decoding { mut objects, invalid, unidentified, mut problems, documents, .. } = decoding;
+    let Decoding { mut objects, invalid, unidentified, mut problems, documents, picker_configs, .. } =
+        decoding;
     if documents == 0 {
         let fix = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
         problems.push(whole_set(sources, "there is no object", fix));
     }
     let (required, message, fix) = required_kind(options.consumer);
     let has_required = objects.keys().chain(&invalid).any(|id| id.kind == required);
-    if documents > 0 && unidentified.is_empty() && !has_required {
+    // Configurations of the picker alone are no set of manifests.
+    if documents > picker_configs && unidentified.is_empty() && !has_required {
         problems.push(whole_set(sources, message, fix));
     }
     // Objects with errors are assembled too, so that one run reports mistakes between objects as well.
@@ -209,6 +211,8 @@ struct Decoding {
     unidentified: BTreeSet<Arc<str>>,
     problems: Vec<Problem>,
     documents: usize,
+    /// Number of the documents that only configure the picker.
+    picker_configs: usize,
 }
 
 impl Decoding {
@@ -217,7 +221,7 @@ impl Decoding {
             self.documents += 1;
             match document {
                 Ok(root) => {
-                    for decoded in decode(&source.name, &root) {
+                    for decoded in decode(&source.name, &root, options) {
                         self.add(&source.name, decoded, options);
                     }
                 }
@@ -230,11 +234,19 @@ impl Decoding {
     }
 
     fn add(&mut self, file: &Arc<str>, decoded: Decoded, options: &Options) {
-        let Decoded { object, id, position, problems, is_valid } = decoded;
+        let Decoded { object, id, passed_over, position, problems, is_valid } = decoded;
         if id.as_ref().is_some_and(|id| is_ignored(id.kind, options.consumer)) {
             return;
         }
         self.problems.extend(problems);
+        match passed_over {
+            None => {}
+            Some(PassedOver::Foreign) => return,
+            Some(PassedOver::PickerConfig) => {
+                self.picker_configs += usize::from(options.picker_configs);
+                return;
+            }
+        }
         let Some(id) = id else {
             self.unidentified.insert(Arc::clone(file));
             return;

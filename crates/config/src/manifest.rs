@@ -6,6 +6,8 @@ pub(crate) mod http_route;
 pub(crate) mod inference_pool;
 mod metadata;
 pub(crate) mod model;
+mod object_type;
+pub(crate) mod picker_text;
 pub(crate) mod placement;
 pub(crate) mod policy;
 pub(crate) mod route_filter;
@@ -13,13 +15,15 @@ pub(crate) mod route_match;
 
 use std::sync::Arc;
 
-use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, nearest, quoted, truncated};
+use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, truncated};
 
 use crate::endpoint::MetricsPage;
 use crate::identity::ObjectId;
 use crate::kind::{self, Kind};
+use crate::options::Options;
 use crate::settings::GatewayPolicy;
 use metadata::Metadata;
+use object_type::{Type, read_type};
 
 /// A decoded object.
 #[derive(Debug, PartialEq)]
@@ -63,15 +67,29 @@ pub(crate) struct Decoded {
     pub(crate) is_valid: bool,
     /// The identity, where it is valid.
     pub(crate) id: Option<ObjectId>,
+    /// Why there is no object, where that is no mistake.
+    pub(crate) passed_over: Option<PassedOver>,
     pub(crate) position: Position,
     pub(crate) problems: Vec<Problem>,
 }
 
+/// An object that is no part of the routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassedOver {
+    /// One of a kind that is not read.
+    Foreign,
+    /// One that holds nothing but configuration of the endpoint picker.
+    PickerConfig,
+}
+
 /// Decodes the object of a document, or the objects of a `List`.
-pub(crate) fn decode(file: &Arc<str>, root: &Node) -> Vec<Decoded> {
+pub(crate) fn decode(file: &Arc<str>, root: &Node, options: &Options) -> Vec<Decoded> {
     let kind = root.entry("kind").and_then(Node::text);
-    if kind != Some("List") {
-        return vec![decode_object(file, root)];
+    // A list that an API server printed has the kind of its items before `List`.
+    let is_list =
+        kind.is_some_and(|kind| kind == "List" || (kind.ends_with("List") && root.entry("items").is_some()));
+    if !is_list {
+        return vec![decode_object(file, root, options)];
     }
     let report = Report::new(Arc::clone(file), "List".to_owned());
     let items = Field::root(root, &report).fields(|list| {
@@ -81,19 +99,27 @@ pub(crate) fn decode(file: &Arc<str>, root: &Node) -> Vec<Decoded> {
         list.required("items", "write the objects below items")
             .map(|items| items.list(usize::MAX, |item| Some(item.node)))
     });
-    let mut decoded: Vec<Decoded> =
-        items.flatten().unwrap_or_default().into_iter().map(|item| decode_object(file, item)).collect();
+    let items = items.flatten().unwrap_or_default().into_iter();
+    let mut decoded: Vec<Decoded> = items.map(|item| decode_object(file, item, options)).collect();
     let problems = report.into_problems();
     if !problems.is_empty() {
-        decoded.push(Decoded { object: None, is_valid: false, id: None, position: root.position, problems });
+        let position = root.position;
+        decoded.push(Decoded {
+            object: None,
+            is_valid: false,
+            id: None,
+            passed_over: None,
+            position,
+            problems,
+        });
     }
     decoded
 }
 
-fn decode_object(file: &Arc<str>, root: &Node) -> Decoded {
+fn decode_object(file: &Arc<str>, root: &Node, options: &Options) -> Decoded {
     let kind_text = root.entry("kind").and_then(Node::text).unwrap_or_default();
     let (namespace, name) = metadata::peek(root);
-    let id = kind::by_name(kind_text).and_then(|kind| ObjectId::new(kind, namespace, name?));
+    let mut id = kind::by_name(kind_text).and_then(|kind| ObjectId::new(kind, namespace, name?));
     let label = match (&id, kind_text.is_empty(), name) {
         (Some(id), ..) => id.to_string(),
         (None, true, _) => "object".to_owned(),
@@ -103,26 +129,56 @@ fn decode_object(file: &Arc<str>, root: &Node) -> Decoded {
         }
     };
     let report = Report::new(Arc::clone(file), label);
-    let namespace = id.as_ref().map(|id| &*id.name.namespace);
-    let object = Field::root(root, &report).fields(|fields| read_object(file, fields, namespace)).flatten();
+    let object_namespace = id.as_ref().map(|id| &*id.name.namespace);
+    let content =
+        Field::root(root, &report).fields(|fields| read_object(file, fields, object_namespace, options));
+    let (mut object, mut passed_over) = (None, None);
+    match content {
+        None | Some(Content::Unusable) => {}
+        Some(Content::Object(read)) => object = Some(*read),
+        Some(Content::PassedOver(why)) => {
+            // A kind of the same name in another API has no identity here.
+            (id, passed_over) = (None, Some(why));
+        }
+    }
     let is_valid = object.is_some() && !report.has_errors();
-    Decoded { object, is_valid, id, position: root.position, problems: report.into_problems() }
+    let mut problems = report.into_problems();
+    if options.picker_configs && passed_over.is_some() {
+        picker_text::check(file, root, kind_text, &options.limits, &mut problems);
+    }
+    Decoded { object, is_valid, id, passed_over, position: root.position, problems }
 }
 
-fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>) -> Option<Object> {
-    let supported = read_kind(fields);
+/// What a document holds.
+enum Content {
+    Object(Box<Object>),
+    PassedOver(PassedOver),
+    /// Nothing usable; the reason is reported.
+    Unusable,
+}
+
+fn read_object(
+    file: &Arc<str>,
+    fields: &mut Fields<'_>,
+    namespace: Option<&str>,
+    options: &Options,
+) -> Content {
+    let (kind, group, version) = match read_type(file, fields, options) {
+        Type::Supported(kind, group, version) => (kind, group, version),
+        // The fields of another type are not known.
+        Type::PassedOver(why) => {
+            fields.ignore_rest();
+            return Content::PassedOver(why);
+        }
+        Type::Unusable => {
+            fields.ignore_rest();
+            return Content::Unusable;
+        }
+    };
     fields.ignore("status");
     let metadata = fields.required_value("metadata", "write metadata with a name", |metadata| {
         metadata.fields(|fields| metadata::read(fields)).flatten()
     });
-    let Some((kind, group, version)) = supported else {
-        // The fields of an unsupported kind are not known.
-        fields.ignore("spec");
-        for name in ["data", "stringData", "type", "rules", "subsets"] {
-            fields.ignore(name);
-        }
-        return None;
-    };
     if kind != Kind::EndpointSlice
         && metadata.as_ref().is_some_and(|metadata| metadata.metrics != MetricsPage::default())
     {
@@ -146,10 +202,11 @@ fn read_object(file: &Arc<str>, fields: &mut Fields<'_>, namespace: Option<&str>
             spec.fields(|fields| read_spec(kind, version, namespace, fields)).flatten()
         }),
     };
-    let metadata = metadata?;
+    let (Some(metadata), Some(spec)) = (metadata, spec) else { return Content::Unusable };
     let id = ObjectId { kind, name: metadata.name.clone() };
     let position = fields.location().position;
-    Some(Object { id, file: Arc::clone(file), position, group: group.into(), metadata, spec: spec? })
+    let object = Object { id, file: Arc::clone(file), position, group: group.into(), metadata, spec };
+    Content::Object(Box::new(object))
 }
 
 fn read_spec(kind: Kind, version: &str, namespace: Option<&str>, spec: &mut Fields<'_>) -> Option<Spec> {
@@ -159,40 +216,10 @@ fn read_spec(kind: Kind, version: &str, namespace: Option<&str>, spec: &mut Fiel
         Kind::InferencePool if version == "v1" => inference_pool::read_v1(spec).map(Spec::InferencePool),
         Kind::InferencePool => inference_pool::read_v1alpha2(spec).map(Spec::InferencePool),
         Kind::InferenceModel => model::read_model(spec).map(Spec::InferenceModel),
-        Kind::InferenceObjective => model::read_objective(spec).map(Spec::InferenceObjective),
-        Kind::InferenceModelRewrite => model::read_rewrite(spec).map(Spec::InferenceModelRewrite),
+        Kind::InferenceObjective => model::read_objective(version, spec).map(Spec::InferenceObjective),
+        Kind::InferenceModelRewrite => model::read_rewrite(version, spec).map(Spec::InferenceModelRewrite),
         Kind::PoolPolicy => policy::read_pool(spec).map(|policy| Spec::PoolPolicy(Box::new(policy))),
         Kind::GatewayPolicy => Some(Spec::GatewayPolicy(policy::read_gateway(spec))),
         Kind::EndpointSlice => None,
     }
-}
-
-/// Reads the kind, its group and its version.
-fn read_kind(fields: &mut Fields<'_>) -> Option<(Kind, &'static str, &'static str)> {
-    let api_version =
-        fields.required("apiVersion", "write the group and version of the object").and_then(|f| {
-            let text = f.text()?;
-            Some((f, text))
-        });
-    let kind_field = fields.required("kind", "write the kind of the object")?;
-    let kind_text = kind_field.text()?;
-    let Some(kind) = kind::by_name(kind_text) else {
-        let names = Kind::ALL.map(Kind::as_str);
-        let fix = match (kind::advice(kind_text), nearest(kind_text, names.into_iter())) {
-            (Some(advice), _) => advice.to_owned(),
-            (None, Some(near)) => format!("did you mean {near}?"),
-            (None, None) => format!("remove it; supported kinds are {}", names.join(", ")),
-        };
-        kind_field.error(format!("{} is not a supported kind", quoted(kind_text)), fix);
-        return None;
-    };
-    let (field, text) = api_version?;
-    let versions = kind.api_versions();
-    let found = versions.iter().find(|(group, version)| text == format!("{group}/{version}"));
-    if found.is_none() {
-        let all: Vec<String> = versions.iter().map(|(group, version)| format!("{group}/{version}")).collect();
-        let message = format!("{} is not a supported version of {kind}", quoted(text));
-        field.error(message, format!("write {}", all.join(" or ")));
-    }
-    found.map(|(group, version)| (kind, *group, *version))
 }

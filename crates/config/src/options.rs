@@ -22,6 +22,9 @@ pub enum Consumer {
 pub struct Options {
     /// The component that loads the set.
     pub consumer: Consumer,
+    /// Whether EndpointPickerConfigs among the texts, also within ConfigMaps, are checked. Without, they are passed over
+    /// with a warning.
+    pub picker_configs: bool,
     /// Limits on each text.
     pub limits: Limits,
     /// Maximum number of objects in the set.
@@ -33,6 +36,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (consumer, limits) = (Consumer::Gateway, Limits::default());
-        Self { consumer, limits, max_objects: 10_000, max_problems: 1_000 }
+        Self { consumer, picker_configs: false, limits, max_objects: 10_000, max_problems: 1_000 }
     }
 }

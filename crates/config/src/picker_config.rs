@@ -4,18 +4,26 @@
 //! Groups, fields and defaults are those of Gateway API Inference Extension v0.5 to v1.5 (`inference.networking.x-k8s.io/v1alpha1`)
 //! and llm-d-router of August 2026 (`llm-d.ai/v1alpha1`, `apix/config` and `pkg/epp/config/loader`).
 
+mod catalogue;
+mod parameters;
 mod plugins;
 mod profile;
 
+use std::sync::Arc;
+
 use pointsman_core::{Blend, Placement, PoolPolicy, SaturationLimits};
-use pointsman_yaml::{Field, Fields, Limits, Problem, SourceText, quoted, read_document};
+use pointsman_yaml::{Field, Fields, Limits, Node, Problem, Report, SourceText, quoted, read_document};
+
+use crate::foreign::LEAVE_FIELD;
+use crate::manifest::picker_text;
 
 use plugins::{Plugins, Role};
 
 /// The kind, which also precedes the paths of problems.
-const KIND: &str = "EndpointPickerConfig";
+pub(crate) const KIND: &str = "EndpointPickerConfig";
 /// Supported groups and versions.
-const API_VERSIONS: [&str; 2] = ["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"];
+const API_VERSIONS: [&str; 3] =
+    ["llm-d.ai/v1", "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"];
 
 /// The settings of a valid `EndpointPickerConfig`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,13 +55,36 @@ pub fn read_picker_config(
     read_document(source, limits, KIND, |root| root.fields(read).flatten())
 }
 
-fn read(fields: &mut Fields<'_>) -> Option<PickerConfig> {
+/// The problems of an `EndpointPickerConfig` that is a document of `file`.
+pub(crate) fn check(file: &Arc<str>, root: &Node) -> Vec<Problem> {
+    let report = Report::new(Arc::clone(file), KIND.to_owned());
+    Field::root(root, &report).fields(read);
+    report.into_problems()
+}
+
+/// Reads apiVersion and kind. Of another object nothing else is reported.
+fn read_type(fields: &mut Fields<'_>) -> Option<()> {
     let version = fields.required("apiVersion", &format!("write apiVersion: {}", API_VERSIONS[0]));
-    if let Some(field) = version {
-        field.choice(&API_VERSIONS.map(|version| (version, ())))?;
+    let kind = fields.required("kind", "write kind: EndpointPickerConfig");
+    let (version, kind) = (version?, kind?);
+    if kind.text() == Some("ConfigMap") {
+        let data = fields.get("data");
+        let key = data.as_ref().and_then(|data| picker_text::texts(data.node).next());
+        let fix = match key {
+            Some((key, _)) => format!("save the text below data[{}] in a file, and give that", quoted(key)),
+            None => "save the text of the picker's configuration in a file, and give that".to_owned(),
+        };
+        kind.error("is a ConfigMap, of which a picker reads one text", fix);
+        return None;
     }
-    if let Some(field) = fields.required("kind", "write kind: EndpointPickerConfig") {
-        field.choice(&[(KIND, ())])?;
+    kind.choice(&[(KIND, ())])?;
+    version.choice(&API_VERSIONS.map(|version| (version, ())))
+}
+
+fn read(fields: &mut Fields<'_>) -> Option<PickerConfig> {
+    if read_type(fields).is_none() {
+        fields.ignore_rest();
+        return None;
     }
     fields.list("featureGates", 64, read_gate);
     let plugins = Plugins::read(fields);
@@ -84,7 +115,12 @@ fn read_gate(field: &Field<'_>) -> Option<()> {
         ("flowControl", true) => {
             field.error("requests are not queued", "remove it: sheddable requests are rejected with 429");
         }
-        (_, false) => {}
+        // What these switch on is always on.
+        (
+            "dataLayer" | "experimentalDatalayer" | "prepareDataPlugins" | "haPopulateNonLeaderDatastore",
+            true,
+        )
+        | (_, false) => {}
         _ => field.error(format!("{} is not a supported feature gate", quoted(name)), "remove it"),
     }
     None
@@ -95,13 +131,13 @@ fn read_saturation(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Sat
     let top_level = fields.get("saturationDetector").and_then(|field| {
         field.fields(|fields| match fields.get("pluginRef") {
             Some(reference) => plugins.detector(&reference),
-            None => Some(plugins::read_saturation(fields)),
+            None => Some(parameters::read_saturation(fields)),
         })
     });
     let flow_control = fields.get("flowControl").and_then(|field| {
         field.fields(|fields| {
             for name in QUEUE_FIELDS {
-                fields.refuse(name, "requests are not queued", "remove it");
+                fields.pass_over(name, "has no effect: requests are not queued", LEAVE_FIELD);
             }
             let detector = fields.get("saturationDetector")?;
             let by_reference = |fields: &mut Fields<'_>| {
@@ -128,7 +164,9 @@ const QUEUE_FIELDS: [&str; 9] = [
 
 /// Checks that `dataLayer` only describes the scraping of engine metrics, which is always on.
 fn read_data_layer(fields: &mut Fields<'_>, plugins: &Plugins<'_>) {
-    let Some(field) = fields.get("dataLayer") else { return };
+    // The name before v1.3 of the extension.
+    let former = fields.get("data");
+    let Some(field) = fields.get("dataLayer").or(former) else { return };
     field.fields(|fields| {
         if let Some(inject) = fields.get("injectDefaults")
             && inject.boolean() == Some(false)
@@ -141,9 +179,9 @@ fn read_data_layer(fields: &mut Fields<'_>, plugins: &Plugins<'_>) {
         }
         fields.list("sources", 64, |source| {
             source.fields(|fields| {
-                plugins.check_reference(fields, &Role::MetricsSource);
+                plugins.check_reference(fields, &Role::DataSource);
                 fields.list("extractors", 64, |extractor| {
-                    extractor.fields(|fields| plugins.check_reference(fields, &Role::MetricsExtractor))
+                    extractor.fields(|fields| plugins.check_reference(fields, &Role::DataExtractor))
                 });
             })
         });
@@ -157,6 +195,9 @@ fn read_parsers(fields: &mut Fields<'_>, plugins: &Plugins<'_>) {
         reference(&parser);
     }
     if let Some(handler) = fields.get("requestHandler") {
-        handler.fields(|fields| fields.list("parsers", 64, reference));
+        handler.fields(|fields| {
+            fields.list("parsers", 64, reference);
+            fields.get("parser").map(|parser| reference(&parser))
+        });
     }
 }

@@ -74,10 +74,29 @@ impl Default for ClientTimeouts {
 /// TLS and credentials towards a pool's engines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineAccess {
-    /// PEM file with the certificate authorities to trust instead of the system's.
+    /// PEM file with the certificates to trust instead of the system's authorities: authorities, and engines' own.
     pub ca: Option<PathBuf>,
-    /// File with the API key, sent as `authorization: Bearer` in place of the client's.
+    /// Whether the engines' certificates are not verified.
+    pub insecure_skip_verify: bool,
+    /// File with the API key, sent in place of the client's.
     pub api_key: Option<PathBuf>,
+    /// The header of the API key.
+    pub api_key_header: ApiKeyHeader,
+}
+
+/// The header of an API key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApiKeyHeader {
+    /// `authorization: Bearer KEY`.
+    #[default]
+    Authorization,
+    /// `x-api-key: KEY`.
+    XApiKey,
+}
+
+impl ApiKeyHeader {
+    /// Every header by its name in manifests.
+    pub const ALL: [(&str, Self); 2] = [("authorization", Self::Authorization), ("x-api-key", Self::XApiKey)];
 }
 
 /// Limits and trust of the whole gateway.

@@ -23,7 +23,10 @@ fn objects() -> Vec<String> {
 fn the_documented_policies_have_the_default_values() {
     let objects = objects();
     assert_eq!(objects.len(), 2);
-    let world = world(&format!("{GATEWAY}{}{}", pool("llama", 8000), objects.join("---\n")));
+    // The certificates of the reference are for engines with TLS.
+    let pool = pool("llama", 8000)
+        .replace("addressType: IPv4", "addressType: IPv4\nports: [{port: 8000, appProtocol: https}]");
+    let world = world(&format!("{GATEWAY}{pool}{}", objects.join("---\n")));
     let pool = &world.pools[0];
     assert_eq!(pool.policy, PoolPolicy::default());
     assert_eq!(pool.timeouts, Timeouts::default());

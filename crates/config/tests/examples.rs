@@ -67,7 +67,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "10:5: error: Gateway default/inference: spec.listeners[0].port: is missing (fix: write the port to listen on)",
             "14:15: error: Gateway default/inference: spec.listeners[1].protocol: TCP is not supported (fix: write HTTP or HTTPS)",
             "19:7: error: Gateway default/inference: spec.listeners[2].tls.certificateRefs: Secrets are not supported (fix: write tls.options with pointsman.dev/certificate-file and pointsman.dev/key-file)",
-            "23:7: error: Secret default/certificate: kind: \"Secret\" is not a supported kind (fix: keep keys out of manifests: name their files in the listener's tls.options, pointsman.dev/certificate-file and pointsman.dev/key-file)",
+            "23:7: warning: Secret default/certificate: kind: Secrets are not read, so the object is passed over (fix: keep keys out of manifests: name their files in the listener's tls.options, pointsman.dev/certificate-file and pointsman.dev/key-file, and in engine.apiKeyFile of a PoolPolicy)",
             "48:5: error: HTTPRoute default/all: spec.parentRefs[1]: there is no Gateway default/missing (fix: write the Gateway, or correct the name)",
             "49:14: error: HTTPRoute default/all: spec.hostnames: no listener of Gateway default/narrow accepts any of the host names (fix: write host names that a listener's hostname covers)",
         ],

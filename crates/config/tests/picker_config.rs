@@ -176,12 +176,50 @@ fn unsupported_settings_are_errors_with_an_alternative() {
             "3:18: {AT} plugins[0].type: \"queue-scorers\" is not supported (fix: did you mean queue-scorer?)"
         ),
     );
+}
+
+#[test]
+fn near_misses_are_named() {
+    const AT: &str = "error: EndpointPickerConfig:";
     check_problem(
-        "plugins:\n- type: prefix-cache-scorer\n  parameters:\n    hashBlockSize: 64\n",
+        "plugins: [{type: queue-depth-scorer}]\n",
         &format!(
-            "6:5: {AT} plugins[0].parameters.hashBlockSize: is not supported: the prefix index has a fixed memory budget (fix: remove it)"
+            "3:18: {AT} plugins[0].type: \"queue-depth-scorer\" is not supported (fix: did you mean queue-scorer?)"
         ),
     );
+    check_problem(
+        "plugins: [{type: custom-picker}]\n",
+        &format!(
+            "3:18: {AT} plugins[0].type: \"custom-picker\" is not supported (fix: remove it; supported types of picker are \
+             max-score-picker, random-picker, weighted-random-picker)"
+        ),
+    );
+    check_problem(
+        "plugins: [{type: queue-scorer, parameters: {a: 1}}]\n",
+        &format!(
+            "3:45: {AT} plugins[0].parameters.a: is not a known field (fix: remove it: no field has an effect here)"
+        ),
+    );
+    check_problem(
+        "plugins: [{type: token-load-scorer}]\nschedulingProfiles: [{name: p, plugins: [{pluginRef: \
+         active-request-scorer}]}]\n",
+        &format!(
+            "4:54: {AT} schedulingProfiles[0].plugins[0].pluginRef: there is no plugin \"active-request-scorer\" (fix: \
+             add `- type: active-request-scorer` to plugins)"
+        ),
+    );
+    check_problem(
+        "plugins: [{type: core-metrics-extractor, parameters: {defaultEngine: mine}}]\n",
+        &format!(
+            "3:70: {AT} plugins[0].parameters.defaultEngine: \"mine\" is not one of vllm, sglang, trtllm-serve, triton, \
+             triton-tensorrt-llm (fix: write one of vllm, sglang, trtllm-serve, triton, triton-tensorrt-llm)"
+        ),
+    );
+}
+
+#[test]
+fn settings_of_queues_and_discovery_are_errors() {
+    const AT: &str = "error: EndpointPickerConfig:";
     check_problem(
         "featureGates: [flowControl]\n",
         &format!(
@@ -214,8 +252,16 @@ fn unsupported_settings_are_errors_with_an_alternative() {
 fn other_files_are_errors() {
     let problems = read("").unwrap_err();
     assert!(problems[0].contains("the file is empty"), "{problems:?}");
-    let problems = read("apiVersion: v1\nkind: ConfigMap\n").unwrap_err();
-    assert!(problems[0].contains("apiVersion: \"v1\" is not one of llm-d.ai/v1alpha1"), "{problems:?}");
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  a.yaml: |\n    kind: EndpointPickerConfig\n";
+    assert_eq!(
+        read(map).unwrap_err(),
+        [
+            "c.yaml:2:7: error: EndpointPickerConfig: kind: is a ConfigMap, of which a picker reads one text (fix: save the text below data[\"a.yaml\"] in a file, and give that)"
+        ]
+    );
+    let problems = read("apiVersion: llm-d.ai/v2\nkind: EndpointPickerConfig\nplugins: []\n").unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("apiVersion: \"llm-d.ai/v2\" is not one of llm-d.ai/v1, "), "{problems:?}");
     let problems = read(&format!("{CHART_1_0}---\n{CHART_1_0}")).unwrap_err();
     assert!(problems[0].contains("a second document"), "{problems:?}");
 }
@@ -290,4 +336,87 @@ fn the_file_applies_to_pools_and_excludes_the_same_setting_in_a_policy() {
              remove it from one of the two)"
         ]
     );
+}
+
+/// The warnings of a configuration that is accepted.
+#[track_caller]
+fn warnings(rest: &str) -> Vec<String> {
+    let text = with_header(rest);
+    let (_, warnings) = read_picker_config(&SourceText::new("c.yaml", text), &Limits::default()).unwrap();
+    warnings.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect()
+}
+
+#[test]
+fn what_pointsman_does_anyway_is_accepted() {
+    for rest in [
+        "plugins: [{type: core-metrics-extractor, parameters: {defaultEngine: sglang}}]\n",
+        "plugins: [{type: metrics-data-source, parameters: {path: /prometheus/metrics, insecureSkipVerify: true}}]\n",
+        "plugins: [{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: approx-prefix-cache-producer}}, \
+         {type: approx-prefix-cache-producer}]\n",
+        "plugins: [{type: no-hit-lru-scorer, parameters: {lruSize: 2048}}]\n",
+        "plugins: [{type: inflight-load-producer, parameters: {addEstimatedOutputTokens: false}}]\n",
+        "plugins: [{type: models-data-source}, {type: models-data-extractor}]\ndataLayer: {sources: [{pluginRef: \
+         models-data-source, extractors: [{pluginRef: models-data-extractor}]}]}\n",
+        "plugins: [{type: fcfs-ordering-policy}, {type: static-usage-limit-policy}]\n",
+        "featureGates: [dataLayer, prepareDataPlugins]\n",
+        "plugins: [{type: vllmhttp-parser}]\nrequestHandler: {parser: {pluginRef: vllmhttp-parser}}\n",
+    ] {
+        assert_eq!(warnings(rest), Vec::<String>::new(), "{rest}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said_in_one_line() {
+    #[track_caller]
+    fn check(rest: &str, expected: &str) {
+        assert_eq!(warnings(rest), [format!("EndpointPickerConfig: {expected}")], "{rest}");
+    }
+    check(
+        "plugins: [{type: prefix-cache-scorer, parameters: {hashBlockSize: 64, maxPrefixBlocksToMatch: 256, \
+         lruCapacityPerServer: 31250}}]\n",
+        "plugins[0].parameters: hashBlockSize, lruCapacityPerServer, maxPrefixBlocksToMatch have no effect: the prefix \
+         index has blocks and a memory budget of its own",
+    );
+    check(
+        "saturationDetector: {queueDepthThreshold: 8, kvCacheUtilThreshold: 0.9, metricsStalenessThreshold: 150ms}\n",
+        "saturationDetector: metricsStalenessThreshold has no effect: old metrics lose weight gradually",
+    );
+    check(
+        "plugins: [{type: decode-filter}, {type: queue-scorer}]\n",
+        "plugins[0].type: has no effect: the endpoints are those of the pool, whatever their role",
+    );
+    check(
+        "plugins: [{type: max-score-picker, parameters: {maxNumOfEndpoints: 3}}]\n",
+        "plugins[0].parameters.maxNumOfEndpoints: has no effect: fallback endpoints are always named",
+    );
+    check(
+        "plugins: [{type: random-picker}, {type: queue-scorer}]\nschedulingProfiles: [{name: p, plugins: \
+         [{pluginRef: random-picker}, {pluginRef: queue-scorer}]}]\n",
+        "schedulingProfiles[0].plugins: scorers have no effect with random-picker",
+    );
+}
+
+#[test]
+fn a_random_picker_beside_scorers_picks_at_random() {
+    let text = with_header(
+        "plugins: [{type: random-picker}, {type: queue-scorer}]\nschedulingProfiles: [{name: p, plugins: \
+         [{pluginRef: random-picker}, {pluginRef: queue-scorer}]}]\n",
+    );
+    let (config, _) = read_picker_config(&SourceText::new("c.yaml", text), &Limits::default()).unwrap();
+    let random = Blend { picker: Picker::Random, ..Blend::EMPTY };
+    assert_eq!(config.placement, Placement::Blend(random));
+}
+
+#[test]
+fn earlier_names_of_plugins_are_read() {
+    let weights =
+        BlendWeights { queue: 1.0, kv_cache_utilization: 1.0, prefix_cache: 2.0, ..BlendWeights::NONE };
+    check(
+        "plugins: [{type: queue}, {type: kv-cache}, {type: prefix-cache}, {type: max-score}, {type: single-profile}]\n\
+         schedulingProfiles: [{name: p, plugins: [{pluginRef: queue}, {pluginRef: kv-cache}, \
+         {pluginRef: prefix-cache, weight: 2}, {pluginRef: max-score}]}]\n",
+        Blend { weights, ..Blend::EMPTY },
+    );
+    let config = read(&CHART_1_5.replace("inference.networking.x-k8s.io/v1alpha1", "llm-d.ai/v1")).unwrap();
+    assert_eq!(config.placement, Placement::Blend(Blend::LLM_D));
 }

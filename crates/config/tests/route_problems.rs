@@ -85,7 +85,7 @@ fn unsupported_features_of_route_rules() {
     check_rule(
         "backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p, port: 9}]",
         &[
-            "f.yaml:8:19: error: RULE.backendRefs[0]: port 9 is not a port of the pool (fix: remove port: the ports of the pool apply)",
+            "f.yaml:8:19: warning: RULE.backendRefs[0]: port 9 is not a port of the pool, whose ports apply (fix: remove port)",
         ],
     );
     check_rule(
@@ -282,7 +282,7 @@ fn parents() {
     );
     check_parent(
         "{name: g, kind: Service, group: gateway.networking.k8s.io}",
-        "32: error: HTTPRoute other/r: spec.parentRefs[0].kind: \"Service\" is not Gateway, the only supported kind of parent (fix: write Gateway, the only supported kind of parent)",
+        "16: error: HTTPRoute other/r: spec.parentRefs[0]: routes attach to Gateways here, not to a Service (fix: name a Gateway: {name: …})",
     );
 }
 

@@ -49,8 +49,17 @@ impl SubsetHint {
     /// Whether the endpoint at this host and port is in the list.
     #[must_use]
     pub fn contains(&self, host: &str, port: u16) -> bool {
-        let host = parse_host(host);
-        self.entries.iter().any(|(listed, at)| *listed == host && at.is_none_or(|at| at == port))
+        self.has(&parse_host(host), port)
+    }
+
+    /// Whether the endpoint at this address is in the list.
+    #[must_use]
+    pub fn contains_address(&self, address: SocketAddr) -> bool {
+        self.has(&Host::Ip(address.ip().to_canonical()), address.port())
+    }
+
+    fn has(&self, host: &Host, port: u16) -> bool {
+        self.entries.iter().any(|(listed, at)| listed == host && at.is_none_or(|at| at == port))
     }
 }
 
@@ -110,6 +119,9 @@ mod tests {
         check(&["engine:port"], "engine", 8000, false);
         check(&["", " "], "10.0.0.1", 8000, false);
         check(&[], "10.0.0.1", 8000, false);
+        let listed = SubsetHint::of(["10.0.0.1:8000"]);
+        assert!(listed.contains_address(SocketAddr::from(([10, 0, 0, 1], 8000))));
+        assert!(!listed.contains_address(SocketAddr::from(([10, 0, 0, 1], 8001))));
     }
 
     fn hint(kind: Kind) -> Option<SubsetHint> {

@@ -1,7 +1,7 @@
 //! The bootstrap of an Envoy (1.37 and later) in front of a pool that uses this picker.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use pointsman_config::{AppProtocol, PoolSpec, TlsFiles};
@@ -38,8 +38,10 @@ pub struct EnvoyOptions {
     pub link: PickerLink,
     /// The response bodies that Envoy sends to the picker.
     pub response_bodies: ResponseBodies,
-    /// Send request bodies buffered, where full duplex is not supported. Long bodies then exceed Envoy's buffer limit.
+    /// Send request bodies buffered, where full duplex is not supported.
     pub buffered: bool,
+    /// The longest request body in bytes. Envoy buffers as much of each request to retry it.
+    pub max_body: u64,
     /// While the picker is unavailable, let Envoy choose any endpoint itself instead of a 500 response.
     pub fail_open: bool,
 }
@@ -67,9 +69,6 @@ pub enum BootstrapError {
     /// An Envoy cluster uses one protocol.
     #[error("the endpoints of pool {0} use different protocols")]
     MixedProtocols(String),
-    /// The certificate authorities for Envoy are not known.
-    #[error("the endpoints of pool {0} use TLS: write an Envoy cluster of your own for them")]
-    Tls(String),
 }
 
 /// The bootstrap, as YAML.
@@ -82,15 +81,12 @@ pub fn envoy_config(pool: &PoolSpec, options: &EnvoyOptions) -> Result<String, B
     if pool.endpoints.iter().any(|endpoint| endpoint.protocol != first.protocol) {
         return Err(BootstrapError::MixedProtocols(name));
     }
-    if first.protocol == AppProtocol::Https {
-        return Err(BootstrapError::Tls(name));
-    }
     let mut text = format!("# Envoy in front of the pool {name}, with pointsman as the endpoint picker.\n");
     text += &admin(options);
     text += "static_resources:\n  listeners:\n";
     text += &listener(options);
     text += "  clusters:\n";
-    text += &engines(pool, first.protocol == AppProtocol::H2c);
+    text += &engines(pool, first.protocol);
     text += &picker(options);
     Ok(text)
 }
@@ -121,6 +117,8 @@ fn listener(options: &EnvoyOptions) -> String {
             virtual_hosts:
             - name: all
               domains: ["*"]
+              # A longer body could not be retried: after a failed attempt its response would be 507.
+              request_body_buffer_limit: {max_body}
               routes:
 {routes}          http_filters:
           - name: pointsman
@@ -140,8 +138,9 @@ fn listener(options: &EnvoyOptions) -> String {
               "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
 "#,
         address = socket_address(options.listen),
-        // Full duplex never buffers a body, the other mode buffers all of it.
-        buffer = if options.buffered { 32 << 20 } else { 32 << 10 },
+        // Full duplex buffers a body for retries only, the other mode all of it.
+        buffer = if options.buffered { options.max_body } else { 32 << 10 },
+        max_body = options.max_body,
         routes = routes(options),
         fail_open = options.fail_open,
         mode = mode(options, options.response_bodies == ResponseBodies::Usage, 16),
@@ -199,7 +198,7 @@ fn mode(options: &EnvoyOptions, response_bodies: bool, indent: usize) -> String 
     lines.map(|(name, value)| format!("{:indent$}{name}: {value}\n", "")).concat()
 }
 
-fn engines(pool: &PoolSpec, h2c: bool) -> String {
+fn engines(pool: &PoolSpec, protocol: AppProtocol) -> String {
     let mut endpoints = String::new();
     for endpoint in &pool.endpoints {
         let (host, port) = (&endpoint.host, endpoint.port);
@@ -209,10 +208,18 @@ fn engines(pool: &PoolSpec, h2c: bool) -> String {
             "        - endpoint: {{address: {{socket_address: {{address: \"{host}\", port_value: {port}}}}}}}"
         );
     }
-    let protocol = if h2c { "http2_protocol_options: {}" } else { "http_protocol_options: {}" };
+    let has_names = pool.endpoints.iter().any(|endpoint| endpoint.host.parse::<IpAddr>().is_err());
+    // The picker names the address at which it reached an engine, of either family.
+    let kind = if has_names { "STRICT_DNS\n    dns_lookup_family: ALL" } else { "STATIC" };
+    let versions = match protocol {
+        AppProtocol::Http => "explicit_http_config: {http_protocol_options: {}}",
+        AppProtocol::H2c => "explicit_http_config: {http2_protocol_options: {}}",
+        AppProtocol::Https => "auto_config: {http_protocol_options: {}, http2_protocol_options: {}}",
+    };
+    let tls = if protocol == AppProtocol::Https { engine_tls(pool) } else { String::new() };
     format!(
         r#"  - name: engines
-    type: STATIC
+    type: {kind}
     connect_timeout: 2s
     circuit_breakers:
       thresholds:
@@ -222,9 +229,8 @@ fn engines(pool: &PoolSpec, h2c: bool) -> String {
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         # Shorter than the five seconds after which uvicorn closes an idle connection.
         common_http_protocol_options: {{idle_timeout: 4s}}
-        explicit_http_config:
-          {protocol}
-    load_balancing_policy:
+        {versions}
+{tls}    load_balancing_policy:
       policies:
       - typed_extension_config:
           name: envoy.load_balancing_policies.override_host
@@ -246,6 +252,40 @@ fn engines(pool: &PoolSpec, h2c: bool) -> String {
       - lb_endpoints:
 {endpoints}"#
     )
+}
+
+/// The system's certificate authorities on Debian, whose images Envoy is published with. Envoy verifies names only with a file.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// TLS to engines, with the pool's certificates or the system's authorities.
+fn engine_tls(pool: &PoolSpec) -> String {
+    let trusted = match &pool.access.ca {
+        Some(ca) => format!("trusted_ca: {{filename: {}}}", quoted(ca)),
+        None => format!("trusted_ca: {{filename: {SYSTEM_AUTHORITIES}}}"),
+    };
+    let mut names: Vec<String> = pool.endpoints.iter().map(|endpoint| name_matcher(&endpoint.host)).collect();
+    names.dedup();
+    let validation = if pool.access.insecure_skip_verify {
+        String::new()
+    } else {
+        let names = names.join(", ");
+        format!(", validation_context: {{{trusted}, match_typed_subject_alt_names: [{names}]}}")
+    };
+    format!(
+        r#"    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        auto_host_sni: true
+        common_tls_context: {{alpn_protocols: [h2, http/1.1]{validation}}}
+"#
+    )
+}
+
+/// The name that an engine's certificate states.
+fn name_matcher(host: &str) -> String {
+    let kind = if host.parse::<IpAddr>().is_ok() { "IP_ADDRESS" } else { "DNS" };
+    format!("{{san_type: {kind}, matcher: {{exact: \"{host}\"}}}}")
 }
 
 fn transport_socket(link: &PickerLink) -> String {
@@ -343,6 +383,7 @@ mod tests {
             link: PickerLink::Tls { certificate: None, picker_ca: None },
             response_bodies,
             buffered: false,
+            max_body: 32 << 20,
             fail_open: false,
         }
     }
@@ -421,6 +462,49 @@ mod tests {
     }
 
     #[test]
+    fn host_names_are_resolved_by_envoy() {
+        let named = |hosts: &[&str]| {
+            let endpoints: Vec<_> = hosts.iter().map(|host| (*host, AppProtocol::Http)).collect();
+            envoy_config(&pool(&endpoints), &options(ResponseBodies::Usage)).unwrap()
+        };
+        let text = named(&["127.0.0.1", "localhost"]);
+        assert!(
+            text.contains("  - name: engines\n    type: STRICT_DNS\n    dns_lookup_family: ALL\n"),
+            "{text}"
+        );
+        assert!(text.contains(r#"address: "localhost", port_value: 8000"#), "{text}");
+        assert!(named(&["127.0.0.1"]).contains("  - name: engines\n    type: STATIC\n"));
+    }
+
+    #[test]
+    fn engines_with_tls_are_verified_against_the_pools_certificates() {
+        let with = |access: EngineAccess| {
+            let pool = pool(&[("gpu-1.local", AppProtocol::Https), ("10.0.0.1", AppProtocol::Https)]);
+            envoy_config(&PoolSpec { access, ..pool }, &options(ResponseBodies::Usage)).unwrap()
+        };
+        let text = with(EngineAccess { ca: Some("/e/ca.crt".into()), ..EngineAccess::default() });
+        assert!(
+            text.contains("trusted_ca: {filename: '/e/ca.crt'}, match_typed_subject_alt_names: "),
+            "{text}"
+        );
+        assert!(text.contains(r#"{san_type: DNS, matcher: {exact: "gpu-1.local"}}"#), "{text}");
+        assert!(text.contains(r#"{san_type: IP_ADDRESS, matcher: {exact: "10.0.0.1"}}"#), "{text}");
+        assert!(
+            with(EngineAccess::default())
+                .contains("trusted_ca: {filename: /etc/ssl/certs/ca-certificates.crt}")
+        );
+        let unverified = with(EngineAccess { insecure_skip_verify: true, ..EngineAccess::default() });
+        assert!(!unverified.contains("trusted_ca") && unverified.contains("auto_host_sni"));
+    }
+
+    #[test]
+    fn bodies_up_to_the_limit_can_be_retried() {
+        check(&options(ResponseBodies::Usage), &[("request_body_buffer_limit: 33554432", 1)]);
+        let buffered = EnvoyOptions { buffered: true, max_body: 1 << 20, ..options(ResponseBodies::Usage) };
+        check(&buffered, &[("per_connection_buffer_limit_bytes: 1048576", 1)]);
+    }
+
+    #[test]
     fn a_pool_that_one_cluster_cannot_express_is_refused() {
         let refused = |endpoints: &[(&str, AppProtocol)]| {
             envoy_config(&pool(endpoints), &options(ResponseBodies::Usage)).unwrap_err()
@@ -428,6 +512,5 @@ mod tests {
         assert!(matches!(refused(&[]), BootstrapError::NoEndpoints(_)));
         let mixed = refused(&[("10.0.0.1", AppProtocol::Http), ("10.0.0.2", AppProtocol::H2c)]);
         assert!(matches!(mixed, BootstrapError::MixedProtocols(_)));
-        assert!(matches!(refused(&[("10.0.0.1", AppProtocol::Https)]), BootstrapError::Tls(_)));
     }
 }

@@ -27,7 +27,9 @@ impl Pool for LivePool {
     fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {
         let listed = self.handle.endpoints.iter().filter(|endpoint| {
             let address = &endpoint.address;
-            hint.contains(&address.host, address.port)
+            let reached =
+                || endpoint.activity.reached().is_some_and(|reached| hint.contains_address(reached));
+            hint.contains(&address.host, address.port) || reached()
         });
         listed.map(|endpoint| endpoint.id).collect()
     }
@@ -53,8 +55,8 @@ impl Guard for LiveGuard {
     }
 
     fn destinations(&self) -> Vec<String> {
-        let mut destinations = vec![self.0.endpoint().authority.to_string()];
-        destinations.extend(self.0.fallbacks().iter().map(|endpoint| endpoint.authority.to_string()));
+        let mut destinations = vec![self.0.endpoint().destination()];
+        destinations.extend(self.0.fallbacks().iter().map(|endpoint| endpoint.destination()));
         destinations
     }
 

@@ -97,9 +97,6 @@ pub enum PickerError {
     /// The pool is not named, and the configuration does not have exactly one.
     #[error("no pool named, and the configuration has {0}")]
     PoolNotNamed(String),
-    /// An endpoint has a host name, and gateways accept IP addresses only.
-    #[error("endpoint {0} is a host name; gateways accept IP addresses only")]
-    HostName(String),
 }
 
 /// A picker whose ports are open. It accepts connections from [`Picker::run`] on.
@@ -217,8 +214,5 @@ fn pool_of(generation: &Generation, name: Option<ObjectName>) -> Result<ObjectNa
             None => return Err(PickerError::UnknownPool { name, known: known() }),
         },
     };
-    match pool.endpoints.iter().find(|endpoint| endpoint.address.host.parse::<IpAddr>().is_err()) {
-        Some(endpoint) => Err(PickerError::HostName(endpoint.authority.to_string())),
-        None => Ok(pool.name.clone()),
-    }
+    Ok(pool.name.clone())
 }

@@ -1,7 +1,10 @@
 //! The activity of an endpoint as the tasks of a fleet share it. Lock-free, because every chunk of every stream touches it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use pointsman_core::{EndpointActivity, Liveness, LivenessVerdict, ResponsePhase, Time};
 use tokio::sync::Notify;
 
@@ -15,6 +18,8 @@ pub struct Activity {
     dispatched: AtomicU64,
     /// The scraper sleeps long and is to be woken by the next dispatch.
     idle: AtomicBool,
+    /// Where the endpoint was reached last.
+    reached: ArcSwapOption<SocketAddr>,
     /// Notified when the endpoint is to be probed.
     pub(crate) attention: Notify,
     /// Notified by the next dispatch after [`Activity::announce_next_dispatch`].
@@ -32,6 +37,19 @@ impl Activity {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The IP address at which a scrape or probe reached the endpoint last; `None` where none has.
+    #[must_use]
+    pub fn reached(&self) -> Option<SocketAddr> {
+        self.reached.load().as_deref().copied()
+    }
+
+    /// A scrape or probe reached the endpoint at this address.
+    pub(crate) fn set_reached(&self, address: Option<SocketAddr>) {
+        if address.is_some() && address != self.reached() {
+            self.reached.store(address.map(Arc::new));
+        }
     }
 
     /// Applies the liveness rule to a request, and has the endpoint probed where the rule says so. Returns when to check

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
+use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use hyper_util::client::legacy::{Client as PooledClient, Error as ClientError};
 use hyper_util::rt::TokioIo;
 use pointsman_config::{AppProtocol, EndpointAddress, EngineKind, Timeouts};
 
+use crate::activity::Activity;
 use crate::connect::{ConnectError, Connector, EngineStream};
 use crate::endpoint::PoolEndpoint;
 use crate::tasks::Tasks;
@@ -181,6 +182,7 @@ impl Client {
                 connector: Arc::clone(&endpoint.connector),
                 address: endpoint.address.clone(),
                 timeouts: endpoint.timeouts,
+                activity: Arc::clone(&endpoint.activity),
             };
             let client = PooledClient::builder(self.tasks.clone())
                 .pool_idle_timeout(endpoint.timeouts.keep_alive)
@@ -200,6 +202,7 @@ struct EngineConnector {
     connector: Arc<Connector>,
     address: EndpointAddress,
     timeouts: Timeouts,
+    activity: Arc<Activity>,
 }
 
 impl EngineConnector {
@@ -220,8 +223,12 @@ impl tower_service::Service<Uri> for EngineConnector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { connector, address, timeouts } = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(connector.connect(&address, timeouts.connect).await?.io)) })
+        let Self { connector, address, timeouts, activity } = self.clone();
+        Box::pin(async move {
+            let stream = connector.connect(&address, timeouts.connect).await?.io;
+            activity.set_reached(stream.peer_addr());
+            Ok(TokioIo::new(stream))
+        })
     }
 }
 
@@ -250,6 +257,6 @@ fn request(endpoint: &PoolEndpoint, path: &str) -> Result<Request<Empty<Bytes>>,
     let mut request = Request::get(uri).body(Empty::new())?;
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static("pointsman"));
-    headers.extend(endpoint.connector.authorization().map(|key| (AUTHORIZATION, key)));
+    headers.extend(endpoint.connector.api_key());
     Ok(request)
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
-use pointsman_config::{AppProtocol, EndpointAddress, EngineAccess};
+use http::{HeaderName, HeaderValue, header};
+use pointsman_config::{ApiKeyHeader, AppProtocol, EndpointAddress, EngineAccess};
 use pointsman_core::FailureCause;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -19,6 +19,10 @@ pub use stream::EngineStream;
 
 /// The longest API key file, in bytes.
 const MAX_KEY_BYTES: u64 = 16 << 10;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The headers that hold the credentials of a client.
+pub static CREDENTIALS: [HeaderName; 2] = [header::AUTHORIZATION, X_API_KEY];
 
 /// An error in the files of an [`EngineAccess`].
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +82,7 @@ pub struct Connector {
     access: EngineAccess,
     /// Made at the first TLS connection where the system's authorities are used, which take milliseconds to read.
     tls: ArcSwapOption<ClientConfig>,
-    authorization: ArcSwapOption<HeaderValue>,
+    api_key: ArcSwapOption<HeaderValue>,
     modified: Mutex<[Option<SystemTime>; 2]>,
 }
 
@@ -91,7 +95,7 @@ impl Connector {
         let connector = Self {
             access: access.clone(),
             tls: ArcSwapOption::empty(),
-            authorization: ArcSwapOption::empty(),
+            api_key: ArcSwapOption::empty(),
             modified: Mutex::new(modification_times(access)),
         };
         connector.load()?;
@@ -99,10 +103,15 @@ impl Connector {
     }
 
     fn load(&self) -> Result<(), AccessError> {
-        let tls = self.access.ca.as_deref().map(tls::with_authorities).transpose()?;
-        let authorization = self.access.api_key.as_deref().map(read_key).transpose()?;
+        let EngineAccess { ca, insecure_skip_verify, api_key, api_key_header } = &self.access;
+        let tls = if *insecure_skip_verify {
+            tls::without_verification()
+        } else {
+            ca.as_deref().map(tls::with_certificates).transpose()?
+        };
+        let api_key = api_key.as_deref().map(|path| read_key(path, *api_key_header)).transpose()?;
         self.tls.store(tls);
-        self.authorization.store(authorization.map(Arc::new));
+        self.api_key.store(api_key.map(Arc::new));
         Ok(())
     }
 
@@ -124,10 +133,16 @@ impl Connector {
         self.access.ca.is_some() || self.access.api_key.is_some()
     }
 
-    /// The `authorization` header for engines, which replaces the client's; marked sensitive.
+    /// The header with the API key of the engines, marked sensitive. It replaces the client's credentials, in whichever header
+    /// of [`CREDENTIALS`].
     #[must_use]
-    pub fn authorization(&self) -> Option<HeaderValue> {
-        self.authorization.load().as_deref().cloned()
+    pub fn api_key(&self) -> Option<(HeaderName, HeaderValue)> {
+        let key = self.api_key.load().as_deref().cloned()?;
+        let name = match self.access.api_key_header {
+            ApiKeyHeader::Authorization => header::AUTHORIZATION,
+            ApiKeyHeader::XApiKey => X_API_KEY,
+        };
+        Some((name, key))
     }
 
     /// Opens a connection, including name resolution and TLS, within `timeout`.
@@ -199,14 +214,18 @@ fn modification_times(access: &EngineAccess) -> [Option<SystemTime>; 2] {
         .map(|path| std::fs::metadata(path.as_ref()?).and_then(|metadata| metadata.modified()).ok())
 }
 
-fn read_key(path: &std::path::Path) -> Result<HeaderValue, AccessError> {
+fn read_key(path: &std::path::Path, header: ApiKeyHeader) -> Result<HeaderValue, AccessError> {
     let text = read_bounded(path, MAX_KEY_BYTES)?;
     let invalid = || AccessError::Key(path.to_owned());
     let key = std::str::from_utf8(&text).map_err(|_| invalid())?.trim();
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid());
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| invalid())?;
+    let value = match header {
+        ApiKeyHeader::Authorization => format!("Bearer {key}"),
+        ApiKeyHeader::XApiKey => key.to_owned(),
+    };
+    let mut value = HeaderValue::try_from(value).map_err(|_| invalid())?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,5 +1,6 @@
 //! An endpoint of a pool, as front doors use it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use pointsman_config::{EndpointAddress, MetricsPage, Timeouts};
@@ -52,6 +53,17 @@ impl PoolEndpoint {
             series: Arc::clone(&self.series),
             pool: Arc::clone(&self.pool),
         })
+    }
+
+    /// Its `ip:port` for a gateway, which accepts no host names: that at which it was reached last, where its address is a
+    /// host name. Until it is reached, [`PoolEndpoint::authority`].
+    #[must_use]
+    pub fn destination(&self) -> String {
+        let is_name = || self.address.host.parse::<IpAddr>().is_err();
+        match self.activity.reached() {
+            Some(reached) if is_name() => reached.to_string(),
+            Some(_) | None => self.authority.to_string(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ mod ticket;
 
 pub use activity::{Activity, StreamActivity};
 pub use clock::Clock;
-pub use connect::{ConnectError, Connection, Connector, HttpVersion};
+pub use connect::{CREDENTIALS, ConnectError, Connection, Connector, HttpVersion};
 pub use endpoint::{PoolEndpoint, authority};
 pub use fleet::{Fleet, FleetError, FleetOptions};
 pub use generation::{Generation, PoolHandle};

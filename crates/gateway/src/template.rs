@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use pointsman_config::route::{Filter, Forward, HeaderChange, PathRewrite};
 use pointsman_door::{REQUEST_ID, TRACEPARENT};
 use pointsman_exchange::{EngineRequest, strip_hop_by_hop};
+use pointsman_fleet::CREDENTIALS;
 
 use crate::client::Client;
 use crate::upstream::{RequestBody, Upstream};
@@ -88,8 +89,11 @@ impl RequestTemplate {
         if !self.rewrites_host && (upstream.secure || !headers.contains_key(header::HOST)) {
             headers.insert(header::HOST, upstream.authority.clone());
         }
-        if let Some(authorization) = upstream.authorization() {
-            headers.insert(header::AUTHORIZATION, authorization);
+        if let Some((name, key)) = upstream.api_key() {
+            for credentials in &CREDENTIALS {
+                headers.remove(credentials);
+            }
+            headers.insert(name, key);
         }
         request
     }

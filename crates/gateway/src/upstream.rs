@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::Request;
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use pointsman_config::AppProtocol;
 use pointsman_core::{EndpointId, FailureCause};
 use pointsman_fleet::{Connection, Connector, HttpVersion, PoolEndpoint};
@@ -97,9 +97,9 @@ impl Upstream {
         }
     }
 
-    /// The pool's `authorization` header, which replaces the client's.
-    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
-        self.connector.authorization()
+    /// The header with the pool's API key, which replaces the client's credentials.
+    pub(crate) fn api_key(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.connector.api_key()
     }
 
     /// Sends a request and awaits the response head. The request is in origin form, with a `host`.

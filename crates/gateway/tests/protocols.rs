@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pointsman_config::{AppProtocol, TlsFiles, World};
+use pointsman_config::{ApiKeyHeader, AppProtocol, TlsFiles, World};
 use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
 use pointsman_gateway::{Gateway, GatewayError, GatewayOptions};
 use pointsman_telemetry::{BuildInfo, Metrics};
@@ -263,13 +263,23 @@ async fn the_engines_api_key_replaces_the_clients() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key");
     std::fs::write(&key, "engine-key\n").unwrap();
-    let engine = Engine::start(|_| engine::chat()).await;
-    let mut world = world(&[engine.address]);
-    world.pools[0].access.api_key = Some(key);
-    let gateway = Running::start(world).await;
-    ask(gateway.address, &chat_request(false)).await;
-    assert_eq!(engine.seen()[0].header("authorization"), Some("Bearer engine-key"));
-    gateway.stop().await;
+    for (header, expected) in [
+        (ApiKeyHeader::Authorization, [("authorization", Some("Bearer engine-key")), ("x-api-key", None)]),
+        (ApiKeyHeader::XApiKey, [("x-api-key", Some("engine-key")), ("authorization", None)]),
+    ] {
+        let engine = Engine::start(|_| engine::chat()).await;
+        let mut world = world(&[engine.address]);
+        world.pools[0].access.api_key = Some(key.clone());
+        world.pools[0].access.api_key_header = header;
+        let gateway = Running::start(world).await;
+        let own = "\r\nauthorization: Bearer client\r\nx-api-key: client\r\n";
+        let request = String::from_utf8(chat_request(false)).unwrap().replacen("\r\n", own, 1);
+        ask(gateway.address, request.as_bytes()).await;
+        for (name, value) in expected {
+            assert_eq!(engine.seen()[0].header(name), value, "{name}");
+        }
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -152,6 +152,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Accepts the field `name`, which the API has and which has no effect here, with a warning where it is present.
+    pub fn pass_over(&mut self, name: &'static str, message: &str, fix: &str) {
+        self.unsupported.push(name);
+        if let Some((key, _)) = self.entry(name) {
+            let path = self.mapping.path_of(name);
+            let (message, fix) = (message.to_owned(), fix.to_owned());
+            self.mapping.report.push(Severity::Warning, key.position, &path, message, fix);
+        }
+    }
+
     /// Accepts a field without effect.
     pub fn ignore(&mut self, name: &'static str) {
         self.known.push(name);
@@ -183,6 +193,11 @@ impl<'a> Fields<'a> {
     /// Reports a mistake of the mapping as a whole.
     pub fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
         self.mapping.error(message, fix);
+    }
+
+    /// Reports a warning on the mapping as a whole.
+    pub fn warn(&self, message: impl Into<String>, fix: impl Into<String>) {
+        self.mapping.warn(message, fix);
     }
 
     /// Reports a mistake of the field `name` at the start of the mapping.
@@ -217,6 +232,7 @@ impl<'a> Fields<'a> {
             }
             let fix = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
+                None if self.known.is_empty() => "remove it: no field has an effect here".to_owned(),
                 None => format!("remove it; known fields are {}", self.known.join(", ")),
             };
             self.error_at_key(key.position, name, "is not a known field", fix);

@@ -102,6 +102,12 @@ impl Node {
         entries.iter().find(|(key, _)| &*key.name == name).map(|(_, node)| node)
     }
 
+    /// The keys and values of a mapping, in the order written; of another value none.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let entries = if let Value::Mapping(entries) = &self.value { entries.as_slice() } else { &[] };
+        entries.iter().map(|(key, node)| (&*key.name, node))
+    }
+
     /// The text of a scalar, whatever its type.
     #[must_use]
     pub fn text(&self) -> Option<&str> {

@@ -12,7 +12,7 @@ use crate::args::CheckArgs;
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let sources = manifests::read(&args.paths)?;
     let consumer = if args.picker { Consumer::Picker { config: None } } else { Consumer::Gateway };
-    let loaded = load(&sources, &Options { consumer, ..Options::default() });
+    let loaded = load(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
     if args.json {
         let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "problems": problems }))?);

@@ -32,7 +32,8 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));
     }
     if args.envoy.print_envoy_config {
-        print!("{}", envoy_config(pool_of(&world, &args)?, &envoy_options(&args)?)?);
+        let options = envoy_options(&args, world.gateway.max_body_bytes)?;
+        print!("{}", envoy_config(pool_of(&world, &args)?, &options)?);
         return Ok(ExitCode::SUCCESS);
     }
     server::serve(Plan {
@@ -110,7 +111,7 @@ fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
 }
 
 /// Options of the printed Envoy bootstrap. A picker that listens on all addresses is reached by loopback.
-fn envoy_options(args: &EppArgs) -> Result<EnvoyOptions> {
+fn envoy_options(args: &EppArgs, max_body: u64) -> Result<EnvoyOptions> {
     let picker = if args.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { args.bind };
     Ok(EnvoyOptions {
         listen: args.envoy.envoy_listen,
@@ -123,6 +124,7 @@ fn envoy_options(args: &EppArgs) -> Result<EnvoyOptions> {
             Bodies::Usage => ResponseBodies::Usage,
         },
         buffered: args.envoy.envoy_buffered,
+        max_body,
         fail_open: args.envoy.envoy_fail_open,
     })
 }

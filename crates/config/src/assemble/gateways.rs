@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pointsman_yaml::{Located, quoted};
 
 use super::{Assembly, beside, by_age, position};
+use crate::foreign::LEAVE_FIELD;
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::gateway::GatewayListener;
@@ -91,6 +92,14 @@ impl<'a> Assembly<'a> {
         let own = &object.id.name.namespace;
         let namespace = Arc::clone(namespace.as_ref().unwrap_or(own));
         let wanted = ObjectName { namespace, name: Arc::clone(name) };
+        // A Gateway of another namespace is often another team's, in another folder.
+        let has_other_parent = route.parents.iter().any(|other| {
+            let namespace = other.value.namespace.as_ref().unwrap_or(own);
+            attached.iter().any(|a| {
+                let gateway = &a.gateway.id.name;
+                gateway.name == other.value.name && gateway.namespace == *namespace
+            })
+        });
         let is_wanted = |a: &&mut ListenerRoutes<'_>| a.gateway.id.name == wanted;
         let mut listeners: Vec<_> = attached.iter_mut().filter(is_wanted).collect();
         let invalid = self.is_invalid(Kind::Gateway, &wanted);
@@ -100,7 +109,12 @@ impl<'a> Assembly<'a> {
             }
         };
         if listeners.is_empty() {
-            return fail(format!("there is no Gateway {wanted}"), "write the Gateway, or correct the name");
+            let message = format!("there is no Gateway {wanted}");
+            if wanted.namespace != *own && !invalid && has_other_parent {
+                let message = format!("{message}, so this parent is passed over");
+                return self.warn(object, &parent.location, message, LEAVE_FIELD);
+            }
+            return fail(message, "write the Gateway, or correct the name");
         }
         listeners.retain(|a| {
             let listener = &a.listener.value;

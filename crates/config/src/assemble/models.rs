@@ -21,15 +21,17 @@ impl<'a> Assembly<'a> {
         self.add_models(&mut rules);
         for object in self.of(Kind::InferenceObjective) {
             let Spec::InferenceObjective(objective) = &object.spec else { continue };
-            let Some(pool) = self.check_pool_ref(object, &objective.pool) else { continue };
-            let rules = rules.entry(pool).or_default();
-            rules.objectives.insert(Arc::clone(&object.id.name.name), objective.priority);
+            for pool in self.check_pool_targets(object, &objective.pools) {
+                let rules = rules.entry(pool).or_default();
+                rules.objectives.insert(Arc::clone(&object.id.name.name), objective.priority);
+            }
         }
         let mut owners = Owners::new();
         for object in by_age(self.of(Kind::InferenceModelRewrite)) {
             let Spec::InferenceModelRewrite(rewrite) = &object.spec else { continue };
-            let Some(pool) = self.check_pool_ref(object, &rewrite.pool) else { continue };
-            self.add_rewrite(object, rewrite, &pool, rules.entry(pool.clone()).or_default(), &mut owners);
+            for pool in self.check_pool_targets(object, &rewrite.pools) {
+                self.add_rewrite(object, rewrite, &pool, rules.entry(pool.clone()).or_default(), &mut owners);
+            }
         }
         rules
     }

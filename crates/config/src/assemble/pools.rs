@@ -1,6 +1,6 @@
 //! InferencePools with their policies, and the GatewayPolicy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use pointsman_core::PoolPolicy;
 use pointsman_yaml::nearest;
 
 use super::{Assembly, beside, position, whole};
+use crate::endpoint::{AppProtocol, EndpointAddress};
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::inference_pool::InferencePool;
-use crate::manifest::model::PoolRef;
+use crate::manifest::model::{PoolRef, PoolTargets};
 use crate::manifest::policy::PoolPolicySpec;
 use crate::manifest::{Object, Spec};
 use crate::models::ModelRules;
@@ -55,10 +56,11 @@ impl<'a> Assembly<'a> {
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
             let mut endpoints = endpoints.remove(&name).unwrap_or_default();
-            if let Some((_, policy)) = policy {
+            if let Some((object, policy)) = policy {
                 endpoints
                     .iter_mut()
                     .for_each(|address| address.metrics = address.metrics.or(&policy.metrics));
+                self.warn_of_access(object, policy, &endpoints);
             }
             specs.push(PoolSpec {
                 endpoints,
@@ -96,6 +98,23 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// Warns of settings of TLS without an endpoint that uses TLS, and of certificates that are not verified.
+    fn warn_of_access(&mut self, object: &Object, policy: &PoolPolicySpec, endpoints: &[EndpointAddress]) {
+        let EngineAccess { ca, insecure_skip_verify, .. } = &policy.access;
+        if !endpoints.is_empty()
+            && endpoints.iter().all(|endpoint| endpoint.protocol != AppProtocol::Https)
+            && (ca.is_some() || *insecure_skip_verify)
+        {
+            let message = "no endpoint of the pool uses TLS, so its certificate settings have no effect";
+            self.warn(object, &policy.engine_location, message, "write appProtocol: https, or remove them");
+        } else if *insecure_skip_verify {
+            let message =
+                "the certificates of the engines are not verified: anyone on the way can read and answer";
+            let fix = "name the certificates to trust in caFile; an engine's own will do";
+            self.warn(object, &policy.engine_location, message, fix);
+        }
+    }
+
     /// The pool that a reference names, in the namespace of the object. A pool that does not exist is an error.
     pub(super) fn check_pool_ref(&mut self, object: &'a Object, pool: &PoolRef) -> Option<ObjectName> {
         let name =
@@ -108,6 +127,31 @@ impl<'a> Assembly<'a> {
             self.error(object, &pool.location, format!("there is no InferencePool {name}"), fix);
         }
         None
+    }
+
+    /// The pools that an object applies to, each once. A pool that is named and does not exist is an error.
+    pub(super) fn check_pool_targets(
+        &mut self,
+        object: &'a Object,
+        targets: &PoolTargets,
+    ) -> BTreeSet<ObjectName> {
+        let mut pools: BTreeSet<ObjectName> =
+            targets.refs.iter().filter_map(|pool| self.check_pool_ref(object, pool)).collect();
+        let labels = &targets.labels.value;
+        if !labels.is_empty() {
+            let selected = self.of(Kind::InferencePool).filter(|pool| {
+                let own = &pool.metadata.labels;
+                pool.id.name.namespace == object.id.name.namespace
+                    && labels.iter().all(|(key, value)| own.get(key) == Some(value))
+            });
+            let selected: Vec<_> = selected.map(|pool| pool.id.name.clone()).collect();
+            if selected.is_empty() {
+                let message = "no InferencePool of the namespace has these labels";
+                self.warn(object, &targets.labels.location, message, "write labels of a pool's metadata");
+            }
+            pools.extend(selected);
+        }
+        pools
     }
 
     /// The suggested fix of a reference to a pool that does not exist.
@@ -143,5 +187,9 @@ impl<'a> Assembly<'a> {
 
 fn access(object: &Object, policy: &PoolPolicySpec) -> EngineAccess {
     let resolve = |path: &Option<PathBuf>| path.as_ref().map(|path| beside(&object.file, path));
-    EngineAccess { ca: resolve(&policy.access.ca), api_key: resolve(&policy.access.api_key) }
+    EngineAccess {
+        ca: resolve(&policy.access.ca),
+        api_key: resolve(&policy.access.api_key),
+        ..policy.access.clone()
+    }
 }

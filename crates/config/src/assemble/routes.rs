@@ -55,8 +55,8 @@ impl<'a> Assembly<'a> {
         if let Some(port) = port
             && !ports.contains(port)
         {
-            let message = format!("port {port} is not a port of the pool");
-            self.error(object, &backend.location, message, "remove port: the ports of the pool apply");
+            let message = format!("port {port} is not a port of the pool, whose ports apply");
+            self.warn(object, &backend.location, message, "remove port");
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Vec<Located<GatewayListener>
     if let Some(class) = spec.required("gatewayClassName", "write gatewayClassName: pointsman") {
         class.text_where(is_dns_name, "the name of a GatewayClass");
     }
-    spec.refuse("addresses", "is not supported", "remove it; set the address with --listen");
-    for name in ["infrastructure", "allowedListeners", "backendTLS", "tls", "defaultScope"] {
+    spec.pass_over("infrastructure", "has no effect outside a cluster", crate::foreign::LEAVE_FIELD);
+    for name in ["allowedListeners", "backendTLS", "tls", "defaultScope"] {
         spec.refuse(name, "is not supported", "remove it");
     }
     let listeners = spec.required("listeners", "write at least one listener")?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman_yaml::{Field, Fields, Located, Location, truncated};
+use pointsman_yaml::{Field, Fields, Located, Location, quoted, truncated};
 
 use super::gateway::read_hostname;
 use super::route_filter::{RouteFilters, read_filters};
 use super::route_match::read_match;
+use crate::foreign::LEAVE_FIELD;
 use crate::kind::{GATEWAY_GROUP, POOL_GROUP, POOL_GROUP_EXPERIMENTAL};
 use crate::names::{is_dns_label, is_dns_name};
 use crate::route::{PathRule, RouteMatch};
@@ -56,7 +57,10 @@ pub(crate) struct BackendRef {
 pub(crate) fn read(spec: &mut Fields<'_>, namespace: Option<&str>) -> HttpRoute {
     spec.refuse("useDefaultGateways", "is not supported", "name the Gateway in parentRefs");
     let fix = "name the Gateway: parentRefs: [{name: …}]";
-    let parents = spec.required("parentRefs", fix).map(|f| f.non_empty_list(32, fix, read_parent));
+    spec.refuse("gateways", "is the name in v1alpha1", fix);
+    let parents =
+        if spec.has("gateways") { spec.get("parentRefs") } else { spec.required("parentRefs", fix) };
+    let parents = parents.map(|f| read_parents(&f, fix));
     let hostnames = spec.get("hostnames");
     let hostnames_location = hostnames.as_ref().map(Field::location);
     let hostnames = hostnames.map(|f| f.list(16, |item| read_hostname(item))).unwrap_or_default();
@@ -71,12 +75,41 @@ pub(crate) fn read(spec: &mut Fields<'_>, namespace: Option<&str>) -> HttpRoute 
     HttpRoute { parents: parents.unwrap_or_default(), hostnames, hostnames_location, rules }
 }
 
-fn read_parent(field: &Field<'_>) -> Option<Located<ParentRef>> {
+/// Reads the parents that are Gateways. Another one is passed over beside a Gateway, and an error otherwise.
+fn read_parents(field: &Field<'_>, fix: &str) -> Vec<Located<ParentRef>> {
+    let mut others = Vec::new();
+    let parents = field.non_empty_list(32, fix, |item| read_parent(item, &mut others));
+    let gateways: Vec<_> = parents.into_iter().flatten().collect();
+    for (other, kind) in others {
+        let message = format!("routes attach to Gateways here, not to a {kind}");
+        if gateways.is_empty() {
+            other.error(message, "name a Gateway: {name: …}");
+        } else {
+            other.warn(format!("{message}, so this parent is passed over"), LEAVE_FIELD);
+        }
+    }
+    gateways
+}
+
+/// Reads a parent: `Some(None)` for one of another kind, which is added to `others`.
+fn read_parent<'a>(
+    field: &Field<'a>,
+    others: &mut Vec<(Field<'a>, &'a str)>,
+) -> Option<Option<Located<ParentRef>>> {
     let parent = field.fields(|fields| {
-        fields.optional("group", |f| f.text_where(|text| text == GATEWAY_GROUP, GATEWAY_GROUP));
-        fields.optional("kind", |f| {
-            f.text_where(|text| text == "Gateway", "Gateway, the only supported kind of parent")
-        });
+        let group = fields.optional("group", Field::text)?.unwrap_or(GATEWAY_GROUP);
+        let kind_field = fields.get("kind");
+        let kind = kind_field.as_ref().map_or(Some("Gateway"), Field::text)?;
+        if kind != "Gateway" && kind.eq_ignore_ascii_case("Gateway") {
+            fields.error_in("kind", format!("{} is not a kind", quoted(kind)), "did you mean Gateway?");
+            fields.ignore_rest();
+            return None;
+        }
+        if (group, kind) != (GATEWAY_GROUP, "Gateway") {
+            others.push((field.clone(), kind));
+            fields.ignore_rest();
+            return Some(None);
+        }
         let name = fields.required_value("name", "name the Gateway", |f| {
             f.text_where(is_dns_name, "the name of a Gateway")
         });
@@ -84,16 +117,14 @@ fn read_parent(field: &Field<'_>) -> Option<Located<ParentRef>> {
         let section =
             fields.get("sectionName").and_then(|f| f.text_where(is_dns_name, "the name of a listener"));
         let port = fields.get("port").and_then(|f| f.port());
-        Some(ParentRef {
+        Some(Some(ParentRef {
             name: name?.into(),
             namespace: namespace.map(Into::into),
             section: section.map(Into::into),
             port,
-        })
+        }))
     });
-    // A parent of another kind is not looked up among the Gateways, where it would be reported again as missing.
-    let is_gateway = field.is_sound_at("group") && field.is_sound_at("kind");
-    parent.flatten().filter(|_| is_gateway).map(|parent| field.locate(parent))
+    parent.flatten().map(|parent| parent.map(|parent| field.locate(parent)))
 }
 
 fn read_rule(field: &Field<'_>, namespace: Option<&str>) -> Option<Located<RouteRule>> {
@@ -112,6 +143,7 @@ fn read_rule(field: &Field<'_>, namespace: Option<&str>) -> Option<Located<Route
             matches.push(RouteMatch::any());
         }
         let filters = fields.get("filters").map(|f| read_filters(&f)).unwrap_or_default();
+        fields.refuse("forwardTo", "is the name in v1alpha1", "write backendRefs to an InferencePool");
         let backends = fields.get("backendRefs");
         let refs = backends.as_ref().map(|f| f.list(16, |f| read_backend(f, namespace))).unwrap_or_default();
         let (request_timeout, backend_timeout) = read_timeouts(fields);

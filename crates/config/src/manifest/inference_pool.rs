@@ -21,6 +21,13 @@ pub(crate) struct InferencePool {
 
 pub(crate) fn read_v1(spec: &mut Fields<'_>) -> Option<InferencePool> {
     let selector = spec.required_value("selector", "write selector with matchLabels", |selector| {
+        if selector.node.entry("matchLabels").is_none() && selector.node.entries().next().is_some() {
+            selector.error(
+                "v1 has the labels below matchLabels",
+                "write matchLabels above them, or apiVersion: inference.networking.x-k8s.io/v1alpha2",
+            );
+            return None;
+        }
         selector.fields(|fields| {
             fields.refuse(
                 "matchExpressions",
@@ -30,8 +37,18 @@ pub(crate) fn read_v1(spec: &mut Fields<'_>) -> Option<InferencePool> {
             fields.required("matchLabels", "write at least one label").map(|f| read_selector(&f))
         })
     });
-    let ports =
-        spec.required("targetPorts", "write targetPorts: [{number: 8000}]").map(|f| read_target_ports(&f));
+    spec.refuse("targetPortNumber", "is the name in v1alpha2", "write targetPorts: [{number: 8000}]");
+    spec.refuse(
+        "extensionRef",
+        "is the name in v1alpha2",
+        "write endpointPickerRef: {name: …, port: {number: 9002}}",
+    );
+    let ports = if spec.has("targetPortNumber") {
+        spec.get("targetPorts")
+    } else {
+        spec.required("targetPorts", "write targetPorts: [{number: 8000}]")
+    };
+    let ports = ports.map(|f| read_target_ports(&f));
     let protocol = spec.get("appProtocol").map_or(Some(AppProtocol::Http), |f| {
         f.choice(&[("http", AppProtocol::Http), ("kubernetes.io/h2c", AppProtocol::H2c)])
     });
@@ -52,10 +69,25 @@ pub(crate) fn read_v1alpha2(spec: &mut Fields<'_>) -> Option<InferencePool> {
         }
         Some(read_selector(field))
     });
-    let port = spec.required_value("targetPortNumber", "write targetPortNumber: 8000", Field::port);
-    if let Some(picker) =
+    const V1: &str = "is the name in v1";
+    spec.refuse(
+        "targetPorts",
+        V1,
+        "write targetPortNumber: 8000, or apiVersion: inference.networking.k8s.io/v1",
+    );
+    spec.refuse("endpointPickerRef", V1, "write extensionRef, or apiVersion: inference.networking.k8s.io/v1");
+    let port = if spec.has("targetPorts") {
+        spec.get("targetPortNumber")
+    } else {
+        spec.required("targetPortNumber", "write targetPortNumber: 8000")
+    };
+    let port = port.and_then(|field| field.port());
+    let picker = if spec.has("endpointPickerRef") {
+        spec.get("extensionRef")
+    } else {
         spec.required("extensionRef", "a cluster requires it: write extensionRef: {name: pointsman}")
-    {
+    };
+    if let Some(picker) = picker {
         read_picker_v1alpha2(&picker);
     }
     Some(InferencePool { selector: selector?, ports: vec![port?], protocol: AppProtocol::Http })
@@ -93,12 +125,16 @@ const FAILURE_MODES: [(&str, ()); 2] = [("FailOpen", ()), ("FailClose", ())];
 fn read_picker_v1(field: &Field<'_>) {
     field.fields(|fields| {
         let service = read_picker_target(fields);
+        let port_fix = "write port: {number: 9002}";
+        fields.refuse("portNumber", "is the name in v1alpha2", port_fix);
+        fields.refuse("targetPortNumber", "is the name in v1alpha1", port_fix);
+        let has_former_port = fields.has("portNumber") || fields.has("targetPortNumber");
         let port = fields.get("port").map(|port| {
             port.fields(|fields| fields.required_value("number", "write number: 9002", Field::port));
         });
-        if port.is_none() && service {
+        if port.is_none() && service && !has_former_port {
             let message = "port is required where kind is Service or omitted";
-            field.error(message, "write port: {number: 9002}");
+            field.error(message, port_fix);
         }
     });
 }
@@ -107,6 +143,8 @@ fn read_picker_v1alpha2(field: &Field<'_>) {
     field.fields(|fields| {
         read_picker_target(fields);
         fields.optional("portNumber", |f| f.port());
+        fields.refuse("port", "is the name in v1", "write portNumber: 9002");
+        fields.refuse("targetPortNumber", "is the name in v1alpha1", "write portNumber: 9002");
     });
 }
 

@@ -1,8 +1,11 @@
 //! InferenceModel, InferenceObjective and InferenceModelRewrite.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pointsman_yaml::{Field, Fields, Located, Location};
+
+use super::metadata::read_labels;
 
 use crate::kind::{POOL_GROUP, POOL_GROUP_EXPERIMENTAL};
 use crate::models::Targets;
@@ -11,6 +14,14 @@ use crate::names::is_dns_name;
 /// A reference to a pool of the same namespace, by name. The group of the reference is not compared: neither does the
 /// picker of the Gateway API Inference Extension.
 pub(crate) type PoolRef = Located<Arc<str>>;
+
+/// The pools that an object applies to: of its namespace, by name or by label.
+#[derive(Debug, PartialEq)]
+pub(crate) struct PoolTargets {
+    pub(crate) refs: Vec<PoolRef>,
+    /// Labels of an InferencePool, all of which it must have; empty for no pool.
+    pub(crate) labels: Located<BTreeMap<Box<str>, Box<str>>>,
+}
 
 /// An InferenceModel.
 #[derive(Debug, PartialEq)]
@@ -25,13 +36,13 @@ pub(crate) struct InferenceModel {
 #[derive(Debug, PartialEq)]
 pub(crate) struct InferenceObjective {
     pub(crate) priority: i32,
-    pub(crate) pool: PoolRef,
+    pub(crate) pools: PoolTargets,
 }
 
 /// An InferenceModelRewrite.
 #[derive(Debug, PartialEq)]
 pub(crate) struct InferenceModelRewrite {
-    pub(crate) pool: PoolRef,
+    pub(crate) pools: PoolTargets,
     pub(crate) rules: Vec<RewriteRule>,
 }
 
@@ -59,21 +70,68 @@ pub(crate) fn read_model(spec: &mut Fields<'_>) -> Option<InferenceModel> {
     Some(InferenceModel { name: name?, priority, targets: targets.unwrap_or_default(), pool: pool? })
 }
 
-pub(crate) fn read_objective(spec: &mut Fields<'_>) -> Option<InferenceObjective> {
+pub(crate) fn read_objective(version: &str, spec: &mut Fields<'_>) -> Option<InferenceObjective> {
     let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
     let priority = spec.value_or("priority", 0, |f| i32::try_from(f.integer(range)?).ok());
-    Some(InferenceObjective { priority, pool: read_pool_ref(spec)? })
+    if let Some(field) = spec.get("criticality")
+        && let Some(priority) = field.choice(&CRITICALITIES)
+    {
+        field.error("is the former name of priority", format!("write priority: {priority}"));
+    }
+    let fix =
+        "write an InferenceModelRewrite; a request selects its objective by x-gateway-inference-objective";
+    spec.refuse("modelName", "an InferenceObjective applies to no model by name", fix);
+    spec.refuse("targetModels", "an InferenceObjective replaces no model name", fix);
+    Some(InferenceObjective { priority, pools: read_pool_targets(version, spec)? })
 }
 
-pub(crate) fn read_rewrite(spec: &mut Fields<'_>) -> Option<InferenceModelRewrite> {
-    let pool = read_pool_ref(spec);
+pub(crate) fn read_rewrite(version: &str, spec: &mut Fields<'_>) -> Option<InferenceModelRewrite> {
+    let pools = read_pool_targets(version, spec);
     let rules = spec.required("rules", "write rules with targets").map(|f| f.list(64, read_rule));
-    Some(InferenceModelRewrite { pool: pool?, rules: rules? })
+    Some(InferenceModelRewrite { pools: pools?, rules: rules? })
+}
+
+/// Reads `poolRefs` and `poolSelector` of version v1, or `poolRef` of the versions before.
+fn read_pool_targets(version: &str, spec: &mut Fields<'_>) -> Option<PoolTargets> {
+    let no_labels = spec.location();
+    if version != "v1" {
+        for name in ["poolRefs", "poolSelector"] {
+            let fix = "write poolRef: {name: …}, or apiVersion: llm-d.ai/v1";
+            spec.refuse(name, "is a field of llm-d.ai/v1", fix);
+        }
+        if !spec.is_sound("poolRefs") || !spec.is_sound("poolSelector") {
+            spec.ignore("poolRef");
+            return None;
+        }
+        let labels = Located { value: BTreeMap::new(), location: no_labels };
+        return Some(PoolTargets { refs: vec![read_pool_ref(spec)?], labels });
+    }
+    const FIX: &str = "write poolRefs: [{name: …}]";
+    spec.refuse("poolRef", "is the name before llm-d.ai/v1", FIX);
+    let refs = spec.get("poolRefs");
+    let selector = spec.get("poolSelector");
+    if refs.is_none() && selector.is_none() && spec.is_sound("poolRef") {
+        spec.error_in("poolRefs", "is missing", FIX);
+    }
+    let refs = refs.map(|f| f.non_empty_list(16, FIX, read_pool_name)).unwrap_or_default();
+    let labels = selector.and_then(|field| {
+        let labels = field.fields(|fields| {
+            fields.refuse("matchExpressions", "is not supported", "write matchLabels");
+            fields.required("matchLabels", "write at least one label").map(|f| read_labels(&f))
+        });
+        Some(field.locate(labels.flatten()?))
+    });
+    let labels = labels.unwrap_or_else(|| Located { value: BTreeMap::new(), location: no_labels });
+    spec.is_sound("poolRef").then_some(PoolTargets { refs, labels })
 }
 
 /// Reads the `poolRef` of an object.
 pub(crate) fn read_pool_ref(spec: &mut Fields<'_>) -> Option<PoolRef> {
     let field = spec.required("poolRef", "name the InferencePool: poolRef: {name: …}")?;
+    read_pool_name(&field)
+}
+
+fn read_pool_name(field: &Field<'_>) -> Option<PoolRef> {
     field.fields(|fields| {
         if let Some(group) = fields.get("group") {
             let known = |text: &str| text == POOL_GROUP || text == POOL_GROUP_EXPERIMENTAL;

@@ -9,7 +9,7 @@ use pointsman_yaml::{Field, Fields, Location, quoted};
 use super::model::{PoolRef, read_pool_ref};
 use super::placement;
 use crate::endpoint::{AppProtocol, MetricsPage};
-use crate::settings::{ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
+use crate::settings::{ApiKeyHeader, ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 
 /// The spec of a PoolPolicy manifest.
 #[derive(Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub(crate) struct PoolPolicySpec {
     pub(crate) access: EngineAccess,
     /// Where the metrics pages of engines are, unless an EndpointSlice says otherwise.
     pub(crate) metrics: MetricsPage,
+    /// The location of `engine`.
+    pub(crate) engine_location: Location,
 }
 
 pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
@@ -44,16 +46,24 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     let undeclared = [("allow", false), ("reject", true)];
     let reject_undeclared = spec.value_or("undeclaredModels", false, |f| f.choice(&undeclared));
     let timeouts = spec.value_or("timeouts", Timeouts::default(), read_timeouts);
-    let engine = spec.get("engine").and_then(|f| {
-        f.fields(|fields| {
-            let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
-            let access = EngineAccess { ca: path("caFile"), api_key: path("apiKeyFile") };
-            let metrics = fields.get("metrics").and_then(|f| f.fields(read_metrics_page));
-            (access, metrics.unwrap_or_default())
-        })
-    });
+    let engine = spec.get("engine");
+    let engine_location = engine.as_ref().map_or_else(|| spec.location(), Field::location);
+    let engine = engine.and_then(|f| f.fields(|fields| (read_access(fields), read_metrics(fields))));
     let (access, metrics) = engine.unwrap_or_default();
-    Some(PoolPolicySpec { pool: pool?, policy, picker_setting, reject_undeclared, timeouts, access, metrics })
+    Some(PoolPolicySpec {
+        pool: pool?,
+        policy,
+        picker_setting,
+        reject_undeclared,
+        timeouts,
+        access,
+        metrics,
+        engine_location,
+    })
+}
+
+fn read_metrics(fields: &mut Fields<'_>) -> MetricsPage {
+    fields.get("metrics").and_then(|f| f.fields(read_metrics_page)).unwrap_or_default()
 }
 
 fn read_metrics_page(fields: &mut Fields<'_>) -> MetricsPage {
@@ -64,6 +74,22 @@ fn read_metrics_page(fields: &mut Fields<'_>) -> MetricsPage {
         path: fields.get("path").and_then(|f| path(&f)),
         protocol: fields.get("scheme").and_then(|f| f.choice(&schemes)),
     }
+}
+
+fn read_access(fields: &mut Fields<'_>) -> EngineAccess {
+    let mut path = |name| fields.get(name).and_then(|f| f.text_up_to(4096)).map(PathBuf::from);
+    let (ca, api_key) = (path("caFile"), path("apiKeyFile"));
+    let skip = fields.get("insecureSkipVerify");
+    let insecure_skip_verify = skip.as_ref().and_then(Field::boolean).unwrap_or(false);
+    if let (true, Some(skip), Some(_)) = (insecure_skip_verify, &skip, &ca) {
+        skip.error("leaves caFile without effect", "remove one of the two");
+    }
+    let header = fields.get("apiKeyHeader");
+    let api_key_header = header.as_ref().and_then(|f| f.choice(&ApiKeyHeader::ALL)).unwrap_or_default();
+    if let (Some(header), None) = (&header, &api_key) {
+        header.error("has no effect without apiKeyFile", "write apiKeyFile, or remove it");
+    }
+    EngineAccess { ca, insecure_skip_verify, api_key, api_key_header }
 }
 
 fn read_saturation(fields: &mut Fields<'_>) -> SaturationLimits {

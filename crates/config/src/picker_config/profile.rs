@@ -3,6 +3,8 @@
 use pointsman_core::{Blend, BlendWeights, Picker};
 use pointsman_yaml::{Field, Fields, quoted};
 
+use crate::foreign::LEAVE_FIELD;
+
 use super::plugins::{Plugin, Plugins, Role, Scorer};
 
 /// Maximum weight of a scorer, beyond any useful value.
@@ -51,18 +53,17 @@ fn read_profile(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Blend>
             let (reference, value) = (reference?, value?);
             let plugin = plugins.get(&reference)?;
             if let (Some(weight), false) = (&weight, matches!(plugin.role, Role::Scorer(_))) {
-                weight.error("has no effect: the plugin is not a scorer", "remove it");
+                weight.warn("has no effect: the plugin is not a scorer", LEAVE_FIELD);
             }
             profile.add(plugin, value).unwrap_or_else(|mistake| mistake.report(&reference, plugin));
             Some(())
         })
         .flatten()
     });
-    let chosen = profile.finish();
-    if chosen.picker == Picker::Random && chosen.weights != BlendWeights::NONE {
-        list.error("scorers have no effect with random-picker", "remove them, or use max-score-picker");
+    if profile.picker == Some(Picker::Random) && !profile.scorers.is_empty() {
+        list.warn("scorers have no effect with random-picker", "remove them, or use max-score-picker");
     }
-    Some(chosen)
+    Some(profile.finish())
 }
 
 /// Why a plugin cannot be part of a profile.
@@ -107,8 +108,8 @@ impl Profile {
                 }
             }
             // Upstream accepts these in profiles too, without further effect.
-            Role::SingleProfile | Role::Producer => {}
-            Role::Detector(_) | Role::MetricsSource | Role::MetricsExtractor | Role::Parser => {
+            Role::Passive => {}
+            Role::Detector(_) | Role::DataSource | Role::DataExtractor | Role::Parser => {
                 return Err(Mistake::Misplaced);
             }
         }
@@ -121,7 +122,11 @@ impl Profile {
         let default = if blend.weights == BlendWeights::NONE { Picker::Random } else { Picker::MaxScore };
         blend.picker = match self.picker {
             None | Some(Picker::MaxScore) => default,
-            Some(picker) => picker,
+            Some(Picker::Random) => {
+                blend = Blend { affinity: blend.affinity, ..Blend::EMPTY };
+                Picker::Random
+            }
+            Some(picker @ Picker::WeightedRandom) => picker,
         };
         blend
     }

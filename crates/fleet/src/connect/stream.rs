@@ -1,6 +1,7 @@
 //! A byte stream to an engine, in clear text or over TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -21,6 +22,15 @@ pub enum EngineStream {
 }
 
 impl EngineStream {
+    /// The engine's address.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        let tcp = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        tcp.peer_addr().ok()
+    }
+
     /// Whether the peers agreed on HTTP/2 by ALPN.
     pub(super) fn negotiated_http2(&self) -> bool {
         match self {

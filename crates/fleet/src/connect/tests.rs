@@ -3,7 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_config::EndpointAddress;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedKey, IsCa, KeyPair,
+    generate_simple_self_signed,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,6 +29,19 @@ fn address(host: &str, port: u16, protocol: AppProtocol) -> EndpointAddress {
 /// A TLS server that says "hi" on each connection, with a certificate for `localhost`.
 async fn tls_server(alpn: &[&[u8]]) -> (u16, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (serve(alpn, &cert, &signing_key).await, cert.pem())
+}
+
+/// The same with the certificate that `openssl req -x509` makes: it states that it is an authority, and another name.
+async fn self_signed_server() -> (u16, String) {
+    let mut params = CertificateParams::new(["elsewhere".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (serve(&[], &certificate, &key).await, certificate.pem())
+}
+
+async fn serve(alpn: &[&[u8]], cert: &Certificate, signing_key: &KeyPair) -> u16 {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -47,11 +63,28 @@ async fn tls_server(alpn: &[&[u8]]) -> (u16, String) {
             }
         }
     });
-    (port, cert.pem())
+    port
+}
+
+#[tokio::test]
+async fn a_certificate_in_the_file_is_accepted_as_the_engines_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let ((port, own), (other_port, _)) = (self_signed_server().await, self_signed_server().await);
+    std::fs::write(&ca, own).unwrap();
+    let connector = Connector::new(&access(Some(&ca), None)).unwrap();
+    let target = |port| address("localhost", port, AppProtocol::Https);
+    assert!(connector.connect(&target(port), BUDGET).await.is_ok());
+    // Another certificate of the same form is not.
+    assert_eq!(connector.connect(&target(other_port), BUDGET).await.unwrap_err().cause, FailureCause::Tls);
+    let unverified = EngineAccess { insecure_skip_verify: true, ..EngineAccess::default() };
+    let connector = Connector::new(&unverified).unwrap();
+    assert!(connector.connect(&target(other_port), BUDGET).await.is_ok());
 }
 
 fn access(ca: Option<&Path>, api_key: Option<&Path>) -> EngineAccess {
-    EngineAccess { ca: ca.map(Path::to_owned), api_key: api_key.map(Path::to_owned) }
+    let (ca, api_key) = (ca.map(Path::to_owned), api_key.map(Path::to_owned));
+    EngineAccess { ca, api_key, ..EngineAccess::default() }
 }
 
 #[tokio::test]
@@ -141,12 +174,16 @@ fn a_key_becomes_a_sensitive_header_and_never_shows() {
     let path = folder.path().join("key");
     std::fs::write(&path, "sk-secret-7\n").unwrap();
     let connector = Connector::new(&access(None, Some(&path))).unwrap();
-    let header = connector.authorization().unwrap();
-    assert_eq!(header.to_str().unwrap(), "Bearer sk-secret-7");
+    let (name, header) = connector.api_key().unwrap();
+    assert_eq!((name.as_str(), header.to_str().unwrap()), ("authorization", "Bearer sk-secret-7"));
+    assert!(header.is_sensitive());
     assert!(!format!("{connector:?}").contains("secret"));
     replace(&path, "sk-secret-8", 1);
     assert!(connector.reload_if_changed().unwrap());
-    assert_eq!(connector.authorization().unwrap().to_str().unwrap(), "Bearer sk-secret-8");
+    assert_eq!(connector.api_key().unwrap().1.to_str().unwrap(), "Bearer sk-secret-8");
+    let access = EngineAccess { api_key_header: ApiKeyHeader::XApiKey, ..access(None, Some(&path)) };
+    let (name, header) = Connector::new(&access).unwrap().api_key().unwrap();
+    assert_eq!((name.as_str(), header.to_str().unwrap()), ("x-api-key", "sk-secret-8"));
 }
 
 #[test]

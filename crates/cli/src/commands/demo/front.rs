@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use pointsman_config::{MetricsPage, QuickOptions, quick_form};
+use pointsman_config::{GatewayPolicy, MetricsPage, QuickOptions, quick_form};
 use pointsman_extproc::{EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, envoy_config};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -80,6 +80,7 @@ impl Front {
                 link: PickerLink::Tls { certificate: None, picker_ca: None },
                 response_bodies: ResponseBodies::Usage,
                 buffered: false,
+                max_body: GatewayPolicy::default().max_body_bytes,
                 fail_open: false,
             },
         )?;
