@@ -2,7 +2,7 @@
 
 use pointsman_core::{BlockHash, EndpointId, Rejection};
 use pointsman_exchange::{Limits, Refusal};
-use pointsman_extproc::wire::{ProcessingRequest, Reply};
+use pointsman_extproc::wire::{Event, ProcessingRequest, Reply};
 use pointsman_extproc::{Next, SessionOptions, WaitingFor};
 use pointsman_protocol::{BodyFacts, prompt_blocks};
 use pointsman_telemetry::Outcome;
@@ -100,6 +100,12 @@ fn every_request_is_counted_out_with_its_outcome() {
         vec![events(), answer_body(EVENT, false), answer_body(DONE, false), answer_trailers()],
         "Complete 5 tokens",
     );
+    let mut encoded = events();
+    if let Some(Event::ResponseHeaders(head)) = &mut encoded.request {
+        head.headers.as_mut().unwrap().headers.extend(fields(&[("content-encoding", "gzip")]).headers);
+    }
+    check_end(both, vec![encoded, answer_body("\u{1f}", true)], "Complete");
+    check_end(both, vec![events(), answer_body("data: [DONE]\n\n", false)], "Complete");
     check_end(both, vec![answer_head("503", "text/plain", true)], "Broken(Unavailable)");
     check_end(both, vec![answer_head("404", "application/json", false), answer_body("{}", true)], "Complete");
     check_end(both, vec![], "ClientGone");
