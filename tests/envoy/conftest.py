@@ -50,6 +50,22 @@ class Picker(shared.Server):
         return shared.total(self.metrics(), "pointsman_requests_total", outcome=outcome)
 
 
+# A cluster that connects to the one address in the header, as Envoy AI Gateway, llm-d and many hand-written set-ups have.
+ORIGINAL_DST = """  - name: engines
+    type: ORIGINAL_DST
+    lb_policy: CLUSTER_PROVIDED
+    connect_timeout: 2s
+    original_dst_lb_config: {use_http_header: true, http_header_name: x-gateway-destination-endpoint}
+"""
+
+
+def original_dst(bootstrap: str) -> str:
+    """The bootstrap with such a cluster of engines, and without what hand-written set-ups do not have."""
+    start, end = bootstrap.index("  - name: engines\n"), bootstrap.index("  - name: pointsman\n    type: STATIC\n")
+    changed = bootstrap[:start] + ORIGINAL_DST + bootstrap[end:]
+    return "".join(line for line in changed.splitlines(True) if "response_attributes" not in line)
+
+
 class Envoy:
     def __init__(self, bootstrap: str, folder: Path):
         folder.mkdir(exist_ok=True)
@@ -99,7 +115,11 @@ class Front:
         )
         assert printed.returncode == 0, printed.stderr
         bootstrap = printed.stdout
-        for before, after in edits(self.picker) if callable(edits) else edits:
+        for edit in edits(self.picker) if callable(edits) else edits:
+            if callable(edit):
+                bootstrap = edit(bootstrap)
+                continue
+            before, after = edit
             assert before in bootstrap, before
             bootstrap = bootstrap.replace(before, after)
         self.bootstrap, self.folder = bootstrap, folder

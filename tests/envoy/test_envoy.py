@@ -6,7 +6,7 @@ import echo
 import httpx
 import openai
 import pytest
-from conftest import MODES, shared
+from conftest import MODES, original_dst, shared
 
 eventually = shared.eventually
 
@@ -153,3 +153,45 @@ def test_engines_may_have_host_names(engines, front):
     picked = [int(line.rsplit("::", 1)[1]) for line in served.splitlines() if "::127.0.0.1:" in line and "rq_total" in line and "engines" in line]
     counted = [shared.total(one.picker.metrics(), "pointsman_endpoint_requests_total", endpoint=engine.url.split("//")[1].replace("127.0.0.1", "localhost")) for engine in engines]
     assert sorted(picked) == sorted(counted)
+
+
+@pytest.fixture
+def quiet():
+    """Three servers that answer at once."""
+    started = [echo.serve() for _ in range(3)]
+    yield started
+    for server in started:
+        server.shutdown()
+
+
+def test_a_cluster_that_reads_one_address_is_given_one(front, quiet):
+    one = front([server.url for server in quiet], edits=[original_dst])
+    assert {one.ask().status_code for _ in range(30)} == {200}
+    assert min(server.requests for server in quiet) > 0, "they share the requests"
+    assert shared.total(one.picker.metrics(), "pointsman_endpoint_ejections_total") == 0
+    idle(one)
+
+
+def test_what_envoy_answers_by_itself_ejects_no_engine(front, quiet):
+    # A list, which such a cluster cannot read: Envoy answers 503 to each request.
+    urls, always = [server.url for server in quiet], ["--destination-list"]
+    one = front(urls, edits=[original_dst], picker_arguments=always)
+    assert {one.ask().status_code for _ in range(30)} == {503}
+    idle(one)
+    metrics = one.picker.metrics()
+    assert shared.total(metrics, "pointsman_endpoint_ejections_total") == 0
+    assert shared.total(metrics, "pointsman_endpoint_failures_total") == 0
+    assert shared.total(metrics, "inference_pool_ready_pods") == 3
+
+
+def test_after_a_served_endpoint_was_reported_the_gateway_gets_fallbacks(front, quiet):
+    for server in quiet:
+        server.has_length = False  # So that no connection outlives the server.
+    one = front([server.url for server in quiet])
+    assert one.ask().status_code == 200
+    quiet[0].shutdown()
+    quiet[0].server_close()
+    assert {one.ask().status_code for _ in range(20)} == {200}, "Envoy goes on to the next choice"
+    down = lambda: shared.total(one.picker.metrics(), "inference_pool_ready_pods") == 2
+    eventually(down, "the picker's own probes find the engine that is down")
+    idle(one)

@@ -11,17 +11,22 @@ import time
 import echo
 import httpx
 import pytest
-from conftest import MODES, ROOT, Picker, shared
+from conftest import MODES, ROOT, Picker, original_dst, shared
 
 COLUMNS = {
     ("full_duplex", "closed"): 1,
     ("full_duplex", "open"): 2,
     ("buffered", "closed"): 3,
     ("buffered", "open"): 4,
+    ("original_dst", "closed"): 5,
 }
-HEADER = "| Fault | full duplex, closed | full duplex, open | buffered, closed | buffered, open |"
+HEADER = "| Fault | full duplex, closed | full duplex, open | buffered, closed | buffered, open | `ORIGINAL_DST`, closed |"
 # Shorter than the printed 35 s, so that a picker that hangs is noticed while somebody watches.
 HURRIED = ("message_timeout: 35s", "message_timeout: 1s")
+
+
+def ready(front) -> float:
+    return shared.total(front.picker.metrics(), "inference_pool_ready_pods")
 
 
 def documented() -> dict[str, list[str]]:
@@ -36,11 +41,16 @@ class Setting:
 
     def __init__(self, front, servers, body_mode: str, failure_mode: str):
         self.servers, self.start = servers, front
-        self.arguments = MODES[body_mode] + (["--envoy-fail-open"] if failure_mode == "open" else [])
+        self.original_dst = body_mode == "original_dst"
+        body_arguments = MODES["full_duplex" if self.original_dst else body_mode]
+        self.arguments = body_arguments + (["--envoy-fail-open"] if failure_mode == "open" else [])
         self.front = None
 
     def open(self, *, edits=(), picker_arguments=()):
         urls = [server.url for server in self.servers]
+        if self.original_dst:
+            more = edits
+            edits = lambda picker: [*(more(picker) if callable(more) else more), original_dst]
         self.front = self.start(urls, envoy_arguments=self.arguments, edits=edits, picker_arguments=picker_arguments)
         return self.front
 
@@ -163,13 +173,21 @@ def one_of_two_ends_by_sigterm(setting) -> str:
 
 
 def engine_dies_between_pick_and_connect(setting) -> str:
+    for server in setting.servers:
+        server.has_length = False  # So that no connection outlives the server.
     front = setting.open()
     assert status(front) == "200"
     setting.servers[0].shutdown()
     setting.servers[0].server_close()
     statuses = {status(front) for _ in range(20)}
     setting.settle()
-    return only(statuses) + " from the next choice"
+    if "503" not in statuses:
+        return only(statuses) + " from the next choice"
+    assert statuses <= {"200", "503"}, statuses
+    shared.eventually(lambda: {status(front) for _ in range(20)} == {"200"}, "the dead engine is left out")
+    setting.settle()
+    assert ready(front) == len(setting.servers) - 1
+    return "503 until probes find it dead, then 200"
 
 
 def engine_dies_before_a_long_prompt(setting) -> str:

@@ -50,6 +50,11 @@ pub enum Event {
         /// Whether it was answered well in time.
         healthy: bool,
     },
+    /// Active probes found nothing at the endpoint's address, several times in a row: it is down, whatever requests show.
+    Unreachable {
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
     /// An InferencePool's policy was set or changed.
     PoolPolicyChanged {
         /// The InferencePool.

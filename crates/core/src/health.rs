@@ -126,16 +126,29 @@ impl HealthState {
             }
         };
         if ejects {
-            // A failure as the last resort, before the back-off is over, does not double it: a short outage of all
-            // endpoints must not eject them for a minute.
-            let early = matches!(self.stage, Stage::Ejected { ejection, .. } if now < ejection.until);
-            let factor = if early { 1 } else { 2 };
-            self.back_off = (self.back_off * factor).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
-            let until = now + jittered(self.back_off, rng);
-            let ejection = Ejection { cause, until, back_off: self.back_off };
-            self.enter(now, Stage::Ejected { ejection, probe: None });
+            self.eject(now, cause, None, rng);
         }
         ejects
+    }
+
+    /// Probes find nothing at the endpoint's address. Returns whether the health changed.
+    pub(crate) fn unreachable(&mut self, now: Time, rng: &mut Rng) -> bool {
+        let is_ready = self.stage == Stage::Ready;
+        if is_ready {
+            self.eject(now, FailureCause::Connect, Some(false), rng);
+        }
+        is_ready
+    }
+
+    fn eject(&mut self, now: Time, cause: FailureCause, probe: Option<bool>, rng: &mut Rng) {
+        // A failure as the last resort, before the back-off is over, does not double it: a short outage of all
+        // endpoints must not eject them for a minute.
+        let early = matches!(self.stage, Stage::Ejected { ejection, .. } if now < ejection.until);
+        let factor = if early { 1 } else { 2 };
+        self.back_off = (self.back_off * factor).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
+        let until = now + jittered(self.back_off, rng);
+        let ejection = Ejection { cause, until, back_off: self.back_off };
+        self.enter(now, Stage::Ejected { ejection, probe });
     }
 
     /// A request that was sent at `sent` was served. Returns whether the health changed.

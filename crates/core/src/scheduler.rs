@@ -96,6 +96,7 @@ impl Scheduler {
             Event::EndpointDown { endpoint } => self.endpoint_down(endpoint),
             Event::Load { endpoint, report } => self.load(now, endpoint, report),
             Event::Probed { endpoint, healthy } => self.probed(now, endpoint, healthy, effects),
+            Event::Unreachable { endpoint } => self.unreachable(now, endpoint, effects),
             Event::PoolPolicyChanged { pool, policy } => {
                 let state = self.pool_mut(pool);
                 state.rule.change(&policy.placement);

@@ -144,6 +144,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => endpoint().prop_map(|endpoint| Event::EndpointDown { endpoint }),
         4 => (endpoint(), report()).prop_map(|(endpoint, report)| Event::Load { endpoint, report }),
         2 => (endpoint(), any::<bool>()).prop_map(|(endpoint, healthy)| Event::Probed { endpoint, healthy }),
+        1 => endpoint().prop_map(|endpoint| Event::Unreachable { endpoint }),
         2 => change,
         1 => vec(adapter(), 0..4).prop_map(|adapters| Event::AdaptersDeclared { adapters }),
         12 => (request(), facts()).prop_map(|(request, facts)| Event::Arrived { request, facts }),

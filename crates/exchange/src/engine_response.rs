@@ -28,6 +28,11 @@ enum Body {
     Pending,
     /// Server-sent events.
     Events(Box<SseScanner>),
+    /// Server-sent events in a content-encoding, which are passed and not judged.
+    EncodedEvents {
+        /// Whether a part of them has come.
+        started: bool,
+    },
     /// One JSON object.
     Json(Box<JsonScanner>),
     /// Not read.
@@ -46,7 +51,7 @@ pub enum HeadVerdict {
 /// Facts learned from one chunk of the response body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkFacts {
-    /// The chunk contains the first output token.
+    /// The chunk contains the first output token, or is the first of an encoded event stream.
     pub first_token: bool,
     /// Output tokens so far. Each event with text counts as one token until `usage` reports the number.
     pub output_tokens: u32,
@@ -89,11 +94,17 @@ impl EngineResponse {
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> HeadVerdict {
         self.status = status;
         let is = |wanted: &[u8]| media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case(wanted));
+        let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
         self.body = if self.api.is_none() {
             Body::Opaque
         } else if is(b"text/event-stream") {
-            Body::Events(Box::new(SseScanner::new(self.format)))
-        } else if is(b"application/json") && !headers.contains_key(header::CONTENT_ENCODING) {
+            // An error response is no stream, whatever it says of itself.
+            match (status.is_success(), encoded) {
+                (true, false) => Body::Events(Box::new(SseScanner::new(self.format))),
+                (true, true) => Body::EncodedEvents { started: false },
+                (false, _) => Body::Opaque,
+            }
+        } else if is(b"application/json") && !encoded {
             Body::Json(Box::default())
         } else {
             Body::Opaque
@@ -109,7 +120,19 @@ impl EngineResponse {
     /// Whether the body is an event stream.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
-        matches!(self.body, Body::Events(_))
+        matches!(self.body, Body::Events(_) | Body::EncodedEvents { .. })
+    }
+
+    /// Whether the body is an event stream to which an event may be added: it can be read, and its end mark has not passed.
+    #[must_use]
+    pub const fn takes_events(&self) -> bool {
+        matches!(&self.body, Body::Events(scanner) if !scanner.is_over())
+    }
+
+    /// Whether the end mark of an event stream has passed. What happens after it does not matter.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(&self.body, Body::Events(scanner) if scanner.is_over())
     }
 
     /// Reads the next chunk of the body.
@@ -128,6 +151,10 @@ impl EngineResponse {
                 reader.push(chunk);
                 ChunkFacts::default()
             }
+            Body::EncodedEvents { started } => {
+                let first_token = !chunk.is_empty() && !std::mem::replace(started, true);
+                ChunkFacts { first_token, ..ChunkFacts::default() }
+            }
             Body::Pending | Body::Opaque => ChunkFacts::default(),
         }
     }
@@ -136,10 +163,12 @@ impl EngineResponse {
     #[must_use]
     pub fn end(mut self, end: ResponseEnd) -> Verdict {
         let (mut completion, usage, id) = self.read_end();
+        // Clients that have read the end mark may disconnect at once, and engines may not end the transport well.
+        let over = self.is_over();
         match end {
-            ResponseEnd::Clean => {}
-            ResponseEnd::Failed(cause) => completion = Completion::Broken(cause),
-            ResponseEnd::ClientGone => completion = Completion::ClientGone,
+            ResponseEnd::Failed(cause) if !over => completion = Completion::Broken(cause),
+            ResponseEnd::ClientGone if !over => completion = Completion::ClientGone,
+            ResponseEnd::Clean | ResponseEnd::Failed(_) | ResponseEnd::ClientGone => {}
         }
         if self.status.is_server_error() && completion == Completion::Complete {
             completion = Completion::Broken(failure_of(self.status));
@@ -180,7 +209,9 @@ impl EngineResponse {
                 let failure = failure.or(truncated.then_some(FailureCause::Truncated));
                 (broken(failure), usage(facts.usage, None), facts.id.map(Into::into))
             }
-            Body::Pending | Body::Opaque => (Completion::Complete, Usage::default(), None),
+            Body::Pending | Body::EncodedEvents { .. } | Body::Opaque => {
+                (Completion::Complete, Usage::default(), None)
+            }
         }
     }
 

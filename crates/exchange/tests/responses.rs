@@ -91,6 +91,78 @@ fn a_stream_without_its_end_mark_is_truncated_and_ends_with_an_error_event() {
 }
 
 #[test]
+fn done_or_a_finish_reason_is_an_end() {
+    for body in [events(&[ROLE, WORD, "[DONE]"]), events(&[ROLE, WORD, STOP])] {
+        let observed = observe(&chat(), 200, SSE, &body, ResponseEnd::Clean);
+        assert_eq!(observed.verdict.completion, Completion::Complete, "{body}");
+        assert!(observed.verdict.error_event.is_none() && !observed.verdict.abort, "{body}");
+    }
+}
+
+#[test]
+fn nothing_follows_done_whatever_becomes_of_the_connection() {
+    let transports = [
+        ResponseEnd::Failed(FailureCause::Truncated),
+        ResponseEnd::Failed(FailureCause::Stalled),
+        ResponseEnd::ClientGone,
+    ];
+    for end in transports {
+        let complete = observe(&chat(), 200, SSE, &events(&[ROLE, WORD, STOP, "[DONE]"]), end);
+        assert_eq!(complete.verdict.completion, Completion::Complete, "{end:?}");
+        let failed = observe(&chat(), 200, SSE, &events(&[ROLE, ERROR, "[DONE]"]), end);
+        assert_eq!(failed.verdict.completion, Completion::Broken(FailureCause::EngineError), "{end:?}");
+        for verdict in [complete.verdict, failed.verdict] {
+            assert!(verdict.error_event.is_none() && !verdict.abort, "{end:?}");
+        }
+    }
+    let response = |datas: &[&str]| {
+        let mut response = chat().response();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SSE));
+        response.head(StatusCode::OK, &headers);
+        response.chunk(events(datas).as_bytes());
+        (response.takes_events(), response.is_over())
+    };
+    assert_eq!(response(&[ROLE, WORD]), (true, false));
+    assert_eq!(response(&[ROLE, WORD, "[DONE]"]), (false, true));
+}
+
+#[test]
+fn an_error_response_is_no_stream() {
+    for status in [400, 404, 429, 500] {
+        let observed = observe(&chat(), status, SSE, "data: {\"detail\":\"no\"}\n\n", ResponseEnd::Clean);
+        assert!(observed.verdict.error_event.is_none() && !observed.verdict.abort, "{status}");
+        let lost = ResponseEnd::Failed(FailureCause::Lost);
+        assert!(observe(&chat(), status, SSE, "data: ", lost).verdict.error_event.is_none(), "{status}");
+    }
+}
+
+#[test]
+fn an_encoded_stream_is_passed_and_not_judged() {
+    for (coding, readable) in [("gzip", false), ("br", false), ("identity", true)] {
+        let mut response = chat().response();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SSE));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        response.head(StatusCode::OK, &headers);
+        assert!(response.is_stream());
+        assert_eq!(response.takes_events(), readable);
+        assert_eq!(response.chunk(b"\x1f\x8b\x08").first_token, !readable);
+        assert!(!response.chunk(b"data: {}\n\n").first_token);
+        let verdict = response.end(ResponseEnd::Clean);
+        assert_eq!(verdict.completion == Completion::Complete, !readable, "{coding}");
+        assert_eq!(verdict.error_event.is_some(), readable, "{coding}");
+    }
+    let mut response = chat().response();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SSE));
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.head(StatusCode::OK, &headers);
+    let verdict = response.end(ResponseEnd::Failed(FailureCause::Lost));
+    assert!(verdict.abort && verdict.error_event.is_none(), "no plain text follows an encoded stream");
+}
+
+#[test]
 fn an_error_event_is_a_failure_even_if_done_follows() {
     for failing in [ERROR, ABORT] {
         let body = events(&[ROLE, WORD, failing, "[DONE]"]);

@@ -130,7 +130,9 @@ fn listener(options: &EnvoyOptions) -> String {
               message_timeout: 35s
               failure_mode_allow: {fail_open}
               processing_mode:
-{mode}              metadata_options:
+{mode}              # Tells the picker which responses are Envoy's own.
+              response_attributes: [response.code_details]
+              metadata_options:
                 forwarding_namespaces: {{untyped: [envoy.lb, envoy.lb.subset_hint]}}
                 receiving_namespaces: {{untyped: [envoy.lb]}}
           - name: envoy.filters.http.router

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::grpc::{Services, serve};
+use crate::session::DataPlane;
 use crate::shared::Shared;
 use crate::tls::Secured;
 use crate::workers::Workers;
@@ -108,8 +109,11 @@ impl Port {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (shared, services) = (Arc::clone(&self.shared), self.services);
+        let plane = Arc::<DataPlane>::default();
         // Boxed, because hyper keeps the service's future inline in the stream's state, which outlives it.
-        let service = service_fn(move |request| Box::pin(serve(Arc::clone(&shared), services, request)));
+        let service = service_fn(move |request| {
+            Box::pin(serve(Arc::clone(&shared), Arc::clone(&plane), services, request))
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

@@ -17,6 +17,7 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::health::{self, HealthRequest, HealthResponse};
 use crate::process::Process;
+use crate::session::DataPlane;
 use crate::shared::Shared;
 use crate::wire::{ProcessingRequest, ProcessingResponse};
 
@@ -42,9 +43,10 @@ pub(crate) enum Services {
     Health,
 }
 
-/// Serves one call.
+/// Serves one call of a connection, whose gateway has shown `plane` of itself.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
+    plane: Arc<DataPlane>,
     services: Services,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Body>, Infallible> {
@@ -54,7 +56,7 @@ pub(crate) async fn serve(
             let max_bytes = max_bytes.saturating_add(MESSAGE_MARGIN);
             let mut grpc =
                 Grpc::new(Messages::default()).apply_max_message_size_config(Some(max_bytes), None);
-            grpc.streaming(ProcessMethod(shared), request).await
+            grpc.streaming(ProcessMethod(shared, plane), request).await
         }
         (HEALTH_CHECK, _) => Grpc::new(Messages::default()).unary(CheckMethod(shared), request).await,
         (HEALTH_WATCH, _) => {
@@ -65,7 +67,7 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
-struct ProcessMethod(Arc<Shared>);
+struct ProcessMethod(Arc<Shared>, Arc<DataPlane>);
 
 impl StreamingService<ProcessingRequest> for ProcessMethod {
     type Response = ProcessingResponse;
@@ -73,7 +75,7 @@ impl StreamingService<ProcessingRequest> for ProcessMethod {
     type Future = Ready<Result<Response<Process>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<ProcessingRequest>>) -> Self::Future {
-        ready(Ok(Response::new(Process::start(&self.0, request.into_inner()))))
+        ready(Ok(Response::new(Process::start(&self.0, &self.1, request.into_inner()))))
     }
 }
 

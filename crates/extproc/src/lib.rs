@@ -33,6 +33,7 @@ pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, en
 pub use grpc::Messages;
 pub use picker::{Picker, PickerError, PickerOptions};
 pub use session::{
-    BodyMode, Guard, Next, Pool, ProtocolViolation, Session, SessionOptions, Summary, WaitingFor,
+    BodyMode, DataPlane, Destinations, Guard, Next, Pool, ProtocolViolation, Session, SessionOptions,
+    Summary, WaitingFor,
 };
 pub use tls::{Security, SecurityError, SecurityFiles};

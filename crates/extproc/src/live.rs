@@ -72,6 +72,10 @@ impl Guard for LiveGuard {
         self.0.served_elsewhere(endpoint);
     }
 
+    fn unserved(self) {
+        self.0.unserved();
+    }
+
     fn finish(self, completion: Completion, usage: Usage) {
         self.0.finish(completion, usage);
     }

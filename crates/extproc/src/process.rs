@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::{Status, Streaming};
 
 use crate::live::{LiveGuard, LivePool};
-use crate::session::{Next, Session, SessionOptions, WaitingFor};
+use crate::session::{DataPlane, Next, Session, SessionOptions, WaitingFor};
 use crate::shared::Shared;
 use crate::wire::{Event, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse};
 
@@ -50,7 +50,11 @@ struct Call {
 }
 
 impl Process {
-    pub(crate) fn start(shared: &Arc<Shared>, incoming: Streaming<ProcessingRequest>) -> Self {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        plane: &Arc<DataPlane>,
+        incoming: Streaming<ProcessingRequest>,
+    ) -> Self {
         let Some(pool) = shared.live_pool() else {
             // The gateway treats this like a picker that cannot be reached.
             shared.log_aborted(&"the pool is not configured");
@@ -59,7 +63,7 @@ impl Process {
         let options = SessionOptions { limits: shared.limits(), ..shared.session };
         Self(Some(Box::new(Call {
             pool: Arc::clone(&pool.handle),
-            session: Session::new(pool, options),
+            session: Session::new(pool, options, Arc::clone(plane)),
             incoming,
             context: None,
             request_id: None,

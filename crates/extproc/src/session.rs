@@ -1,10 +1,13 @@
 //! One stream of ext_proc messages: a request and its response.
 
 mod mode;
+mod origin;
 mod pool;
 mod reply;
 mod request;
 mod response;
+
+use std::sync::Arc;
 
 use pointsman_core::{Completion, EndpointId, Rejection, Usage};
 use pointsman_exchange::{EngineRequest, EngineResponse, Limits, Refusal, ResponseEnd};
@@ -15,10 +18,17 @@ use crate::address::{self, SubsetHint};
 use crate::wire::{Event, ProcessingRequest, ProcessingResponse};
 
 pub use mode::BodyMode;
+pub use origin::DataPlane;
 pub use pool::{Guard, Pool};
 
 use mode::Modes;
+use origin::{Delivery, Origin};
 use request::{HeldBody, PendingPlacement};
+
+/// The attribute by which Envoy says how a response came about.
+const CODE_DETAILS: &str = "response.code_details";
+/// The reason of a request that the gateway answered itself after it was placed.
+const GATEWAY_RESPONSE: &str = "gateway_response";
 
 /// Treatment of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +37,8 @@ pub struct SessionOptions {
     pub limits: Limits,
     /// Whether objective headers are trusted; by default they are, since the gateway in front is the peer.
     pub trust_request_headers: bool,
-    /// Whether to name a single destination, for gateways that read the header as one address.
-    pub single_destination: bool,
+    /// How many destinations are named.
+    pub destinations: Destinations,
     /// Whether engines' administration paths are allowed.
     pub administration: bool,
     /// Mode of request bodies if the gateway does not declare one.
@@ -43,12 +53,24 @@ impl Default for SessionOptions {
         Self {
             limits: Limits { max_body_bytes: 32 << 20 },
             trust_request_headers: true,
-            single_destination: false,
+            destinations: Destinations::default(),
             administration: false,
             assumed_request_mode: BodyMode::FullDuplex,
             assumed_response_mode: BodyMode::FullDuplex,
         }
     }
+}
+
+/// How many destinations a request is given: the best endpoint, or with its fallbacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Destinations {
+    /// The best only, until the gateway has reported an endpoint that served: then a list.
+    #[default]
+    AsShown,
+    /// The best only.
+    One,
+    /// Always a list.
+    List,
 }
 
 /// The caller's next step.
@@ -123,6 +145,7 @@ pub struct Summary {
 pub struct Session<P: Pool> {
     pool: P,
     options: SessionOptions,
+    plane: Arc<DataPlane>,
     modes: Option<Modes>,
     request: RequestHalf,
     response: ResponseHalf,
@@ -164,15 +187,17 @@ enum ResponseHalf {
 struct Serving<G> {
     guard: G,
     response: EngineResponse,
+    origin: Origin,
 }
 
 impl<P: Pool> Session<P> {
-    /// A session for a stream whose request is for `pool`.
+    /// A session for a stream whose request is for `pool`, from a gateway that has shown `plane` of itself.
     #[must_use]
-    pub const fn new(pool: P, options: SessionOptions) -> Self {
+    pub const fn new(pool: P, options: SessionOptions, plane: Arc<DataPlane>) -> Self {
         Self {
             pool,
             options,
+            plane,
             modes: None,
             request: RequestHalf::Expected,
             response: ResponseHalf::Expected,
@@ -222,12 +247,13 @@ impl<P: Pool> Session<P> {
             )
             | None => None,
         };
+        let code_details = message.attribute(CODE_DETAILS).map(str::to_owned);
         let Some(event) = message.request else { return Next::Read };
         if let RequestHalf::Placing(pending) = &mut self.request {
             return match event {
                 Event::ResponseHeaders(_) | Event::ResponseBody(_) | Event::ResponseTrailers(_) => {
                     self.request = RequestHalf::Ended;
-                    self.respond(event, None, out);
+                    self.respond(event, Delivery::default(), out);
                     Next::Withdraw
                 }
                 Event::RequestHeaders(_) => Next::Abort(ProtocolViolation::RequestHeadersRepeated),
@@ -243,7 +269,7 @@ impl<P: Pool> Session<P> {
             Event::RequestTrailers(_) => self.request_trailers(out),
             Event::ResponseHeaders(_) | Event::ResponseBody(_) | Event::ResponseTrailers(_) => {
                 let served = metadata.as_ref().and_then(address::served);
-                self.respond(event, served, out)
+                self.respond(event, Delivery { served, code_details: code_details.as_deref() }, out)
             }
         }
     }
@@ -337,8 +363,16 @@ impl<P: Pool> Session<P> {
 
     /// Ends the accounting of a request at its engine.
     fn finish(&mut self, end: ResponseEnd) {
-        let Some(Serving { guard, response }) = self.serving.take() else { return };
+        let Some(Serving { guard, response, origin }) = self.serving.take() else { return };
         let (verdict, endpoint) = (response.end(end), guard.endpoint());
+        if origin != Origin::Engine {
+            guard.unserved();
+            let outcome = match origin {
+                Origin::Gateway => Outcome::Rejected(GATEWAY_RESPONSE),
+                Origin::Engine | Origin::Unknown => Outcome::Served(verdict.completion),
+            };
+            return self.conclude(outcome, None, Usage::default());
+        }
         if let Some(id) = &verdict.stored_response {
             self.pool.remember_response(id, endpoint);
         }

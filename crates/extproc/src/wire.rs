@@ -1,5 +1,5 @@
-//! The messages of `envoy.service.ext_proc.v3`, with the fields that a picker reads or writes. Other fields (attributes,
-//! typed metadata) are not declared, so they are skipped without being decoded.
+//! The messages of `envoy.service.ext_proc.v3`, with the fields that a picker reads or writes. Other fields (typed
+//! metadata) are not declared, so they are skipped without being decoded.
 //!
 //! Numbers and types follow `external_processor.proto`, `base.proto`, `processing_mode.proto` and `struct.proto` of the
 //! Envoy API, version 3. The tests compare them with bytes that Envoy's full definitions encode.
@@ -21,6 +21,9 @@ pub struct ProcessingRequest {
     /// need it, so it is decoded on demand.
     #[prost(bytes = "bytes", optional, tag = "8")]
     pub metadata_context: Option<Bytes>,
+    /// Attributes that the filter is configured to send, by its name.
+    #[prost(btree_map = "string, message", tag = "9")]
+    pub attributes: BTreeMap<String, Struct>,
     /// Whether Envoy ignores responses.
     #[prost(bool, tag = "10")]
     pub observability_mode: bool,
@@ -36,6 +39,12 @@ impl ProcessingRequest {
     /// The bytes are not a [`Metadata`] message.
     pub fn metadata(&self) -> Result<Option<Metadata>, prost::DecodeError> {
         self.metadata_context.clone().map(prost::Message::decode).transpose()
+    }
+
+    /// The attribute `name`, where the filter sends it.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.values().find_map(|attributes| attributes.fields.get(name)?.as_text())
     }
 
     /// The same message with this metadata.

@@ -185,19 +185,27 @@ impl Placed {
         }
     }
 
-    /// Moves the request's load to the endpoint that serves it instead of the one it was placed at. Returns whether
-    /// the pool has that endpoint; nothing changes where it does not.
+    /// Moves the request's load to the endpoint that serves it instead of the one it was placed at, which is probed.
+    /// Returns whether the pool has that endpoint; nothing changes where it does not.
     pub fn served_elsewhere(&mut self, endpoint: EndpointId) -> bool {
         if endpoint == self.endpoint.id {
             return true;
         }
         match self.scheduler.served_elsewhere(self.caller, &self.endpoint, endpoint) {
             Some(endpoint) => {
+                // A gateway turns to a fallback when it cannot connect to the first choice.
+                self.endpoint.activity.suspect();
                 self.endpoint = endpoint;
                 true
             }
             None => false,
         }
+    }
+
+    /// Reports that no engine is known to have answered, as where a gateway in front answered by itself. Nothing counts
+    /// against the endpoint, which is probed instead.
+    pub fn unserved(self) {
+        self.endpoint.activity.suspect();
     }
 
     /// Reports that the attempt failed before any of the response went to the client. With `retry`, the ticket brings

@@ -216,18 +216,89 @@ async fn models_and_adapters_are_read() {
 #[tokio::test]
 async fn a_suspect_endpoint_is_probed_until_it_answers() {
     let engine = Engine::start("/metrics", PAGE).await;
-    engine.state.healthy.store(false, Relaxed);
-    let fleet = start();
+    engine.state.hangs.store(true, Relaxed);
+    let probes = ProbePace { timeout: Duration::from_millis(20), ..fast().probes };
+    let options = FleetOptions { monitor: MonitorSettings { probes, ..fast() }, ..FleetOptions::default() };
+    let fleet = Fleet::start(options, metrics()).unwrap();
     fleet.apply(in_front_of(&[&engine]), 0).unwrap();
     let activity = fleet.current().pools[0].endpoints[0].activity.clone();
     assert_eq!(engine.state.probes.load(Relaxed), 0);
     activity.suspect();
     until("two failed probes", || activity.evidence.failed_probes() >= 2).await;
-    engine.state.healthy.store(true, Relaxed);
+    engine.state.hangs.store(false, Relaxed);
     until("an answered probe", || activity.evidence.failed_probes() == 0).await;
     let probes = engine.state.probes.load(Relaxed);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(engine.state.probes.load(Relaxed), probes, "a healthy endpoint is not probed");
+}
+
+/// An engine with its health page at `path`, which says whether it is `healthy`: its suspect endpoint is taken for alive.
+async fn check_alive(path: &'static str, healthy: bool, expected_probes: usize) {
+    let engine = Engine::start("/metrics", PAGE).await;
+    *engine.state.health_path.lock().unwrap() = path;
+    engine.state.healthy.store(healthy, Relaxed);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&engine]), 0).unwrap();
+    let activity = fleet.current().pools[0].endpoints[0].activity.clone();
+    activity.suspect();
+    until("an answered probe", || !activity.evidence.wants_probe()).await;
+    assert_eq!(activity.evidence.failed_probes(), 0, "{path}");
+    assert_eq!(engine.state.probes.load(Relaxed), expected_probes, "{path}");
+    let liveness = fleet.current().pools[0].endpoints[0].timeouts.liveness();
+    let long_prefill = ResponsePhase::AwaitingFirstByte { sent: Time::ZERO };
+    let later = Time::ZERO + liveness.idle * 10;
+    assert!(
+        activity.check(later, long_prefill, &liveness).is_some(),
+        "{path}: a silent request is not ended"
+    );
+}
+
+#[tokio::test]
+async fn an_answered_probe_is_a_sign_of_life_whatever_its_status() {
+    check_alive("/health", true, 1).await;
+    check_alive("/health", false, 1).await;
+    check_alive("/health/ready", true, 1).await;
+    check_alive("/v2/health/ready", true, 1).await;
+    check_alive("/none", true, 0).await;
+}
+
+#[tokio::test]
+async fn a_health_page_at_another_path_shows_when_an_engine_is_ready_again() {
+    let (one, other) = (Engine::start("/metrics", PAGE).await, Engine::start("/metrics", PAGE).await);
+    *one.state.health_path.lock().unwrap() = "/health/ready";
+    one.state.healthy.store(false, Relaxed);
+    let fleet = start();
+    fleet.apply(in_front_of(&[&one, &other]), 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    while sample(&fleet, one.port).ready {
+        let placed = pool.place(facts()).placed().await.unwrap();
+        if placed.endpoint().address.port == one.port {
+            drop(placed.failed(FailureCause::Connect, true));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!sample(&fleet, one.port).ready, "it says that it is not ready");
+    one.state.healthy.store(true, Relaxed);
+    until("its return", || sample(&fleet, one.port).ready).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_only_a_gateways_own_answer_speaks_of_is_judged_by_probes() {
+    let engine = Engine::start("/metrics", PAGE).await;
+    let fleet = start();
+    fleet.apply(world(&[("a", &[engine.port, 1])]), 0).unwrap();
+    let pool = fleet.current().pools[0].clone();
+    // A gateway that finds none of the hosts it was given answers each request like this.
+    for _ in 0..50 {
+        pool.place(facts()).placed().await.unwrap().unserved();
+    }
+    until("the ejection of the endpoint that is down", || !sample(&fleet, 1).ready).await;
+    assert!(sample(&fleet, engine.port).ready, "the other endpoint answers probes");
+    assert!(engine.state.probes.load(Relaxed) > 0);
+    let gone = |placed: &pointsman_fleet::Placed| placed.endpoint().address.port == 1;
+    for _ in 0..20 {
+        assert!(!gone(&pool.place(facts()).placed().await.unwrap()));
+    }
 }
 
 #[tokio::test]

@@ -302,10 +302,13 @@ impl Relay {
 
     /// Ends the response at the route's timeout, which does not count against the endpoint.
     fn out_of_time(&mut self) {
-        let is_stream = self.context.observer.take().is_some_and(|observer| observer.is_stream());
+        if self.context.observer.as_ref().is_some_and(EngineResponse::is_over) {
+            return self.end(ResponseEnd::Clean);
+        }
+        let takes_events = self.context.observer.take().is_some_and(|observer| observer.takes_events());
         self.context.placed = None;
         let refusal = Refusal::RequestTimeout;
-        let event = is_stream.then(|| refusal.event(self.context.shape));
+        let event = takes_events.then(|| refusal.event(self.context.shape));
         self.close(Outcome::Rejected(refusal.reason()), Usage::default(), event, true);
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pointsman_core::ProbePace;
 use pointsman_fleet::MonitorSettings;
 use support::client::{Reply, Wire, ask, chat_request, post};
-use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, Step, TOKEN, events, full_response};
+use support::engine::{self, CHAT, DONE, ERROR, Engine, ROLE, STOP, Step, TOKEN, events, full_response};
 use support::{Running, world};
 
 /// Sends a request to two engines whose first response is `bad` and whose later ones are `good`. Returns the client's
@@ -182,15 +182,10 @@ async fn an_invalid_response_is_a_502() {
 async fn a_broken_stream_ends_with_one_error_event_and_an_aborted_connection() {
     type Script = fn() -> Vec<Step>;
     let begun = [ROLE, TOKEN].concat();
-    let cases: [(&str, Script); 4] = [
+    let cases: [(&str, Script); 3] = [
         ("closed", || vec![Step::Close]),
         ("reset", || vec![Step::Reset]),
         ("a clean end without its marks", || vec![engine::end()]),
-        ("done without a finish reason", || {
-            let mut steps = events(&[DONE]).split_off(1);
-            steps.push(engine::end());
-            steps
-        }),
     ];
     for (name, rest) in cases {
         let script = move |_| [events(&[ROLE, TOKEN]), rest()].concat();
@@ -207,6 +202,47 @@ async fn a_broken_stream_ends_with_one_error_event_and_an_aborted_connection() {
         assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0, "{name}");
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_stream_with_either_end_mark_is_complete_and_nothing_follows_done() {
+    type Script = fn() -> Vec<Step>;
+    let cases: [(&str, &[&str], Script); 4] = [
+        ("no finish reason", &[ROLE, TOKEN, DONE], || vec![engine::end()]),
+        ("no end mark", &[ROLE, TOKEN, STOP], || vec![engine::end()]),
+        ("closed after the end mark", &[ROLE, TOKEN, STOP, DONE], || vec![Step::Close]),
+        ("reset after the end mark", &[ROLE, TOKEN, STOP, DONE], || vec![Step::Reset]),
+    ];
+    for (name, parts, rest) in cases {
+        let parts: Vec<&'static str> = parts.to_vec();
+        let text = parts.concat();
+        let engine = Engine::start(move |_| [events(&parts), rest()].concat()).await;
+        let gateway = Running::before(&[engine.address]).await;
+        let reply = ask(gateway.address, &chat_request(true)).await;
+        assert_eq!((reply.text(), reply.complete), (text, true), "{name}");
+        gateway.idle().await;
+        assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0, "{name}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_stream_passes_unchanged_and_counts_for_its_engine() {
+    let bytes = b"\x1f\x8b\x08\x00 not an event";
+    let script = move |_| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), &bytes[..], b"\r\n"].concat();
+        vec![Step::Send(head.into()), Step::Send(chunk), engine::end()]
+    };
+    let engine = Engine::start(script).await;
+    let gateway = Running::before(&[engine.address]).await;
+    for _ in 0..4 {
+        let reply = ask(gateway.address, &chat_request(true)).await;
+        assert_eq!((reply.status, reply.complete, &reply.body[..]), (200, true, &bytes[..]));
+    }
+    gateway.idle().await;
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0);
+    gateway.stop().await;
 }
 
 #[tokio::test]

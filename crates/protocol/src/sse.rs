@@ -11,7 +11,7 @@
 mod event;
 mod lines;
 
-use self::event::Event;
+use self::event::{Choices, Event};
 use self::lines::{LineParser, Part};
 use crate::api::StreamFormat;
 use crate::failure::StreamFailure;
@@ -28,7 +28,7 @@ pub struct StreamFacts {
     pub usage: Option<Usage>,
     /// The first failure that the engine reports.
     pub failure: Option<StreamFailure>,
-    /// Whether the normal end of the stream is in this chunk.
+    /// Whether the end mark of the stream is in this chunk, without a failure before it.
     pub ended: bool,
 }
 
@@ -46,11 +46,11 @@ impl StreamFacts {
 /// The end of a stream whose transport ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamEnd {
-    /// The stream has its normal end and no failure.
+    /// The stream has its end mark, or a finish reason for each choice, and no failure. Engines leave out one or the other.
     Complete,
     /// The engine reported a failure, whatever it sent after it.
     Failed(StreamFailure),
-    /// The normal end is missing.
+    /// Both are missing.
     Truncated,
 }
 
@@ -64,8 +64,8 @@ pub struct SseScanner {
     usage: UsageFields,
     response_id: Option<String>,
     has_token: bool,
-    has_finish_reason: bool,
-    ended: bool,
+    choices: Choices,
+    over: bool,
     failure: Option<StreamFailure>,
 }
 
@@ -95,6 +95,12 @@ impl SseScanner {
         facts
     }
 
+    /// Whether the end mark has passed: `[DONE]`, or the API's last typed event. Nothing may follow it.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// The latest token counts.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
@@ -115,7 +121,7 @@ impl SseScanner {
             return (facts, StreamEnd::Complete);
         }
         self.dispatch(&mut facts);
-        let end = match (self.failure, self.ended) {
+        let end = match (self.failure, self.over || self.choices.all_finished()) {
             (Some(failure), _) => StreamEnd::Failed(failure),
             (None, true) => StreamEnd::Complete,
             (None, false) => StreamEnd::Truncated,
@@ -134,7 +140,7 @@ impl SseScanner {
         if event.usage {
             facts.usage = self.usage.usage().or(facts.usage);
         }
-        self.has_finish_reason |= event.finish_reason;
+        self.choices.add(event.choices);
         if self.response_id.is_none() {
             self.response_id = event.response_id;
         }
@@ -144,10 +150,9 @@ impl SseScanner {
             self.failure = Some(failure);
             facts.failure = Some(failure);
         }
-        let ends = event.ends || (event.done && self.has_finish_reason);
-        if ends && self.failure.is_none() && !self.ended {
-            self.ended = true;
-            facts.ended = true;
+        if (event.ends || event.done) && !self.over {
+            self.over = true;
+            facts.ended = self.failure.is_none();
         }
     }
 }

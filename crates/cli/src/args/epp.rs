@@ -75,9 +75,12 @@ pub(crate) struct EppArgs {
     /// Whether objective headers are trusted; if clients can send them, strip them in the route
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(crate) trust_request_headers: bool,
-    /// Name a single destination, for data planes that read the header as one address
-    #[arg(long)]
+    /// Always name a single destination [default: until the data plane has reported the endpoint that served, then a list]
+    #[arg(long, conflicts_with = "destination_list")]
     pub(crate) single_destination: bool,
+    /// Always name a list of destinations, best first
+    #[arg(long)]
+    pub(crate) destination_list: bool,
     /// Allow requests to engines' administration paths
     #[arg(long)]
     pub(crate) administration_paths: bool,

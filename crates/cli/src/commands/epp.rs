@@ -10,8 +10,8 @@ use pointsman_config::{
     read_picker_config,
 };
 use pointsman_extproc::{
-    EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles, SessionOptions,
-    envoy_config,
+    Destinations, EnvoyOptions, PickerLink, PickerOptions, ResponseBodies, Security, SecurityFiles,
+    SessionOptions, envoy_config,
 };
 
 use crate::args::epp::{Bodies, EppArgs};
@@ -85,7 +85,11 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
         security,
         session: SessionOptions {
             trust_request_headers: args.trust_request_headers,
-            single_destination: args.single_destination,
+            destinations: match (args.single_destination, args.destination_list) {
+                (true, _) => Destinations::One,
+                (false, true) => Destinations::List,
+                (false, false) => Destinations::AsShown,
+            },
             administration: args.administration_paths,
             ..SessionOptions::default()
         },

@@ -219,3 +219,16 @@ fn a_trial_is_passed_at_its_first_output_and_its_later_failure_still_counts() {
     assert!(!health.succeeded(later, (RequestId(50), sent)), "it was ready before");
     assert!(!health.failed(later, (RequestId(51), later), FailureCause::Truncated, &mut Rng::seeded(1)));
 }
+
+#[test]
+fn an_endpoint_that_probes_find_unreachable_is_ejected_until_one_is_answered() {
+    let mut health = HealthState::default();
+    let mut rng = Rng::seeded(1);
+    assert!(health.unreachable(at(1_000), &mut rng));
+    assert!(!health.unreachable(at(1_100), &mut rng), "it is ejected already");
+    let until = ejected(&health).until;
+    assert_eq!(ejected(&health).cause, FailureCause::Connect);
+    assert!(!health.probed(until, false));
+    assert!(health.probed(until + Duration::from_secs(5), true));
+    assert_eq!(health.health(), Health::Ready);
+}

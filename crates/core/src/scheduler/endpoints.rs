@@ -43,6 +43,13 @@ impl Scheduler {
         }
     }
 
+    pub(super) fn unreachable(&mut self, now: Time, id: EndpointId, effects: &mut Vec<Effect>) {
+        if let Some(endpoint) = self.endpoints.get_mut(id) {
+            let changed = endpoint.health.unreachable(now, &mut self.rng);
+            announce(changed, endpoint, effects);
+        }
+    }
+
     pub(super) fn timer(&mut self, now: Time, effects: &mut Vec<Effect>) {
         for endpoint in &mut self.endpoints.all {
             let changed = endpoint.health.timer(now);

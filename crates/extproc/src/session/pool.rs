@@ -47,6 +47,9 @@ pub trait Guard {
     /// Reports that the gateway sent the request to another endpoint than the one placed.
     fn served_by(&mut self, endpoint: EndpointId);
 
+    /// Reports that no engine is known to have answered: nothing counts against the endpoint, which is probed instead.
+    fn unserved(self);
+
     /// Reports the end of the request.
     fn finish(self, completion: Completion, usage: Usage);
 }

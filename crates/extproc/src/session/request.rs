@@ -7,8 +7,9 @@ use pointsman_exchange::{EngineRequest, Refusal, RequestHead, RequestReader, con
 use crate::address::SubsetHint;
 use crate::wire::{Event, HttpBody, HttpHeaders, ProcessingResponse};
 
+use super::origin::Origin;
 use super::reply::{self, Destination, Side};
-use super::{BodyMode, Guard, Next, Pool, ProtocolViolation, RequestHalf, Serving, Session};
+use super::{BodyMode, Destinations, Guard, Next, Pool, ProtocolViolation, RequestHalf, Serving, Session};
 
 /// Maximum number of messages that are queued while the request waits for its placement.
 const MAX_QUEUED: usize = 256;
@@ -209,13 +210,18 @@ impl<P: Pool> Session<P> {
         };
         let PendingPlacement { request, removed, reply_to, queued } = *pending;
         let mut addresses = guard.destinations();
-        addresses.truncate(if self.options.single_destination { 1 } else { addresses.len() });
+        let lists = match self.options.destinations {
+            Destinations::AsShown => self.plane.reads_lists(),
+            Destinations::One => false,
+            Destinations::List => true,
+        };
+        addresses.truncate(if lists { addresses.len() } else { 1 });
         let destination = Destination { addresses: addresses.join(","), removed, content_length: None };
         if reply_to == ReplyTo::HeadersBeforeBody {
             self.request = RequestHalf::Passing;
         }
         reply_with(destination, &request, reply_to, out);
-        self.serving = Some(Serving { guard, response: request.response() });
+        self.serving = Some(Serving { guard, response: request.response(), origin: Origin::Engine });
         for event in queued {
             let next = match event {
                 Event::RequestBody(body) => self.request_body(body, out),

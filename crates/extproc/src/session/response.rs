@@ -5,6 +5,7 @@ use pointsman_exchange::ResponseEnd;
 
 use crate::wire::{self, Event, HttpBody, HttpHeaders, ProcessingResponse};
 
+use super::origin::{Delivery, Origin};
 use super::reply::{self, Side};
 use super::request::pass;
 use super::{BodyMode, Guard, Next, Pool, ProtocolViolation, RequestHalf, ResponseHalf, Session};
@@ -13,15 +14,15 @@ use super::{BodyMode, Guard, Next, Pool, ProtocolViolation, RequestHalf, Respons
 const BODY_HEADERS: [HeaderName; 2] = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
 
 impl<P: Pool> Session<P> {
-    /// Processes a message of the response. `served` is the address that the gateway sent the request to.
+    /// Processes a message of the response. `delivery` is what the gateway says of it besides.
     pub(super) fn respond(
         &mut self,
         event: Event,
-        served: Option<&str>,
+        delivery: Delivery<'_>,
         out: &mut Vec<ProcessingResponse>,
     ) -> Next {
         match event {
-            Event::ResponseHeaders(headers) => self.response_headers(headers, served, out),
+            Event::ResponseHeaders(headers) => self.response_headers(headers, delivery, out),
             Event::ResponseBody(body) => {
                 self.response_body(body, out);
                 Next::Read
@@ -38,7 +39,7 @@ impl<P: Pool> Session<P> {
     fn response_headers(
         &mut self,
         message: HttpHeaders,
-        served: Option<&str>,
+        delivery: Delivery<'_>,
         out: &mut Vec<ProcessingResponse>,
     ) -> Next {
         if self.response != ResponseHalf::Expected {
@@ -49,7 +50,7 @@ impl<P: Pool> Session<P> {
             self.request = RequestHalf::Ended; // The gateway answered by itself before the end of the body.
         }
         let end_of_stream = message.end_of_stream;
-        self.observe_headers(message, served);
+        self.observe_headers(message, delivery);
         out.push(reply::continue_headers(Side::Response));
         if end_of_stream {
             self.response_ended();
@@ -57,18 +58,20 @@ impl<P: Pool> Session<P> {
         Next::Read
     }
 
-    fn observe_headers(&mut self, message: HttpHeaders, served: Option<&str>) {
+    fn observe_headers(&mut self, message: HttpHeaders, delivery: Delivery<'_>) {
         let fields = message.headers.map(|map| map.headers).unwrap_or_default();
         let status = fields.iter().find(|field| field.key == ":status");
         let status = status.and_then(|field| StatusCode::from_bytes(field.bytes()).ok());
         self.status = status.map_or(0, |status| status.as_u16());
         let reads_body = self.modes().response != BodyMode::Absent;
-        let served = served.and_then(|address| self.pool.endpoint_at(address));
+        let served = delivery.served.and_then(|address| self.pool.endpoint_at(address));
         let Some(serving) = &mut self.serving else { return };
         if let Some(endpoint) = served {
             serving.guard.served_by(endpoint);
         }
         if let Some(status) = status {
+            let names = fields.iter().map(|field| field.key.as_str());
+            serving.origin = Origin::of(status, names, delivery, &self.plane);
             // Without its content-type, a body that is not sent to the picker is not taken for a truncated one.
             let headers = if reads_body { body_headers(fields) } else { HeaderMap::new() };
             serving.response.head(status, &headers);

@@ -1,5 +1,7 @@
 //! Messages in any order and mode, with the pool's result at any time or never.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pointsman_core::{Rejection, RequestFacts};
 use pointsman_extproc::wire::{Event, HttpBody, Mutation, ProcessingRequest, ProcessingResponse, Reply};
@@ -61,7 +63,7 @@ struct Drive {
 impl Drive {
     fn new() -> Self {
         let pool = TestPool::default();
-        let session = Session::new(pool.clone(), SessionOptions::default());
+        let session = Session::new(pool.clone(), SessionOptions::default(), Arc::default());
         Self { pool, session, asked: None, out: Vec::new(), summaries: 0, over: false }
     }
 

@@ -1,5 +1,7 @@
 //! Any message at any time: no panic, and no request stays placed.
 
+use std::sync::Arc;
+
 use pointsman_core::Rejection;
 use pointsman_extproc::wire::{ProcessingRequest, ProcessingResponse, Reply};
 use pointsman_extproc::{Next, Session, SessionOptions};
@@ -223,7 +225,7 @@ proptest! {
         closes in any::<bool>(),
     ) {
         let pool = TestPool::default();
-        let mut session = Session::new(pool.clone(), SessionOptions::default());
+        let mut session = Session::new(pool.clone(), SessionOptions::default(), Arc::default());
         let out = drive(&mut session, &pool, messages, PoolAnswer { places, delay });
         let decided = out.iter().filter(|response| response.dynamic_metadata.is_some()).count();
         let refused = out.iter().filter(|response| matches!(response.response, Some(Reply::Immediate(_)))).count();

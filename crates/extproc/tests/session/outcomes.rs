@@ -2,7 +2,7 @@
 
 use pointsman_core::{BlockHash, EndpointId, Rejection};
 use pointsman_exchange::{Limits, Refusal};
-use pointsman_extproc::wire::{ProcessingRequest, Reply};
+use pointsman_extproc::wire::{Event, ProcessingRequest, Reply};
 use pointsman_extproc::{Next, SessionOptions, WaitingFor};
 use pointsman_protocol::{BodyFacts, prompt_blocks};
 use pointsman_telemetry::Outcome;
@@ -100,6 +100,12 @@ fn every_request_is_counted_out_with_its_outcome() {
         vec![events(), answer_body(EVENT, false), answer_body(DONE, false), answer_trailers()],
         "Complete 5 tokens",
     );
+    let mut encoded = events();
+    if let Some(Event::ResponseHeaders(head)) = &mut encoded.request {
+        head.headers.as_mut().unwrap().headers.extend(fields(&[("content-encoding", "gzip")]).headers);
+    }
+    check_end(both, vec![encoded, answer_body("\u{1f}", true)], "Complete");
+    check_end(both, vec![events(), answer_body("data: [DONE]\n\n", false)], "Complete");
     check_end(both, vec![answer_head("503", "text/plain", true)], "Broken(Unavailable)");
     check_end(both, vec![answer_head("404", "application/json", false), answer_body("{}", true)], "Complete");
     check_end(both, vec![], "ClientGone");
@@ -108,6 +114,37 @@ fn every_request_is_counted_out_with_its_outcome() {
         vec![events(), answer_body(&format!("{EVENT}{DONE}"), true)],
         "Complete 5 tokens",
     );
+}
+
+#[track_caller]
+fn check_counted(answer: ProcessingRequest, counted: &str, outcome: &str, reason: &str) {
+    let mut rig = Rig::new(SessionOptions::default());
+    rig.run([head("GET /x", &[], true), answer]);
+    assert_eq!(rig.ended(), [(EndpointId(0), counted.to_owned())]);
+    let summary = rig.session.take_summary().unwrap();
+    assert_eq!((summary.outcome.as_str(), summary.outcome.reason()), (outcome, reason));
+}
+
+#[test]
+fn what_the_gateway_answers_by_itself_does_not_count_against_an_engine() {
+    for status in ["500", "502", "503", "504", "404", "429"] {
+        let engine = || answer_head(status, "text/plain", true);
+        let own = |details| with_details(engine(), details);
+        check_counted(own("no_healthy_upstream"), "unserved", "rejected", "gateway_response");
+        let reset = "upstream_reset_before_response_started{connection_failure}";
+        let served = || with_served(gateways_answer(status), "10.0.0.1:8000");
+        check_counted(with_details(served(), reset), "unserved", "rejected", "gateway_response");
+        let counted = match status {
+            "404" | "429" => ("Complete", "complete", ""),
+            "500" | "504" => ("Broken(EngineError)", "broken", "engine_error"),
+            _ => ("Broken(Unavailable)", "broken", "unavailable"),
+        };
+        for answer in [engine(), own("via_upstream"), served()] {
+            check_counted(answer, counted.0, counted.1, counted.2);
+        }
+        let unknown = gateways_answer(status);
+        check_counted(unknown, "unserved", counted.1, counted.2);
+    }
 }
 
 #[test]
@@ -170,5 +207,5 @@ fn a_request_for_a_stored_response_goes_to_its_endpoint() {
     ]);
     assert_eq!(*pool.ledger.stored.borrow(), [("resp_1".to_owned(), EndpointId(3))]);
     let said = Rig::over(pool, SessionOptions::default()).run([head("GET /v1/responses/resp_1", &[], true)]);
-    assert!(said[0].contains("x-gateway-destination-endpoint=10.0.0.2:8001,"), "{said:?}");
+    assert!(said[0].contains("x-gateway-destination-endpoint=10.0.0.2:8001 "), "{said:?}");
 }

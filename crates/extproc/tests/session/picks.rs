@@ -1,7 +1,9 @@
 //! Proposal 004: destinations, subsets and served endpoints.
 
-use pointsman_extproc::SessionOptions;
+use std::sync::Arc;
+
 use pointsman_extproc::wire::{Kind, ProcessingRequest};
+use pointsman_extproc::{DataPlane, Destinations, SessionOptions};
 use pointsman_extproc::{Next, Session};
 
 use crate::support::*;
@@ -9,7 +11,7 @@ use crate::support::*;
 const ASK: &str = r#"{"model":"m","prompt":"hello"}"#;
 
 fn check_subset(addresses: &[&str], expected: &str) {
-    let mut rig = Rig::new(SessionOptions { single_destination: true, ..SessionOptions::default() });
+    let mut rig = Rig::new(SessionOptions::default());
     let said = rig.run([with_subset(completions(), addresses), body(ASK, true)]);
     let destination = format!("request head x-gateway-destination-endpoint={expected} clear +metadata");
     let refused = ["503 empty_subset", "end"];
@@ -41,16 +43,14 @@ fn a_subset_without_endpoints_of_the_pool_is_refused() {
 fn a_request_without_a_body_respects_the_subset() {
     let mut rig = Rig::new(SessionOptions::default());
     let said = rig.run([with_subset(head("GET /x", &[], true), &["10.0.0.2:8001"])]);
-    assert_eq!(
-        said,
-        ["request head x-gateway-destination-endpoint=10.0.0.2:8001,10.0.0.1:8000 clear +metadata"]
-    );
+    assert_eq!(said, ["request head x-gateway-destination-endpoint=10.0.0.2:8001 clear +metadata"]);
 }
 
 #[test]
 fn header_and_metadata_name_the_same_destinations() {
     let pool = TestPool::default();
-    let mut session = Session::new(pool.clone(), SessionOptions::default());
+    let options = SessionOptions { destinations: Destinations::List, ..SessionOptions::default() };
+    let mut session = Session::new(pool.clone(), options, Arc::default());
     let mut out = Vec::new();
     let Next::Place = session.message(head("GET /x", &[], true), &mut out) else { panic!("not placed") };
     let placed = pool.place(&facts(&session));
@@ -63,8 +63,31 @@ fn header_and_metadata_name_the_same_destinations() {
     );
 }
 
+/// The destinations of three requests in turn from one gateway, which responds like this to each.
+#[track_caller]
+fn check_destinations(destinations: Destinations, answer: &ProcessingRequest, expected: [usize; 3]) {
+    let plane = Arc::<DataPlane>::default();
+    let options = SessionOptions { destinations, ..SessionOptions::default() };
+    let named = expected.map(|_| {
+        let mut rig = Rig::of_gateway(TestPool::default(), options, Arc::clone(&plane));
+        let said = rig.run([head("GET /x", &[], true), answer.clone()]);
+        said[0].matches(":800").count()
+    });
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn one_destination_is_named_until_the_gateway_has_shown_that_it_reads_lists() {
+    let answer = || answer_head("200", "text/plain", true);
+    check_destinations(Destinations::AsShown, &answer(), [1, 1, 1]);
+    check_destinations(Destinations::AsShown, &gateways_answer("503"), [1, 1, 1]);
+    check_destinations(Destinations::AsShown, &with_served(answer(), "10.0.0.1:8000"), [1, 2, 2]);
+    check_destinations(Destinations::One, &with_served(answer(), "10.0.0.1:8000"), [1, 1, 1]);
+    check_destinations(Destinations::List, &answer(), [2, 2, 2]);
+}
+
 fn check_headers(sent: &[(&str, &str)], removed: &[&str]) {
-    let mut rig = Rig::new(SessionOptions { single_destination: true, ..SessionOptions::default() });
+    let mut rig = Rig::new(SessionOptions::default());
     let said = rig.run([head("GET /x", sent, true)]);
     let gone: String = removed.iter().map(|name| format!(" -{name}")).collect();
     let expected = format!("request head x-gateway-destination-endpoint=10.0.0.1:8000{gone} clear +metadata");
@@ -73,7 +96,7 @@ fn check_headers(sent: &[(&str, &str)], removed: &[&str]) {
 
 #[test]
 fn the_model_header_is_removed_and_its_route_is_kept() {
-    let mut rig = Rig::new(SessionOptions { single_destination: true, ..SessionOptions::default() });
+    let mut rig = Rig::new(SessionOptions::default());
     let said = rig.run([head("GET /x", &[("x-gateway-model-name", "m")], true)]);
     assert_eq!(
         said,

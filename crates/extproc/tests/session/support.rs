@@ -12,7 +12,7 @@ use pointsman_extproc::wire::{
     Event, HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, Kind, ListValue, Metadata, Mutation,
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
 };
-use pointsman_extproc::{Guard, Next, Pool, Session, SessionOptions, SubsetHint};
+use pointsman_extproc::{DataPlane, Guard, Next, Pool, Session, SessionOptions, SubsetHint};
 
 /// The endpoints of every test's pool; their ids count from 0.
 pub(crate) const ENDPOINTS: [(&str, u16); 4] =
@@ -111,6 +111,10 @@ impl Guard for TestGuard {
         self.endpoint = endpoint;
     }
 
+    fn unserved(mut self) {
+        self.end("unserved".into());
+    }
+
     fn finish(mut self, completion: Completion, usage: Usage) {
         let tokens = usage.output_tokens.map_or(String::new(), |tokens| format!(" {tokens} tokens"));
         self.end(format!("{completion:?}{tokens}"));
@@ -137,7 +141,11 @@ impl Rig {
     }
 
     pub(crate) fn over(pool: TestPool, options: SessionOptions) -> Self {
-        Self { session: Session::new(pool.clone(), options), pool, said: Vec::new(), over: false }
+        Self::of_gateway(pool, options, Arc::default())
+    }
+
+    pub(crate) fn of_gateway(pool: TestPool, options: SessionOptions, plane: Arc<DataPlane>) -> Self {
+        Self { session: Session::new(pool.clone(), options, plane), pool, said: Vec::new(), over: false }
     }
 
     /// Handles a message, with the pool's result at once.
@@ -263,14 +271,28 @@ pub(crate) fn trailers() -> ProcessingRequest {
     message(Event::RequestTrailers(HttpTrailers::default()))
 }
 
+/// The head of an engine's response, as Envoy passes it on.
 pub(crate) fn answer_head(status: &str, kind: &str, end_of_stream: bool) -> ProcessingRequest {
     let headers = Some(fields(&[
         (":status", status),
+        ("x-envoy-upstream-service-time", "3"),
         ("content-type", kind),
         ("set-cookie", "a"),
         ("set-cookie", "b"),
     ]));
     message(Event::ResponseHeaders(HttpHeaders { headers, end_of_stream }))
+}
+
+/// A response that Envoy makes itself.
+pub(crate) fn gateways_answer(status: &str) -> ProcessingRequest {
+    let headers = Some(fields(&[(":status", status), ("content-type", "text/plain")]));
+    message(Event::ResponseHeaders(HttpHeaders { headers, end_of_stream: true }))
+}
+
+pub(crate) fn with_details(mut message: ProcessingRequest, details: &str) -> ProcessingRequest {
+    let attributes = Struct::of("response.code_details", Kind::Text(details.to_owned()));
+    message.attributes = [("envoy.filters.http.ext_proc".to_owned(), attributes)].into();
+    message
 }
 
 pub(crate) fn answer_body(text: &str, end_of_stream: bool) -> ProcessingRequest {

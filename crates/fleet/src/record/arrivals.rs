@@ -141,6 +141,7 @@ impl Reading {
             | Event::EndpointDown { .. }
             | Event::Load { .. }
             | Event::Probed { .. }
+            | Event::Unreachable { .. }
             | Event::PoolPolicyChanged { .. }
             | Event::AdaptersDeclared { .. }
             | Event::Timer => {}

@@ -104,6 +104,7 @@ fn event_bytes(event: &Event) -> usize {
         | Event::EndpointDraining { .. }
         | Event::EndpointDown { .. }
         | Event::Probed { .. }
+        | Event::Unreachable { .. }
         | Event::PoolPolicyChanged { .. }
         | Event::FirstToken { .. }
         | Event::Progress { .. }

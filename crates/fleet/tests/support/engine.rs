@@ -29,6 +29,8 @@ pub struct State {
     /// A path that is redirected, and where to.
     pub redirect: Mutex<Option<(String, String)>>,
     pub redirects: AtomicUsize,
+    /// The path of the health page; `/health` where it is empty.
+    pub health_path: Mutex<&'static str>,
     /// Requests are accepted and never answered.
     pub hangs: AtomicBool,
     pub scrapes: AtomicUsize,
@@ -94,12 +96,13 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     let reply = |status, body| Response::builder().status(status).body(Full::new(body)).unwrap();
     let (path, page) = state.page.lock().unwrap().clone();
+    let health_path = Some(*state.health_path.lock().unwrap()).filter(|path| !path.is_empty());
     Ok(match request.uri().path() {
         asked if asked == path => {
             state.scrapes.fetch_add(1, Ordering::Relaxed);
             reply(StatusCode::OK, page)
         }
-        "/health" => {
+        asked if asked == health_path.unwrap_or("/health") => {
             state.probes.fetch_add(1, Ordering::Relaxed);
             let healthy = state.healthy.load(Ordering::Relaxed);
             reply(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Bytes::new())

@@ -67,7 +67,8 @@ impl<'a> Cursor<'a> {
         let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         let text = rest.get(..end).unwrap_or_default();
         // Branch-free, so that the compiler uses vector operations.
-        let (least, any) = text.iter().fold((u8::MAX, 0), |(least, any), &byte| (least.min(byte), any | byte));
+        let (least, any) =
+            text.iter().fold((u8::MAX, 0), |(least, any), &byte| (least.min(byte), any | byte));
         let is_control = |byte: &u8| *byte < 0x20;
         self.at += if is_control(&least) { text.iter().position(is_control).unwrap_or(end) } else { end };
         seen | u64::from(any)

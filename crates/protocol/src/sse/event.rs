@@ -28,13 +28,49 @@ pub(super) struct Event {
 struct EventFields {
     token: bool,
     usage: bool,
-    finish_reason: bool,
+    choice: Choice,
+    choices: Choices,
     aborted: bool,
     failed: bool,
     error: bool,
     code: Option<u16>,
     event_type: Option<EventType>,
     response_id: Option<String>,
+}
+
+/// The choices of an answer, one bit each. Those beyond the 64th share bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Choices {
+    seen: u64,
+    finished: u64,
+}
+
+impl Choices {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.seen |= other.seen;
+        self.finished |= other.finished;
+    }
+
+    /// Whether there was any choice, and each that was seen has a finish reason.
+    pub(super) const fn all_finished(self) -> bool {
+        self.seen != 0 && self.seen == self.finished
+    }
+}
+
+/// A choice while it is read: its fields come in any order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Choice {
+    index: u64,
+    seen: bool,
+    finished: bool,
+}
+
+impl Choice {
+    fn take(&mut self) -> Choices {
+        let Self { index, seen, finished } = std::mem::take(self);
+        let bit = 1 << (index % u64::from(u64::BITS));
+        Choices { seen: if seen || finished { bit } else { 0 }, finished: if finished { bit } else { 0 } }
+    }
 }
 
 /// The meaning of a typed event (messages, responses).
@@ -52,7 +88,7 @@ enum EventType {
 pub(super) struct EventFacts {
     pub(super) token: bool,
     pub(super) usage: bool,
-    pub(super) finish_reason: bool,
+    pub(super) choices: Choices,
     /// Whether it is `[DONE]`.
     pub(super) done: bool,
     /// Whether it is the typed event of the stream's normal end.
@@ -94,7 +130,8 @@ impl Event {
 
     /// Ends the event and starts the next one. An event without data has no facts.
     pub(super) fn finish(&mut self, format: StreamFormat) -> EventFacts {
-        let fields = std::mem::take(&mut self.fields);
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.choices.add(fields.choice.take());
         let has_data = self.len > 0;
         let done = self.len == DONE.len() && self.prefix == DONE;
         let named = if self.name.is_empty() { None } else { Some(EventType::of(format, &self.name)) };
@@ -110,7 +147,7 @@ impl Event {
         EventFacts {
             token: fields.token || event_type == EventType::Token,
             usage: fields.usage,
-            finish_reason: fields.finish_reason,
+            choices: fields.choices,
             done,
             ends: event_type == EventType::End,
             failure: fields.failure(event_type),
@@ -168,6 +205,13 @@ impl EventFields {
         usage: &mut UsageFields,
     ) {
         match (path, value) {
+            ([Key::Choices], JsonEvent::ObjectStart) => {
+                self.choices.add(self.choice.take());
+                self.choice.seen = true;
+            }
+            ([Key::Choices, Key::Index] | [Key::Index], JsonEvent::Number(Some(index))) => {
+                self.choice.index = index;
+            }
             (
                 [Key::Choices, Key::Text]
                 | [
@@ -179,6 +223,7 @@ impl EventFields {
                 JsonEvent::String(text),
             ) => self.token |= !text.is_empty(),
             ([Key::Text], JsonEvent::String(text)) if format == StreamFormat::Generate => {
+                self.choice.seen = true;
                 self.token |= !text.is_empty();
             }
             ([Key::Choices, Key::Delta, Key::ToolCalls | Key::FunctionCall], JsonEvent::ObjectStart)
@@ -192,7 +237,7 @@ impl EventFields {
                 | [Key::MetaInfo, Key::FinishReason, Key::Type],
                 JsonEvent::String(reason),
             ) => self.store_finish_reason(reason),
-            ([Key::MetaInfo, Key::FinishReason], JsonEvent::ObjectStart) => self.finish_reason = true,
+            ([Key::MetaInfo, Key::FinishReason], JsonEvent::ObjectStart) => self.choice.finished = true,
             ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_))
             | ([Key::Object], JsonEvent::String(b"error")) => {
                 self.error = true;
@@ -224,7 +269,10 @@ impl EventFields {
             ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], code) => {
                 self.code = error_status(code).or(self.code);
             }
-            ([Key::Delta, Key::StopReason], JsonEvent::String(b"abort")) => self.aborted = true,
+            ([Key::Delta, Key::StopReason], JsonEvent::String(reason)) => {
+                self.aborted |= reason == b"abort";
+                self.choice.finished = true;
+            }
             ([Key::Response, Key::Status], JsonEvent::String(b"failed")) => self.failed = true,
             ([Key::Response, Key::Id], JsonEvent::String(id)) => self.response_id = identifier(id),
             (
@@ -243,6 +291,6 @@ impl EventFields {
             b"error" => self.error = true,
             _ => {}
         }
-        self.finish_reason = true;
+        self.choice.finished = true;
     }
 }

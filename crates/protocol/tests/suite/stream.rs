@@ -47,16 +47,17 @@ fn recorded_streams_are_scanned() {
 }
 
 #[test]
-fn recorded_streams_are_complete_and_truncated_without_their_last_event() {
+fn recorded_streams_are_complete_and_truncated_before_their_end() {
     let mut streams = 0;
     for exchange in recorded::exchanges().iter().filter(|exchange| exchange.is_event_stream) {
         let api = pointsman_protocol::Api::of(&exchange.method, &exchange.path).api().unwrap();
         let (facts, end) = read(api.stream_format(), &exchange.response_body);
         assert_eq!(end, StreamEnd::Complete, "{}", exchange.name);
         assert!(facts.first_token, "{}", exchange.name);
-        let last = exchange.response_body.len() - 2;
-        let cut = exchange.response_body[..last].windows(2).rposition(|pair| pair == b"\n\n").unwrap();
-        let (_, end) = read(api.stream_format(), &exchange.response_body[..cut + 2]);
+        let mark = |mark: &[u8]| exchange.response_body.windows(mark.len()).position(|part| part == mark);
+        let finish = mark(br#""finish_reason":""#).or_else(|| mark(br#""stop_reason":""#));
+        let cut = finish.or_else(|| mark(b"event: response.completed")).unwrap();
+        let (_, end) = read(api.stream_format(), &exchange.response_body[..cut]);
         assert_eq!(end, StreamEnd::Truncated, "{}", exchange.name);
         streams += 1;
     }
@@ -100,26 +101,50 @@ fn the_first_token_is_the_first_output_of_any_kind() {
 }
 
 #[test]
-fn openai_streams_end_with_done_after_a_finish_reason() {
+fn openai_streams_end_with_done_or_a_finish_reason() {
     let format = StreamFormat::ChatCompletions;
     check(format, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
     check(format, &format!("{FINISHED}data:[DONE]\r\n\r\n"), 0, StreamEnd::Complete);
     check(format, &format!("{FINISHED}data: [DONE]"), 0, StreamEnd::Complete);
-    check(format, FINISHED, 0, StreamEnd::Truncated);
-    check(format, DONE, 0, StreamEnd::Truncated);
+    check(format, FINISHED, 0, StreamEnd::Complete);
+    check(format, DONE, 0, StreamEnd::Complete);
     check(format, "", 0, StreamEnd::Truncated);
-    check(format, &format!("{FINISHED}data: [DONE]\ndata: x\n\n"), 0, StreamEnd::Truncated);
-    check(format, &format!("{FINISHED}data: \"[DONE]\"\n\n"), 0, StreamEnd::Truncated);
-    check(format, &format!("{FINISHED}: [DONE]\n\n"), 0, StreamEnd::Truncated);
-    check(
-        format,
-        "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: [DONE]\n\n",
-        0,
-        StreamEnd::Truncated,
-    );
+    check(format, "data: [DONE]\ndata: x\n\n", 0, StreamEnd::Truncated);
+    check(format, "data: \"[DONE]\"\n\n", 0, StreamEnd::Truncated);
+    check(format, ": [DONE]\n\n", 0, StreamEnd::Truncated);
+    let unfinished = "data: {\"choices\":[{\"index\":0,\"finish_reason\":null}]}\n\n";
+    check(format, unfinished, 0, StreamEnd::Truncated);
+    check(format, &format!("{unfinished}{DONE}"), 0, StreamEnd::Complete);
     let sglang = r#"data: {"text":"x","meta_info":{"finish_reason":{"type":"length","length":4},"prompt_tokens":3,"completion_tokens":4,"cached_tokens":2}}"#;
     let (facts, end) = read(StreamFormat::Generate, format!("{sglang}\n\n{DONE}").as_bytes());
     assert_eq!((facts.usage, end), (usage(3, 4, Some(2)), StreamEnd::Complete));
+}
+
+#[test]
+fn without_done_each_choice_needs_a_finish_reason() {
+    let choice = |fields: &str| format!("{{\"delta\":{{\"content\":\"x\"}},{fields}}}");
+    let event = |choices: &[String]| format!("data: {{\"choices\":[{}]}}\n\n", choices.join(","));
+    let (open, stop) = (r#""finish_reason":null"#, r#""finish_reason":"stop""#);
+    let of = |index: u32, reason: &str| choice(&format!("\"index\":{index},{reason}"));
+    let (first, second) = (|reason| of(0, reason), |reason| of(1, reason));
+    let format = StreamFormat::ChatCompletions;
+    let both = event(&[first(open), second(open)]);
+    check(format, &both, 1, StreamEnd::Truncated);
+    check(format, &format!("{both}{}", event(&[first(stop)])), 2, StreamEnd::Truncated);
+    check(format, &format!("{both}{}", event(&[second(stop)])), 2, StreamEnd::Truncated);
+    check(format, &format!("{both}{}", event(&[first(stop), second(stop)])), 2, StreamEnd::Complete);
+    let apart = format!("{both}{}{}", event(&[second(stop)]), event(&[first(stop)]));
+    check(format, &apart, 3, StreamEnd::Complete);
+    check(format, &event(&[choice(stop)]), 1, StreamEnd::Complete);
+    let late = choice(&format!("{stop},\"index\":1"));
+    check(format, &event(&[first(stop), late]), 1, StreamEnd::Complete);
+    let text = r#"data: {"text":"x","index":INDEX,"meta_info":{"finish_reason":REASON}}"#;
+    let sglang =
+        |index: &str, reason: &str| format!("{}\n\n", text.replace("INDEX", index).replace("REASON", reason));
+    let (open, stop) = ("null", r#"{"type":"stop"}"#);
+    let two = [sglang("0", open), sglang("1", open), sglang("1", stop)].concat();
+    check(StreamFormat::Generate, &two, 3, StreamEnd::Truncated);
+    check(StreamFormat::Generate, &format!("{two}{}", sglang("0", stop)), 4, StreamEnd::Complete);
 }
 
 #[test]
@@ -205,7 +230,9 @@ fn messages_streams_have_typed_events() {
     let failed = StreamEnd::Failed(StreamFailure::Error { code: None });
     check(format, &format!("{ping}{delta}{delta}{stop}"), 2, StreamEnd::Complete);
     check(format, delta, 1, StreamEnd::Truncated);
-    check(format, &format!("{delta}{DONE}"), 1, StreamEnd::Truncated);
+    check(format, &format!("{delta}{DONE}"), 1, StreamEnd::Complete);
+    let stopped = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+    check(format, &format!("{delta}{stopped}"), 1, StreamEnd::Complete);
     check(format, &format!("{delta}{error}"), 1, failed);
     check(format, &format!("{error}{stop}"), 0, failed);
     check(format, "data: {\"type\":\"message_stop\"}\n\n", 0, StreamEnd::Complete);
@@ -270,7 +297,7 @@ fn framing_follows_the_standard() {
     }
     let lines = "data: {\"choices\":[\r\ndata\r\ndata: {\"text\":\"x\",\"finish_reason\":\"stop\"}]}\r\n\r\n";
     check(StreamFormat::Completions, &format!("{lines}{DONE}"), 1, StreamEnd::Complete);
-    check(StreamFormat::Completions, &format!("{FINISHED}data: [DON\ndata: E]\n\n"), 0, StreamEnd::Truncated);
+    check(StreamFormat::Completions, "data: [DON\ndata: E]\n\n", 0, StreamEnd::Truncated);
     check(StreamFormat::Messages, "event: message_\nevent: stop\ndata: {}\n\n", 0, StreamEnd::Truncated);
     check(StreamFormat::Messages, "event: x\nevent: message_stop\ndata: {}\n\n", 0, StreamEnd::Complete);
     let not_data = format!("Data: {body}\n\n data: {body}\n\ndatax: {body}\n\n\u{feff}data: {body}\n");
