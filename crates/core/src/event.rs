@@ -98,6 +98,15 @@ pub enum Event {
         #[serde(rename = "repeat")]
         retry: bool,
     },
+    /// An engine answered with an error for which the request may be to blame, and the caller holds that answer back. Answered
+    /// by a dispatch, or a rejection, where another endpoint is to be asked for a second opinion. Otherwise the answer is to
+    /// be passed on, and the request goes on to its end.
+    ErrorAnswered {
+        /// The request.
+        request: RequestId,
+        /// [`FailureCause::Declined`] for a client error, [`FailureCause::EngineError`] for a server error.
+        cause: FailureCause,
+    },
     /// The gateway in front sent the request to another endpoint than the one dispatched (its own retry).
     ServedElsewhere {
         /// The request.

@@ -38,6 +38,11 @@ impl PoolSet {
         Self(self.0 | Self::of(pool).0)
     }
 
+    /// Whether a pool is in both sets.
+    pub(crate) const fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether `pool` is in the set.
     #[must_use]
     pub const fn contains(self, pool: PoolId) -> bool {

@@ -16,6 +16,8 @@ use fit::Fit;
 use crate::prefill::PrefillMeasurement;
 use crate::time::Time;
 
+/// An answer that is this many times as fast as the mean of all endpoints is suspicious.
+const SUSPICIOUS_SPEED: f64 = 10.0;
 /// Priors: Llama-2-7B on H100, fitted to Vidur's published profiles. They matter until the first responses.
 const STEP_PRIOR: [f64; 4] = [6.5e-3, 23e-6, 0.15e-6, 22e-6];
 const PREFILL_PRIOR: [f64; 2] = [15e-3, 22e-6];
@@ -128,11 +130,19 @@ impl Rates {
         }
     }
 
-    /// Takes in a non-streaming response: its duration less the estimate of the smaller of prefill and decoding.
+    /// Takes in a non-streaming response: its duration less the estimate of the smaller of prefill and decoding. One that
+    /// came suspiciously fast for what it claims teaches nothing about its endpoint: canned answers must not attract requests.
+    /// Where all endpoints are that fast, the mean of all follows, and then each.
     pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
         let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
         let decode = m.output * rates.line(m.requests, m.context);
+        if m.seconds * SUSPICIOUS_SPEED < prefill * rates.prefill + decode * rates.decode {
+            let (factor, expected) =
+                if decode > prefill { (&mut self.decode, decode) } else { (&mut self.prompts, prefill) };
+            factor.observe(now, m.seconds, expected, Source::Reply);
+            return;
+        }
         if decode > prefill {
             let measured = m.seconds - prefill * speed.prefill.value(now, rates.prefill);
             speed.decode.observe(now, measured, decode, Source::Reply);

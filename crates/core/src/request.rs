@@ -74,8 +74,10 @@ pub struct Usage {
 /// How a request that was dispatched came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Completion {
-    /// The engine answered to the end. An engine's own 4xx is such an answer.
+    /// The engine answered to the end.
     Complete,
+    /// The engine answered with a client error (4xx, or an error in its response that blames the request).
+    Declined,
     /// The response broke off after the client had received part of it.
     Broken(FailureCause),
     /// The client disconnected.
@@ -106,6 +108,8 @@ pub enum FailureCause {
     Stalled,
     /// The response is not HTTP.
     Garbage,
+    /// The engine declines what other endpoints serve: a client error (4xx) that the request is not the cause of.
+    Declined,
 }
 
 impl FailureCause {
@@ -120,7 +124,36 @@ impl FailureCause {
             | Self::EngineError
             | Self::Truncated
             | Self::Stalled
-            | Self::Garbage => false,
+            | Self::Garbage
+            | Self::Declined => false,
+        }
+    }
+
+    /// Whether the request itself may be the cause, so that it meets the same failure at every endpoint.
+    pub(crate) const fn may_follow_the_request(self) -> bool {
+        match self {
+            Self::Lost | Self::EngineError | Self::Truncated | Self::Garbage | Self::Declined => true,
+            Self::Connect
+            | Self::Tls
+            | Self::Refused
+            | Self::FirstByteTimeout
+            | Self::Unavailable
+            | Self::Stalled => false,
+        }
+    }
+
+    /// Whether more than one request shows it: no connection, or silence of the whole endpoint.
+    pub(crate) const fn is_the_endpoints(self) -> bool {
+        match self {
+            Self::Connect | Self::Tls | Self::Stalled => true,
+            Self::Refused
+            | Self::Lost
+            | Self::FirstByteTimeout
+            | Self::Unavailable
+            | Self::EngineError
+            | Self::Truncated
+            | Self::Garbage
+            | Self::Declined => false,
         }
     }
 
@@ -138,6 +171,7 @@ impl FailureCause {
             Self::Truncated => "truncated",
             Self::Stalled => "silent",
             Self::Garbage => "garbage",
+            Self::Declined => "declined",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The requests that are under way.
 
 use crate::ids::{EndpointId, IdMap, RequestId};
-use crate::request::RequestFacts;
+use crate::request::{FailureCause, RequestFacts};
 use crate::reservation::Reservation;
+use crate::time::Time;
 
 /// A request from its arrival to its end; one that is over is in no table.
 #[derive(Clone, Debug)]
@@ -14,7 +15,23 @@ pub(crate) struct Request {
     pub(crate) prefix_idle: Option<u32>,
     /// Endpoints that failed it.
     pub(crate) failed: Vec<EndpointId>,
+    /// Failures of it for which it may be to blame itself.
+    pub(crate) doubts: Vec<Doubt>,
+    /// Whether several endpoints failed it alike, so that it is to blame.
+    pub(crate) is_to_blame: bool,
     pub(crate) state: RequestState,
+}
+
+/// A failure of a request, as long as it is open whether the endpoint or the request is the cause.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) endpoint: EndpointId,
+    /// When the request was sent there.
+    pub(crate) sent: Time,
+    pub(crate) cause: FailureCause,
+    /// Whether it counts against the endpoint until the request shows to be the cause; otherwise only once another
+    /// endpoint serves the request.
+    pub(crate) counted: bool,
 }
 
 /// Where a request is.
@@ -30,7 +47,15 @@ pub(crate) enum RequestState {
 
 impl Request {
     pub(crate) const fn new(facts: RequestFacts) -> Self {
-        Self { facts, attempts: 0, prefix_idle: None, failed: Vec::new(), state: RequestState::Waiting }
+        Self {
+            facts,
+            attempts: 0,
+            prefix_idle: None,
+            failed: Vec::new(),
+            doubts: Vec::new(),
+            is_to_blame: false,
+            state: RequestState::Waiting,
+        }
     }
 
     /// Its reservation, where it is dispatched.

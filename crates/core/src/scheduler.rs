@@ -1,5 +1,6 @@
 //! The scheduler: events in, effects out.
 
+mod blame;
 mod cache;
 mod choice;
 mod endpoints;
@@ -109,6 +110,7 @@ impl Scheduler {
             Event::AttemptFailed { request, endpoint, cause, retry } => {
                 self.attempt_failed(now, request, (endpoint, cause), retry, effects);
             }
+            Event::ErrorAnswered { request, cause } => self.error_answered(now, request, cause, effects),
             Event::ServedElsewhere { request, endpoint } => {
                 self.served_elsewhere(now, request, endpoint, effects);
             }

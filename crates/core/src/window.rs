@@ -28,6 +28,11 @@ impl RecentCount {
         self.current += 1.0;
     }
 
+    /// Takes back one event of the present window.
+    pub(crate) fn take_back(&mut self) {
+        self.current = (self.current - 1.0).max(0.0);
+    }
+
     pub(crate) fn count(&self, now: Time) -> f64 {
         let passed = seconds(now.since(self.since)) / seconds(Self::WINDOW);
         if passed < 1.0 {

@@ -33,7 +33,7 @@ fn a_failed_attempt_is_retried_elsewhere_until_the_attempts_are_spent() {
     let (request, first) = driver.dispatch(stream(10));
     let second = driver.fail(request, first, FailureCause::Lost).unwrap().unwrap();
     assert_ne!(second, first);
-    let third = driver.fail(request, second, FailureCause::Lost).unwrap().unwrap();
+    let third = driver.fail(request, second, FailureCause::Unavailable).unwrap().unwrap();
     assert!(third != first && third != second);
     let rejection = driver.fail(request, third, FailureCause::Unavailable);
     assert_eq!(rejection, Some(Err(Rejection::AttemptsFailed(FailureCause::Unavailable))), "three attempts");

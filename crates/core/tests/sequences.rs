@@ -130,6 +130,7 @@ fn event() -> impl Strategy<Value = Event> {
     });
     let completion = prop_oneof![
         3 => Just(Completion::Complete),
+        2 => Just(Completion::Declined),
         1 => cause().prop_map(Completion::Broken),
         1 => Just(Completion::ClientGone),
     ];
@@ -153,6 +154,10 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(request, output_tokens)| Event::Progress { request, output_tokens }),
         4 => (request(), endpoint(), cause(), any::<bool>()).prop_map(|(request, endpoint, cause, retry)| {
             Event::AttemptFailed { request, endpoint, cause, retry }
+        }),
+        4 => (request(), any::<bool>()).prop_map(|(request, declined)| {
+            let cause = if declined { FailureCause::Declined } else { FailureCause::EngineError };
+            Event::ErrorAnswered { request, cause }
         }),
         1 => (request(), endpoint())
             .prop_map(|(request, endpoint)| Event::ServedElsewhere { request, endpoint }),
@@ -187,6 +192,9 @@ fn follow(live: &mut BTreeSet<RequestId>, event: &Event, effects: &[Effect]) {
     let expected = match event {
         Event::Arrived { request, .. } if !live.contains(request) => Some(*request),
         Event::AttemptFailed { request, .. } if live.remove(request) => Some(*request),
+        Event::ErrorAnswered { request, .. } if all_answers(effects) > 0 => {
+            live.remove(request).then_some(*request)
+        }
         Event::Finished { request, .. } | Event::Aborted { request } => {
             live.remove(request);
             None

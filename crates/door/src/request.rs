@@ -194,6 +194,16 @@ impl RequestContext {
         placed.failed(cause, retry)
     }
 
+    /// Reports an engine's answer with an error for which the request may be to blame, and which is held back: `Ok` where
+    /// another endpoint is to be asked.
+    ///
+    /// # Errors
+    /// The guard, where the answer is to be passed on.
+    pub fn error_answered(&mut self, placed: Placed, cause: FailureCause) -> Result<PlacementResult, Placed> {
+        self.asked = Instant::now();
+        placed.error_answered(cause)
+    }
+
     /// Records that another endpoint serves the request than the one that was placed.
     pub fn served_by(&mut self, endpoint: &Arc<PoolEndpoint>) {
         self.endpoint = Some(Arc::clone(endpoint));

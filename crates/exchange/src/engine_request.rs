@@ -104,7 +104,8 @@ impl EngineRequest {
                     FailureCause::Lost
                     | FailureCause::Stalled
                     | FailureCause::Unavailable
-                    | FailureCause::EngineError => true,
+                    | FailureCause::EngineError
+                    | FailureCause::Declined => true,
                     FailureCause::Connect
                     | FailureCause::Tls
                     | FailureCause::Refused

@@ -46,6 +46,8 @@ pub enum HeadVerdict {
     Relay,
     /// The attempt failed for this cause; pass the response on only if the attempt may not be retried.
     Failure(FailureCause),
+    /// An error for which the request may be to blame. Pass it on unless another endpoint is to be asked.
+    Doubtful(FailureCause),
 }
 
 /// Facts learned from one chunk of the response body.
@@ -55,7 +57,7 @@ pub struct ChunkFacts {
     pub first_token: bool,
     /// Output tokens so far. Each event with text counts as one token until `usage` reports the number.
     pub output_tokens: u32,
-    /// The chunk contains an error that the engine reports.
+    /// The chunk contains an error that the engine reports: [`FailureCause::Declined`] where it blames the request.
     pub failure: Option<FailureCause>,
 }
 
@@ -113,6 +115,8 @@ impl EngineResponse {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => {
                 HeadVerdict::Failure(FailureCause::Unavailable)
             }
+            _ if status.is_client_error() => HeadVerdict::Doubtful(FailureCause::Declined),
+            _ if status.is_server_error() => HeadVerdict::Doubtful(FailureCause::EngineError),
             _ => HeadVerdict::Relay,
         }
     }
@@ -144,7 +148,7 @@ impl EngineResponse {
                 ChunkFacts {
                     first_token: facts.first_token,
                     output_tokens: self.output_tokens,
-                    failure: facts.failure.and_then(engine_failure),
+                    failure: facts.failure.map(engine_failure),
                 }
             }
             Body::Json(reader) => {
@@ -173,6 +177,9 @@ impl EngineResponse {
         if self.status.is_server_error() && completion == Completion::Complete {
             completion = Completion::Broken(failure_of(self.status));
         }
+        if self.status.is_client_error() && completion == Completion::Complete {
+            completion = Completion::Declined;
+        }
         let truncated = matches!(
             completion,
             Completion::Broken(
@@ -197,17 +204,17 @@ impl EngineResponse {
                 let tokens = self.output_tokens.saturating_add(facts.token_events);
                 let completion = match end {
                     StreamEnd::Complete => Completion::Complete,
-                    StreamEnd::Failed(failure) => broken(engine_failure(failure)),
+                    StreamEnd::Failed(failure) => completion_of(Some(engine_failure(failure))),
                     StreamEnd::Truncated => Completion::Broken(FailureCause::Truncated),
                 };
                 (completion, usage(scanner.usage(), Some(tokens)), scanner.response_id().map(Into::into))
             }
             Body::Json(reader) => {
                 let facts = reader.facts();
-                let failure = facts.failure.filter(|_| self.status.is_success()).and_then(engine_failure);
+                let failure = facts.failure.filter(|_| self.status.is_success()).map(engine_failure);
                 let truncated = !facts.complete && self.status.is_success();
                 let failure = failure.or(truncated.then_some(FailureCause::Truncated));
-                (broken(failure), usage(facts.usage, None), facts.id.map(Into::into))
+                (completion_of(failure), usage(facts.usage, None), facts.id.map(Into::into))
             }
             Body::Pending | Body::EncodedEvents { .. } | Body::Opaque => {
                 (Completion::Complete, Usage::default(), None)
@@ -229,13 +236,17 @@ const fn failure_of(status: StatusCode) -> FailureCause {
     }
 }
 
-/// The failure cause of an error in the body; `None` if the error blames the request.
-fn engine_failure(failure: StreamFailure) -> Option<FailureCause> {
-    (!failure.blames_request()).then_some(FailureCause::EngineError)
+/// The failure cause of an error in the body.
+fn engine_failure(failure: StreamFailure) -> FailureCause {
+    if failure.blames_request() { FailureCause::Declined } else { FailureCause::EngineError }
 }
 
-fn broken(cause: Option<FailureCause>) -> Completion {
-    cause.map_or(Completion::Complete, Completion::Broken)
+fn completion_of(cause: Option<FailureCause>) -> Completion {
+    match cause {
+        None => Completion::Complete,
+        Some(FailureCause::Declined) => Completion::Declined,
+        Some(cause) => Completion::Broken(cause),
+    }
 }
 
 fn usage(reported: Option<pointsman_protocol::Usage>, counted: Option<u32>) -> Usage {

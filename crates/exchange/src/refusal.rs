@@ -94,7 +94,8 @@ impl Refusal {
                 | FailureCause::Unavailable
                 | FailureCause::EngineError
                 | FailureCause::Truncated
-                | FailureCause::Garbage => StatusCode::BAD_GATEWAY,
+                | FailureCause::Garbage
+                | FailureCause::Declined => StatusCode::BAD_GATEWAY,
             },
         }
     }
@@ -241,5 +242,6 @@ pub(crate) const fn cause_text(cause: FailureCause) -> &'static str {
         FailureCause::Truncated => "the response was truncated",
         FailureCause::Stalled => "the response stalled",
         FailureCause::Garbage => "the response was not valid HTTP",
+        FailureCause::Declined => "it declined the request",
     }
 }

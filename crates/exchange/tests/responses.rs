@@ -174,12 +174,15 @@ fn an_error_event_is_a_failure_even_if_done_follows() {
 }
 
 #[test]
-fn an_error_that_blames_the_request_is_a_complete_response() {
+fn an_error_that_blames_the_request_declines_it() {
     let error = r#"{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}"#;
     let observed = observe(&chat(), 200, SSE, &events(&[error, "[DONE]"]), ResponseEnd::Clean);
-    assert_eq!(observed.verdict.completion, Completion::Complete);
-    let observed = observe(&chat(), 400, JSON, error, ResponseEnd::Clean);
-    assert_eq!(observed.verdict.completion, Completion::Complete);
+    assert_eq!(observed.verdict.completion, Completion::Declined);
+    assert_eq!(observed.facts.failure, Some(FailureCause::Declined));
+    for (status, kind) in [(200, JSON), (400, JSON), (404, "text/plain"), (429, SSE)] {
+        let observed = observe(&chat(), status, kind, error, ResponseEnd::Clean);
+        assert_eq!(observed.verdict.completion, Completion::Declined, "{status} {kind}");
+    }
 }
 
 #[test]
@@ -202,8 +205,13 @@ fn a_502_or_503_fails_the_attempt_and_a_500_counts_against_the_engine() {
     for (status, head, completion) in [
         (502, HeadVerdict::Failure(FailureCause::Unavailable), Completion::Broken(FailureCause::Unavailable)),
         (503, HeadVerdict::Failure(FailureCause::Unavailable), Completion::Broken(FailureCause::Unavailable)),
-        (500, HeadVerdict::Relay, Completion::Broken(FailureCause::EngineError)),
-        (429, HeadVerdict::Relay, Completion::Complete),
+        (
+            500,
+            HeadVerdict::Doubtful(FailureCause::EngineError),
+            Completion::Broken(FailureCause::EngineError),
+        ),
+        (429, HeadVerdict::Doubtful(FailureCause::Declined), Completion::Declined),
+        (404, HeadVerdict::Doubtful(FailureCause::Declined), Completion::Declined),
     ] {
         let observed = observe(&plain, status, JSON, "{}", ResponseEnd::Clean);
         assert_eq!((observed.head, observed.verdict.completion), (head, completion), "{status}");

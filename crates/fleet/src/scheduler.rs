@@ -178,6 +178,26 @@ impl SchedulerHandle {
         ticket
     }
 
+    /// Reports an answer that is held back. Returns the result of another placement, where one is made.
+    pub(crate) fn error_answered(
+        self: &Arc<Self>,
+        caller: Caller,
+        endpoint: &PoolEndpoint,
+        cause: FailureCause,
+    ) -> Option<PlacementResult> {
+        let event = Event::ErrorAnswered { request: caller.request, cause };
+        let caller = Caller { asked_at: self.clock.now(), ..caller };
+        let result = self.locked(|inner, deliveries| {
+            let result = self.step(inner, event, Some(caller), deliveries)?;
+            self.end(endpoint);
+            Some(result)
+        })?;
+        if result.is_ok() {
+            endpoint.pool.retried(cause);
+        }
+        Some(result)
+    }
+
     /// Counts a request in.
     pub(crate) fn begin(&self, endpoint: &PoolEndpoint) {
         endpoint.activity.begin();

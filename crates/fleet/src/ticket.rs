@@ -216,6 +216,21 @@ impl Placed {
         self.scheduler.attempt_failed(self.caller, &self.endpoint, cause, retry)
     }
 
+    /// Reports an engine's answer with an error for which the request may be to blame, which the caller holds back. `Ok` is
+    /// the result of another placement, where another endpoint is to be asked; otherwise the answer is to be passed on.
+    ///
+    /// # Errors
+    /// The guard itself, where the answer is to be passed on.
+    pub fn error_answered(mut self, cause: FailureCause) -> Result<PlacementResult, Self> {
+        match self.scheduler.error_answered(self.caller, &self.endpoint, cause) {
+            Some(result) => {
+                self.counted = false;
+                Ok(result)
+            }
+            None => Err(self),
+        }
+    }
+
     /// Reports the end of the request.
     pub fn finish(mut self, completion: Completion, usage: Usage) {
         self.counted = false;

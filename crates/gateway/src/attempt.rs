@@ -60,6 +60,8 @@ enum AttemptOutcome {
     Response(StartedResponse),
     /// A response that reports a failure of the engine; it is passed on only if no retry follows.
     ErrorResponse(FailureCause, StartedResponse),
+    /// An error response for which the request may be to blame; it is passed on unless another endpoint is to be asked.
+    Doubtful(FailureCause, StartedResponse),
     /// No response.
     NoResponse(FailureCause),
 }
@@ -67,10 +69,10 @@ enum AttemptOutcome {
 impl Attempts<'_> {
     /// Places and sends the request, and retries failed attempts as far as the request and the pool's retry budget allow.
     pub(crate) async fn run(mut self, context: &mut RequestContext) -> Result<SelectedResponse, Refusal> {
-        let mut ticket = context.place(self.pool, self.engine_request, || self.template.request_id());
+        let ticket = context.place(self.pool, self.engine_request, || self.template.request_id());
+        let mut result = self.before_deadline(ticket.placed()).await?;
         let mut last_error: Option<StartedResponse> = None;
         loop {
-            let result = self.before_deadline(ticket.placed()).await?;
             context.placed(&result);
             let placed = match (result, last_error) {
                 (Ok(placed), error) => {
@@ -87,6 +89,15 @@ impl Attempts<'_> {
                     return Ok(SelectedResponse { placed: Some(placed), response });
                 }
                 AttemptOutcome::ErrorResponse(cause, response) => (cause, Some(response)),
+                AttemptOutcome::Doubtful(cause, response) => match context.error_answered(placed, cause) {
+                    Ok(next) => {
+                        span.set(Attribute::Reason(cause.as_str()));
+                        result = next;
+                        last_error = Some(response);
+                        continue;
+                    }
+                    Err(placed) => return Ok(SelectedResponse { placed: Some(placed), response }),
+                },
                 AttemptOutcome::NoResponse(cause) => (cause, None),
             };
             span.set(Attribute::Reason(cause.as_str()));
@@ -96,7 +107,8 @@ impl Attempts<'_> {
                 Some(response) => Some(response),
                 None => last_error,
             };
-            ticket = context.attempt_failed(placed, cause, retry);
+            let ticket = context.attempt_failed(placed, cause, retry);
+            result = self.before_deadline(ticket.placed()).await?;
         }
     }
 
@@ -175,10 +187,14 @@ impl Attempts<'_> {
         let mut response =
             StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
-        if let HeadVerdict::Failure(cause) = verdict
-            && self.engine_request.may_retry(cause)
-        {
-            return Ok(AttemptOutcome::ErrorResponse(cause, response));
+        match verdict {
+            HeadVerdict::Failure(cause) if self.engine_request.may_retry(cause) => {
+                return Ok(AttemptOutcome::ErrorResponse(cause, response));
+            }
+            HeadVerdict::Doubtful(cause) if self.engine_request.may_retry(cause) => {
+                return Ok(AttemptOutcome::Doubtful(cause, response));
+            }
+            HeadVerdict::Relay | HeadVerdict::Failure(_) | HeadVerdict::Doubtful(_) => {}
         }
         if response.body.is_end() || response.head.status.is_informational() {
             return Ok(AttemptOutcome::Response(response));
@@ -191,6 +207,12 @@ impl Attempts<'_> {
         let facts = frame.data_ref().map(|data| response.observer.chunk(data)).unwrap_or_default();
         response.first = Some((frame, facts));
         Ok(match facts.failure {
+            Some(cause @ FailureCause::Declined)
+                if !facts.first_token && self.engine_request.may_retry(cause) =>
+            {
+                AttemptOutcome::Doubtful(cause, response)
+            }
+            Some(FailureCause::Declined) => AttemptOutcome::Response(response),
             Some(cause) if !facts.first_token => AttemptOutcome::ErrorResponse(cause, response),
             Some(_) | None => AttemptOutcome::Response(response),
         })

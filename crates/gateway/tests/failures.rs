@@ -149,6 +149,72 @@ async fn other_error_responses_are_passed_on() {
     }
 }
 
+/// Sends 60 requests to three engines, of which the first answers like this. Returns the clients' replies and the number of
+/// requests that the first engine read.
+async fn ask_beside(bad: fn() -> Vec<Step>, others: fn() -> Vec<Step>) -> (Vec<Reply>, usize, Running) {
+    let one = Engine::start(move |_| bad()).await;
+    let (two, three) = (Engine::start(move |_| others()).await, Engine::start(move |_| others()).await);
+    let gateway = Running::before(&[one.address, two.address, three.address]).await;
+    let mut replies = Vec::new();
+    for n in 0..60 {
+        replies.push(ask(gateway.address, &chat_request(n % 2 == 0)).await);
+    }
+    gateway.idle().await;
+    (replies, one.seen().len(), gateway)
+}
+
+fn no_such_model() -> Vec<Step> {
+    full_response("404 Not Found", "application/json", r#"{"error":{"message":"no such model","code":404}}"#)
+}
+
+fn no_key() -> Vec<Step> {
+    full_response("401 Unauthorized", "text/plain", "no")
+}
+
+fn server_error() -> Vec<Step> {
+    full_response("500 Internal Server Error", "application/json", "{}")
+}
+
+/// SGLang's `/generate`, like other engines now and then, refuses within a stream, and without a code.
+fn refuses_in_a_stream() -> Vec<Step> {
+    let mut steps = events(&["data: {\"error\":{\"message\":\"no\"}}\n\n", DONE]);
+    steps.push(engine::end());
+    steps
+}
+
+fn declines_in_a_stream() -> Vec<Step> {
+    let mut steps = events(&["data: {\"error\":{\"message\":\"no\",\"code\":400}}\n\n", DONE]);
+    steps.push(engine::end());
+    steps
+}
+
+#[tokio::test]
+async fn an_engine_that_declines_what_its_neighbours_serve_does_not_attract_requests() {
+    for bad in [no_such_model, no_key, server_error, declines_in_a_stream] {
+        let (replies, seen, gateway) = ask_beside(bad, engine::chat).await;
+        let served = replies.iter().filter(|reply| reply.text() == CHAT).count();
+        assert!(served >= 54 && seen < 15, "{served} served, {seen} sent to the engine that declines");
+        let ready = gateway.metric("pointsman_endpoint_ready");
+        assert_eq!(ready, 2.0);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_every_engine_declines_eject_nobody() {
+    for bad in [no_such_model, no_key, server_error, declines_in_a_stream, refuses_in_a_stream] {
+        let (replies, seen, gateway) = ask_beside(bad, bad).await;
+        assert_eq!(gateway.metric("pointsman_endpoint_ready"), 3.0);
+        assert_eq!(gateway.metric("pointsman_endpoint_ejections_total"), 0.0);
+        assert!(seen > 0);
+        assert!(
+            replies.iter().all(|reply| reply.complete && reply.reason().is_empty()),
+            "the engines' words"
+        );
+        gateway.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn an_invalid_response_is_a_502() {
     let endless = || {

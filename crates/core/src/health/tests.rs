@@ -9,7 +9,7 @@ fn failures_to_eject(health: &mut HealthState, from: u64, cause: FailureCause) -
     let mut rng = Rng::seeded(1);
     for count in 1..=20 {
         let now = at(from + u64::from(count) * 10);
-        if health.failed(now, (RequestId(u64::from(count)), now), cause, &mut rng) {
+        if health.failed(now, (RequestId(u64::from(count)), now), cause, true, &mut rng) {
             return count;
         }
     }
@@ -47,11 +47,14 @@ fn successes_between_keep_it_until_half_of_the_outcomes_are_failures() {
     let mut rng = Rng::seeded(1);
     for round in 0..4 {
         let now = at(round * 10);
-        assert!(!health.failed(now, (RequestId(round), now), FailureCause::EngineError, &mut rng));
+        assert!(!health.failed(now, (RequestId(round), now), FailureCause::EngineError, true, &mut rng));
         assert!(!health.succeeded(now, (RequestId(100 + round), now)));
     }
     let now = at(50);
-    assert!(health.failed(now, (RequestId(9), now), FailureCause::EngineError, &mut rng), "five of nine");
+    assert!(
+        health.failed(now, (RequestId(9), now), FailureCause::EngineError, true, &mut rng),
+        "five of nine"
+    );
 
     let mut health = HealthState::default();
     for round in 0..100 {
@@ -59,7 +62,7 @@ fn successes_between_keep_it_until_half_of_the_outcomes_are_failures() {
         let failed = round % 3 == 0;
         let sent = (RequestId(round), now);
         if failed {
-            assert!(!health.failed(now, sent, FailureCause::EngineError, &mut rng), "one of three");
+            assert!(!health.failed(now, sent, FailureCause::EngineError, true, &mut rng), "one of three");
         } else {
             health.succeeded(now, sent);
         }
@@ -106,12 +109,12 @@ fn failures_as_the_last_resort_renew_the_back_off_without_doubling_it() {
     let first = ejected(&health);
     for count in 1..=20 {
         let now = at(100 + count * 10);
-        assert!(health.failed(now, (RequestId(100 + count), now), FailureCause::Connect, &mut rng));
+        assert!(health.failed(now, (RequestId(100 + count), now), FailureCause::Connect, true, &mut rng));
     }
     assert_eq!(ejected(&health).back_off, first.back_off, "its time had not come");
     assert!(ejected(&health).until > first.until);
     let due = ejected(&health).until;
-    assert!(health.failed(due, (RequestId(200), due), FailureCause::Connect, &mut rng));
+    assert!(health.failed(due, (RequestId(200), due), FailureCause::Connect, true, &mut rng));
     assert_eq!(ejected(&health).back_off, first.back_off * 2);
 }
 
@@ -146,7 +149,7 @@ fn each_failed_trial_doubles_the_back_off_up_to_a_minute() {
     for trial in 100..108 {
         let now = ejected(&health).until;
         health.sent(now, RequestId(trial));
-        assert!(health.failed(now, (RequestId(trial), now), FailureCause::Stalled, &mut rng));
+        assert!(health.failed(now, (RequestId(trial), now), FailureCause::Stalled, true, &mut rng));
         let ejection = ejected(&health);
         assert!(ejection.until >= now + ejection.back_off);
         assert!(ejection.until <= now + ejection.back_off * 5 / 4);
@@ -186,7 +189,13 @@ fn outcomes_of_requests_sent_before_an_ejection_do_not_count() {
     failures_to_eject(&mut health, 1_000, FailureCause::Stalled);
     let before = ejected(&health);
     for request in 0..10 {
-        assert!(!health.failed(at(1_500), (RequestId(request), at(0)), FailureCause::Truncated, &mut rng));
+        assert!(!health.failed(
+            at(1_500),
+            (RequestId(request), at(0)),
+            FailureCause::Truncated,
+            true,
+            &mut rng
+        ));
     }
     assert_eq!(ejected(&health), before);
 }
@@ -196,7 +205,7 @@ fn a_request_served_as_the_last_resort_ends_the_ejection() {
     let mut health = HealthState::default();
     let mut rng = Rng::seeded(1);
     failures_to_eject(&mut health, 0, FailureCause::Connect);
-    assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, &mut rng));
+    assert!(health.failed(at(200), (RequestId(9), at(100)), FailureCause::Connect, true, &mut rng));
     assert!(health.succeeded(at(400), (RequestId(10), at(300))), "at once");
 }
 
@@ -214,10 +223,16 @@ fn a_trial_is_passed_at_its_first_output_and_its_later_failure_still_counts() {
     };
     let (mut health, sent) = on_trial();
     let later = sent + Duration::from_secs(600);
-    assert!(health.failed(later, (RequestId(50), sent), FailureCause::Truncated, &mut Rng::seeded(1)));
+    assert!(health.failed(later, (RequestId(50), sent), FailureCause::Truncated, true, &mut Rng::seeded(1)));
     let (mut health, sent) = on_trial();
     assert!(!health.succeeded(later, (RequestId(50), sent)), "it was ready before");
-    assert!(!health.failed(later, (RequestId(51), later), FailureCause::Truncated, &mut Rng::seeded(1)));
+    assert!(!health.failed(
+        later,
+        (RequestId(51), later),
+        FailureCause::Truncated,
+        true,
+        &mut Rng::seeded(1)
+    ));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::event::Effect;
 use crate::ids::{EndpointId, RequestId};
 use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
-use crate::requests::{Request, RequestState, Requests};
+use crate::requests::{Doubt, Request, RequestState, Requests};
 use crate::reservation::Reservation;
 use crate::time::{Time, seconds};
 
@@ -50,6 +50,7 @@ impl Scheduler {
         {
             first_output(now, id, (reservation, &mut *endpoint), 1, &mut self.rates);
             announce(endpoint.health.first_output(id), endpoint, effects);
+            self.served(now, id, effects);
         }
     }
 
@@ -67,6 +68,7 @@ impl Scheduler {
         if reservation.prefilling {
             first_output(now, id, (reservation, &mut *endpoint), output_tokens, &mut self.rates);
             announce(endpoint.health.first_output(id), endpoint, effects);
+            self.served(now, id, effects);
         } else if learn_pace(now, (reservation, endpoint), output_tokens, &mut self.rates) {
             endpoint.output_seen(now, id, reservation, output_tokens);
         }
@@ -86,16 +88,25 @@ impl Scheduler {
         // A gateway in front may have tried a fallback. Then it is not known when that was sent.
         let sent = reservation.filter(|reservation| reservation.endpoint == failed);
         let sent = sent.map_or(now, |reservation| reservation.dispatched);
-        self.request_ended(now, (failed, (id, sent)), Err(cause), effects);
+        self.failed_at(
+            now,
+            id,
+            &mut request,
+            Doubt { endpoint: failed, sent, cause, counted: true },
+            effects,
+        );
         self.release(now, id, reservation.as_ref(), (&request.facts, None), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
         let state = self.pool_mut(request.facts.pool);
         let budget = state.policy.retry_budget;
-        if retry && request.attempts < budget.max_attempts && state.retries.take(now, &budget) {
+        // A request that is to blame would fail at the next endpoint as well, or take that down too.
+        let retry = retry && !request.is_to_blame && request.attempts < budget.max_attempts;
+        if retry && state.retries.take(now, &budget) {
             self.place(now, id, request, effects);
         } else {
+            self.unsettled(now, id, &mut request, effects);
             effects.push(Effect::Reject { request: id, rejection: Rejection::AttemptsFailed(cause) });
         }
     }
@@ -134,26 +145,33 @@ impl Scheduler {
         usage: Usage,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(request) = self.requests.remove(&id) else { return };
-        if let Some(reservation) = request.reservation() {
-            let sent = (reservation.endpoint, (id, reservation.dispatched));
+        let Some(mut request) = self.requests.remove(&id) else { return };
+        if let Some(reservation) = request.reservation().copied() {
+            let reservation = &reservation;
+            let (endpoint, sent) = (reservation.endpoint, reservation.dispatched);
             match completion {
                 Completion::Complete => {
                     self.learn_from_response(now, &request.facts, reservation, usage);
                     if let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) {
                         self.prefixes.compare(endpoint, reservation, &request.facts, &usage);
                     }
-                    self.request_ended(now, sent, Ok(()), effects);
+                    self.succeeded_at(now, id, &mut request, (endpoint, sent), effects);
                 }
-                Completion::Broken(cause) => self.request_ended(now, sent, Err(cause), effects),
+                Completion::Declined => self.declined_at(now, id, &request, (endpoint, sent), effects),
+                Completion::Broken(cause) => {
+                    let doubt = Doubt { endpoint, sent, cause, counted: true };
+                    self.failed_at(now, id, &mut request, doubt, effects);
+                }
                 Completion::ClientGone => {}
             }
         }
+        self.unsettled(now, id, &mut request, effects);
         self.release(now, id, request.reservation(), (&request.facts, usage.output_tokens), effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
-        if let Some(request) = self.requests.remove(&id) {
+        if let Some(mut request) = self.requests.remove(&id) {
+            self.unsettled(now, id, &mut request, effects);
             self.release(now, id, request.reservation(), (&request.facts, None), effects);
         }
     }
@@ -194,37 +212,34 @@ impl Scheduler {
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
 
-    /// Counts the outcome of a request that was sent at a time towards its endpoint's health.
-    fn request_ended(
-        &mut self,
-        now: Time,
-        (id, sent): (EndpointId, (RequestId, Time)),
-        outcome: Result<(), FailureCause>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(endpoint) = self.endpoints.get_mut(id) else { return };
-        let changed = match outcome {
-            Ok(()) => endpoint.health.succeeded(now, sent),
-            Err(cause) => endpoint.health.failed(now, sent, cause, &mut self.rng),
-        };
-        announce(changed, endpoint, effects);
-    }
-
     /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count.
     fn release(
         &mut self,
         now: Time,
         id: RequestId,
         reservation: Option<&Reservation>,
-        (facts, output): (&RequestFacts, Option<u32>),
+        of: (&RequestFacts, Option<u32>),
         effects: &mut Vec<Effect>,
     ) {
         let Some(reservation) = reservation else { return };
+        self.release_load(now, id, reservation, of);
+        if let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) {
+            let changed = endpoint.health.inconclusive(now, id);
+            announce(changed, endpoint, effects);
+        }
+    }
+
+    /// The same, while it is open what the request shows of its endpoint.
+    pub(super) fn release_load(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        reservation: &Reservation,
+        (facts, output): (&RequestFacts, Option<u32>),
+    ) {
         self.pool_mut(facts.pool).rule.end(id);
         let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
         endpoint.end(now, id, reservation);
-        let changed = endpoint.health.inconclusive(now, id);
-        announce(changed, endpoint, effects);
         self.prefixes.release(endpoint, reservation, facts, output);
     }
 }

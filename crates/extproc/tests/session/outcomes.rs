@@ -107,7 +107,7 @@ fn every_request_is_counted_out_with_its_outcome() {
     check_end(both, vec![encoded, answer_body("\u{1f}", true)], "Complete");
     check_end(both, vec![events(), answer_body("data: [DONE]\n\n", false)], "Complete");
     check_end(both, vec![answer_head("503", "text/plain", true)], "Broken(Unavailable)");
-    check_end(both, vec![answer_head("404", "application/json", false), answer_body("{}", true)], "Complete");
+    check_end(both, vec![answer_head("404", "application/json", false), answer_body("{}", true)], "Declined");
     check_end(both, vec![], "ClientGone");
     check_end(
         (BUFFERED, BUFFERED),
@@ -135,7 +135,7 @@ fn what_the_gateway_answers_by_itself_does_not_count_against_an_engine() {
         let served = || with_served(gateways_answer(status), "10.0.0.1:8000");
         check_counted(with_details(served(), reset), "unserved", "rejected", "gateway_response");
         let counted = match status {
-            "404" | "429" => ("Complete", "complete", ""),
+            "404" | "429" => ("Declined", "complete", ""),
             "500" | "504" => ("Broken(EngineError)", "broken", "engine_error"),
             _ => ("Broken(Unavailable)", "broken", "unavailable"),
         };

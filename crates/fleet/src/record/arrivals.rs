@@ -135,6 +135,7 @@ impl Reading {
             }
             Event::Aborted { request } => self.ended(request, now, RecordedEnding::Aborted),
             Event::AttemptFailed { .. }
+            | Event::ErrorAnswered { .. }
             | Event::ServedElsewhere { .. }
             | Event::EndpointUp { .. }
             | Event::EndpointDraining { .. }

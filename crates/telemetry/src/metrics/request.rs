@@ -25,7 +25,7 @@ impl Outcome {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Served(Completion::Complete) => "complete",
+            Self::Served(Completion::Complete | Completion::Declined) => "complete",
             Self::Served(Completion::Broken(_)) => "broken",
             Self::Served(Completion::ClientGone) => "client_gone",
             Self::Rejected(_) => "rejected",
@@ -36,7 +36,7 @@ impl Outcome {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Served(Completion::Complete | Completion::ClientGone) => "",
+            Self::Served(Completion::Complete | Completion::Declined | Completion::ClientGone) => "",
             Self::Served(Completion::Broken(cause)) => cause.as_str(),
             Self::Rejected(reason) => reason,
         }
@@ -195,9 +195,11 @@ impl RequestSeries {
 fn error_code(outcome: Outcome, status: u16) -> Option<&'static str> {
     match (outcome, status) {
         (Outcome::Served(Completion::ClientGone), _) => None,
-        (Outcome::Served(Completion::Complete), 0..400) => None,
-        (Outcome::Served(Completion::Complete), 400..500) => Some("BadRequest"),
-        (Outcome::Served(Completion::Complete | Completion::Broken(_)), _) => Some("ModelServerError"),
+        (Outcome::Served(Completion::Complete | Completion::Declined), 0..400) => None,
+        (Outcome::Served(Completion::Complete | Completion::Declined), 400..500) => Some("BadRequest"),
+        (Outcome::Served(Completion::Complete | Completion::Declined | Completion::Broken(_)), _) => {
+            Some("ModelServerError")
+        }
         (Outcome::Rejected(_), 429) => Some("InferencePoolResourceExhausted"),
         (Outcome::Rejected(_), 400..500) => Some("BadRequest"),
         (Outcome::Rejected(_), 503) => Some("ServiceUnavailable"),
