@@ -52,6 +52,7 @@ impl<'a> Assembly<'a> {
             let policy = policies.get(&name).copied();
             if let Some((object, policy)) = policy {
                 rules.reject_undeclared = policy.reject_undeclared;
+                rules.default_model.clone_from(&policy.default_model);
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
             specs.push(PoolSpec {
