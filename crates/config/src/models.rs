@@ -20,6 +20,8 @@ pub struct ModelRules {
     /// The rewrite of all other names.
     pub(crate) rewrite_rest: Option<Targets>,
     pub(crate) reject_undeclared: bool,
+    /// The model of requests that name none, where the pool's policy declares one.
+    pub(crate) default_model: Option<Arc<str>>,
 }
 
 /// The rule of an InferenceModel.
@@ -67,6 +69,31 @@ impl ModelRules {
         let targets = rewrite.or(rule.map(|rule| &rule.targets));
         let target = targets.and_then(|targets| targets.pick(mixed(draw)));
         Ok(ResolvedModel { target: target.filter(|target| model != Some(&***target)).cloned(), priority })
+    }
+
+    /// Whether models that no rule declares are rejected.
+    #[must_use]
+    pub const fn rejects_undeclared(&self) -> bool {
+        self.reject_undeclared
+    }
+
+    /// Whether the model of a request changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.reject_undeclared
+            && self.models.is_empty()
+            && self.rewrites.is_empty()
+            && self.rewrite_rest.is_none()
+    }
+
+    /// The model of requests that name none: the policy's default, or the only model that rules declare.
+    #[must_use]
+    pub fn default_model(&self) -> Option<&Arc<str>> {
+        let only = || {
+            let mut declared = self.declared_models();
+            declared.next().filter(|_| declared.next().is_none())
+        };
+        self.default_model.as_ref().or_else(only)
     }
 
     /// The model names that rules declare, sorted. `GET /v1/models` lists them beside the models that engines serve.

@@ -66,7 +66,8 @@ impl Door {
     }
 
     /// Applies the pool's model rules. `draw` is the request's random number; `names_path_exactly` says whether the
-    /// route matches the exact path. Hashes the prompt, in time linear in its bytes.
+    /// route matches the exact path; `path` is the path and query that the engine will get. Hashes the prompt, in time
+    /// linear in its bytes.
     ///
     /// # Errors
     /// Those of [`ParsedRequest::resolve`].
@@ -76,14 +77,18 @@ impl Door {
         request: ParsedRequest,
         draw: u64,
         names_path_exactly: bool,
+        path: &str,
     ) -> Result<EngineRequest, Refusal> {
         let holder = request.stored_response().and_then(|id| self.stored().holder(self.fleet.now(), id));
+        let default_model = if request.lacks_model() { pool.default_model() } else { None };
         request.resolve(&ResolveContext {
             rules: &pool.rules,
             pool: pool.pool_id,
             draw,
             names_path_exactly,
             holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),
+            default_model: default_model.as_deref(),
+            path,
         })
     }
 

@@ -41,7 +41,7 @@ fn resolve(door: &Door, context: &mut RequestContext) -> Result<EngineRequest, R
     let mut reader = RequestReader::begin(&head, Limits { max_body_bytes: 1 << 20 })?;
     context.hold_body(BODY.len() as u64)?;
     reader.body_chunk(Bytes::from_static(BODY.as_bytes()))?;
-    door.resolve(&pool(door), reader.finish()?, door.draw(), false)
+    door.resolve(&pool(door), reader.finish(|_| Ok(()))?, door.draw(), false, path)
 }
 
 fn placed(ticket: Ticket, context: &mut RequestContext) -> Placed {

@@ -1,4 +1,4 @@
-//! Request bodies, buffered and not.
+//! The buffer of a body that is read before its request is placed.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,27 +10,19 @@ pub(crate) enum BodyBuffer {
     Many(BytesMut),
 }
 
-/// A body that is not read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum UnreadBody {
-    /// The request has none.
-    None,
-    /// It streams through. `length` is its content-length in bytes, if the client sent one.
-    Stream { length: Option<u64> },
-}
-
 impl std::fmt::Debug for BodyBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BodyBuffer({} bytes)", self.len())
+        write!(f, "BodyBuffer({} bytes)", self.bytes().len())
     }
 }
 
 impl BodyBuffer {
-    pub(crate) fn len(&self) -> usize {
+    /// The bytes so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Empty => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(buffer) => buffer.len(),
+            Self::Empty => &[],
+            Self::One(bytes) => bytes,
+            Self::Many(buffer) => buffer,
         }
     }
 
@@ -59,24 +51,6 @@ impl BodyBuffer {
             Self::Empty => Bytes::new(),
             Self::One(bytes) => bytes,
             Self::Many(buffer) => buffer.freeze(),
-        }
-    }
-}
-
-impl UnreadBody {
-    /// Upper bound of the estimated prompt tokens: the bytes may be an image or a recording.
-    const MAX_TOKENS: u64 = 8_192;
-    /// Bytes per token, for the estimate.
-    const BYTES_PER_TOKEN: u64 = 4;
-
-    /// The estimated prompt length in tokens.
-    pub(crate) fn estimated_tokens(self) -> u32 {
-        match self {
-            Self::None => 0,
-            Self::Stream { length } => {
-                let tokens = (length.unwrap_or(0) / Self::BYTES_PER_TOKEN).min(Self::MAX_TOKENS);
-                u32::try_from(tokens).unwrap_or(u32::MAX)
-            }
         }
     }
 }

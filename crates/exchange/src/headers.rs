@@ -1,22 +1,25 @@
 //! Headers with a meaning between gateway, endpoint picker and engine, and the removal of those that end here.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The body's `model`, set by the gateway for routes to match on (the extension's body-based routing).
 pub const MODEL_NAME: HeaderName = HeaderName::from_static("x-gateway-model-name");
+/// The base model of [`MODEL_NAME`]: what an adapter adapts, or the model itself.
+pub const BASE_MODEL_NAME: HeaderName = HeaderName::from_static("x-gateway-base-model-name");
 /// The InferenceObjective of a request; read from trusted peers only.
 pub const OBJECTIVE: HeaderName = HeaderName::from_static("x-gateway-inference-objective");
 /// The reason of a refusal, from a closed list.
 pub const REASON: HeaderName = HeaderName::from_static("x-pointsman-reason");
-/// Set on refusals, since client libraries retry 429 and 5xx by default.
+/// Set to `false` on refusals that no retry mends, since client libraries retry 408, 409, 429 and 5xx by default.
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// [`OBJECTIVE`] as newer gateways name it.
 const OBJECTIVE_ALIAS: HeaderName = HeaderName::from_static("x-llm-d-inference-objective");
 
 /// Instructions between gateway and endpoint picker. A client's copies are ignored, and engines receive none.
-static CONTROL: [HeaderName; 13] = [
+static CONTROL: [HeaderName; 14] = [
     MODEL_NAME,
+    BASE_MODEL_NAME,
     OBJECTIVE,
     OBJECTIVE_ALIAS,
     HeaderName::from_static("x-gateway-inference-fairness-id"),
@@ -42,8 +45,14 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// The header fields that [`RequestReader::begin`](crate::RequestReader::begin) reads.
-static READ: [HeaderName; 5] =
-    [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, OBJECTIVE, OBJECTIVE_ALIAS];
+static READ: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::UPGRADE,
+    OBJECTIVE,
+    OBJECTIVE_ALIAS,
+];
 
 /// The header of this name if [`RequestReader::begin`](crate::RequestReader::begin) reads it. A door that converts
 /// headers may leave out all others.
@@ -60,32 +69,56 @@ pub fn control_header(name: &str) -> Option<HeaderName> {
 
 /// Removes every control header.
 pub fn strip_control_headers(headers: &mut HeaderMap) {
-    for name in &CONTROL {
-        headers.remove(name);
+    // Few requests have any, and this is cheaper than looking for each.
+    if headers.keys().any(|name| name.as_str().starts_with("x-") && CONTROL.contains(name)) {
+        for name in &CONTROL {
+            headers.remove(name);
+        }
     }
 }
 
+/// Whether the client asks for a WebSocket. An upgrade to any other protocol is ignored, as RFC 9110 permits: the bytes of
+/// another HTTP version would pass unread.
+#[must_use]
+pub fn asks_for_tunnel(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter().flat_map(elements);
+    protocols.any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// The elements of a comma-separated header value.
+fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
 /// Removes hop-by-hop headers (RFC 9110, section 7.6.1), those listed in `connection` included. `te: trailers` is removed
-/// too, since trailers are passed on only over HTTP/2, which needs no `te`.
+/// too, since trailers are passed on only over HTTP/2, which needs no `te`. So is a `content-length` beside
+/// `transfer-encoding`, which overrides it (RFC 9112, section 6.3).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(listed) = headers.remove(header::CONNECTION) {
-        let names = listed.to_str().unwrap_or_default().split(',');
-        for name in names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
+    if headers.contains_key(header::CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(elements)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .collect();
+        for name in listed {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE] {
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    for name in [header::TE, header::UPGRADE, header::PROXY_AUTHENTICATE] {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn check(strip: fn(&mut HeaderMap), before: &[(&str, &str)], after: &[&str]) {
@@ -121,12 +154,35 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_is_the_only_upgrade() {
+        for (values, expected) in [
+            (&["websocket"][..], true),
+            (&["h2c, WebSocket"], true),
+            (&["h2c", "websocket"], true),
+            (&["h2c"], false),
+            (&["H2C"], false),
+            (&["TLS/1.2"], false),
+            (&["websockets"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::UPGRADE, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(asks_for_tunnel(&headers), expected, "{values:?}");
+        }
+    }
+
+    #[test]
     fn headers_listed_in_connection_are_stripped() {
         check(
             strip_hop_by_hop,
             &[
                 ("connection", "keep-alive, X-Private"),
+                ("connection", "X-Second"),
                 ("x-private", "1"),
+                ("x-second", "1"),
+                ("http2-settings", "AAM"),
+                ("content-length", "4"),
                 ("keep-alive", "timeout=5"),
                 ("transfer-encoding", "chunked"),
                 ("te", "trailers"),

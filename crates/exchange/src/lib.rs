@@ -14,6 +14,9 @@
 //! Must not know: sockets, tokio, hyper, ext_proc, endpoints' addresses, clocks.
 
 mod body;
+mod body_format;
+mod content;
+mod content_coding;
 mod engine_request;
 mod engine_response;
 mod headers;
@@ -21,11 +24,11 @@ mod parsed_request;
 mod refusal;
 mod request_reader;
 
-pub use engine_request::EngineRequest;
+pub use engine_request::{EngineRequest, RestScanner};
 pub use engine_response::{ChunkFacts, EngineResponse, HeadVerdict, ResponseEnd, Verdict};
 pub use headers::{
-    MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, control_header, read_header, strip_control_headers,
-    strip_hop_by_hop,
+    BASE_MODEL_NAME, MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, asks_for_tunnel, control_header,
+    read_header, strip_control_headers, strip_hop_by_hop,
 };
 pub use parsed_request::{ParsedRequest, ResolveContext};
 pub use refusal::{Refusal, RefusalResponse};

@@ -16,7 +16,7 @@ pub enum Refusal {
     Body(BodyError),
     /// The API requires `model` and the body has none.
     MissingModel,
-    /// The body must be read and has a content-encoding other than identity.
+    /// The body must be read, and its content-encoding is not decoded here or does not fit it.
     ContentEncoding,
     /// The body is longer than the limit.
     BodyTooLarge {
@@ -52,7 +52,8 @@ pub enum Refusal {
 pub struct RefusalResponse {
     /// The status.
     pub status: StatusCode,
-    /// `content-type`, `x-pointsman-reason`, `x-should-retry` and, for a status of 429, `retry-after`.
+    /// `content-type`, `x-pointsman-reason`, `x-should-retry: false` where a retry is of no use and, for a status of 429,
+    /// `retry-after`.
     pub headers: HeaderMap,
     /// The error in the format of the client's API.
     pub body: Bytes,
@@ -131,7 +132,7 @@ impl Refusal {
                 "the request body names no model; set \"model\" to one of /v1/models".into()
             }
             Self::ContentEncoding => {
-                "compressed request bodies are not supported; send the body without content-encoding".into()
+                "the body is not valid in its content-encoding, or that is none of gzip and zstd".into()
             }
             Self::BodyTooLarge { limit } => format!("the request body is longer than {limit} bytes"),
             Self::BodyIncomplete => "the request body ended before its announced length".into(),
@@ -172,7 +173,9 @@ impl Refusal {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(REASON, HeaderValue::from_static(self.reason()));
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        if !self.may_pass_later() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         if let Some(delay) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
         }
@@ -203,6 +206,24 @@ impl Refusal {
             | Self::Pool(_) => None,
         };
         ErrorBody::new(self.status().as_u16(), self.reason(), self.message()).with_param(param)
+    }
+
+    /// Whether the same request may be served later, so that client libraries are left to retry as they do by default.
+    const fn may_pass_later(&self) -> bool {
+        match self {
+            Self::Busy | Self::BodyTimeout | Self::RequestTimeout | Self::Pool(_) => true,
+            Self::Body(_)
+            | Self::MissingModel
+            | Self::ContentEncoding
+            | Self::BodyTooLarge { .. }
+            | Self::BodyIncomplete
+            | Self::HeadersTooLarge
+            | Self::NoRoute
+            | Self::NoBackend
+            | Self::UndeclaredModel
+            | Self::Administration
+            | Self::UnknownResponse => false,
+        }
     }
 
     const fn retry_after(&self) -> Option<Duration> {

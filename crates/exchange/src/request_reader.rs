@@ -1,10 +1,13 @@
-//! Reads a request: its head first, then the body where it has to be known before placement.
+//! Reads a request: its head first, then as much of the body as names its model.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use pointsman_protocol::{Api, BodyFacts, ErrorShape, Route};
+use pointsman_protocol::{Api, BodyError, BodyFacts, ErrorShape, Route, UrlModel, scan_urlencoded};
 
-use crate::body::{BodyBuffer, UnreadBody};
+use crate::body::BodyBuffer;
+use crate::body_format::{BodyFormat, Looks, looks};
+use crate::content::{Content, HeldBody};
+use crate::content_coding::ContentCoding;
 use crate::headers;
 use crate::parsed_request::ParsedRequest;
 use crate::refusal::Refusal;
@@ -14,7 +17,7 @@ use crate::refusal::Refusal;
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path; a query behind it is ignored.
+    /// The path with its query.
     pub path: &'a str,
     /// The client's headers. Only those that [`read_header`](crate::read_header) knows are read.
     pub headers: &'a HeaderMap,
@@ -27,55 +30,74 @@ pub struct RequestHead<'a> {
 /// Limits on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum length of a body in bytes, buffered or not.
+    /// Maximum length of a body in bytes, buffered or not, compressed or not.
     pub max_body_bytes: u64,
 }
 
-/// A request whose head has been read. The door feeds it the body if [`RequestReader::buffers_body`] says so, and ends
-/// with [`RequestReader::finish`].
+/// A request whose head has been read. While [`RequestReader::needs_body`] says so, the door feeds it the body; then it
+/// calls [`RequestReader::finish`], and what is left of the body streams through.
 #[derive(Debug)]
 pub struct RequestReader {
     route: Route,
+    url_model: Option<UrlModel>,
     objective: Option<String>,
     length: Option<u64>,
-    has_body: bool,
     limits: Limits,
+    format: BodyFormat,
+    coding: ContentCoding,
     body: BodyBuffer,
+    /// Whether the whole body has been received.
+    ended: bool,
+    /// Whether the method changes nothing.
+    is_safe: bool,
 }
 
 impl RequestReader {
     /// Classifies a request by its head.
     ///
     /// # Errors
-    /// The content-length is over the limit, or a body that must be read has a content-encoding.
+    /// The content-length is over the limit.
     pub fn begin(head: &RequestHead<'_>, limits: Limits) -> Result<Self, Refusal> {
-        let mut route = Api::of(head.method.as_str(), head.path);
-        if matches!(route, Route::Inference(_)) && !is_json(head.headers) {
-            route = Route::Unknown;
-        }
-        let length = content_length(head.headers);
+        let RequestHead { method, path, headers, has_body, trusted } = *head;
+        let length = content_length(headers);
         if length.is_some_and(|length| length > limits.max_body_bytes) {
             return Err(Refusal::BodyTooLarge { limit: limits.max_body_bytes });
         }
-        if matches!(route, Route::Inference(_)) && is_encoded(head.headers) {
-            return Err(Refusal::ContentEncoding);
-        }
-        let objective = head.trusted.then(|| headers::objective(head.headers)).flatten().map(str::to_owned);
-        Ok(Self { route, objective, length, has_body: head.has_body, limits, body: BodyBuffer::Empty })
+        let route = Api::of(method.as_str(), path);
+        let format = BodyFormat::of(method, &route, headers, has_body);
+        let is_request = !matches!(format, BodyFormat::None);
+        Ok(Self {
+            url_model: UrlModel::of(path).filter(|_| is_request),
+            objective: trusted.then(|| headers::objective(headers)).flatten().map(str::to_owned),
+            length,
+            limits,
+            format,
+            coding: ContentCoding::of(headers),
+            body: BodyBuffer::Empty,
+            ended: !has_body,
+            is_safe: [Method::GET, Method::HEAD, Method::OPTIONS].contains(method),
+            route,
+        })
     }
 
     /// The same request for a door that does not receive its body: the model stays unknown and placement depends on
     /// load alone.
     #[must_use]
     pub fn without_body(self) -> Self {
-        let route = if self.buffers_body() { Route::Unknown } else { self.route };
-        Self { route, ..self }
+        Self { format: BodyFormat::Opaque, ..self }
     }
 
-    /// Whether the whole body is read before an endpoint is chosen; otherwise it streams through.
+    /// Whether more of the body must be read before an endpoint is chosen.
     #[must_use]
-    pub const fn buffers_body(&self) -> bool {
-        matches!(self.route, Route::Inference(_))
+    pub fn needs_body(&self) -> bool {
+        !self.ended
+            && match &self.format {
+                BodyFormat::Json { .. } | BodyFormat::UrlEncoded | BodyFormat::Sniffed => true,
+                BodyFormat::Multipart(scanner) => {
+                    self.coding != ContentCoding::Identity || !scanner.is_named()
+                }
+                BodyFormat::None | BodyFormat::Opaque | BodyFormat::Unreadable(_) => false,
+            }
     }
 
     /// The client's content-length in bytes.
@@ -90,51 +112,123 @@ impl RequestReader {
         ErrorShape::of(self.route.api())
     }
 
-    /// Appends a chunk of a buffered body.
+    /// Appends a chunk of the body.
     ///
     /// # Errors
     /// The body exceeds the limit.
     pub fn body_chunk(&mut self, chunk: Bytes) -> Result<(), Refusal> {
-        let total = self.body.len() as u64 + chunk.len() as u64;
+        let total = self.body.bytes().len() as u64 + chunk.len() as u64;
         if total > self.limits.max_body_bytes {
             return Err(Refusal::BodyTooLarge { limit: self.limits.max_body_bytes });
         }
+        if let BodyFormat::Multipart(scanner) = &mut self.format
+            && self.coding == ContentCoding::Identity
+            && let Err(error) = scanner.push(&chunk)
+        {
+            self.format = BodyFormat::Unreadable(Refusal::Body(error));
+        }
         let expected = self.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         self.body.push(chunk, expected);
+        if matches!(self.format, BodyFormat::Sniffed) {
+            match looks(self.body.bytes()) {
+                Looks::Undecided => {}
+                Looks::LikeJson => self.format = BodyFormat::Json { declared: false },
+                Looks::Otherwise => self.format = BodyFormat::Opaque,
+            }
+        }
         Ok(())
     }
 
-    /// Ends the body and extracts the facts that routing depends on.
+    /// The body has ended.
+    pub const fn body_ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// Gives up reading for `reason`, which counts only where the model is needed.
+    pub fn give_up(&mut self, reason: Refusal) {
+        self.format = BodyFormat::Unreadable(reason);
+    }
+
+    /// Whether what was read may pass although the rest of it is not read.
+    #[must_use]
+    pub const fn may_give_up(&self) -> bool {
+        matches!((&self.format, self.coding), (BodyFormat::Multipart(_), ContentCoding::Identity))
+    }
+
+    /// Ends the reading and extracts the facts that routing depends on. `hold` is asked before the memory for a decoded
+    /// body is taken, with the number of bytes so far.
     ///
     /// # Errors
-    /// The body is invalid for its API, or names no model where the API requires one.
-    pub fn finish(self) -> Result<ParsedRequest, Refusal> {
-        let Some(api) = self.route.api() else {
-            let body =
-                if self.has_body { UnreadBody::Stream { length: self.length } } else { UnreadBody::None };
-            return Ok(ParsedRequest::unread(self.route, self.objective, body));
+    /// The decoded body exceeds the limit, or an error of `hold`.
+    pub fn finish(self, mut hold: impl FnMut(u64) -> Result<(), Refusal>) -> Result<ParsedRequest, Refusal> {
+        let received = self.body.bytes().len() as u64;
+        let decodes = self.coding != ContentCoding::Identity
+            && match self.format {
+                BodyFormat::Json { .. } | BodyFormat::UrlEncoded | BodyFormat::Multipart(_) => true,
+                BodyFormat::None | BodyFormat::Opaque | BodyFormat::Sniffed | BodyFormat::Unreadable(_) => {
+                    false
+                }
+            };
+        let mut held = HeldBody {
+            bytes: self.body.into_bytes(),
+            received,
+            more: !self.ended,
+            announced: self.length,
+            decoded: false,
         };
-        let body = self.body.into_bytes();
-        let facts = BodyFacts::scan(&body).map_err(Refusal::Body)?;
-        if facts.model.is_none() && api.requires_model() {
-            return Err(Refusal::MissingModel);
+        let mut format = self.format;
+        if decodes {
+            let mut hold = |bytes| hold(received + bytes);
+            match self.coding.decode(held.bytes.clone(), self.limits.max_body_bytes, &mut hold) {
+                Ok(bytes) => (held.bytes, held.decoded) = (bytes, true),
+                Err(Refusal::ContentEncoding) => format = BodyFormat::Unreadable(Refusal::ContentEncoding),
+                Err(refusal) => return Err(refusal),
+            }
         }
-        Ok(ParsedRequest::buffered(api, self.objective, body, facts))
+        let is_inference = matches!(self.route, Route::Inference(_));
+        let content = content(format, &held, is_inference);
+        let Self { route, url_model, objective, is_safe, .. } = self;
+        Ok(ParsedRequest { route, url_model, objective, is_safe, content, held })
     }
 }
 
-/// A missing content-type counts as JSON, as it does for engines; other types are left to the engine.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(essence) = headers::media_type(headers) else { return true };
-    essence.eq_ignore_ascii_case(b"application/json")
-        || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
-}
-
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+/// Reads the bytes that are held.
+fn content(format: BodyFormat, held: &HeldBody, is_inference: bool) -> Content {
+    let unreadable =
+        |error: BodyError, declared| Content::Unreadable { reason: Refusal::Body(error), declared };
+    match format {
+        BodyFormat::None => Content::None,
+        BodyFormat::Opaque | BodyFormat::Sniffed => Content::Opaque,
+        BodyFormat::Unreadable(reason) => {
+            let declared = reason == Refusal::ContentEncoding;
+            Content::Unreadable { reason, declared }
+        }
+        BodyFormat::Json { .. } if held.bytes.is_empty() && !is_inference => Content::None,
+        BodyFormat::Json { declared } => match BodyFacts::scan(&held.bytes) {
+            Ok(facts) => Content::Json(Box::new(facts)),
+            Err(error) => unreadable(error, declared),
+        },
+        BodyFormat::UrlEncoded if matches!(looks(&held.bytes), Looks::LikeJson) => {
+            match BodyFacts::scan(&held.bytes) {
+                Ok(facts) => Content::Json(Box::new(facts)),
+                Err(error) => unreadable(error, false),
+            }
+        }
+        BodyFormat::UrlEncoded => match scan_urlencoded(&held.bytes) {
+            Ok(model) => Content::Form { model, scanner: None },
+            Err(error) => unreadable(error, false),
+        },
+        BodyFormat::Multipart(mut scanner) => {
+            let read = if held.decoded { scanner.push(&held.bytes) } else { Ok(()) };
+            let read = read.and_then(|()| if held.more { Ok(()) } else { scanner.finish() });
+            match read {
+                Ok(()) => {
+                    Content::Form { model: scanner.model().cloned(), scanner: held.more.then_some(scanner) }
+                }
+                Err(error) => unreadable(error, false),
+            }
+        }
+    }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

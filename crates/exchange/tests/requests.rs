@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
 use pointsman_config::{Options, SourceText, load};
-use pointsman_core::{EndpointId, FailureCause, ModelKey, PoolId};
+use pointsman_core::{EndpointId, FailureCause, ModelKey, PoolId, Rejection};
 use pointsman_exchange::{
     EngineRequest, Limits, OBJECTIVE, ParsedRequest, REASON, Refusal, RequestHead, RequestReader,
     ResolveContext,
@@ -25,13 +25,20 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 fn read_in(path: &str, head: &[(&str, &str)], body: &[u8], size: usize) -> Result<ParsedRequest, Refusal> {
     let headers = headers(head);
     let head = RequestHead { method: &Method::POST, path, headers: &headers, has_body: true, trusted: true };
-    let mut incoming = RequestReader::begin(&head, LIMITS)?;
-    if incoming.buffers_body() {
-        for chunk in body.chunks(size.max(1)) {
-            incoming.body_chunk(Bytes::copy_from_slice(chunk))?;
+    read_head(&head, body, size)
+}
+
+/// Reads as much of a body as is needed.
+fn read_head(head: &RequestHead<'_>, body: &[u8], size: usize) -> Result<ParsedRequest, Refusal> {
+    let mut incoming = RequestReader::begin(head, LIMITS)?;
+    let mut chunks = body.chunks(size.max(1));
+    while incoming.needs_body() {
+        match chunks.next() {
+            Some(chunk) => incoming.body_chunk(Bytes::copy_from_slice(chunk))?,
+            None => incoming.body_ended(),
         }
     }
-    incoming.finish()
+    incoming.finish(|_| Ok(()))
 }
 
 fn read(path: &str, head: &[(&str, &str)], body: &str) -> Result<ParsedRequest, Refusal> {
@@ -39,14 +46,19 @@ fn read(path: &str, head: &[(&str, &str)], body: &str) -> Result<ParsedRequest, 
 }
 
 fn resolve(request: ParsedRequest) -> Result<EngineRequest, Refusal> {
-    let rules = ModelRules::default();
-    request.resolve(&ResolveContext {
-        rules: &rules,
+    request.resolve(&with(&ModelRules::default()))
+}
+
+fn with(rules: &ModelRules) -> ResolveContext<'_> {
+    ResolveContext {
+        rules,
         pool: PoolId(0),
         draw: 0,
         names_path_exactly: false,
         holder: None,
-    })
+        default_model: rules.default_model().map(|name| &**name),
+        path: "/",
+    }
 }
 
 #[track_caller]
@@ -77,10 +89,12 @@ fn bodies_over_the_limit_are_refused_with_and_without_content_length() {
 }
 
 #[test]
-fn an_encoded_body_is_refused_only_if_it_must_be_read() {
-    let encoded = [("content-encoding", "gzip"), ("content-type", "application/json")];
+fn an_encoded_body_that_is_not_decoded_is_refused_only_if_it_must_be_read() {
+    let encoded = [("content-encoding", "br"), ("content-type", "application/json")];
     check_refused(read(CHAT, &encoded, "").and_then(resolve), 415, "content_encoding");
     assert!(read("/custom", &encoded, "").and_then(resolve).is_ok());
+    let broken = [("content-encoding", "gzip"), ("content-type", "application/json")];
+    check_refused(read(CHAT, &broken, "no gzip").and_then(resolve), 415, "content_encoding");
     assert!(read(CHAT, &[("content-encoding", "identity")], r#"{"model":"m"}"#).and_then(resolve).is_ok());
 }
 
@@ -91,9 +105,8 @@ fn administration_paths_need_a_route_that_matches_exactly() {
     }
     let named = read("/v1/load_lora_adapter", &[], "{}").unwrap();
     let rules = ModelRules::default();
-    let with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: true, holder: None };
-    assert!(named.resolve(&with).is_ok());
+    let exactly = ResolveContext { names_path_exactly: true, ..with(&rules) };
+    assert!(named.resolve(&exactly).is_ok());
 }
 
 #[test]
@@ -102,11 +115,9 @@ fn a_stored_response_is_served_by_its_holder_or_refused() {
     let request = read("/v1/responses", &[], body).unwrap();
     assert_eq!(request.stored_response(), Some("resp_1"));
     let rules = ModelRules::default();
-    let mut with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
-    check_refused(request.resolve(&with), 404, "unknown_response");
-    with.holder = Some(EndpointId(3));
-    let request = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
+    check_refused(request.resolve(&with(&rules)), 404, "unknown_response");
+    let known = ResolveContext { holder: Some(EndpointId(3)), ..with(&rules) };
+    let request = read("/v1/responses", &[], body).unwrap().resolve(&known).unwrap();
     assert_eq!(request.placement.subset.as_deref(), Some(&[EndpointId(3)][..]));
 }
 
@@ -171,9 +182,8 @@ fn a_prompt_is_hashed_for_its_target_model() {
     let rules = &loaded.world.pools[0].models;
     let hashed = |model: &str, salt: &str, prompt: &str| {
         let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
-        let with =
-            ResolveContext { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
-        let placement = read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement;
+        let request = read("/v1/completions", &[], &body).unwrap();
+        let placement = request.resolve(&with(rules)).unwrap().placement;
         assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });
         placement.blocks
     };
@@ -190,14 +200,13 @@ fn a_prompt_is_hashed_for_its_target_model() {
 #[test]
 fn an_unread_body_is_placed_by_its_content_length() {
     for (path, length, tokens) in [("/v1/audio/transcriptions", "4000", 1_000), ("/custom", "60000", 8_192)] {
-        let request = read(path, &[("content-length", length), ("content-type", "audio/wav")], "").unwrap();
+        let request =
+            read(path, &[("content-length", length), ("content-type", "audio/wav")], "RIFF").unwrap();
         let request = resolve(request).unwrap();
         assert_eq!(request.placement.prompt_tokens, tokens);
         assert!(request.placement.blocks.is_empty());
-        assert!(request.body().is_none());
+        assert!(request.streams());
     }
-    let form = read(CHAT, &[("content-type", "multipart/form-data; boundary=x")], "").unwrap();
-    assert!(form.model().is_none());
 }
 
 #[test]
@@ -221,26 +230,42 @@ fn only_stateless_calls_are_retried_after_they_were_written() {
     let chat = read(CHAT, &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
     let stored = read("/v1/responses", &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
     let stream =
-        read("/v1/audio/transcriptions", &[("content-type", "audio/wav")], "").and_then(resolve).unwrap();
+        read("/v1/audio/transcriptions", &[("content-type", "audio/wav")], "RIFF").and_then(resolve).unwrap();
     for cause in [Connect, Tls, Refused] {
-        assert!(chat.may_retry(cause) && stored.may_retry(cause) && !stream.may_retry(cause), "{cause:?}");
+        let retries = [&chat, &stored, &stream].map(|request| request.may_retry(cause, false));
+        assert_eq!(retries, [true, true, false], "{cause:?}");
+        assert!(stream.may_retry(cause, true));
     }
     for cause in [Lost, Stalled, Unavailable, EngineError] {
-        assert!(chat.may_retry(cause) && !stored.may_retry(cause) && !stream.may_retry(cause), "{cause:?}");
+        let retries = [&chat, &stored, &stream].map(|request| request.may_retry(cause, false));
+        assert_eq!(retries, [true, false, false], "{cause:?}");
+        assert_eq!(
+            stream.may_retry(cause, true),
+            cause == Lost,
+            "a body that is incomplete was not processed"
+        );
     }
     for cause in [FirstByteTimeout, Truncated, Garbage] {
-        assert!(!chat.may_retry(cause), "{cause:?}");
+        assert!(!chat.may_retry(cause, true), "{cause:?}");
     }
-    let get_headers = HeaderMap::new();
-    let head = RequestHead {
-        method: &Method::GET,
-        path: "/version",
-        headers: &get_headers,
-        has_body: false,
-        trusted: false,
-    };
-    let get = resolve(RequestReader::begin(&head, LIMITS).unwrap().finish().unwrap()).unwrap();
-    assert!(get.may_retry(Connect) && !get.may_retry(Lost));
+    for (method, repeats) in [
+        (Method::GET, true),
+        (Method::HEAD, true),
+        (Method::OPTIONS, true),
+        (Method::DELETE, false),
+        (Method::POST, false),
+    ] {
+        let head = RequestHead {
+            method: &method,
+            path: "/version",
+            headers: &HeaderMap::new(),
+            has_body: false,
+            trusted: false,
+        };
+        let request = resolve(read_head(&head, b"", 1).unwrap()).unwrap();
+        assert!(request.may_retry(Connect, false));
+        assert_eq!(request.may_retry(Lost, false), repeats, "{method}");
+    }
 }
 
 #[test]
@@ -249,7 +274,7 @@ fn an_untrusted_peers_objective_is_ignored() {
     for (trusted, expected) in [(true, true), (false, false)] {
         let head =
             RequestHead { method: &Method::POST, path: "/custom", headers: &named, has_body: true, trusted };
-        let request = RequestReader::begin(&head, LIMITS).unwrap().finish().unwrap();
+        let request = read_head(&head, b"", 1).unwrap();
         assert_eq!(format!("{request:?}").contains("gold"), expected);
     }
 }
@@ -264,11 +289,24 @@ fn debug_output_contains_no_prompt() {
 }
 
 #[test]
-fn a_refusal_tells_client_libraries_not_to_retry() {
-    let refusal = read(CHAT, &[], "{}").err().unwrap();
+fn a_refusal_tells_client_libraries_not_to_retry_only_where_that_is_of_no_use() {
+    let refusal = read(CHAT, &[], "{}").and_then(resolve).err().unwrap();
     let response = refusal.response(pointsman_protocol::ErrorShape::OpenAi);
     assert_eq!(response.headers[REASON], "missing_model");
     assert_eq!(response.headers["x-should-retry"], "false");
     let text = String::from_utf8(response.body.to_vec()).unwrap();
     assert!(text.starts_with(r#"{"error":{"#) && text.contains(r#""param":"model""#), "{text}");
+    let retry_after = std::time::Duration::from_secs(2);
+    for refusal in [
+        Refusal::Busy,
+        Refusal::RequestTimeout,
+        Refusal::BodyTimeout,
+        Refusal::Pool(Rejection::Saturated { retry_after }),
+        Refusal::Pool(Rejection::NoReadyEndpoint),
+        Refusal::Pool(Rejection::EmptySubset),
+        Refusal::Pool(Rejection::AttemptsFailed(FailureCause::Connect)),
+    ] {
+        let response = refusal.response(pointsman_protocol::ErrorShape::OpenAi);
+        assert!(!response.headers.contains_key("x-should-retry"), "{refusal:?}");
+    }
 }

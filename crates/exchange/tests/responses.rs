@@ -19,9 +19,16 @@ fn request_to(path: &str, body: &'static str) -> EngineRequest {
     let mut incoming = RequestReader::begin(&head, Limits { max_body_bytes: 1 << 20 }).unwrap();
     incoming.body_chunk(Bytes::from_static(body.as_bytes())).unwrap();
     let rules = ModelRules::default();
-    let with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
-    incoming.finish().unwrap().resolve(&with).unwrap()
+    let with = ResolveContext {
+        rules: &rules,
+        pool: PoolId(0),
+        draw: 0,
+        names_path_exactly: false,
+        holder: None,
+        default_model: None,
+        path,
+    };
+    incoming.finish(|_| Ok(())).unwrap().resolve(&with).unwrap()
 }
 
 fn chat() -> EngineRequest {

@@ -20,8 +20,13 @@ pub(crate) struct LivePool {
 impl Pool for LivePool {
     type Guard = LiveGuard;
 
-    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal> {
-        self.door.resolve(&self.handle, request, self.door.draw(), administration)
+    fn resolve(
+        &self,
+        request: ParsedRequest,
+        administration: bool,
+        path: &str,
+    ) -> Result<EngineRequest, Refusal> {
+        self.door.resolve(&self.handle, request, self.door.draw(), administration, path)
     }
 
     fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {

@@ -10,7 +10,7 @@ mod response;
 use std::sync::Arc;
 
 use pointsman_core::{Completion, EndpointId, Rejection, Usage};
-use pointsman_exchange::{EngineRequest, EngineResponse, Limits, Refusal, ResponseEnd};
+use pointsman_exchange::{EngineRequest, EngineResponse, Limits, Refusal, ResponseEnd, RestScanner};
 use pointsman_protocol::ErrorShape;
 use pointsman_telemetry::Outcome;
 
@@ -152,6 +152,8 @@ pub struct Session<P: Pool> {
     serving: Option<Serving<P::Guard>>,
     shape: ErrorShape,
     status: u16,
+    /// Bytes of the body that are held for the placement, decoded.
+    held_bytes: u64,
     request_bytes: u64,
     response_bytes: u64,
     first_token: bool,
@@ -168,8 +170,8 @@ enum RequestHalf {
     Buffering(Box<HeldBody>),
     /// The request waits for its placement.
     Placing(Box<PendingPlacement>),
-    /// The rest of the body streams through.
-    Passing,
+    /// The rest of the body streams through, and is read where the pool's rules apply to it.
+    Passing(Option<RestScanner>),
     /// The request is complete, or no longer relevant.
     Ended,
 }
@@ -204,6 +206,7 @@ impl<P: Pool> Session<P> {
             serving: None,
             shape: ErrorShape::OpenAi,
             status: 0,
+            held_bytes: 0,
             request_bytes: 0,
             response_bytes: 0,
             first_token: false,
@@ -279,9 +282,10 @@ impl<P: Pool> Session<P> {
     pub const fn waiting_request(&self) -> Option<&EngineRequest> {
         match &self.request {
             RequestHalf::Placing(pending) => Some(&pending.request),
-            RequestHalf::Expected | RequestHalf::Buffering(_) | RequestHalf::Passing | RequestHalf::Ended => {
-                None
-            }
+            RequestHalf::Expected
+            | RequestHalf::Buffering(_)
+            | RequestHalf::Passing(_)
+            | RequestHalf::Ended => None,
         }
     }
 
@@ -326,7 +330,7 @@ impl<P: Pool> Session<P> {
         match &self.request {
             RequestHalf::Buffering(_) => WaitingFor::Body,
             RequestHalf::Placing(_) => WaitingFor::Placement,
-            RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => WaitingFor::Message,
+            RequestHalf::Expected | RequestHalf::Passing(_) | RequestHalf::Ended => WaitingFor::Message,
         }
     }
 
@@ -335,8 +339,8 @@ impl<P: Pool> Session<P> {
     pub fn held_bytes(&self) -> u64 {
         match &self.request {
             RequestHalf::Buffering(held) => held.reader.content_length().unwrap_or(0).max(self.request_bytes),
-            RequestHalf::Placing(_) => self.request_bytes,
-            RequestHalf::Expected | RequestHalf::Passing | RequestHalf::Ended => 0,
+            RequestHalf::Placing(_) => self.request_bytes.max(self.held_bytes),
+            RequestHalf::Expected | RequestHalf::Passing(_) | RequestHalf::Ended => 0,
         }
     }
 

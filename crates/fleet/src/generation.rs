@@ -29,6 +29,20 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// The base model of an adapter that an engine of any pool lists; `None` for other models.
+    #[must_use]
+    pub fn base_model(&self, name: &str) -> Option<String> {
+        let mut endpoints = self.pools.iter().flat_map(|pool| pool.endpoints.iter());
+        endpoints.find_map(|endpoint| {
+            endpoint
+                .served
+                .list()
+                .iter()
+                .find(|model| model.id == name)
+                .and_then(|model| model.parent.clone())
+        })
+    }
+
     /// The pool that a route of this generation leads to.
     #[must_use]
     pub fn pool(&self, index: PoolIndex) -> Option<&Arc<PoolHandle>> {
@@ -89,6 +103,22 @@ impl PoolHandle {
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<PoolEndpoint>> {
         let position = self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).ok()?;
         self.endpoints.get(position)
+    }
+
+    /// The model of requests that name none: the rules' default, or, where undeclared models are served, the only base
+    /// model that its engines list.
+    #[must_use]
+    pub fn default_model(&self) -> Option<Arc<str>> {
+        if let Some(declared) = self.rules.default_model() {
+            return Some(Arc::clone(declared));
+        }
+        if self.rules.rejects_undeclared() {
+            return None;
+        }
+        let lists: Vec<_> = self.endpoints.iter().map(|endpoint| endpoint.served.list()).collect();
+        let mut bases = lists.iter().flat_map(|list| list.iter()).filter(|model| model.parent.is_none());
+        let first = &bases.next()?.id;
+        bases.all(|model| model.id == *first).then(|| Arc::from(first.as_str()))
     }
 
     /// The models that its engines list, each name once, in order, with the shortest context of any engine.

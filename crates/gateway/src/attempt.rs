@@ -13,12 +13,10 @@ use pointsman_fleet::{Clock, Placed, PoolEndpoint, PoolHandle};
 use pointsman_telemetry::trace::{Attribute, Span};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client_body::ClientBody;
 use crate::relay::FirstFrame;
 use crate::shared::Shared;
 use crate::template::RequestTemplate;
-use crate::unread_body::UnreadBody;
-use crate::upstream::{self, RequestBody, SendCause, SendError, UpstreamBody, UpstreamResponse};
+use crate::upstream::{self, RequestBody, RestSlot, SendCause, SendError, UpstreamBody, UpstreamResponse};
 
 /// A request to be placed and sent.
 pub(crate) struct Attempts<'a> {
@@ -26,9 +24,9 @@ pub(crate) struct Attempts<'a> {
     pub(crate) pool: &'a Arc<PoolHandle>,
     pub(crate) engine_request: &'a EngineRequest,
     pub(crate) template: RequestTemplate,
-    /// The client's body, if it streams through.
-    pub(crate) body: Option<Box<ClientBody<UnreadBody>>>,
-    /// Whether the client asks for a protocol upgrade.
+    /// The client's body as far as it streams through.
+    pub(crate) rest: Option<RestSlot>,
+    /// Whether the client asks for a WebSocket.
     pub(crate) upgrades: bool,
     /// When the route's timeout for the request ends.
     pub(crate) deadline: Option<Instant>,
@@ -101,7 +99,7 @@ impl Attempts<'_> {
                 AttemptOutcome::NoResponse(cause) => (cause, None),
             };
             span.set(Attribute::Reason(cause.as_str()));
-            let retry = self.engine_request.may_retry(cause);
+            let retry = self.may_retry(cause);
             last_error = match response {
                 Some(response) if !retry => return Ok(SelectedResponse { placed: Some(placed), response }),
                 Some(response) => Some(response),
@@ -112,6 +110,11 @@ impl Attempts<'_> {
         }
     }
 
+    fn may_retry(&self, cause: FailureCause) -> bool {
+        let untouched = self.rest.as_ref().is_none_or(RestSlot::is_untouched);
+        self.engine_request.may_retry(cause, untouched)
+    }
+
     async fn before_deadline<T>(&self, future: impl Future<Output = T>) -> Result<T, Refusal> {
         match self.deadline {
             None => Ok(future.await),
@@ -120,7 +123,8 @@ impl Attempts<'_> {
     }
 
     /// Sends the request to one endpoint. A request lost on a reused connection, which the engine may have been closing,
-    /// is sent once more on a new one if it may be retried; this does not count against the endpoint.
+    /// is sent once more on a new one if it may be retried; this does not count against the endpoint. One that may not be
+    /// gets a new connection at once.
     async fn attempt(&mut self, placed: &Placed, span: &Span) -> Result<AttemptOutcome, Refusal> {
         let endpoint = placed.endpoint();
         let upstream = self.shared.upstreams.of(endpoint);
@@ -133,8 +137,8 @@ impl Attempts<'_> {
         let backend = self.backend_timeout.map(|timeout| Instant::now() + timeout);
         let deadline = [self.deadline, backend].into_iter().flatten().min();
         loop {
-            let new_connection = resent;
-            let body = self.request_body();
+            let new_connection = resent || !self.engine_request.may_retry(FailureCause::Lost, false);
+            let body = RequestBody::new(self.engine_request.body(), self.rest.as_ref());
             let request = self.template.request(&upstream, body);
             let first_byte = Instant::now() + endpoint.timeouts.first_byte;
             let until = deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
@@ -158,20 +162,12 @@ impl Attempts<'_> {
             match error.cause {
                 SendCause::ClientBody(refusal) => return Err(refusal),
                 SendCause::Attempt(cause @ FailureCause::Lost)
-                    if error.reused && !new_connection && self.engine_request.may_retry(cause) =>
+                    if error.reused && !new_connection && self.may_retry(cause) =>
                 {
                     resent = true;
                 }
                 SendCause::Attempt(cause) => return Ok(AttemptOutcome::NoResponse(cause)),
             }
-        }
-    }
-
-    fn request_body(&mut self) -> RequestBody {
-        match (self.engine_request.body(), self.body.take()) {
-            (Some(body), _) => RequestBody::buffered(body),
-            (None, Some(body)) => RequestBody::Stream(body),
-            (None, None) => RequestBody::Empty,
         }
     }
 
@@ -188,10 +184,10 @@ impl Attempts<'_> {
             StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
         match verdict {
-            HeadVerdict::Failure(cause) if self.engine_request.may_retry(cause) => {
+            HeadVerdict::Failure(cause) if self.may_retry(cause) => {
                 return Ok(AttemptOutcome::ErrorResponse(cause, response));
             }
-            HeadVerdict::Doubtful(cause) if self.engine_request.may_retry(cause) => {
+            HeadVerdict::Doubtful(cause) if self.may_retry(cause) => {
                 return Ok(AttemptOutcome::Doubtful(cause, response));
             }
             HeadVerdict::Relay | HeadVerdict::Failure(_) | HeadVerdict::Doubtful(_) => {}
@@ -207,9 +203,7 @@ impl Attempts<'_> {
         let facts = frame.data_ref().map(|data| response.observer.chunk(data)).unwrap_or_default();
         response.first = Some((frame, facts));
         Ok(match facts.failure {
-            Some(cause @ FailureCause::Declined)
-                if !facts.first_token && self.engine_request.may_retry(cause) =>
-            {
+            Some(cause @ FailureCause::Declined) if !facts.first_token && self.may_retry(cause) => {
                 AttemptOutcome::Doubtful(cause, response)
             }
             Some(FailureCause::Declined) => AttemptOutcome::Response(response),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode, request, response};
+use http::{Method, Response, StatusCode, Uri, request, response};
 use hyper::upgrade::OnUpgrade;
 use pointsman_config::route::Forward;
 use pointsman_core::{FailureCause, Rejection};
@@ -14,20 +14,19 @@ use tokio::time::Instant;
 
 use crate::attempt::{Attempts, SelectedResponse, StartedResponse};
 use crate::client::Client;
-use crate::client_body::ClientBody;
 use crate::connection::ConnectionRequests;
 use crate::relay::{Relay, RelayContext};
 use crate::response::{ResponseBody, refuse};
 use crate::shared::Shared;
-use crate::template::{RequestTemplate, response_headers};
+use crate::template::{RequestTemplate, path_and_query, response_headers};
 use crate::tunnel;
-use crate::unread_body::UnreadBody;
+use crate::upstream::{Rest, RestSlot};
 
-/// A request whose body has been read, or streams through unread.
+/// A request whose body has been read as far as it must.
 pub(crate) struct ReceivedRequest {
     pub(crate) parsed: ParsedRequest,
-    /// The body, if it streams through.
-    pub(crate) body: Option<Box<ClientBody<UnreadBody>>>,
+    /// What is left of the body.
+    pub(crate) rest: Option<Box<Rest>>,
 }
 
 /// The pool that a request is routed to, and how.
@@ -37,6 +36,8 @@ pub(crate) struct Proxy<'a> {
     /// The requests of the client's connection.
     pub(crate) requests: &'a Arc<ConnectionRequests>,
     pub(crate) forward: &'a Forward<'a>,
+    /// The URI that the engine gets, unless the model in it changes.
+    pub(crate) engine_uri: Uri,
     pub(crate) pool: &'a Arc<PoolHandle>,
     /// The error format of the request's API.
     pub(crate) shape: ErrorShape,
@@ -46,31 +47,44 @@ impl Proxy<'_> {
     /// Sends the request, and returns the head of the response once the first bytes of its body are here. `draw` is the
     /// request's random number.
     pub(crate) async fn run(
-        &self,
+        mut self,
         head: request::Parts,
         received: ReceivedRequest,
         draw: u64,
         mut context: RequestContext,
     ) -> Response<ResponseBody> {
-        let ReceivedRequest { parsed, body } = received;
-        let resolved = self.shared.door.resolve(self.pool, parsed, draw, self.forward.names_path_exactly);
-        let engine_request = match resolved {
+        let ReceivedRequest { parsed, mut rest } = received;
+        let engine_uri = std::mem::take(&mut self.engine_uri);
+        let (names_path_exactly, path) = (self.forward.names_path_exactly, path_and_query(&engine_uri));
+        let resolved = self.shared.door.resolve(self.pool, parsed, draw, names_path_exactly, path);
+        let mut engine_request = match resolved {
             Ok(engine_request) => engine_request,
             Err(refusal) => return refuse(context, &refusal, self.shape),
         };
-        let upgrade = tunnel::requested_protocol(&head).filter(|_| engine_request.body().is_none());
+        let upgrades = tunnel::is_requested(&head) && !engine_request.streams();
+        if let Some(rest) = &mut rest {
+            rest.scanner = engine_request.take_rest();
+        }
         let request::Parts { method, uri, headers, mut extensions, .. } = head;
         let deadline = self.deadline(&context);
         let deletes = method == Method::DELETE;
-        let mut template =
-            RequestTemplate::new(method, &uri, headers, self.forward, self.client, &engine_request);
-        let upgrades = upgrade.map(|protocol| template.request_upgrade(protocol)).is_some();
+        let mut template = RequestTemplate::new(
+            method,
+            (&uri, engine_uri),
+            headers,
+            self.forward,
+            self.client,
+            &engine_request,
+        );
+        if upgrades {
+            template.request_tunnel();
+        }
         let attempts = Attempts {
             shared: self.shared,
             pool: self.pool,
             engine_request: &engine_request,
             template,
-            body,
+            rest: rest.map(RestSlot::new),
             upgrades,
             deadline,
             backend_timeout: self.forward.backend_timeout,
@@ -82,7 +96,9 @@ impl Proxy<'_> {
         context.release_body();
         let status = selected.response.head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = extensions.remove::<OnUpgrade>() else {
+            let client = extensions.remove::<OnUpgrade>();
+            let is_websocket = upgrades && tunnel::is_accepted(&selected.response.head.headers);
+            let Some(client) = client.filter(|_| is_websocket) else {
                 let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
                 return refuse(context, &Refusal::Pool(rejection), self.shape);
             };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response, header, request};
 use pointsman_config::route::{Forward, Redirect, RouteAction, RouteRequest};
-use pointsman_exchange::{MODEL_NAME, ParsedRequest, Refusal};
+use pointsman_exchange::{BASE_MODEL_NAME, MODEL_NAME, ParsedRequest, Refusal, strip_control_headers};
 use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::Route;
 
@@ -20,8 +20,9 @@ pub(crate) enum RouteTarget<'a> {
     Pool(Forward<'a>, &'a Arc<PoolHandle>),
 }
 
-/// Matches the routes of the listeners behind `port`. Sets `x-gateway-model-name` to the body's model
-/// first, if any route matches on it. `draw` chooses among weighted backends.
+/// Matches the routes of the listeners behind `port`. First removes the control headers of a client that is not trusted,
+/// and sets `x-gateway-model-name` and `x-gateway-base-model-name` to the request's model and its base model, if any route
+/// matches on them. `draw` chooses among weighted backends.
 ///
 /// # Errors
 /// No route matches, or the route has no backend.
@@ -30,13 +31,25 @@ pub(crate) fn find_target<'a>(
     generation: &'a Generation,
     head: &mut request::Parts,
     request: &ParsedRequest,
-    draw: u64,
+    (trusted, draw): (bool, u64),
 ) -> Result<RouteTarget<'a>, Refusal> {
-    head.headers.remove(MODEL_NAME);
+    if trusted {
+        head.headers.remove(MODEL_NAME);
+        head.headers.remove(BASE_MODEL_NAME);
+    } else {
+        strip_control_headers(&mut head.headers);
+    }
     if generation.world.listeners.iter().any(|listener| listener.routes.matches_on_model())
-        && let Some(model) = request.model().and_then(|model| HeaderValue::from_str(model).ok())
+        && let Some(model) = request.model()
     {
-        head.headers.insert(MODEL_NAME, model);
+        let base = generation.base_model(model);
+        let named = [(MODEL_NAME, model), (BASE_MODEL_NAME, base.as_deref().unwrap_or(model))];
+        for (header, name) in named {
+            // A name with control characters, which no route can match, has no header.
+            if let Ok(name) = HeaderValue::from_bytes(name.as_bytes()) {
+                head.headers.insert(header, name);
+            }
+        }
     }
     let host = bound_port::host(&head.uri, &head.headers);
     let wanted = RouteRequest {

@@ -17,7 +17,9 @@ use crate::connection::ConnectionContext;
 use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
 use crate::route::{RouteTarget, find_target};
+use crate::template::{engine_uri, path_and_query};
 use crate::unread_body::UnreadBody;
+use crate::upstream::Rest;
 
 /// Serves one request, up to the head of its response.
 pub(crate) async fn serve(
@@ -40,7 +42,7 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         return refuse(context, &refusal, ErrorShape::OpenAi);
     }
     let client = connection.client.with_trust(&policy.trusted_sources);
-    let received = match receive(policy, &head, body, client.trusted, &mut context).await {
+    let mut received = match receive(policy, &head, body, client.trusted, &mut context).await {
         Ok(received) => received,
         Err((refusal, shape)) => return refuse(context, &refusal, shape),
     };
@@ -48,7 +50,7 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
     // The body may have taken minutes, in which the configuration changed.
     let generation = shared.door.fleet.current();
     let draw = shared.door.draw();
-    match find_target(connection.port, &generation, &mut head, &received.parsed, draw) {
+    match find_target(connection.port, &generation, &mut head, &received.parsed, (client.trusted, draw)) {
         Err(refusal) => refuse(context, &refusal, shape),
         Ok(RouteTarget::Local(response)) => {
             context.complete(response.status().as_u16());
@@ -56,13 +58,19 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         }
         Ok(RouteTarget::Pool(forward, pool)) => {
             let requests = &connection.requests;
-            let proxy = Proxy { shared, client: &client, requests, forward: &forward, pool, shape };
+            let engine_uri = engine_uri(&head.uri, &forward);
+            if engine_uri.path() != head.uri.path() {
+                received.parsed.at_engine(&head.method, path_and_query(&engine_uri));
+            }
+            let shape = received.parsed.error_shape();
+            let proxy =
+                Proxy { shared, client: &client, requests, forward: &forward, engine_uri, pool, shape };
             proxy.run(head, received, draw, context).await
         }
     }
 }
 
-/// Classifies a request by its head, and reads its body if placement depends on it.
+/// Classifies a request by its head, and reads its body as far as the model may be in it.
 async fn receive(
     policy: &GatewayPolicy,
     head: &request::Parts,
@@ -75,7 +83,7 @@ async fn receive(
     let begun = RequestReader::begin(
         &RequestHead {
             method: &head.method,
-            path: head.uri.path(),
+            path: path_and_query(&head.uri),
             headers: &head.headers,
             has_body,
             trusted,
@@ -85,26 +93,39 @@ async fn receive(
     let mut reader = begun.map_err(|refusal| (refusal, ErrorShape::OpenAi))?;
     let shape = reader.error_shape();
     let mut body = ClientBody::new(body, limits.max_body_bytes, &policy.client_timeouts);
-    if !reader.buffers_body() {
-        let parsed = reader.finish().map_err(|refusal| (refusal, shape))?;
-        return Ok(ReceivedRequest { parsed, body: has_body.then(|| Box::new(body)) });
-    }
+    let mut ended = !has_body;
     let read = async {
         let mut length = 0;
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        while reader.needs_body() {
+            let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
+                reader.body_ended();
+                ended = true;
+                break;
+            };
             let Ok(chunk) = frame?.into_data() else { continue };
             length += chunk.len() as u64;
             // Counts what has arrived: an announced content-length takes no memory.
-            context.hold_body(length)?;
+            let held = context.hold_body(length);
             reader.body_chunk(chunk)?;
+            match held {
+                Err(refusal) if reader.may_give_up() => reader.give_up(refusal),
+                held => held?,
+            }
+        }
+        if !ended && body.is_end_stream() {
+            reader.body_ended();
+            ended = true;
         }
         context.set_request_bytes(length);
-        reader.finish()
+        reader.finish(|bytes| context.hold_body(bytes))
     };
     let parsed = read.await.map_err(|refusal| (refusal, shape))?;
-    context.body_complete();
+    let rest = (!ended).then(|| Box::new(Rest { body, scanner: None }));
+    if rest.is_none() && parsed.held_bytes() > 0 {
+        context.body_complete();
+    }
     if let Some(api) = parsed.route().api() {
         context.set_api(api);
     }
-    Ok(ReceivedRequest { parsed, body: None })
+    Ok(ReceivedRequest { parsed, rest })
 }

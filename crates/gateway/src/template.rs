@@ -9,6 +9,7 @@ use pointsman_exchange::{EngineRequest, strip_hop_by_hop};
 use pointsman_fleet::CREDENTIALS;
 
 use crate::client::Client;
+use crate::tunnel;
 use crate::upstream::{RequestBody, Upstream};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -26,9 +27,10 @@ pub(crate) struct RequestTemplate {
 
 impl RequestTemplate {
     /// Builds the head from the client's: removes what ends here, adds `x-forwarded-*` and applies the route's filters.
+    /// `engine_uri` is that of [`engine_uri`].
     pub(crate) fn new(
         method: Method,
-        uri: &Uri,
+        (uri, engine_uri): (&Uri, Uri),
         mut headers: HeaderMap,
         forward: &Forward<'_>,
         client: &Client,
@@ -38,34 +40,34 @@ impl RequestTemplate {
         engine_request.prepare_headers(&mut headers);
         // hyper answers the expectation when the body is read.
         headers.remove(header::EXPECT);
+        join_cookies(&mut headers);
         add_forwarded(&mut headers, uri, client);
-        let mut template = Self { method, uri: origin_form(uri), headers, rewrites_host: false };
+        let named = engine_request.path().and_then(|path| PathAndQuery::try_from(path).ok());
+        let uri = named.map_or(engine_uri, Uri::from);
+        let mut template = Self { method, uri, headers, rewrites_host: false };
         for filter in forward.filters {
-            template.apply(filter, forward.matched_prefix);
+            template.apply(filter);
         }
         template
     }
 
-    fn apply(&mut self, filter: &Filter, matched_prefix: &str) {
+    fn apply(&mut self, filter: &Filter) {
         match filter {
             Filter::RequestHeaders(change) => apply(&mut self.headers, change),
             Filter::ResponseHeaders(_) => {}
-            Filter::UrlRewrite { hostname, path } => {
+            Filter::UrlRewrite { hostname, .. } => {
                 if let Some(host) = hostname.as_deref().and_then(|host| HeaderValue::from_str(host).ok()) {
                     self.headers.insert(header::HOST, host);
                     self.rewrites_host = true;
-                }
-                if let Some(path) = path {
-                    self.uri = rewritten(&self.uri, path, matched_prefix);
                 }
             }
         }
     }
 
-    /// Asks the engine for a protocol upgrade.
-    pub(crate) fn request_upgrade(&mut self, protocol: HeaderValue) {
+    /// Asks the engine for a WebSocket.
+    pub(crate) fn request_tunnel(&mut self) {
         self.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        self.headers.insert(header::UPGRADE, protocol);
+        self.headers.insert(header::UPGRADE, tunnel::PROTOCOL);
     }
 
     /// The client's ID of the request.
@@ -148,6 +150,37 @@ fn add_forwarded(headers: &mut HeaderMap, uri: &Uri, client: &Client) {
     }
 }
 
+/// Joins cookies that came in several fields, as HTTP/2 has them: HTTP/1.1 allows one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
+    }
+}
+
+/// The URI that the engine gets, in origin form: that of the client, with the path as the route's filters rewrite it.
+pub(crate) fn engine_uri(uri: &Uri, forward: &Forward<'_>) -> Uri {
+    let mut uri = origin_form(uri);
+    for filter in forward.filters {
+        match filter {
+            Filter::UrlRewrite { path: Some(path), .. } => {
+                uri = rewritten(&uri, path, forward.matched_prefix);
+            }
+            Filter::UrlRewrite { path: None, .. }
+            | Filter::RequestHeaders(_)
+            | Filter::ResponseHeaders(_) => {}
+        }
+    }
+    uri
+}
+
+/// The path of a URI with its query.
+pub(crate) fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
 fn origin_form(uri: &Uri) -> Uri {
     if uri.scheme().is_none() && uri.authority().is_none() {
         return uri.clone();
@@ -177,6 +210,17 @@ fn rewritten(uri: &Uri, rewrite: &PathRewrite, matched_prefix: &str) -> Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_cookies_become_one() {
+        let mut headers = HeaderMap::new();
+        for cookie in ["a=1", "b=2; c=3"] {
+            headers.append(header::COOKIE, HeaderValue::from_static(cookie));
+        }
+        join_cookies(&mut headers);
+        let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
 
     #[test]
     fn a_path_rewrite_keeps_the_query() {

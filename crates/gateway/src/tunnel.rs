@@ -1,12 +1,12 @@
-//! Protocol upgrades: bytes are copied both ways until either side closes.
+//! WebSockets: bytes are copied both ways until either side closes.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use pointsman_core::{Completion, Usage};
 use pointsman_door::RequestContext;
-use pointsman_exchange::strip_hop_by_hop;
+use pointsman_exchange::{asks_for_tunnel, strip_hop_by_hop};
 use pointsman_telemetry::Outcome;
 use tokio::io::copy_bidirectional;
 
@@ -15,15 +15,23 @@ use crate::connection::ConnectionRequest;
 use crate::response::ResponseBody;
 use crate::shared::Shared;
 
-/// The protocol of the client's upgrade request. An upgrade to HTTP/2 is ignored, as RFC 9110 permits.
-pub(crate) fn requested_protocol(head: &request::Parts) -> Option<HeaderValue> {
+/// The only protocol of a tunnel: through any other, requests would pass unread.
+pub(crate) const PROTOCOL: HeaderValue = HeaderValue::from_static("websocket");
+
+/// Whether the client asks for a WebSocket.
+pub(crate) fn is_requested(head: &request::Parts) -> bool {
     let listed = head.headers.get_all(header::CONNECTION).iter().any(|value| {
         let names = value.to_str().unwrap_or_default();
         names.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
     });
-    let protocol = head.headers.get(header::UPGRADE)?;
-    let accepted = listed && head.version == Version::HTTP_11 && !protocol.as_bytes().starts_with(b"h2");
-    accepted.then(|| protocol.clone())
+    listed && head.version == Version::HTTP_11 && head.method == Method::GET && asks_for_tunnel(&head.headers)
+}
+
+/// Whether an engine's `101 Switching Protocols` opens a WebSocket.
+pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Answers the client with `101 Switching Protocols` and starts the tunnel. The load stays reserved until it ends.
@@ -36,7 +44,6 @@ pub(crate) fn open(
 ) -> Response<ResponseBody> {
     let SelectedResponse { placed, response: StartedResponse { mut head, .. } } = selected;
     let engine = head.extensions.remove::<OnUpgrade>();
-    let protocol = head.headers.get(header::UPGRADE).cloned();
     context.set_status(StatusCode::SWITCHING_PROTOCOLS.as_u16());
     let abort = shared.abort.clone();
     shared.tasks.spawn(async move {
@@ -57,9 +64,7 @@ pub(crate) fn open(
     });
     strip_hop_by_hop(&mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        head.headers.insert(header::UPGRADE, protocol);
-    }
+    head.headers.insert(header::UPGRADE, PROTOCOL);
     let mut response = Response::new(ResponseBody::full(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = head.headers;

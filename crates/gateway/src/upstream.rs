@@ -26,7 +26,7 @@ use pointsman_fleet::{Connection, Connector, HttpVersion, PoolEndpoint};
 use failure::SendFailure;
 pub(crate) use failure::{SendCause, SendError};
 pub(crate) use h1::upgrade;
-pub(crate) use request_body::RequestBody;
+pub(crate) use request_body::{RequestBody, Rest, RestSlot};
 pub(crate) use response::{UpstreamBody, UpstreamResponse};
 
 use h1::H1;

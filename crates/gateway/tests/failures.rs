@@ -88,7 +88,7 @@ async fn a_stateful_call_is_not_retried_after_it_was_written() {
     let (reply, seen, gateway) =
         ask_with_bad_first_engine(|| vec![Step::Close], &post("/v1/responses", STORED)).await;
     assert_eq!((reply.status, reply.reason(), seen), (502, "lost", 1));
-    assert_eq!(reply.header("x-should-retry"), Some("false"));
+    assert_eq!(reply.header("x-should-retry"), None, "a later attempt may succeed");
     gateway.stop().await;
     let unavailable = || full_response("503 Service Unavailable", "application/json", r#"{"error":"busy"}"#);
     let (reply, seen, gateway) = ask_with_bad_first_engine(unavailable, &post("/v1/responses", STORED)).await;

@@ -203,14 +203,15 @@ async fn tls_is_accepted_and_changed_certificates_are_reloaded() {
 
 #[tokio::test]
 async fn an_upgrade_becomes_a_tunnel_that_counts_as_in_flight() {
-    let accept = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n".to_vec();
+    let accept =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_vec();
     let engine = Engine::start(move |_| vec![Step::Send(accept.clone()), Step::Echo]).await;
     let gateway = Running::before(&[engine.address]).await;
     let mut wire = Wire::open(gateway.address).await;
     let reply = wire
-        .ask(b"GET /v1/realtime HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n")
+        .ask(b"GET /v1/realtime HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
         .await;
-    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("echo")));
+    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("websocket")));
     wire.send(b"there").await;
     wire.read_until(b"there").await;
     assert_eq!(gateway.fleet.in_flight(), 1);

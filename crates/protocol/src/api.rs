@@ -2,8 +2,13 @@
 
 mod administration;
 mod path;
+mod url_model;
 
+use crate::prompt::PromptField;
 use crate::request::BodyFacts;
+
+pub(crate) use path::hex_pair;
+pub use url_model::UrlModel;
 
 /// An inference API: a JSON POST whose body is buffered before an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +41,8 @@ pub enum Api {
     Generate,
     /// vLLM's `/v1/completions/render` and `/v1/chat/completions/render`: the chat template without generation.
     Render,
+    /// SageMaker's `/invocations`: the body tells which API it means.
+    Invocations,
 }
 
 /// The class of a request, from its method and path alone.
@@ -105,10 +112,26 @@ impl Api {
             Self::Detokenize => "detokenize",
             Self::Generate => "generate",
             Self::Render => "render",
+            Self::Invocations => "invocations",
         }
     }
 
-    /// Whether a body without `model` is refused. The engines' own APIs (scoring, pooling, tokenization, generate) have
+    /// The API that a body means where the path leaves it open.
+    #[must_use]
+    pub fn of_body(self, facts: &BodyFacts) -> Self {
+        let has = |field| facts.prompt.spans.iter().any(|span| span.field == field);
+        if self != Self::Invocations {
+            self
+        } else if has(PromptField::Messages) {
+            Self::ChatCompletions
+        } else if has(PromptField::Prompt) {
+            Self::Completions
+        } else {
+            self
+        }
+    }
+
+    /// Whether a body without `model` is refused unless the pool has a default. The engines' own APIs (scoring, pooling, tokenization, generate) have
     /// no model in their documented examples and use the engine's base model.
     #[must_use]
     pub fn requires_model(self) -> bool {
@@ -126,7 +149,8 @@ impl Api {
             | Self::Tokenize
             | Self::Detokenize
             | Self::Generate
-            | Self::Render => false,
+            | Self::Render
+            | Self::Invocations => false,
         }
     }
 
@@ -150,7 +174,8 @@ impl Api {
             | Self::Tokenize
             | Self::Detokenize
             | Self::Generate
-            | Self::Render => true,
+            | Self::Render
+            | Self::Invocations => true,
         }
     }
 
@@ -177,7 +202,8 @@ impl Api {
             | Self::Classify
             | Self::Tokenize
             | Self::Detokenize
-            | Self::Render => StreamFormat::Unknown,
+            | Self::Render
+            | Self::Invocations => StreamFormat::Unknown,
         }
     }
 }

@@ -60,7 +60,15 @@ pub enum BodyError {
         /// Offset of the second key.
         offset: usize,
     },
-    /// `model` is not a string.
+    /// The body is not a valid form, or parsers may disagree on what it says.
+    #[error("body is not a form that every parser reads alike: {problem} at byte {offset}")]
+    Form {
+        /// Offset of the error.
+        offset: usize,
+        /// What is there.
+        problem: &'static str,
+    },
+    /// `model` is neither a string nor null.
     #[error("field `model` at byte {offset} is not a string")]
     ModelNotAString {
         /// Offset of its value.

@@ -37,6 +37,13 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0, depth: 0 }
     }
 
+    /// Skips a byte order mark, which some clients write at the start and engines' parsers ignore.
+    pub(crate) fn skip_byte_order_mark(&mut self) {
+        if self.bytes.starts_with(b"\xef\xbb\xbf") {
+            self.at = 3;
+        }
+    }
+
     /// Offset of the next byte.
     pub(crate) fn offset(&self) -> usize {
         self.at

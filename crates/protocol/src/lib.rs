@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`api`] | method and path | the API of a request and its properties |
 //! | [`request`] | a complete JSON body | [`BodyFacts`] |
+//! | [`form`] | an HTML form | the model that it names |
 //! | [`splice`] | a body and a model name | the body with that name |
 //! | [`blocks`] | a body and its facts | the block hashes of the prompt |
 //! | [`sse`] | chunks of an event stream | first token, token events, usage, failure, end |
@@ -20,8 +21,8 @@
 //! let facts = BodyFacts::scan(&body)?;
 //! assert!(facts.stream);
 //! assert_eq!(facts.estimated_prompt_tokens(), 3);
-//! let model = facts.model.expect("the body names a model");
-//! let spliced = splice_model(&body, &model, "chat-v2");
+//! assert_eq!(facts.model.as_deref(), Some("chat"));
+//! let spliced = splice_model(&body, &facts.model_slot, "chat-v2");
 //! assert_eq!(spliced.parts.concat(), br#"{"model": "chat-v2", "prompt": "Which track?", "stream": true}"#);
 //! # Ok::<(), pointsman_protocol::BodyError>(())
 //! ```
@@ -34,6 +35,7 @@ mod body_error;
 mod cursor;
 pub mod error;
 mod failure;
+pub mod form;
 mod lexer;
 pub mod models;
 mod prompt;
@@ -43,15 +45,16 @@ pub mod splice;
 pub mod sse;
 mod usage;
 
-pub use api::{Api, Route, StreamFormat};
+pub use api::{Api, Route, StreamFormat, UrlModel};
 pub use blocks::{BLOCK_TOKENS, MAX_BLOCKS, prompt_blocks};
 pub use body_error::BodyError;
 pub use error::{ErrorBody, ErrorShape};
 pub use failure::StreamFailure;
+pub use form::{FormModel, MultipartScanner, scan_urlencoded};
 pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
-pub use request::{BodyFacts, CacheSalt, ModelSpan};
+pub use request::{BodyFacts, CacheSalt};
 pub use response::{JsonScanner, ResponseFacts};
-pub use splice::{SplicedBody, splice_model};
+pub use splice::{ModelSlot, Notation, SplicedBody, splice_model};
 pub use sse::{SseScanner, StreamEnd, StreamFacts};
 pub use usage::Usage;

@@ -1,11 +1,11 @@
 //! Scanning of a buffered JSON body: one pass, without a tree and without copies of the prompt.
 
 use std::fmt;
-use std::ops::Range;
 
 use crate::body_error::BodyError;
 use crate::cursor::{Cursor, RawString, ValueKind};
 use crate::prompt::{PromptFacts, PromptField};
+use crate::splice::{ModelSlot, Notation};
 
 /// Longest model name in bytes. Names become metric labels and log fields.
 pub const MAX_MODEL_BYTES: usize = 1024;
@@ -17,8 +17,11 @@ pub const MAX_CACHE_SALT_BYTES: usize = 4096;
 /// The fields of a request body that routing uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyFacts {
-    /// The top-level `model`. [`crate::Api::requires_model`] says whether it is required.
-    pub model: Option<ModelSpan>,
+    /// The top-level `model`; `None` where it is absent, null or empty. [`crate::Api::requires_model`] says whether it is
+    /// required.
+    pub model: Option<String>,
+    /// Where `model` stands, or would.
+    pub model_slot: ModelSlot,
     /// Whether `stream` is true. The content type of the response decides whether it is a stream.
     pub stream: bool,
     /// Whether `stream_options.include_usage` is true.
@@ -37,15 +40,6 @@ pub struct BodyFacts {
     pub cache_salt: Option<CacheSalt>,
     /// Size and positions of the prompt.
     pub prompt: PromptFacts,
-}
-
-/// The `model` field: its value and the value's position in the body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelSpan {
-    /// Byte range of the JSON string, quotes included.
-    pub range: Range<usize>,
-    /// The model name, unescaped.
-    pub name: String,
 }
 
 /// A cache salt. It is a secret between client and engine, so `Debug` does not print it.
@@ -117,10 +111,11 @@ impl BodyFacts {
     /// # Errors
     ///
     /// The body is not one valid JSON object in UTF-8 of at most 128 levels, has a field that is read twice, or a
-    /// `model` that is not a string. Other fields whose values have the wrong type count as absent: the engine reports
+    /// `model` that is neither a string nor null. A byte order mark before it is skipped. Other fields whose values have the wrong type count as absent: the engine reports
     /// them to the client.
     pub fn scan(body: &[u8]) -> Result<Self, BodyError> {
         let mut cursor = Cursor::new(body);
+        cursor.skip_byte_order_mark();
         let mut facts = Self::empty();
         let mut seen = 0_u64;
         if cursor.peek()? != ValueKind::Object {
@@ -128,7 +123,10 @@ impl BodyFacts {
             cursor.finish()?;
             return Err(BodyError::NotAnObject);
         }
+        let first_member = cursor.offset() + 1;
+        let mut others = false;
         cursor.object(|cursor, key| {
+            others = true;
             let Some((field, name, bit)) = Field::from_key(key) else { return cursor.skip() };
             if seen & bit != 0 {
                 return Err(BodyError::DuplicateField { field: name, offset: key.start });
@@ -137,6 +135,10 @@ impl BodyFacts {
             facts.read(cursor, field)
         })?;
         cursor.finish()?;
+        if facts.model_slot.range.is_empty() {
+            let range = first_member..first_member;
+            facts.model_slot = ModelSlot { range, notation: Notation::JsonMember { others } };
+        }
         facts.prompt.sort_spans();
         Ok(facts)
     }
@@ -151,6 +153,7 @@ impl BodyFacts {
     fn empty() -> Self {
         Self {
             model: None,
+            model_slot: ModelSlot { range: 0..0, notation: Notation::JsonMember { others: false } },
             stream: false,
             include_usage: false,
             max_tokens: None,
@@ -165,7 +168,7 @@ impl BodyFacts {
 
     fn read(&mut self, cursor: &mut Cursor<'_>, field: Field) -> Result<(), BodyError> {
         match field {
-            Field::Model => self.model = Some(read_model(cursor)?),
+            Field::Model => self.read_model(cursor)?,
             Field::Stream => self.stream = cursor.bool()?.unwrap_or(false),
             Field::StreamOptions => self.read_stream_options(cursor)?,
             // The newer names have precedence over the deprecated one, in any order.
@@ -189,6 +192,23 @@ impl BodyFacts {
             }
             Field::Prompt(field) => self.prompt.read(cursor, field)?,
         }
+        Ok(())
+    }
+
+    fn read_model(&mut self, cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+        let kind = cursor.peek()?;
+        let start = cursor.offset();
+        match kind {
+            ValueKind::String => {
+                let name = decode_bounded(cursor.string()?, "model", MAX_MODEL_BYTES)?;
+                self.model = Some(name).filter(|name| !name.is_empty());
+            }
+            ValueKind::Null => cursor.skip()?,
+            ValueKind::Object | ValueKind::Array | ValueKind::Number | ValueKind::True | ValueKind::False => {
+                return Err(BodyError::ModelNotAString { offset: start });
+            }
+        }
+        self.model_slot = ModelSlot { range: start..cursor.offset(), notation: Notation::JsonString };
         Ok(())
     }
 
@@ -219,17 +239,6 @@ impl BodyFacts {
             Ok(())
         })
     }
-}
-
-fn read_model(cursor: &mut Cursor<'_>) -> Result<ModelSpan, BodyError> {
-    let kind = cursor.peek()?;
-    let offset = cursor.offset();
-    if kind != ValueKind::String {
-        return Err(BodyError::ModelNotAString { offset });
-    }
-    let raw = cursor.string()?;
-    let name = decode_bounded(raw, "model", MAX_MODEL_BYTES)?;
-    Ok(ModelSpan { range: raw.start..raw.end(), name })
 }
 
 /// Reads a string; `None` for a value of another type.

@@ -53,6 +53,7 @@ impl<'a> Assembly<'a> {
             let policy = policies.get(&name).copied();
             if let Some((object, policy)) = policy {
                 rules.reject_undeclared = policy.reject_undeclared;
+                rules.default_model.clone_from(&policy.default_model);
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
             let mut endpoints = endpoints.remove(&name).unwrap_or_default();

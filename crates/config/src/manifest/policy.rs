@@ -1,6 +1,7 @@
 //! PoolPolicy and GatewayPolicy.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{PoolPolicy, RetryBudget, SaturationLimits};
@@ -20,6 +21,8 @@ pub(crate) struct PoolPolicySpec {
     pub(crate) picker_setting: Option<Location>,
     /// Whether models that no rule declares are rejected.
     pub(crate) reject_undeclared: bool,
+    /// The model of requests that name none.
+    pub(crate) default_model: Option<Arc<str>>,
     pub(crate) timeouts: Timeouts,
     /// Paths as written, relative to the folder of the manifest.
     pub(crate) access: EngineAccess,
@@ -45,6 +48,7 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
     }
     let undeclared = [("allow", false), ("reject", true)];
     let reject_undeclared = spec.value_or("undeclaredModels", false, |f| f.choice(&undeclared));
+    let default_model = spec.get("defaultModel").and_then(|f| f.text_up_to(1024)).map(Arc::from);
     let timeouts = spec.value_or("timeouts", Timeouts::default(), read_timeouts);
     let engine = spec.get("engine");
     let engine_location = engine.as_ref().map_or_else(|| spec.location(), Field::location);
@@ -55,6 +59,7 @@ pub(crate) fn read_pool(spec: &mut Fields<'_>) -> Option<PoolPolicySpec> {
         policy,
         picker_setting,
         reject_undeclared,
+        default_model,
         timeouts,
         access,
         metrics,

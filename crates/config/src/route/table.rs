@@ -74,13 +74,17 @@ pub(crate) enum HostPattern {
     Wildcard(Arc<str>),
 }
 
-/// The header with the model that the body names, set by the gateway before routing.
+/// The header with the model that the request names, set by the gateway before routing.
 const MODEL_HEADER: &str = "x-gateway-model-name";
+/// The header with the base model of that model, set likewise.
+const BASE_MODEL_HEADER: &str = "x-gateway-base-model-name";
 
 impl RouteTable {
     /// Adds an entry. Entries must be added in order of their routes' age, oldest first, and then sorted.
     pub(crate) fn add(&mut self, host: &HostPattern, entry: Entry) {
-        self.matches_on_model |= entry.rule_match.headers.iter().any(|(name, _)| name == MODEL_HEADER);
+        for (name, _) in &entry.rule_match.headers {
+            self.matches_on_model |= name == MODEL_HEADER || name == BASE_MODEL_HEADER;
+        }
         let paths = match host {
             HostPattern::Any => &mut self.any_host,
             HostPattern::Exact(name) => self.exact_hosts.entry(Arc::clone(name)).or_default(),
@@ -136,7 +140,7 @@ impl RouteTable {
         }))
     }
 
-    /// Whether any route of the table matches on `x-gateway-model-name`.
+    /// Whether any route of the table matches on `x-gateway-model-name` or `x-gateway-base-model-name`.
     #[must_use]
     pub fn matches_on_model(&self) -> bool {
         self.matches_on_model

@@ -12,11 +12,17 @@ pub trait Pool {
     /// Holds the load that is reserved for a request.
     type Guard: Guard;
 
-    /// Applies the pool's model rules. `administration` says whether engines' administration paths are allowed.
+    /// Applies the pool's model rules. `administration` says whether engines' administration paths are allowed; `path` is
+    /// the request's, with its query.
     ///
     /// # Errors
     /// Those of [`ParsedRequest::resolve`].
-    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal>;
+    fn resolve(
+        &self,
+        request: ParsedRequest,
+        administration: bool,
+        path: &str,
+    ) -> Result<EngineRequest, Refusal>;
 
     /// The pool's endpoints whose addresses are in the list, in ascending order.
     fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]>;

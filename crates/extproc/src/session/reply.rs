@@ -70,6 +70,8 @@ pub(super) struct Destination {
     pub(super) addresses: String,
     /// Header fields to remove.
     pub(super) removed: Vec<HeaderName>,
+    /// The new path and query, if the model in them changes.
+    pub(super) path: Option<String>,
     /// The new content-length, if the body changes.
     pub(super) content_length: Option<u64>,
 }
@@ -96,6 +98,9 @@ impl Destination {
     /// have matched on, is removed. A header is either set, which replaces a client's copies, or removed.
     fn common(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
         let mut set_headers = vec![HeaderValueOption::set(DESTINATION, self.addresses.into())];
+        if let Some(path) = self.path {
+            set_headers.push(HeaderValueOption::set(":path", path.into()));
+        }
         if let Some(length) = self.content_length {
             set_headers.push(HeaderValueOption::set("content-length", length.to_string().into()));
         }

@@ -1,6 +1,6 @@
 //! The request half of a session.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_core::Rejection;
 use pointsman_exchange::{EngineRequest, Refusal, RequestHead, RequestReader, control_header, read_header};
 
@@ -20,6 +20,7 @@ const MAX_HEADERS: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct HeldBody {
     pub(super) reader: RequestReader,
+    path: String,
     removed: Vec<HeaderName>,
     hint: Option<SubsetHint>,
 }
@@ -53,7 +54,9 @@ enum ReplyTo {
     HeadersBeforeBody,
     /// The headers and the body, buffered in full duplex mode.
     HeadersAndBody,
-    /// The same and the trailers.
+    /// The headers and the start of the body, whose rest streams through in full duplex mode.
+    HeadersAndStart,
+    /// The headers, the body and the trailers.
     HeadersBodyAndTrailers,
     /// The body, which the gateway buffers.
     Body,
@@ -87,8 +90,8 @@ impl<P: Pool> Session<P> {
             Err(refusal) => return self.refuse(&refusal, out),
         };
         self.shape = reader.error_shape();
-        let held = HeldBody { removed: headers.removed, reader, hint };
-        if !held.reader.buffers_body() || !has_body {
+        let held = HeldBody { path: headers.path, removed: headers.removed, reader, hint };
+        if !held.reader.needs_body() {
             let reply_to = if has_body { ReplyTo::HeadersBeforeBody } else { ReplyTo::HeadersOnly };
             return self.place(held, reply_to, out);
         }
@@ -117,9 +120,13 @@ impl<P: Pool> Session<P> {
         match std::mem::replace(&mut self.request, RequestHalf::Ended) {
             RequestHalf::Expected => Next::Abort(ProtocolViolation::BodyBeforeHeaders),
             RequestHalf::Buffering(held) => self.buffer(held, message, out),
-            RequestHalf::Passing => {
+            RequestHalf::Passing(mut rest) => {
+                if let Some(Err(error)) = rest.as_mut().map(|rest| rest.push(&message.body)) {
+                    self.serving = None;
+                    return self.refuse(&Refusal::Body(error), out);
+                }
                 if !message.end_of_stream {
-                    self.request = RequestHalf::Passing;
+                    self.request = RequestHalf::Passing(rest);
                 }
                 pass(mode, Side::Request, message, out);
                 Next::Read
@@ -143,9 +150,15 @@ impl<P: Pool> Session<P> {
         if let Err(refusal) = held.reader.body_chunk(message.body) {
             return self.refuse(&refusal, out);
         }
+        if message.end_of_stream {
+            held.reader.body_ended();
+        }
         match self.modes().request {
             // The body is one message, without the end of stream if trailers follow.
-            BodyMode::Buffered => self.place(*held, ReplyTo::Body, out),
+            BodyMode::Buffered => {
+                held.reader.body_ended();
+                self.place(*held, ReplyTo::Body, out)
+            }
             BodyMode::BufferedPartial if !message.end_of_stream => {
                 let limit = self.request_bytes;
                 self.refuse(&Refusal::BodyTooLarge { limit }, out)
@@ -153,6 +166,9 @@ impl<P: Pool> Session<P> {
             BodyMode::BufferedPartial => self.place(*held, ReplyTo::Body, out),
             BodyMode::FullDuplex | BodyMode::Streamed | BodyMode::Absent if message.end_of_stream => {
                 self.place(*held, ReplyTo::HeadersAndBody, out)
+            }
+            BodyMode::FullDuplex | BodyMode::Streamed | BodyMode::Absent if !held.reader.needs_body() => {
+                self.place(*held, ReplyTo::HeadersAndStart, out)
             }
             BodyMode::FullDuplex | BodyMode::Streamed | BodyMode::Absent => {
                 self.request = RequestHalf::Buffering(held);
@@ -163,9 +179,12 @@ impl<P: Pool> Session<P> {
 
     pub(super) fn request_trailers(&mut self, out: &mut Vec<ProcessingResponse>) -> Next {
         match std::mem::replace(&mut self.request, RequestHalf::Ended) {
-            RequestHalf::Buffering(held) => self.place(*held, ReplyTo::HeadersBodyAndTrailers, out),
+            RequestHalf::Buffering(mut held) => {
+                held.reader.body_ended();
+                self.place(*held, ReplyTo::HeadersBodyAndTrailers, out)
+            }
             RequestHalf::Expected => Next::Abort(ProtocolViolation::BodyBeforeHeaders),
-            RequestHalf::Passing | RequestHalf::Ended | RequestHalf::Placing(_) => {
+            RequestHalf::Passing(_) | RequestHalf::Ended | RequestHalf::Placing(_) => {
                 out.push(reply::continue_trailers(Side::Request));
                 Next::Read
             }
@@ -174,9 +193,13 @@ impl<P: Pool> Session<P> {
 
     /// Resolves the request, whose body is complete or will not be read, and has it placed.
     fn place(&mut self, held: HeldBody, reply_to: ReplyTo, out: &mut Vec<ProcessingResponse>) -> Next {
-        let HeldBody { reader, removed, hint } = held;
+        let HeldBody { reader, path, mut removed, hint } = held;
         let administration = self.options.administration;
-        let resolved = reader.finish().and_then(|request| self.pool.resolve(request, administration));
+        let resolved = reader.finish(|_| Ok(()));
+        if let Ok(request) = &resolved {
+            self.held_bytes = request.held_bytes();
+        }
+        let resolved = resolved.and_then(|request| self.pool.resolve(request, administration, &path));
         let mut request = match resolved {
             Ok(request) => request,
             Err(refusal) => return self.refuse(&refusal, out),
@@ -195,6 +218,9 @@ impl<P: Pool> Session<P> {
             }
             facts.subset = Some(subset);
         }
+        if request.decoded() {
+            removed.push(header::CONTENT_ENCODING);
+        }
         let pending = PendingPlacement { request, removed, reply_to, queued: Vec::new() };
         self.request = RequestHalf::Placing(Box::new(pending));
         Next::Place
@@ -208,7 +234,7 @@ impl<P: Pool> Session<P> {
         let RequestHalf::Placing(pending) = std::mem::replace(&mut self.request, RequestHalf::Ended) else {
             return Next::Read;
         };
-        let PendingPlacement { request, removed, reply_to, queued } = *pending;
+        let PendingPlacement { mut request, removed, reply_to, queued } = *pending;
         let mut addresses = guard.destinations();
         let lists = match self.options.destinations {
             Destinations::AsShown => self.plane.reads_lists(),
@@ -216,9 +242,10 @@ impl<P: Pool> Session<P> {
             Destinations::List => true,
         };
         addresses.truncate(if lists { addresses.len() } else { 1 });
-        let destination = Destination { addresses: addresses.join(","), removed, content_length: None };
-        if reply_to == ReplyTo::HeadersBeforeBody {
-            self.request = RequestHalf::Passing;
+        let path = request.path().map(str::to_owned);
+        let destination = Destination { addresses: addresses.join(","), removed, path, content_length: None };
+        if matches!(reply_to, ReplyTo::HeadersBeforeBody | ReplyTo::HeadersAndStart) {
+            self.request = RequestHalf::Passing(request.take_rest());
         }
         reply_with(destination, &request, reply_to, out);
         self.serving = Some(Serving { guard, response: request.response(), origin: Origin::Engine });
@@ -249,7 +276,7 @@ fn reply_with(
     let body = request.body();
     match reply_to {
         ReplyTo::HeadersOnly | ReplyTo::HeadersBeforeBody => out.push(destination.for_headers()),
-        ReplyTo::HeadersAndBody | ReplyTo::HeadersBodyAndTrailers => {
+        ReplyTo::HeadersAndBody | ReplyTo::HeadersAndStart | ReplyTo::HeadersBodyAndTrailers => {
             out.push(destination.for_headers());
             let parts = body.map(|body| body.parts.clone()).unwrap_or_default();
             reply::chunks(parts, Side::Request, reply_to == ReplyTo::HeadersAndBody, out);
@@ -258,7 +285,7 @@ fn reply_with(
             }
         }
         ReplyTo::Body => {
-            let changed = body.filter(|body| !body.parts[1].is_empty());
+            let changed = body.filter(|_| request.changes_body());
             destination.content_length = changed.map(|body| body.content_length());
             out.push(destination.for_body(changed.map(reply::joined)));
         }

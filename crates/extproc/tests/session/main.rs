@@ -3,6 +3,7 @@
 
 mod bodies;
 mod fuzz;
+mod models;
 mod order;
 mod outcomes;
 mod picks;

@@ -53,7 +53,7 @@ fn an_observer_gets_no_responses() {
 fn messages_during_a_placement_are_answered_after_it() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
-    let upload = head("POST /upload", &[("content-type", "image/png")], false);
+    let upload = head("POST /upload", &[("content-type", "multipart/form-data")], false);
     let Next::Place = rig.session.message(upload, &mut out) else { panic!("not placed") };
     assert!(matches!(rig.session.message(body("one", false), &mut out), Next::Read));
     assert!(matches!(rig.session.message(body("two", true), &mut out), Next::Read));
@@ -83,7 +83,7 @@ fn more_messages_than_a_gateway_sends_ahead_abort_the_stream() {
     let mut rig = Rig::new(SessionOptions::default());
     let mut out = Vec::new();
     assert!(matches!(
-        rig.session.message(head("POST /x", &[("content-type", "a/b")], false), &mut out),
+        rig.session.message(head("POST /x", &[("content-type", "multipart/form-data")], false), &mut out),
         Next::Place
     ));
     let mut broken = false;

@@ -33,7 +33,8 @@ fn invalid_requests_are_refused_at_once() {
     check_refused(vec![head("POST /v1/completions", &[], true)], "400 invalid_body");
     check_refused(vec![completions(), body(&"x".repeat(65), false)], "413 body_too_large");
     check_refused(vec![with(&[("content-length", "65")])], "413 body_too_large");
-    check_refused(vec![with(&[("content-encoding", "gzip")])], "415 content_encoding");
+    check_refused(vec![with(&[("content-encoding", "br")])], "415 content_encoding");
+    check_refused(vec![with(&[("content-encoding", "gzip")]), body("x", true)], "415 content_encoding");
     check_refused(vec![head("POST /v1/load_lora_adapter", &[], false)], "404 administration_path");
     check_refused(vec![head("GET /v1/responses/resp_1", &[], true)], "404 unknown_response");
 }

@@ -59,12 +59,26 @@ impl TestPool {
 impl Pool for TestPool {
     type Guard = TestGuard;
 
-    fn resolve(&self, request: ParsedRequest, administration: bool) -> Result<EngineRequest, Refusal> {
+    fn resolve(
+        &self,
+        request: ParsedRequest,
+        administration: bool,
+        path: &str,
+    ) -> Result<EngineRequest, Refusal> {
         let stored = self.ledger.stored.borrow();
         let holder = stored.iter().find(|(id, _)| request.stored_response() == Some(id));
         let holder = holder.map(|(_, endpoint)| *endpoint);
         let (pool, draw, names_path_exactly) = (PoolId(0), 0, administration);
-        request.resolve(&ResolveContext { rules: &self.rules, pool, draw, names_path_exactly, holder })
+        let default_model = self.rules.default_model().map(|name| &**name);
+        request.resolve(&ResolveContext {
+            rules: &self.rules,
+            pool,
+            draw,
+            names_path_exactly,
+            holder,
+            default_model,
+            path,
+        })
     }
 
     fn subset(&self, hint: &SubsetHint) -> Arc<[EndpointId]> {

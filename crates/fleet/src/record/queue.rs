@@ -105,6 +105,7 @@ fn event_bytes(event: &Event) -> usize {
         | Event::EndpointDown { .. }
         | Event::Probed { .. }
         | Event::Unreachable { .. }
+        | Event::ErrorAnswered { .. }
         | Event::PoolPolicyChanged { .. }
         | Event::FirstToken { .. }
         | Event::Progress { .. }

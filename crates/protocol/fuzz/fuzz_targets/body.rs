@@ -6,19 +6,18 @@ use libfuzzer_sys::fuzz_target;
 use pointsman_protocol::{BLOCK_TOKENS, BodyError, BodyFacts, prompt_blocks, splice_model};
 
 fuzz_target!(|body: &[u8]| {
-    let object = std::str::from_utf8(body).is_ok()
-        && body.trim_ascii_start().starts_with(b"{")
-        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let object = std::str::from_utf8(text).is_ok()
+        && text.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     match BodyFacts::scan(body) {
         Ok(facts) => {
             assert!(object);
             let blocks = prompt_blocks(body, &facts, None).len() as u64;
             assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
-            if let Some(span) = facts.model {
-                let whole = splice_model(&Bytes::copy_from_slice(body), &span, "other").parts.concat();
-                let again = BodyFacts::scan(&whole).expect("a spliced body is valid");
-                assert_eq!(again.model.expect("it has a model").name, "other");
-            }
+            let whole = splice_model(&Bytes::copy_from_slice(body), &facts.model_slot, "other").parts.concat();
+            let again = BodyFacts::scan(&whole).expect("a spliced body is valid");
+            assert_eq!(again.model.as_deref(), Some("other"));
         }
         Err(
             BodyError::DuplicateField { .. }

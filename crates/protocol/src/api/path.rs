@@ -39,7 +39,7 @@ fn is_hidden_administration(path: &str) -> bool {
 }
 
 /// Whether a path is normalized already: the common case, which must not allocate.
-fn is_normalized(path: &str) -> bool {
+pub(super) fn is_normalized(path: &str) -> bool {
     let bytes = path.as_bytes();
     let no_trailing_slash = bytes.len() <= 1 || bytes.last() != Some(&b'/');
     bytes.first() == Some(&b'/')
@@ -50,7 +50,7 @@ fn is_normalized(path: &str) -> bool {
 
 /// Decodes percent escapes once, replaces backslashes by slashes, and removes path parameters (`;…`), empty segments,
 /// dot segments and a trailing slash. `None` where `..` leads above the root.
-fn normalise(path: &str) -> Option<String> {
+pub(super) fn normalise(path: &str) -> Option<String> {
     let decoded = percent_decode(path);
     // The next decoder sees an encoded `?` as the start of a query.
     let decoded = decoded.split(['?', '#']).next().unwrap_or_default();
@@ -76,7 +76,7 @@ fn normalise(path: &str) -> Option<String> {
 }
 
 /// Decodes `%XX` escapes. Invalid escapes stay, and bytes that are not UTF-8 become replacement characters.
-fn percent_decode(path: &str) -> Cow<'_, str> {
+pub(super) fn percent_decode(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -99,7 +99,7 @@ fn percent_decode(path: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
-fn hex_pair(pair: Option<&[u8]>) -> Option<u8> {
+pub(crate) fn hex_pair(pair: Option<&[u8]>) -> Option<u8> {
     let [high, low] = pair? else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
     Some(digit(*high)? << 4 | digit(*low)?)
@@ -112,7 +112,7 @@ fn classify_normalized(method: &str, path: &str) -> Route {
     {
         return Route::Inference(api);
     }
-    if method == "GET"
+    if matches!(method, "GET" | "HEAD")
         && let Some(rest) = path.strip_prefix("/v1/models")
     {
         if rest.is_empty() {
@@ -129,24 +129,47 @@ fn classify_normalized(method: &str, path: &str) -> Route {
     if is_administration(path) { Route::Administration } else { Route::Unknown }
 }
 
+/// The API of a path. Engines can be started with a root path, and routes put them below a prefix, so what is before
+/// `/v1/` or the like does not count.
 fn inference_api(path: &str) -> Option<Api> {
-    Some(match path {
-        "/v1/completions" => Api::Completions,
-        "/v1/chat/completions" => Api::ChatCompletions,
-        "/v1/responses" => Api::Responses,
-        "/v1/messages" => Api::Messages,
-        "/v1/messages/count_tokens" => Api::CountTokens,
-        "/v1/embeddings" | "/v2/embed" => Api::Embeddings,
-        "/score" | "/v1/score" => Api::Score,
-        "/rerank" | "/v1/rerank" | "/v2/rerank" => Api::Rerank,
-        "/pooling" | "/encode" => Api::Pooling,
-        "/classify" | "/v1/classify" => Api::Classify,
-        "/tokenize" | "/v1/tokenize" => Api::Tokenize,
-        "/detokenize" | "/v1/detokenize" => Api::Detokenize,
-        "/generate" | "/inference/v1/generate" => Api::Generate,
-        "/v1/completions/render" | "/v1/chat/completions/render" => Api::Render,
-        _ => return None,
+    let rest = path.strip_prefix('/')?;
+    rooted_api(rest).or_else(|| {
+        let starts = ["/v1/", "/v2/", "/inference/v1/", "/openai/deployments/"];
+        starts.iter().find_map(|start| rooted_api(rest.get(rest.rfind(start)? + 1..)?))
     })
+}
+
+/// The API of a path below the root, without its leading slash.
+fn rooted_api(path: &str) -> Option<Api> {
+    Some(match path {
+        "v1/completions" => Api::Completions,
+        "v1/chat/completions" | "chat/completions" => Api::ChatCompletions,
+        "v1/responses" => Api::Responses,
+        "v1/messages" => Api::Messages,
+        "v1/messages/count_tokens" => Api::CountTokens,
+        "v1/embeddings" | "v2/embed" => Api::Embeddings,
+        "score" | "v1/score" => Api::Score,
+        "rerank" | "v1/rerank" | "v2/rerank" => Api::Rerank,
+        "pooling" | "encode" => Api::Pooling,
+        "classify" | "v1/classify" => Api::Classify,
+        "tokenize" | "v1/tokenize" => Api::Tokenize,
+        "detokenize" | "v1/detokenize" => Api::Detokenize,
+        "generate" | "inference/v1/generate" => Api::Generate,
+        "v1/completions/render" | "v1/chat/completions/render" => Api::Render,
+        "invocations" => Api::Invocations,
+        _ => return deployment_api(path),
+    })
+}
+
+/// The API of Azure's path: `openai/deployments/NAME/chat/completions`.
+fn deployment_api(path: &str) -> Option<Api> {
+    let (_, operation) = path.strip_prefix("openai/deployments/")?.split_once('/')?;
+    match operation {
+        "completions" => Some(Api::Completions),
+        "chat/completions" => Some(Api::ChatCompletions),
+        "embeddings" => Some(Api::Embeddings),
+        _ => None,
+    }
 }
 
 /// The id of the stored response in a path.

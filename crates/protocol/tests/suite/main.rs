@@ -5,6 +5,7 @@ mod blocks;
 mod body;
 mod conversations;
 mod errors;
+mod forms;
 mod models;
 mod paths;
 mod random;

@@ -1,6 +1,6 @@
 //! Classification of methods and paths.
 
-use pointsman_protocol::{Api, Route};
+use pointsman_protocol::{Api, Route, UrlModel};
 
 fn check(method: &str, path: &str, expected: &Route) {
     assert_eq!(&Api::of(method, path), expected, "{method} {path}");
@@ -31,6 +31,14 @@ fn inference_paths_are_classified() {
         ("/inference/v1/generate", Api::Generate),
         ("/v1/completions/render", Api::Render),
         ("/v1/chat/completions/render", Api::Render),
+        ("/invocations", Api::Invocations),
+        ("/prefix/v1/chat/completions", Api::ChatCompletions),
+        ("/a/b/v2/rerank", Api::Rerank),
+        ("/a/inference/v1/generate", Api::Generate),
+        ("/chat/completions", Api::ChatCompletions),
+        ("/openai/v1/completions", Api::Completions),
+        ("/openai/deployments/gpt/chat/completions?api-version=1", Api::ChatCompletions),
+        ("/openai/deployments/gpt/embeddings", Api::Embeddings),
     ] {
         check("POST", path, &Route::Inference(api));
     }
@@ -52,7 +60,8 @@ fn other_paths_are_unknown() {
         ("PUT", "/generate"),
         ("POST", "/v1/audio/transcriptions"),
         ("POST", "/v1/Chat/Completions"),
-        ("POST", "/prefix/v1/chat/completions"),
+        ("POST", "/v1/chat/completions/else"),
+        ("POST", "/openai/deployments/gpt"),
         ("GET", "/health"),
         ("GET", "/"),
         ("GET", ""),
@@ -73,6 +82,7 @@ fn other_paths_are_unknown() {
 #[test]
 fn model_lists_and_entries_are_classified() {
     check("GET", "/v1/models", &Route::Models { id: None });
+    check("HEAD", "/v1/models", &Route::Models { id: None });
     check("GET", "/v1/models/", &Route::Models { id: None });
     check("GET", "/v1/models/tiny", &Route::Models { id: Some("tiny".to_owned()) });
     for path in ["/v1/models/meta-llama/Llama-3-8B", "/v1/models/meta-llama%2FLlama-3-8B"] {
@@ -171,4 +181,42 @@ fn every_spelling_of_an_administration_path_is_recognized() {
 #[test]
 fn a_path_with_too_many_encodings_is_administration() {
     check("GET", &format!("/%{}41", "25".repeat(50)), &Route::Administration);
+}
+
+#[test]
+fn models_in_urls_are_found_and_replaced() {
+    for (url, name, replaced) in [
+        (
+            "/openai/deployments/gpt/chat/completions?v=1",
+            "gpt",
+            "/openai/deployments/a%2Fb/chat/completions?v=1",
+        ),
+        ("/openai/deployments/a%2Fc/embeddings", "a/c", "/openai/deployments/a%2Fb/embeddings"),
+        ("//openai/deployments/gpt/completions?v=1", "gpt", "//openai/deployments/a%2Fb/completions?v=1"),
+        ("/%6fpenai/deployments/gpt/completions", "gpt", "/openai/deployments/a%2Fb/completions"),
+        ("/v2/models/llama/infer", "llama", "/v2/models/a%2Fb/infer"),
+        (
+            "/v2/models/llama/versions/1/generate_stream",
+            "llama",
+            "/v2/models/a%2Fb/versions/1/generate_stream",
+        ),
+        ("/v1/models/llama:predict", "llama", "/v1/models/a%2Fb:predict"),
+        ("/v1beta/models/gem:generateContent", "gem", "/v1beta/models/a%2Fb:generateContent"),
+        ("/model/claude/invoke", "claude", "/model/a%2Fb/invoke"),
+        ("/v1/realtime?x=1&model=a+c", "a c", "/v1/realtime?x=1&model=a%2Fb"),
+    ] {
+        let found = UrlModel::of(url).unwrap();
+        assert_eq!((found.name.as_str(), found.in_path), (name, !url.contains("realtime")), "{url}");
+        assert_eq!(found.replaced(url, "a/b"), replaced);
+    }
+    for url in [
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/models/llama",
+        "/v2/models/llama/ready",
+        "/x?models=m",
+        "/x?model=",
+    ] {
+        assert_eq!(UrlModel::of(url), None, "{url}");
+    }
 }
