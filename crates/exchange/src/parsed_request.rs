@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
 use pointsman_core::{BlockHash, EndpointId, ModelKey, PoolId, RequestFacts};
-use pointsman_protocol::{Api, BLOCK_TOKENS, BodyFacts, ErrorShape, Route, prompt_blocks, splice_model};
+use pointsman_protocol::{
+    Api, BLOCK_TOKENS, BlockKey, BodyFacts, ErrorShape, Route, prompt_blocks, splice_model,
+};
 
 use crate::body::UnreadBody;
 use crate::engine_request::EngineRequest;
@@ -51,6 +53,8 @@ pub struct ResolveContext<'a> {
     pub names_path_exactly: bool,
     /// The endpoint that holds the response of [`ParsedRequest::stored_response`], if it is known.
     pub holder: Option<EndpointId>,
+    /// The process's key of block hashes.
+    pub block_key: &'a BlockKey,
 }
 
 impl ParsedRequest {
@@ -125,7 +129,8 @@ impl ParsedRequest {
                 let name = resolved.target.as_deref().or(facts.model.as_ref().map(|span| span.name.as_str()));
                 placement.target = name.map(ModelKey::of);
                 placement.prompt_tokens = saturating_u32(facts.estimated_prompt_tokens());
-                placement.blocks = prompt_blocks(&body, &facts, name).into_iter().map(BlockHash).collect();
+                let blocks = prompt_blocks(context.block_key, &body, &facts, name);
+                placement.blocks = blocks.into_iter().map(BlockHash).collect();
                 placement.block_tokens = if placement.blocks.is_empty() { 0 } else { BLOCK_TOKENS };
                 placement.max_output_tokens =
                     facts.max_tokens.map(|tokens| tokens.saturating_mul(facts.n.max(1)));

@@ -1,6 +1,8 @@
 //! From a request's head and body to its placement facts and the engine's request, or to a refusal.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
@@ -10,6 +12,9 @@ use pointsman_exchange::{
     EngineRequest, Limits, OBJECTIVE, ParsedRequest, REASON, Refusal, RequestHead, RequestReader,
     ResolveContext,
 };
+use pointsman_protocol::BlockKey;
+
+static KEY: LazyLock<BlockKey> = LazyLock::new(|| BlockKey::new([1, 2]));
 
 const CHAT: &str = "/v1/chat/completions";
 const LIMITS: Limits = Limits { max_body_bytes: 64 << 10 };
@@ -46,6 +51,7 @@ fn resolve(request: ParsedRequest) -> Result<EngineRequest, Refusal> {
         draw: 0,
         names_path_exactly: false,
         holder: None,
+        block_key: &KEY,
     })
 }
 
@@ -91,8 +97,14 @@ fn administration_paths_need_a_route_that_matches_exactly() {
     }
     let named = read("/v1/load_lora_adapter", &[], "{}").unwrap();
     let rules = ModelRules::default();
-    let with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: true, holder: None };
+    let with = ResolveContext {
+        rules: &rules,
+        pool: PoolId(0),
+        draw: 0,
+        names_path_exactly: true,
+        holder: None,
+        block_key: &KEY,
+    };
     assert!(named.resolve(&with).is_ok());
 }
 
@@ -102,8 +114,14 @@ fn a_stored_response_is_served_by_its_holder_or_refused() {
     let request = read("/v1/responses", &[], body).unwrap();
     assert_eq!(request.stored_response(), Some("resp_1"));
     let rules = ModelRules::default();
-    let mut with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
+    let mut with = ResolveContext {
+        rules: &rules,
+        pool: PoolId(0),
+        draw: 0,
+        names_path_exactly: false,
+        holder: None,
+        block_key: &KEY,
+    };
     check_refused(request.resolve(&with), 404, "unknown_response");
     with.holder = Some(EndpointId(3));
     let request = read("/v1/responses", &[], body).unwrap().resolve(&with).unwrap();
@@ -171,8 +189,14 @@ fn a_prompt_is_hashed_for_its_target_model() {
     let rules = &loaded.world.pools[0].models;
     let hashed = |model: &str, salt: &str, prompt: &str| {
         let body = format!(r#"{{"model":"{model}","prompt":"{prompt}","cache_salt":"{salt}"}}"#);
-        let with =
-            ResolveContext { rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
+        let with = ResolveContext {
+            rules,
+            pool: PoolId(0),
+            draw: 0,
+            names_path_exactly: false,
+            holder: None,
+            block_key: &KEY,
+        };
         let placement = read("/v1/completions", &[], &body).unwrap().resolve(&with).unwrap().placement;
         assert_eq!(placement.block_tokens, if placement.blocks.is_empty() { 0 } else { 64 });
         placement.blocks

@@ -1,6 +1,8 @@
 //! From an engine's response to the outcome of the request.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pointsman_config::models::ModelRules;
@@ -9,6 +11,9 @@ use pointsman_exchange::{
     ChunkFacts, EngineRequest, HeadVerdict, Limits, RequestHead, RequestReader, ResolveContext, ResponseEnd,
     Verdict,
 };
+use pointsman_protocol::BlockKey;
+
+static KEY: LazyLock<BlockKey> = LazyLock::new(|| BlockKey::new([1, 2]));
 
 const SSE: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
@@ -19,8 +24,14 @@ fn request_to(path: &str, body: &'static str) -> EngineRequest {
     let mut incoming = RequestReader::begin(&head, Limits { max_body_bytes: 1 << 20 }).unwrap();
     incoming.body_chunk(Bytes::from_static(body.as_bytes())).unwrap();
     let rules = ModelRules::default();
-    let with =
-        ResolveContext { rules: &rules, pool: PoolId(0), draw: 0, names_path_exactly: false, holder: None };
+    let with = ResolveContext {
+        rules: &rules,
+        pool: PoolId(0),
+        draw: 0,
+        names_path_exactly: false,
+        holder: None,
+        block_key: &KEY,
+    };
     incoming.finish().unwrap().resolve(&with).unwrap()
 }
 
