@@ -115,7 +115,7 @@ impl RequestReader {
             return Ok(ParsedRequest::unread(self.route, self.objective, body));
         };
         let body = self.body.into_bytes();
-        let facts = BodyFacts::scan(&body).map_err(Refusal::Body)?;
+        let facts = BodyFacts::scan_as(api, &body).map_err(Refusal::Body)?;
         if facts.model.is_none() && api.requires_model() {
             return Err(Refusal::MissingModel);
         }

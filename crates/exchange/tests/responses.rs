@@ -175,3 +175,14 @@ fn a_stream_of_an_unknown_format_fails_with_its_transport_only() {
     let observed = observe(&unknown, 200, SSE, &events(&[ERROR]), ResponseEnd::Clean);
     assert_eq!(observed.verdict.completion, Completion::Complete);
 }
+
+#[test]
+fn more_output_tokens_than_the_bytes_can_hold_are_not_believed() {
+    let body = r#"{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4294967295}}"#;
+    let observed = observe(&chat(), 200, JSON, body, ResponseEnd::Clean);
+    let most = u32::try_from(64 * body.len()).unwrap();
+    assert_eq!(observed.verdict.usage.output_tokens, Some(most));
+    let honest = body.replace("4294967295", "700");
+    let observed = observe(&chat(), 200, JSON, &honest, ResponseEnd::Clean);
+    assert_eq!(observed.verdict.usage.output_tokens, Some(700), "hidden reasoning counts");
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::api::Api;
 use crate::body_error::BodyError;
 use crate::cursor::{Cursor, RawString, ValueKind};
 use crate::prompt::{PromptFacts, PromptField};
@@ -120,6 +121,19 @@ impl BodyFacts {
     /// `model` that is not a string. Other fields whose values have the wrong type count as absent: the engine reports
     /// them to the client.
     pub fn scan(body: &[u8]) -> Result<Self, BodyError> {
+        Self::scan_where(body, |_| true)
+    }
+
+    /// The same for a request of `api`: of the fields with prompts only those count that engines read for this API.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::scan`].
+    pub fn scan_as(api: Api, body: &[u8]) -> Result<Self, BodyError> {
+        Self::scan_where(body, |field| field.is_of(api))
+    }
+
+    fn scan_where(body: &[u8], is_prompt: impl Fn(PromptField) -> bool) -> Result<Self, BodyError> {
         let mut cursor = Cursor::new(body);
         let mut facts = Self::empty();
         let mut seen = 0_u64;
@@ -130,6 +144,9 @@ impl BodyFacts {
         }
         cursor.object(|cursor, key| {
             let Some((field, name, bit)) = Field::from_key(key) else { return cursor.skip() };
+            if matches!(field, Field::Prompt(field) if !is_prompt(field)) {
+                return cursor.skip();
+            }
             if seen & bit != 0 {
                 return Err(BodyError::DuplicateField { field: name, offset: key.start });
             }
