@@ -47,8 +47,8 @@ impl<'a> Capacity<'a> {
         no_slot || no_block
     }
 
-    /// Whether it is saturated: by a gauge that shows waiting requests or KV cache use; else if more requests are in flight
-    /// than it was ever seen to serve unsaturated. Without such evidence it is not.
+    /// Whether it is saturated: by a fresh gauge that shows waiting requests or KV cache use; else if as many requests are in
+    /// flight as it was seen to be saturated by. Without such evidence it is not.
     pub(crate) fn is_saturated(&self, limits: &SaturationLimits) -> bool {
         self.excess(limits) > 0.0
     }
@@ -63,8 +63,9 @@ impl<'a> Capacity<'a> {
     fn excess(&self, limits: &SaturationLimits) -> f64 {
         let in_flight = f64::from(self.endpoint.in_flight());
         let Some(load) = self.evidence() else {
-            let most = self.endpoint.most_unsaturated;
-            return most.map_or(0.0, |most| fraction_above(in_flight, f64::from(most)));
+            let Some(saturating) = self.endpoint.least_saturated else { return 0.0 };
+            let most = self.endpoint.most_unsaturated.unwrap_or(0).max(saturating.saturating_sub(1));
+            return fraction_above(in_flight, f64::from(most));
         };
         let waiting = load.waiting.unwrap_or(0.0);
         let too_many = waiting - f64::from(limits.waiting);

@@ -41,6 +41,8 @@ pub(crate) struct Endpoint {
     history: History,
     /// The most requests in flight at which its gauges were seen below saturation.
     pub(crate) most_unsaturated: Option<u32>,
+    /// The fewest requests in flight, at least one, at which its gauges were seen saturated.
+    pub(crate) least_saturated: Option<u32>,
     pub(crate) adapters: Slots,
     pub(crate) cache: Cache,
     pub(crate) health: HealthState,

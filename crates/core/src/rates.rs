@@ -161,8 +161,8 @@ impl Rates {
         self.prompts.observe(now, seconds, tokens * per_token, Source::Scrape);
     }
 
-    /// Takes in the uncached prompt tokens of a dispatched request.
-    pub(crate) fn sent_with(&mut self, prompt_tokens: u32) {
+    /// Takes in the uncached prompt tokens of a request that was served.
+    pub(crate) fn prompted_with(&mut self, prompt_tokens: u32) {
         self.prompt.add(f64::from(prompt_tokens));
     }
 
@@ -234,7 +234,8 @@ impl CurrentRates {
     }
 }
 
-/// A running mean over about the last few hundred values that starts at a prior.
+/// A running mean over about the last few hundred values that starts at a prior. A single value moves it by a few percent
+/// at most once it has as many: counts come from engines, and from clients through them.
 #[derive(Clone, Copy, Debug)]
 struct Mean {
     mean: f64,
@@ -246,6 +247,9 @@ impl Mean {
     const PRIOR: f64 = 4.0;
     /// Upper bound of the count, so that old values fade.
     const MAX_COUNT: f64 = 512.0;
+    /// A value counts as at most this multiple of the mean. Of outputs and prompts as they are, fewer than one in a thousand
+    /// is longer.
+    const MAX_RATIO: f64 = 16.0;
 
     const fn new(prior: f64) -> Self {
         Self { mean: prior, count: Self::PRIOR }
@@ -254,7 +258,7 @@ impl Mean {
     fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.count = (self.count + 1.0).min(Self::MAX_COUNT);
-            self.mean += (value - self.mean) / self.count;
+            self.mean += (value.min(self.mean.max(1.0) * Self::MAX_RATIO) - self.mean) / self.count;
         }
     }
 }

@@ -238,17 +238,87 @@ fn own_dispatches_since_the_reading_saturate() {
 }
 
 #[test]
-fn without_fresh_gauges_more_than_the_most_in_flight_unsaturated_is_saturation() {
+fn without_fresh_gauges_as_many_in_flight_as_saturated_it_before_is_saturation() {
     let mut driver = Driver::new(1, Placement::Pointsman);
-    let running: Vec<_> = (0..4).map(|_| driver.dispatch(stream(10)).0).collect();
-    for request in running {
-        driver.tell(Event::FirstToken { request });
-    }
-    driver.pass(1_000);
+    let first_tokens = |driver: &mut Driver, count: usize| {
+        let running: Vec<_> = (0..count).map(|_| driver.dispatch(stream(10)).0).collect();
+        for request in &running {
+            driver.tell(Event::FirstToken { request: *request });
+        }
+        driver.pass(1_000);
+        running
+    };
+    first_tokens(&mut driver, 4);
     driver.load(0, gauge(4, 0, 0.2));
+    let more = first_tokens(&mut driver, 4);
+    driver.load(0, gauge(8, 0, 0.95));
+    more.into_iter().for_each(|request| driver.finish(request));
     driver.pass(60_000);
-    assert!(driver.arrive(sheddable(10)).1.is_ok(), "four were served unsaturated");
+    for _ in 0..4 {
+        assert!(driver.arrive(sheddable(10)).1.is_ok(), "eight saturated it");
+    }
     assert!(matches!(driver.arrive(sheddable(10)).1, Err(Rejection::Saturated { .. })));
+}
+
+#[test]
+fn an_idle_endpoint_that_lost_its_gauges_sheds_nothing() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    driver.load(0, gauge(0, 0, 0.0));
+    driver.pass(60_000);
+    for _ in 0..20 {
+        assert!(driver.arrive(sheddable(10)).1.is_ok(), "nothing shows that it is saturated");
+    }
+    assert!(!driver.pool.gauges(driver.now, support::POOL).saturated);
+}
+
+/// The mean output that the scheduler expects.
+fn mean_output(driver: &Driver) -> f64 {
+    driver.pool.snapshot(driver.now).fleet.mean_output_tokens
+}
+
+fn finish_with(driver: &mut Driver, facts: RequestFacts, output: u32) {
+    let (request, _) = driver.dispatch(facts);
+    let usage = Usage { prompt_tokens: Some(10), output_tokens: Some(output), ..Usage::default() };
+    driver.tell(Event::Finished { request, completion: Completion::Complete, usage });
+}
+
+#[test]
+fn one_absurd_count_of_output_tokens_hardly_moves_the_mean() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    for _ in 0..600 {
+        finish_with(&mut driver, stream(10), 100);
+    }
+    let before = mean_output(&driver);
+    finish_with(&mut driver, stream(10), u32::MAX);
+    let after = mean_output(&driver);
+    assert!(after > before && after < before * 1.05, "{before} to {after}");
+    let bounded = RequestFacts { max_output_tokens: Some(50), ..stream(10) };
+    finish_with(&mut driver, bounded, u32::MAX);
+    assert!(mean_output(&driver) < after, "no more than the request allowed");
+    for _ in 0..600 {
+        finish_with(&mut driver, stream(10), 3_000);
+    }
+    assert!(mean_output(&driver) > 2_000.0, "a true change is learned");
+}
+
+#[test]
+fn a_claimed_prompt_counts_no_more_than_an_engine_can_hold_and_teaches_nothing() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    for endpoint in 0..2 {
+        driver.load(endpoint, LoadReport { kv_tokens: Some(50_000), ..gauge(0, 0, 0.0) });
+    }
+    let per_request = |driver: &Driver| driver.pool.snapshot(driver.now).fleet.step_seconds_per_request;
+    let before = per_request(&driver);
+    let (request, endpoint) = driver.dispatch(stream(400_000_000));
+    let pending: Vec<_> =
+        driver.pool.snapshot(driver.now).endpoints.iter().map(|endpoint| endpoint.pending_tokens).collect();
+    assert_eq!(pending[endpoint as usize], 50_000);
+    // The engine refuses it.
+    driver.tell(Event::Finished { request, completion: Completion::Complete, usage: Usage::default() });
+    assert_eq!(per_request(&driver).to_bits(), before.to_bits());
+    let mut unknown = Driver::new(1, Placement::Pointsman);
+    unknown.dispatch(stream(u32::MAX));
+    assert_eq!(unknown.pool.snapshot(unknown.now).endpoints[0].pending_tokens, 131_072);
 }
 
 #[test]

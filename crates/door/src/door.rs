@@ -8,6 +8,7 @@ use pointsman_config::GatewayPolicy;
 use pointsman_core::{EndpointId, Rng};
 use pointsman_exchange::{EngineRequest, ParsedRequest, Refusal, ResolveContext};
 use pointsman_fleet::{Fleet, PoolHandle};
+use pointsman_protocol::BlockKey;
 use pointsman_telemetry::trace::Tracer;
 use pointsman_telemetry::{GatewaySample, Metrics};
 
@@ -30,6 +31,8 @@ pub struct Door {
     pub(crate) body_bytes: Arc<Budget>,
     stored: Mutex<StoredResponses>,
     seeds: AtomicU64,
+    /// Random for each process, so that no client can make prompts whose blocks collide.
+    block_key: BlockKey,
 }
 
 impl Door {
@@ -42,8 +45,10 @@ impl Door {
             requests: sampled.0.used(),
             held_body_bytes: sampled.1.used(),
         }));
-        let (stored, seeds) = (Mutex::default(), AtomicU64::new(RandomState::new().hash_one(0)));
-        Arc::new(Self { fleet, metrics, tracer, requests, body_bytes, stored, seeds })
+        let random = || RandomState::new().hash_one(0);
+        let (stored, seeds) = (Mutex::default(), AtomicU64::new(random()));
+        let block_key = BlockKey::new([random(), random()]);
+        Arc::new(Self { fleet, metrics, tracer, requests, body_bytes, stored, seeds, block_key })
     }
 
     /// Number of requests in flight.
@@ -89,6 +94,7 @@ impl Door {
             holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),
             default_model: default_model.as_deref(),
             path,
+            block_key: &self.block_key,
         })
     }
 

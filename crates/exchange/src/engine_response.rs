@@ -19,7 +19,13 @@ pub struct EngineResponse {
     status: StatusCode,
     body: Body,
     output_tokens: u32,
+    /// Bytes of the body so far.
+    bytes: u64,
 }
+
+/// The most output tokens that are believed per byte of the response. A token has a byte at least, but reasoning that the
+/// client did not ask to see counts too.
+const TOKENS_PER_BYTE: u64 = 64;
 
 /// Reader of the response body, by its content-type.
 #[derive(Debug)]
@@ -89,7 +95,7 @@ pub struct Verdict {
 
 impl EngineResponse {
     pub(crate) const fn new(api: Option<Api>, format: StreamFormat, stores: bool) -> Self {
-        Self { api, format, stores, status: StatusCode::OK, body: Body::Pending, output_tokens: 0 }
+        Self { api, format, stores, status: StatusCode::OK, body: Body::Pending, output_tokens: 0, bytes: 0 }
     }
 
     /// Reads the response head.
@@ -141,6 +147,7 @@ impl EngineResponse {
 
     /// Reads the next chunk of the body.
     pub fn chunk(&mut self, chunk: &[u8]) -> ChunkFacts {
+        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         match &mut self.body {
             Body::Events(scanner) => {
                 let facts = scanner.push(chunk);
@@ -198,6 +205,7 @@ impl EngineResponse {
     }
 
     fn read_end(&mut self) -> (Completion, Usage, Option<Box<str>>) {
+        let most = self.bytes.saturating_mul(TOKENS_PER_BYTE);
         match &mut self.body {
             Body::Events(scanner) => {
                 let (facts, end) = scanner.finish();
@@ -207,14 +215,18 @@ impl EngineResponse {
                     StreamEnd::Failed(failure) => completion_of(Some(engine_failure(failure))),
                     StreamEnd::Truncated => Completion::Broken(FailureCause::Truncated),
                 };
-                (completion, usage(scanner.usage(), Some(tokens)), scanner.response_id().map(Into::into))
+                (
+                    completion,
+                    usage(scanner.usage(), Some(tokens), most),
+                    scanner.response_id().map(Into::into),
+                )
             }
             Body::Json(reader) => {
                 let facts = reader.facts();
                 let failure = facts.failure.filter(|_| self.status.is_success()).map(engine_failure);
                 let truncated = !facts.complete && self.status.is_success();
                 let failure = failure.or(truncated.then_some(FailureCause::Truncated));
-                (completion_of(failure), usage(facts.usage, None), facts.id.map(Into::into))
+                (completion_of(failure), usage(facts.usage, None, most), facts.id.map(Into::into))
             }
             Body::Pending | Body::EncodedEvents { .. } | Body::Opaque => {
                 (Completion::Complete, Usage::default(), None)
@@ -249,7 +261,8 @@ fn completion_of(cause: Option<FailureCause>) -> Completion {
     }
 }
 
-fn usage(reported: Option<pointsman_protocol::Usage>, counted: Option<u32>) -> Usage {
+/// The reported token counts, of which at most `most` output tokens are believed, else the counted ones.
+fn usage(reported: Option<pointsman_protocol::Usage>, counted: Option<u32>, most: u64) -> Usage {
     let Some(reported) = reported else {
         return Usage { output_tokens: counted.filter(|tokens| *tokens > 0), ..Usage::default() };
     };
@@ -257,6 +270,6 @@ fn usage(reported: Option<pointsman_protocol::Usage>, counted: Option<u32>) -> U
     Usage {
         prompt_tokens: Some(narrow(reported.prompt_tokens)),
         cached_tokens: reported.cached_tokens.map(narrow),
-        output_tokens: Some(narrow(reported.completion_tokens)),
+        output_tokens: Some(narrow(reported.completion_tokens.min(most))),
     }
 }

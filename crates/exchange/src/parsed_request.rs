@@ -6,7 +6,7 @@ use http::Method;
 use pointsman_config::models::ModelRules;
 use pointsman_core::{BlockHash, EndpointId, ModelKey, PoolId, RequestFacts};
 use pointsman_protocol::{
-    Api, BLOCK_TOKENS, BodyFacts, ErrorShape, ModelSlot, Route, SplicedBody, UrlModel, prompt_blocks,
+    Api, BLOCK_TOKENS, BlockKey, BodyFacts, ErrorShape, ModelSlot, Route, SplicedBody, UrlModel, prompt_blocks,
     splice_model,
 };
 
@@ -43,6 +43,8 @@ pub struct ResolveContext<'a> {
     pub default_model: Option<&'a str>,
     /// The path and query that the engine will get.
     pub path: &'a str,
+    /// The process's key of block hashes.
+    pub block_key: &'a BlockKey,
 }
 
 impl ParsedRequest {
@@ -144,7 +146,7 @@ impl ParsedRequest {
         placement.subset = subset;
         placement.target = sent.map(ModelKey::of);
         match &self.content {
-            Content::Json(facts) => self.describe(&mut placement, facts, sent),
+            Content::Json(facts) => self.describe(&mut placement, facts, sent, context.block_key),
             Content::None => {}
             Content::Form { .. } | Content::Opaque | Content::Unreadable { .. } => {
                 placement.prompt_tokens = self.held.estimated_tokens();
@@ -180,9 +182,10 @@ impl ParsedRequest {
     }
 
     /// Adds what the body says to the facts of the placement.
-    fn describe(&self, placement: &mut RequestFacts, facts: &BodyFacts, sent: Option<&str>) {
+    fn describe(&self, placement: &mut RequestFacts, facts: &BodyFacts, sent: Option<&str>, block_key: &BlockKey) {
         placement.prompt_tokens = saturating_u32(facts.estimated_prompt_tokens());
-        placement.blocks = prompt_blocks(&self.held.bytes, facts, sent).into_iter().map(BlockHash).collect();
+        let blocks = prompt_blocks(block_key, &self.held.bytes, facts, sent);
+        placement.blocks = blocks.into_iter().map(BlockHash).collect();
         placement.block_tokens = if placement.blocks.is_empty() { 0 } else { BLOCK_TOKENS };
         placement.max_output_tokens = facts.max_tokens.map(|tokens| tokens.saturating_mul(facts.n.max(1)));
         let generates = self.route.api().is_some_and(|api| api.of_body(facts).generates());

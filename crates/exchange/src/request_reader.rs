@@ -185,15 +185,15 @@ impl RequestReader {
                 Err(refusal) => return Err(refusal),
             }
         }
-        let is_inference = matches!(self.route, Route::Inference(_));
-        let content = content(format, &held, is_inference);
+        let content = content(format, &held, self.route.api());
         let Self { route, url_model, objective, is_safe, .. } = self;
         Ok(ParsedRequest { route, url_model, objective, is_safe, content, held })
     }
 }
 
 /// Reads the bytes that are held.
-fn content(format: BodyFormat, held: &HeldBody, is_inference: bool) -> Content {
+fn content(format: BodyFormat, held: &HeldBody, api: Option<Api>) -> Content {
+    let scan = || api.map_or_else(|| BodyFacts::scan(&held.bytes), |api| BodyFacts::scan_as(api, &held.bytes));
     let unreadable =
         |error: BodyError, declared| Content::Unreadable { reason: Refusal::Body(error), declared };
     match format {
@@ -203,13 +203,13 @@ fn content(format: BodyFormat, held: &HeldBody, is_inference: bool) -> Content {
             let declared = reason == Refusal::ContentEncoding;
             Content::Unreadable { reason, declared }
         }
-        BodyFormat::Json { .. } if held.bytes.is_empty() && !is_inference => Content::None,
-        BodyFormat::Json { declared } => match BodyFacts::scan(&held.bytes) {
+        BodyFormat::Json { .. } if held.bytes.is_empty() && api.is_none() => Content::None,
+        BodyFormat::Json { declared } => match scan() {
             Ok(facts) => Content::Json(Box::new(facts)),
             Err(error) => unreadable(error, declared),
         },
         BodyFormat::UrlEncoded if matches!(looks(&held.bytes), Looks::LikeJson) => {
-            match BodyFacts::scan(&held.bytes) {
+            match scan() {
                 Ok(facts) => Content::Json(Box::new(facts)),
                 Err(error) => unreadable(error, false),
             }

@@ -10,6 +10,7 @@ use pointsman_config::models::ModelRules;
 use pointsman_config::{Options, SourceText, load};
 use pointsman_core::{ModelKey, PoolId};
 use pointsman_exchange::{EngineRequest, Limits, Refusal, RequestHead, RequestReader, ResolveContext};
+use pointsman_protocol::BlockKey;
 
 const LIMITS: Limits = Limits { max_body_bytes: 64 << 10 };
 const JSON: &str = "application/json";
@@ -93,6 +94,7 @@ fn send(rules: &ModelRules, path: &str, fields: &[(&str, &str)], body: &[u8]) ->
         holder: None,
         default_model: rules.default_model().map(|name| &**name),
         path,
+        block_key: &BlockKey::new([1, 2]),
     };
     let mut request = parsed.resolve(&context)?;
     let mut rest = request.take_rest();

@@ -1,6 +1,8 @@
 //! From a request's head and body to its placement facts and the engine's request, or to a refusal.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pointsman_config::models::ModelRules;
@@ -10,6 +12,9 @@ use pointsman_exchange::{
     EngineRequest, Limits, OBJECTIVE, ParsedRequest, REASON, Refusal, RequestHead, RequestReader,
     ResolveContext,
 };
+use pointsman_protocol::BlockKey;
+
+static KEY: LazyLock<BlockKey> = LazyLock::new(|| BlockKey::new([1, 2]));
 
 const CHAT: &str = "/v1/chat/completions";
 const LIMITS: Limits = Limits { max_body_bytes: 64 << 10 };
@@ -58,6 +63,7 @@ fn with(rules: &ModelRules) -> ResolveContext<'_> {
         holder: None,
         default_model: rules.default_model().map(|name| &**name),
         path: "/",
+        block_key: &KEY,
     }
 }
 

@@ -1,6 +1,8 @@
 //! From an engine's response to the outcome of the request.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pointsman_config::models::ModelRules;
@@ -9,6 +11,9 @@ use pointsman_exchange::{
     ChunkFacts, EngineRequest, HeadVerdict, Limits, RequestHead, RequestReader, ResolveContext, ResponseEnd,
     Verdict,
 };
+use pointsman_protocol::BlockKey;
+
+static KEY: LazyLock<BlockKey> = LazyLock::new(|| BlockKey::new([1, 2]));
 
 const SSE: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
@@ -27,6 +32,7 @@ fn request_to(path: &str, body: &'static str) -> EngineRequest {
         holder: None,
         default_model: None,
         path,
+        block_key: &KEY,
     };
     incoming.finish(|_| Ok(())).unwrap().resolve(&with).unwrap()
 }
@@ -250,4 +256,15 @@ fn a_stream_of_an_unknown_format_fails_with_its_transport_only() {
     let unknown = request_to("/v1/embeddings", r#"{"model":"m","input":"x"}"#);
     let observed = observe(&unknown, 200, SSE, &events(&[ERROR]), ResponseEnd::Clean);
     assert_eq!(observed.verdict.completion, Completion::Complete);
+}
+
+#[test]
+fn more_output_tokens_than_the_bytes_can_hold_are_not_believed() {
+    let body = r#"{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4294967295}}"#;
+    let observed = observe(&chat(), 200, JSON, body, ResponseEnd::Clean);
+    let most = u32::try_from(64 * body.len()).unwrap();
+    assert_eq!(observed.verdict.usage.output_tokens, Some(most));
+    let honest = body.replace("4294967295", "700");
+    let observed = observe(&chat(), 200, JSON, &honest, ResponseEnd::Clean);
+    assert_eq!(observed.verdict.usage.output_tokens, Some(700), "hidden reasoning counts");
 }

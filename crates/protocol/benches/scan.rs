@@ -1,7 +1,7 @@
 //! The time to scan a request body and to hash its prompt, with `serde_json` on the same bytes as the baseline.
 
 use divan::{Bencher, counter::BytesCount};
-use pointsman_protocol::{BodyFacts, prompt_blocks};
+use pointsman_protocol::{BlockKey, BodyFacts, prompt_blocks};
 use serde::de::IgnoredAny;
 
 fn main() {
@@ -71,9 +71,10 @@ fn facts(bencher: Bencher<'_, '_>, body: Body) {
 fn blocks(bencher: Bencher<'_, '_>, body: Body) {
     let bytes = make(body);
     let Ok(facts) = BodyFacts::scan(&bytes) else { return };
+    let key = BlockKey::new([1, 2]);
     bencher
         .counter(BytesCount::of_slice(&bytes))
-        .bench(|| prompt_blocks(divan::black_box(&bytes), &facts, Some("meta-llama/Llama-3-8B")));
+        .bench(|| prompt_blocks(&key, divan::black_box(&bytes), &facts, Some("meta-llama/Llama-3-8B")));
 }
 
 #[divan::bench(args = BODIES)]

@@ -15,12 +15,12 @@
 //! every 40 bytes) at 4, and token ids at 1.6 (`cargo bench -p pointsman-protocol --bench scan`).
 
 mod chain;
+mod key;
 mod text;
 mod token_ids;
 
-use twox_hash::XxHash3_64;
-
 use self::chain::Chain;
+pub use self::key::BlockKey;
 use crate::prompt::{BYTES_PER_TOKEN, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 use crate::request::BodyFacts;
 
@@ -34,30 +34,32 @@ pub const BLOCK_TOKENS: u32 = 64;
 /// prompt is hashed.
 pub const MAX_BLOCKS: usize = 16_384;
 
-/// The initial state of every chain. It must change with the hash function: replicas of versions that hash differently
-/// then share no hashes, instead of some wrong ones.
-const INITIAL_STATE: u64 = 0x706f_696e_7473_0001;
-
 /// Hashes the prompt of `body` in one pass. `facts` must come from a scan of this body.
 ///
 /// Each hash covers all bytes up to the end of its block, `target` (the name of the model or adapter that the engine is
 /// asked for) and the body's `cache_salt`: the first n hashes of two prompts are equal exactly when their first n
-/// blocks, targets and salts are, except for collisions of 64-bit hashes. The hashes do not depend on process or
-/// machine.
+/// blocks, targets and salts are, except for collisions of 64-bit hashes. Hashes of one key say nothing about those of
+/// another.
 ///
 /// Only the first prompt of a batch is hashed, which suffices to find the engine that has its blocks.
 #[must_use]
-pub fn prompt_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
-    hash_spans(body, facts, target, &facts.prompt.spans)
+pub fn prompt_blocks(key: &BlockKey, body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
+    hash_spans(key, body, facts, target, &facts.prompt.spans)
 }
 
-fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[PromptSpan]) -> Vec<u64> {
+fn hash_spans(
+    key: &BlockKey,
+    body: &[u8],
+    facts: &BodyFacts,
+    target: Option<&str>,
+    spans: &[PromptSpan],
+) -> Vec<u64> {
     let blocks = facts.prompt.estimated_tokens() / u64::from(BLOCK_TOKENS);
     if blocks == 0 {
         return Vec::new();
     }
     // A list that mixes numbers and texts, which engines refuse, holds more bytes than its estimate says.
-    let mut chain = Chain::new(INITIAL_STATE, usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS));
+    let mut chain = Chain::new(key, usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS));
     chain.salt(target.map(|name| name.trim_ascii().as_bytes()));
     chain.salt(facts.cache_salt.as_ref().map(crate::CacheSalt::as_bytes));
     for span in spans.iter().filter(|span| span.prompt == 0) {
@@ -67,7 +69,7 @@ fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[Pro
         let value = body.get(span.range.clone()).unwrap_or_default();
         let field = u64::from(span.field.index());
         match span.kind {
-            SpanKind::Role => chain.boundary(field << 8, XxHash3_64::oneshot(value)),
+            SpanKind::Role => chain.boundary(field << 8, key.hash(value)),
             SpanKind::Text => {
                 chain.boundary(field << 8 | 1, 0);
                 text::push(value, &mut chain);
@@ -81,7 +83,7 @@ fn hash_spans(body: &[u8], facts: &BodyFacts, target: Option<&str>, spans: &[Pro
                 chain.bytes(value);
             }
             SpanKind::Media => {
-                chain.boundary(field << 8 | 4, XxHash3_64::oneshot(value));
+                chain.boundary(field << 8 | 4, key.hash(value));
                 chain.bytes(&[0; TOKENS_PER_IMAGE as usize * BYTES_PER_TOKEN]);
             }
         }
@@ -95,15 +97,20 @@ mod tests {
 
     /// The defect of sglang issue 26263, which the test below must detect: only the first message of a conversation is
     /// hashed.
-    fn first_message_blocks(body: &[u8], facts: &BodyFacts, target: Option<&str>) -> Vec<u64> {
+    fn first_message_blocks(
+        key: &BlockKey,
+        body: &[u8],
+        facts: &BodyFacts,
+        target: Option<&str>,
+    ) -> Vec<u64> {
         let spans = &facts.prompt.spans;
         let role = |span: &PromptSpan| span.kind == SpanKind::Role;
         let second = spans.iter().enumerate().filter(|(_, span)| role(span)).nth(1);
         let end = second.map_or(spans.len(), |(at, _)| at);
-        hash_spans(body, facts, target, &spans[..end])
+        hash_spans(key, body, facts, target, &spans[..end])
     }
 
-    type Hash = fn(&[u8], &BodyFacts, Option<&str>) -> Vec<u64>;
+    type Hash = fn(&BlockKey, &[u8], &BodyFacts, Option<&str>) -> Vec<u64>;
 
     /// Whether the second turn of a conversation shares more blocks with its first turn than with another conversation
     /// that has the same system prompt.
@@ -114,7 +121,7 @@ mod tests {
         let turn = |messages: &[String]| {
             let body = format!(r#"{{"model":"m","messages":[{system},{}]}}"#, messages.join(","));
             let facts = BodyFacts::scan(body.as_bytes()).expect("a body");
-            hash(body.as_bytes(), &facts, Some("m"))
+            hash(&BlockKey::new([1, 2]), body.as_bytes(), &facts, Some("m"))
         };
         let first = turn(&[message("user", "ships ")]);
         let other = turn(&[message("user", "trees ")]);
@@ -135,7 +142,7 @@ mod tests {
         let digits = "0 ".repeat(200);
         let body = format!(r#"{{"prompt":[[0,"{digits}"],0]}}"#);
         let facts = BodyFacts::scan(body.as_bytes()).expect("a body");
-        let blocks = prompt_blocks(body.as_bytes(), &facts, None).len() as u64;
+        let blocks = prompt_blocks(&BlockKey::new([1, 2]), body.as_bytes(), &facts, None).len() as u64;
         assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
     }
 }

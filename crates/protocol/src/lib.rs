@@ -46,7 +46,7 @@ pub mod sse;
 mod usage;
 
 pub use api::{Api, Route, StreamFormat, UrlModel};
-pub use blocks::{BLOCK_TOKENS, MAX_BLOCKS, prompt_blocks};
+pub use blocks::{BLOCK_TOKENS, BlockKey, MAX_BLOCKS, prompt_blocks};
 pub use body_error::BodyError;
 pub use error::{ErrorBody, ErrorShape};
 pub use failure::StreamFailure;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::api::Api;
 use crate::body_error::BodyError;
 use crate::cursor::{Cursor, RawString, ValueKind};
 
@@ -108,6 +109,43 @@ impl PromptField {
             b"image_data" => (Self::ImageData, "image_data"),
             _ => return None,
         })
+    }
+
+    /// Whether requests of the API have a prompt in this field, at one of the engines. In another field they claim what no
+    /// engine reads.
+    pub(crate) fn is_of(self, api: Api) -> bool {
+        match api {
+            Api::Completions => matches!(self, Self::Prompt | Self::Suffix),
+            Api::ChatCompletions => matches!(self, Self::Messages | Self::Tools | Self::Documents),
+            Api::Responses => matches!(self, Self::Input | Self::Instructions | Self::Tools),
+            Api::Messages | Api::CountTokens => matches!(self, Self::Messages | Self::System | Self::Tools),
+            Api::Embeddings => matches!(self, Self::Input | Self::Messages | Self::Texts | Self::Inputs),
+            Api::Score => matches!(
+                self,
+                Self::Text1 | Self::Text2 | Self::Queries | Self::Query | Self::Documents | Self::Input
+            ),
+            Api::Rerank => matches!(self, Self::Query | Self::Documents | Self::Texts),
+            Api::Pooling => matches!(
+                self,
+                Self::Input | Self::Messages | Self::Prompt | Self::Text | Self::InputIds | Self::ImageData
+            ),
+            Api::Classify => {
+                matches!(self, Self::Input | Self::Messages | Self::Prompt | Self::Text | Self::InputIds)
+            }
+            Api::Tokenize => {
+                matches!(self, Self::Prompt | Self::Messages | Self::Tools | Self::Text | Self::Input)
+            }
+            Api::Detokenize => matches!(self, Self::Tokens | Self::TokenIds),
+            Api::Generate => matches!(
+                self,
+                Self::Text | Self::InputIds | Self::TokenIds | Self::Prompt | Self::Inputs | Self::ImageData
+            ),
+            // The fields decide which of the others it is.
+            Api::Invocations => !matches!(self, Self::ImageData | Self::TokenIds | Self::Tokens),
+            Api::Render => {
+                matches!(self, Self::Prompt | Self::Messages | Self::Tools | Self::Documents | Self::Suffix)
+            }
+        }
     }
 
     pub(crate) fn index(self) -> u32 {
@@ -320,7 +358,8 @@ impl PromptFacts {
         let start = cursor.offset();
         cursor.skip()?;
         let range = start..cursor.offset();
-        if value == ValueKind::Null {
+        let is_media = matches!(value, ValueKind::String | ValueKind::Object | ValueKind::Array);
+        if value == ValueKind::Null || (kind == SpanKind::Media && !is_media) {
             return Ok(());
         }
         if kind == SpanKind::Media {

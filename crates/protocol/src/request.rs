@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::api::Api;
 use crate::body_error::BodyError;
 use crate::cursor::{Cursor, RawString, ValueKind};
 use crate::prompt::{PromptFacts, PromptField};
@@ -114,6 +115,19 @@ impl BodyFacts {
     /// `model` that is neither a string nor null. A byte order mark before it is skipped. Other fields whose values have the wrong type count as absent: the engine reports
     /// them to the client.
     pub fn scan(body: &[u8]) -> Result<Self, BodyError> {
+        Self::scan_where(body, |_| true)
+    }
+
+    /// The same for a request of `api`: of the fields with prompts only those count that engines read for this API.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::scan`].
+    pub fn scan_as(api: Api, body: &[u8]) -> Result<Self, BodyError> {
+        Self::scan_where(body, |field| field.is_of(api))
+    }
+
+    fn scan_where(body: &[u8], is_prompt: impl Fn(PromptField) -> bool) -> Result<Self, BodyError> {
         let mut cursor = Cursor::new(body);
         cursor.skip_byte_order_mark();
         let mut facts = Self::empty();
@@ -128,6 +142,9 @@ impl BodyFacts {
         cursor.object(|cursor, key| {
             others = true;
             let Some((field, name, bit)) = Field::from_key(key) else { return cursor.skip() };
+            if matches!(field, Field::Prompt(field) if !is_prompt(field)) {
+                return cursor.skip();
+            }
             if seen & bit != 0 {
                 return Err(BodyError::DuplicateField { field: name, offset: key.start });
             }

@@ -143,9 +143,14 @@ impl Cache {
         self.evicted_next.map_or(0.0, by_idle)
     }
 
-    /// The assumed capacity in tokens.
+    /// Tokens that the cache holds: as reported, else as assumed.
+    pub(crate) fn size(&self) -> f64 {
+        self.reported_capacity.unwrap_or(DEFAULT_CAPACITY)
+    }
+
+    /// The assumed capacity for prefixes in tokens.
     pub(crate) fn capacity(&self) -> f64 {
-        self.reported_capacity.unwrap_or(DEFAULT_CAPACITY) * self.usable
+        self.size() * self.usable
     }
 
     /// Weight of an expected cached token, 0 to 1. `fleet` is the agreement over all endpoints.

@@ -1,9 +1,10 @@
 //! Invariants of the index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::slab::NONE;
 use super::{Holder, PrefixIndex};
+use crate::ids::BlockHash;
 
 type Checked<T> = Result<T, &'static str>;
 
@@ -32,6 +33,43 @@ impl PrefixIndex {
         let limits = &self.limits;
         let within_limits = self.nodes.len() <= limits.nodes && self.holds.len() <= limits.holds;
         ensure(within_limits && self.heap <= limits.heap, "more than the budget allows")
+    }
+
+    /// Compares the pins of every hold with the requests that use it: `pinned` are the blocks of each request in flight that
+    /// pinned some, with their holder.
+    ///
+    /// # Errors
+    ///
+    /// A hold has more or fewer pins than requests use it.
+    pub(crate) fn check_pins<'a>(
+        &self,
+        pinned: impl Iterator<Item = (Holder, &'a [BlockHash])>,
+    ) -> Checked<()> {
+        let mut uses: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut requests = vec![0; self.slots.len()];
+        let mut walked = Vec::new();
+        for (holder, chain) in pinned.filter(|(holder, _)| self.slot(*holder).is_some()) {
+            requests[holder.slot()] += 1;
+            self.walk_into(chain, usize::MAX, &mut walked);
+            let blocks = walked.last().map_or(0, |(_, start, common)| start + common);
+            ensure(blocks == chain.len(), "blocks of a request are not in the index")?;
+            for (node, _, _) in &walked {
+                let hold = self.hold_of(*node, holder.slot);
+                let hold = hold.ok_or("an endpoint lost blocks that a request uses")?;
+                *uses.entry(hold).or_default() += 1;
+            }
+        }
+        for (slot, requests) in self.slots.iter().zip(requests).filter(|(slot, _)| slot.live) {
+            ensure(slot.pinning == requests, "the requests that pin blocks are miscounted")?;
+            let mut id = slot.active.newest;
+            while id != NONE {
+                let hold = &self.holds[id];
+                let used = uses.remove(&id).unwrap_or_default();
+                ensure(u32::from(hold.pins) == used, "blocks are pinned more often than used")?;
+                id = hold.older.get();
+            }
+        }
+        ensure(uses.is_empty(), "blocks that a request uses are not pinned")
     }
 
     /// Checks the holds of a slot. Returns their number and adds their nodes to `held`.

@@ -222,23 +222,65 @@ proptest! {
     }
 
     #[test]
-    fn hashes_that_are_no_chains_break_no_invariant(
-        steps in vec((0..HOLDERS, vec((0..4_u64).prop_map(BlockHash), 0..20), 0..4_u8), 1..100),
+    fn hashes_that_are_no_chains_break_no_invariant_and_lose_no_pin(
+        steps in vec((0..HOLDERS, vec((0..4_u64).prop_map(BlockHash), 0..20), 0..5_u8), 1..100),
     ) {
         let mut index = PrefixIndex::new(ROOMY, 3);
         let holders: Vec<Holder> = (0..HOLDERS).map(|_| index.join().unwrap()).collect();
         let mut lengths = Vec::new();
-        for (at, blocks, what) in steps {
+        let mut pinned: Vec<(Holder, Vec<BlockHash>)> = Vec::new();
+        for (at, mut blocks, what) in steps {
             index.find_holders(&blocks, &mut lengths);
             match what {
-                0 => index.release(holders[at], &blocks),
-                1 => index.shrink(holders[at], 5, 8),
+                0 if !pinned.is_empty() => {
+                    let (holder, chain) = pinned.swap_remove(at % pinned.len());
+                    index.release(holder, &chain);
+                }
+                0 | 1 => index.shrink(holders[at], 5, 8),
                 _ => {
-                    index.insert(holders[at], &blocks, what == 2);
+                    let inserted = index.insert(holders[at], &blocks, what < 4);
+                    blocks.truncate(inserted.blocks as usize);
+                    if inserted.pinned {
+                        pinned.push((holders[at], blocks));
+                    }
                 }
             }
             index.check(&holders).unwrap();
+            index.check_pins(pinned.iter().map(|(holder, chain)| (*holder, &chain[..]))).unwrap();
         }
+        for (holder, chain) in pinned {
+            index.release(holder, &chain);
+        }
+        for holder in &holders {
+            index.shrink(*holder, 0, usize::MAX);
+            prop_assert_eq!(index.blocks(*holder), 0, "every pin was taken back");
+        }
+    }
+}
+
+#[test]
+fn a_chain_that_comes_back_to_its_own_blocks_pins_none_for_ever() {
+    // Token ids whose blocks repeat, as a client could find them where it knows the hash function.
+    for (period, cut) in [(1, 1), (2, 3), (255, 7), (255, 255), (510, 300), (1_000, 999)] {
+        let circle = blocks_of(0..period);
+        let chain: Vec<BlockHash> = circle.iter().cycle().take(10_000).copied().collect();
+        let mut index = PrefixIndex::new(ROOMY, 1);
+        let holder = index.join().unwrap();
+        let mut pinned = Vec::new();
+        // The later requests split the nodes of the first.
+        for chain in [&chain[..], &chain[..cut], &chain[cut..], &chain[..cut + 2_000]] {
+            let inserted = index.insert(holder, chain, true);
+            if inserted.pinned {
+                pinned.push(&chain[..inserted.blocks as usize]);
+            }
+            index.check_pins(pinned.iter().map(|chain| (holder, *chain))).unwrap();
+        }
+        for chain in pinned {
+            index.release(holder, chain);
+        }
+        index.shrink(holder, 0, usize::MAX);
+        assert_eq!(index.blocks(holder), 0, "period {period}, cut at {cut}");
+        index.check(&[holder]).unwrap();
     }
 }
 

@@ -96,15 +96,31 @@ impl PrefixIndex {
         common
     }
 
+    /// The same, by comparing every block: where the hashes form no chain, it may be less.
+    fn equal(&self, node: u32, chain: &[BlockHash]) -> usize {
+        match self.nodes[node].run {
+            NONE => 1,
+            run => {
+                self.runs[run].as_slice().iter().zip(chain).take_while(|(own, other)| own == other).count()
+            }
+        }
+    }
+
     /// Fills `walked` with up to `most` nodes along the chain.
     pub(super) fn walk(&mut self, chain: &[BlockHash], most: usize) {
-        self.walked.clear();
+        let mut walked = std::mem::take(&mut self.walked);
+        self.walk_into(chain, most, &mut walked);
+        self.walked = walked;
+    }
+
+    pub(super) fn walk_into(&self, chain: &[BlockHash], most: usize, walked: &mut Vec<(u32, usize, usize)>) {
+        walked.clear();
         let mut start = 0;
-        while self.walked.len() < most
+        while walked.len() < most
             && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
         {
             let common = self.common(node, &chain[start..]);
-            self.walked.push((node, start, common));
+            walked.push((node, start, common));
             start += common;
             if common < self.len(node) {
                 return;
@@ -132,13 +148,21 @@ impl PrefixIndex {
 
     /// Gives the chain to the holder, as far as there is room, and leaves its holds in `path`. Nodes are split where the
     /// chain ends, so that a request's blocks are always whole nodes. Returns the number of blocks given.
+    ///
+    /// A walk of the given blocks finds the same holds for as long as they are pinned, whatever happens to other chains,
+    /// because the blocks are compared one by one and no two nodes begin with the same block. What would break this, which
+    /// needs equal hashes of different prompts, is not given.
     pub(super) fn extend(&mut self, slot: u16, chain: &[BlockHash]) -> usize {
         self.path.clear();
         let mut start = 0;
         while self.path.len() < MAX_NODES
             && let Some(node) = chain.get(start).and_then(|first| self.find(*first))
         {
-            let common = self.common(node, &chain[start..]);
+            // A chain that comes back to its own blocks.
+            if !self.path.is_empty() && self.hold_of(node, slot).is_some_and(|id| self.path.contains(&id)) {
+                return start;
+            }
+            let common = self.equal(node, &chain[start..]);
             if common < self.len(node) && !self.split(node, common) {
                 return start;
             }
@@ -147,6 +171,9 @@ impl PrefixIndex {
             start += common;
         }
         for run in chain[start..].chunks(LONGEST_RUN).take(MAX_NODES - self.path.len()) {
+            if run.first().is_some_and(|first| self.find(*first).is_some()) {
+                return start;
+            }
             let Some(id) = self.add_node(slot, run) else { return start };
             self.path.push(id);
             start += run.len();
@@ -220,7 +247,8 @@ impl PrefixIndex {
         node
     }
 
-    /// Splits a node: it keeps its first `at` blocks, and a new node gets the others. False where there is no room.
+    /// Splits a node: it keeps its first `at` blocks, and a new node gets the others. False where there is no room, or
+    /// another node with the first of the others.
     fn split(&mut self, node: u32, at: usize) -> bool {
         let cut = byte(at);
         let members = self.members(node).to_vec();
@@ -232,6 +260,10 @@ impl PrefixIndex {
             return false;
         }
         let run = self.nodes[node].run;
+        let first_of_rest = self.runs[run].as_slice().get(at).copied();
+        if first_of_rest.is_none_or(|first| self.find(first).is_some()) {
+            return false;
+        }
         let mut kept = self.runs[run].as_slice().to_vec();
         let tail = kept.split_off(at);
         self.remove_run(run);

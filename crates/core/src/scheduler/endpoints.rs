@@ -75,9 +75,14 @@ impl Scheduler {
         let capacity = Capacity::of(endpoint, now);
         let unsaturated =
             limits.map(|state| &state.policy.saturation).all(|limits| !capacity.is_saturated(limits));
-        if capacity.evidence().is_some() && unsaturated {
+        if capacity.evidence().is_some() {
             let then = endpoint.gauge.as_ref().map(|gauge| gauge.then.in_flight);
-            endpoint.most_unsaturated = endpoint.most_unsaturated.max(then);
+            if unsaturated {
+                endpoint.most_unsaturated = endpoint.most_unsaturated.max(then);
+            } else if let Some(then) = then.filter(|then| *then > 0) {
+                endpoint.least_saturated =
+                    Some(endpoint.least_saturated.map_or(then, |least| least.min(then)));
+            }
         }
         self.prefixes.read_totals(endpoint, before.as_ref().map(|before| &before.report.totals));
         if let Some(before) = before {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Scheduler;
 use crate::endpoints::{Endpoint, Lifecycle};
-use crate::ids::{EndpointId, RequestId};
+use crate::ids::{BlockHash, EndpointId, RequestId};
+use crate::prefix::Holder;
 use crate::reservation::Reservation;
 
 /// An invariant that does not hold: a bug of this crate.
@@ -60,6 +61,7 @@ impl Scheduler {
         let holders: Vec<_> =
             self.endpoints.all.iter().filter_map(|endpoint| endpoint.cache.holder).collect();
         self.prefixes.index.check(&holders).map_err(InvariantBroken::PrefixIndex)?;
+        self.prefixes.index.check_pins(self.pinned()).map_err(InvariantBroken::PrefixIndex)?;
         let mut sums = self.sums()?;
         let mut last = None;
         for endpoint in &self.endpoints.all {
@@ -71,6 +73,14 @@ impl Scheduler {
             self.check_endpoint(endpoint, &sums.remove(&id).unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    /// The prompt blocks that requests in flight pin, with their holders.
+    fn pinned(&self) -> impl Iterator<Item = (Holder, &[BlockHash])> {
+        self.requests.values().filter_map(|request| {
+            let held = request.reservation()?.held.filter(|held| held.pinned)?;
+            Some((held.holder, request.facts.blocks.get(..held.blocks as usize)?))
+        })
     }
 
     /// The sums over the requests under way, per endpoint.

@@ -41,7 +41,6 @@ impl Scheduler {
             Ok(Chosen { index, fallbacks, decision }) => {
                 let reservation = self.reserve_at(index, id, &request.facts, &matched, &rates);
                 let (endpoint, uncached) = (reservation.endpoint, reservation.uncached);
-                self.rates.sent_with(uncached);
                 self.pools[pool].rule.chosen(endpoint, uncached);
                 let sent_to = &mut self.endpoints.all[index];
                 let changed = sent_to.health.sent(now, id);

@@ -4,10 +4,10 @@ use super::Scheduler;
 use super::endpoints::announce;
 use crate::adapters::Residency;
 use crate::capacity;
-use crate::cast::count;
+use crate::cast::{count, whole};
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::event::Effect;
-use crate::ids::{EndpointId, RequestId};
+use crate::ids::{EndpointId, PoolId, RequestId};
 use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::requests::{Doubt, Request, RequestState, Requests};
@@ -18,6 +18,8 @@ use crate::time::{Time, seconds};
 const SHORTEST_STRETCH: f64 = 0.02;
 /// Seconds. A longer pause of a stream was no decoding but a stall.
 const LONGEST_STRETCH: f64 = 30.0;
+/// Tokens. Longer prompts are compared with what the engines can hold; shorter ones need no look at every endpoint.
+const SELDOM_HELD: u32 = 8_192;
 
 impl Scheduler {
     /// A number that is in use already is ignored.
@@ -25,11 +27,14 @@ impl Scheduler {
         &mut self,
         now: Time,
         id: RequestId,
-        facts: RequestFacts,
+        mut facts: RequestFacts,
         effects: &mut Vec<Effect>,
     ) {
         if self.requests.contains_key(&id) {
             return;
+        }
+        if facts.prompt_tokens > SELDOM_HELD {
+            facts.prompt_tokens = facts.prompt_tokens.min(self.longest_prompt(facts.pool));
         }
         let state = self.pool_mut(facts.pool);
         state.retries.arrived(now);
@@ -41,6 +46,12 @@ impl Scheduler {
             return;
         }
         self.place(now, id, Box::new(Request::new(facts)), effects);
+    }
+
+    /// The most tokens that an engine of the pool can hold, as far as known. A prompt's length is a claim of its client.
+    fn longest_prompt(&self, pool: PoolId) -> u32 {
+        let pool = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
+        whole(pool.map(|endpoint| endpoint.cache.size()).fold(0.0, f64::max))
     }
 
     /// The first output ends the prefill; a repeated event is ignored.
@@ -190,9 +201,17 @@ impl Scheduler {
             learn_pace(now, (reservation, endpoint), output, &mut self.rates);
         }
         let seen = (reservation.pace.output > 0).then_some(reservation.pace.output);
-        let output = usage.output_tokens.or(seen);
+        let most = facts.max_output_tokens.unwrap_or(u32::MAX);
+        let output = usage.output_tokens.or(seen).map(|output| output.min(most));
         if let Some(output) = output.filter(|output| *output > 0) {
             self.rates.ended_with(output);
+        }
+        // What a request claims counts only where it was served.
+        let reported = usage
+            .prompt_tokens
+            .map(|prompt| prompt.saturating_sub(usage.cached_tokens.unwrap_or(reservation.cached)));
+        if let Some(uncached) = reported.or(output.map(|_| reservation.uncached)) {
+            self.rates.prompted_with(uncached);
         }
         // A response without any count is an error page, or no inference at all.
         let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();

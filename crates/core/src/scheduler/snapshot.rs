@@ -98,6 +98,8 @@ pub struct EndpointSnapshot {
     pub reading: Option<ReadingSnapshot>,
     /// Most requests in flight at which it was seen unsaturated.
     pub most_in_flight_unsaturated: Option<u32>,
+    /// Fewest requests in flight at which it was seen saturated.
+    pub fewest_in_flight_saturated: Option<u32>,
     /// Adapter slots.
     pub adapter_slots: usize,
     /// Adapters assumed to be resident, most recently used last.
@@ -225,6 +227,7 @@ fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) 
         prefix_cache: prefix_cache(&endpoint.cache, prefixes),
         reading: endpoint.gauge.as_ref().map(|gauge| reading(now, gauge)),
         most_in_flight_unsaturated: endpoint.most_unsaturated,
+        fewest_in_flight_saturated: endpoint.least_saturated,
         adapter_slots: endpoint.adapters.capacity(),
         adapters: endpoint.adapters.resident().collect(),
     }

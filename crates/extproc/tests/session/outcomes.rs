@@ -178,7 +178,7 @@ fn the_placement_has_the_prompts_blocks_in_every_body_mode() {
     let ask = format!(r#"{{"model":"m","prompt":"{}"}}"#, "What does a pointsman do? ".repeat(40));
     let scanned = BodyFacts::scan(ask.as_bytes()).unwrap();
     let blocks: Vec<BlockHash> =
-        prompt_blocks(ask.as_bytes(), &scanned, Some("m")).into_iter().map(BlockHash).collect();
+        prompt_blocks(&KEY, ask.as_bytes(), &scanned, Some("m")).into_iter().map(BlockHash).collect();
     assert_eq!(blocks.len(), 4);
     let (start, end) = ask.split_at(ask.len() / 3);
     for (mode, pieces) in [(DUPLEX, vec![&*ask]), (DUPLEX, vec![start, end]), (BUFFERED, vec![&*ask])] {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use pointsman_config::models::ModelRules;
@@ -13,6 +13,10 @@ use pointsman_extproc::wire::{
     ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Reply, Struct, Value,
 };
 use pointsman_extproc::{DataPlane, Guard, Next, Pool, Session, SessionOptions, SubsetHint};
+use pointsman_protocol::BlockKey;
+
+/// The key of block hashes.
+pub(crate) static KEY: LazyLock<BlockKey> = LazyLock::new(|| BlockKey::new([1, 2]));
 
 /// The endpoints of every test's pool; their ids count from 0.
 pub(crate) const ENDPOINTS: [(&str, u16); 4] =
@@ -78,6 +82,7 @@ impl Pool for TestPool {
             holder,
             default_model,
             path,
+            block_key: &KEY,
         })
     }
 

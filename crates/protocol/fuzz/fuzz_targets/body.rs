@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pointsman_protocol::{BLOCK_TOKENS, BodyError, BodyFacts, prompt_blocks, splice_model};
+use pointsman_protocol::{BLOCK_TOKENS, BlockKey, BodyError, BodyFacts, prompt_blocks, splice_model};
 
 fuzz_target!(|body: &[u8]| {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -13,7 +13,7 @@ fuzz_target!(|body: &[u8]| {
     match BodyFacts::scan(body) {
         Ok(facts) => {
             assert!(object);
-            let blocks = prompt_blocks(body, &facts, None).len() as u64;
+            let blocks = prompt_blocks(&BlockKey::new([1, 2]), body, &facts, None).len() as u64;
             assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             let whole = splice_model(&Bytes::copy_from_slice(body), &facts.model_slot, "other").parts.concat();
             let again = BodyFacts::scan(&whole).expect("a spliced body is valid");

@@ -1,14 +1,13 @@
 //! The hash chain: bytes and boundaries in, one hash per full block out.
 
-use twox_hash::XxHash3_64;
-
-use super::BLOCK_BYTES;
+use super::{BLOCK_BYTES, BlockKey};
 
 /// Distinguishes the end of a block from a boundary.
 const BLOCK_END: u64 = 0x9fb2_1c65_1e98_df25;
 
 /// A chain of block hashes under construction.
-pub(super) struct Chain {
+pub(super) struct Chain<'a> {
+    key: &'a BlockKey,
     /// The hash of everything before `block`.
     state: u64,
     /// The incomplete block.
@@ -20,15 +19,22 @@ pub(super) struct Chain {
     limit: usize,
 }
 
-impl Chain {
-    pub(super) fn new(state: u64, limit: usize) -> Self {
-        Self { state, block: [0; BLOCK_BYTES], filled: 0, hashes: Vec::with_capacity(limit), limit }
+impl<'a> Chain<'a> {
+    pub(super) fn new(key: &'a BlockKey, limit: usize) -> Self {
+        Self {
+            key,
+            state: key.state,
+            block: [0; BLOCK_BYTES],
+            filled: 0,
+            hashes: Vec::with_capacity(limit),
+            limit,
+        }
     }
 
     /// Adds a salt. Chains with different salts have no hash in common.
     pub(super) fn salt(&mut self, salt: Option<&[u8]>) {
         self.state = fold(self.state, u64::from(salt.is_some()));
-        self.state = fold(self.state, salt.map_or(0, XxHash3_64::oneshot));
+        self.state = fold(self.state, salt.map_or(0, |salt| self.key.hash(salt)));
     }
 
     /// Adds a boundary at the current position. It changes the hashes and takes no bytes.
@@ -51,14 +57,14 @@ impl Chain {
                 return;
             }
             self.filled = 0;
-            self.push_block(XxHash3_64::oneshot(&self.block));
+            self.push_block(self.key.hash(&self.block));
         }
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for block in blocks {
             if self.is_full() {
                 return;
             }
-            self.push_block(XxHash3_64::oneshot(block));
+            self.push_block(self.key.hash(block));
         }
         if let Some(to) = self.block.get_mut(..rest.len()) {
             to.copy_from_slice(rest);

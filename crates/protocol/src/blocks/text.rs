@@ -4,7 +4,7 @@ use super::chain::Chain;
 use crate::cursor::{hex, unicode};
 
 /// Adds the inside of a valid string.
-pub(super) fn push(mut rest: &[u8], chain: &mut Chain) {
+pub(super) fn push(mut rest: &[u8], chain: &mut Chain<'_>) {
     while !rest.is_empty() && !chain.is_full() {
         rest = match rest {
             [b'\\', b'u', after @ ..] => push_unicode(after, chain),
@@ -35,7 +35,7 @@ const fn unescape(kind: u8) -> u8 {
 }
 
 /// Adds the character of four hexadecimal digits or of a surrogate pair; returns the bytes after it.
-fn push_unicode<'a>(rest: &'a [u8], chain: &mut Chain) -> &'a [u8] {
+fn push_unicode<'a>(rest: &'a [u8], chain: &mut Chain<'_>) -> &'a [u8] {
     if let Some((character, used)) = unicode(rest) {
         let mut bytes = [0; 4];
         let length = character.encode_utf8(&mut bytes).len();

@@ -8,7 +8,7 @@ const WORD: usize = 8;
 
 /// Adds the ids of a valid JSON array. An id above 32 bits, which no engine accepts, saturates; other invalid numbers
 /// (fractions, signs) count as one or more ids.
-pub(super) fn push(array: &[u8], chain: &mut Chain) {
+pub(super) fn push(array: &[u8], chain: &mut Chain<'_>) {
     let mut batch = [0; BLOCK_BYTES];
     let mut filled = 0;
     let mut rest = array;

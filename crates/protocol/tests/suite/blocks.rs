@@ -1,6 +1,6 @@
 //! Block hashes of prompts.
 
-use pointsman_protocol::{BLOCK_TOKENS, BodyFacts, MAX_BLOCKS, prompt_blocks};
+use pointsman_protocol::{BLOCK_TOKENS, BlockKey, BodyFacts, MAX_BLOCKS, prompt_blocks};
 use serde_json::{Value, json};
 
 /// The block hashes of a body for the target `m`.
@@ -10,7 +10,7 @@ pub(crate) fn blocks(body: &str) -> Vec<u64> {
 
 fn blocks_for(body: &str, target: Option<&str>) -> Vec<u64> {
     let facts = BodyFacts::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"));
-    prompt_blocks(body.as_bytes(), &facts, target)
+    prompt_blocks(&BlockKey::new([1, 2]), body.as_bytes(), &facts, target)
 }
 
 /// Number of equal leading hashes.
@@ -56,20 +56,37 @@ fn check_distinct(bodies: &[String]) {
 }
 
 #[test]
-fn hashes_are_the_same_on_every_build() {
-    // Replicas share hashes: a change of these values needs a change of `INITIAL_STATE`.
+fn keys_have_no_hashes_in_common() {
+    let long = "x".repeat(256 * 40);
+    for body in [
+        json!({"prompt": long, "cache_salt": "s"}).to_string(),
+        json!({"prompt": vec![7; 64 * 40]}).to_string(),
+        chat(&[("system", &long), ("user", &long)]),
+    ] {
+        let facts = BodyFacts::scan(body.as_bytes()).unwrap();
+        let keys = [[1, 2], [1, 3], [2, 2]].map(BlockKey::new);
+        let mut all = keys.map(|key| prompt_blocks(&key, body.as_bytes(), &facts, Some("m"))).concat();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert!(count >= 120 && all.len() == count, "{} of {count} differ", all.len());
+    }
+}
+
+#[test]
+fn hashes_of_a_key_are_the_same_on_every_build() {
     let text = prose(3);
     assert_eq!(
         blocks(&json!({"prompt": text}).to_string()),
-        [2_263_519_347_639_009_147, 3_912_196_551_725_095_420, 148_308_501_137_334_724]
+        [8_205_595_695_151_018_199, 5_682_894_422_495_546_060, 3_985_215_912_878_661_779]
     );
     let ids: Vec<u32> = (0..130).collect();
     assert_eq!(
         blocks(&json!({"prompt": ids, "cache_salt": "s"}).to_string()),
-        [14_256_356_153_524_008_960, 14_855_297_722_876_114_541]
+        [4_944_596_640_680_371_465, 3_948_308_159_020_083_070]
     );
     let turn = chat(&[("system", &text[..200]), ("user", &text[..200])]);
-    assert_eq!(blocks_for(&turn, None), [12_080_479_415_697_165_222]);
+    assert_eq!(blocks_for(&turn, None), [8_687_257_300_934_726_764]);
 }
 
 #[test]

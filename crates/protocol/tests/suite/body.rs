@@ -24,7 +24,7 @@ fn every_recorded_inference_body_is_scanned() {
             assert!(BodyFacts::scan(&exchange.request_body).is_err(), "{}", exchange.name);
             continue;
         }
-        let facts = BodyFacts::scan(&exchange.request_body).unwrap();
+        let facts = BodyFacts::scan_as(api, &exchange.request_body).unwrap();
         let tree: serde_json::Value = serde_json::from_slice(&exchange.request_body).unwrap();
         assert_eq!(facts.model.as_deref(), tree["model"].as_str(), "{}", exchange.name);
         assert_eq!(facts.stream, tree["stream"] == true, "{}", exchange.name);
@@ -274,6 +274,35 @@ fn prompts_are_counted_in_the_form_of_each_api() {
         let prompt = scan(body).prompt;
         let counts = (prompt.prompts, prompt.text_bytes, prompt.token_ids, prompt.images);
         assert_eq!(counts, expected, "{body}");
+    }
+}
+
+#[test]
+fn fields_that_the_api_does_not_read_claim_nothing() {
+    let images = vec![r#"{"image":1}"#; 1_000].join(",");
+    let unused = format!(r#""text":[{images}],"input_ids":[1,2,3],"documents_":1,"query":"x","#);
+    for (api, own) in [
+        (Api::Completions, r#""prompt":"four""#),
+        (Api::ChatCompletions, r#""messages":[{"content":"four"}]"#),
+        (Api::Responses, r#""input":"four""#),
+        (Api::Messages, r#""messages":[{"content":"four"}],"system":"""#),
+        (Api::Embeddings, r#""input":["four"]"#),
+    ] {
+        let facts = BodyFacts::scan_as(api, format!("{{{unused}{own}}}").as_bytes()).unwrap();
+        assert_eq!(facts.estimated_prompt_tokens(), 1, "{}", api.name());
+        assert!(facts.prompt.spans.len() <= 2, "they are not hashed either");
+    }
+    let generate = BodyFacts::scan_as(Api::Generate, br#"{"input_ids":[1,2,3],"messages":"xxxx"}"#).unwrap();
+    assert_eq!(generate.estimated_prompt_tokens(), 3);
+}
+
+#[test]
+fn media_are_strings_objects_or_lists() {
+    for (image, expected) in
+        [("1", 0), ("true", 0), ("null", 0), (r#""http://x/y.png""#, 1), (r#"{"url":"x"}"#, 1)]
+    {
+        let body = format!(r#"{{"messages":[{{"content":[{{"image_url":{image}}}]}}]}}"#);
+        assert_eq!(scan(&body).prompt.images, expected, "{body}");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use pointsman_protocol::{
-    Api, BLOCK_TOKENS, BodyError, BodyFacts, JsonScanner, SseScanner, StreamEnd, StreamFacts, StreamFormat,
-    prompt_blocks, splice_model,
+    Api, BLOCK_TOKENS, BlockKey, BodyError, BodyFacts, JsonScanner, SseScanner, StreamEnd, StreamFacts,
+    StreamFormat, prompt_blocks, splice_model,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -187,7 +187,7 @@ proptest! {
         match BodyFacts::scan(&body) {
             Ok(facts) => {
                 prop_assert!(object);
-                let blocks = prompt_blocks(&body, &facts, None).len() as u64;
+                let blocks = prompt_blocks(&BlockKey::new([1, 2]), &body, &facts, None).len() as u64;
                 prop_assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             }
             Err(BodyError::DuplicateField { .. } | BodyError::ModelNotAString { .. }) => {}
@@ -245,7 +245,7 @@ proptest! {
             if let Ok(facts) = BodyFacts::scan(&bytes) {
                 prop_assert!(std::str::from_utf8(&bytes).is_ok());
                 prop_assert!(facts.prompt.spans.iter().all(|span| bytes.get(span.range.clone()).is_some()));
-                let blocks = prompt_blocks(&bytes, &facts, None).len() as u64;
+                let blocks = prompt_blocks(&BlockKey::new([1, 2]), &bytes, &facts, None).len() as u64;
                 prop_assert!(blocks * u64::from(BLOCK_TOKENS) <= facts.estimated_prompt_tokens());
             }
             for format in FORMATS {
