@@ -1,6 +1,6 @@
 //! Results of a run for a sweep.
 
-use pointsman_report::sweep::{LatencySummary, Role, completed_rate, latency_growth};
+use pointsman_report::sweep::{Completions, LatencySummary, Role};
 use pointsman_report::{SeedResult, Slice};
 
 use crate::Outcome;
@@ -8,6 +8,15 @@ use crate::run::LoadResult;
 use crate::workload::Plan;
 
 impl LoadResult {
+    /// The arrivals and latencies of the answered requests.
+    pub(crate) fn completions(&self) -> Completions {
+        let answered = self.records.iter().filter(|record| record.outcome == Outcome::Ok);
+        Completions::new(answered.map(|record| {
+            let latency = record.end.saturating_sub(record.intended);
+            (record.intended.as_secs_f64(), latency.as_secs_f64())
+        }))
+    }
+
     /// The result of one arm at a nominal rate and seed.
     ///
     /// Prefix hits are present only where a response reported cached tokens, as vLLM does with
@@ -17,10 +26,7 @@ impl LoadResult {
         let Slice { latencies, completed, errors, rejected, seconds } = self.slice();
         let arrival_seconds = plan.duration.as_secs_f64();
         let answered = || self.records.iter().filter(|record| record.outcome == Outcome::Ok);
-        let latency = |end: std::time::Duration, intended| end.saturating_sub(intended).as_secs_f64();
-        let arrivals = answered()
-            .map(|record| (record.intended.as_secs_f64(), latency(record.end, record.intended)))
-            .collect();
+        let completions = self.completions();
         let cached: Vec<u64> = answered().filter_map(|record| record.cached_tokens).collect();
         SeedResult {
             policy: name.to_owned(),
@@ -34,11 +40,8 @@ impl LoadResult {
             unfinished: 0,
             arrival_seconds,
             seconds,
-            completed_rps: completed_rate(
-                answered().map(|record| record.end.as_secs_f64()).collect(),
-                arrival_seconds,
-            ),
-            latency_growth: latency_growth(arrivals),
+            completed_rps: completions.rate(arrival_seconds),
+            latency_growth: completions.latency_growth(),
             hit_tokens: (!cached.is_empty()).then(|| cached.iter().sum()),
             prompt_tokens: answered().map(|record| record.prompt_tokens).sum(),
             output_tokens: answered().map(|record| u64::from(record.output_tokens)).sum(),
@@ -86,7 +89,7 @@ mod tests {
         let found = result.seed_result("gateway", 2.0, 7, &plan);
         assert_eq!((found.offered, found.completed, found.rejected, found.failed), (4, 2, 1, 1));
         assert_eq!((found.prompt_tokens, found.output_tokens, found.hit_tokens), (200, 20, Some(30)));
-        assert_eq!((found.arrival_seconds, found.seconds, found.completed_rps), (2.0, 4.0, 0.5));
+        assert_eq!((found.arrival_seconds, found.seconds, found.completed_rps), (2.0, 4.0, 1.0));
         let e2e = found.latencies.of(Measure::E2e);
         assert_eq!(
             (e2e.quantile(Level::P50), e2e.quantile(Level::P90)),

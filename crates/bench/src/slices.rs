@@ -32,15 +32,25 @@ pub struct SliceOptions {
     pub load: LoadOptions,
 }
 
-/// The start of a slice, for progress output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SliceStart<'a> {
-    /// The arm's name.
-    pub arm: &'a str,
-    /// Index of the slice, from 0; `None` for the warm-up.
-    pub slice: Option<usize>,
-    /// Number of slices per arm.
-    pub slices: usize,
+/// A step of a comparison, for progress output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SliceEvent<'a> {
+    /// A slice starts.
+    Started {
+        /// Index of the arm.
+        arm: usize,
+        /// Index of the slice, from 0; `None` for the warm-up.
+        slice: Option<usize>,
+    },
+    /// A slice that counts has ended with its last response.
+    Finished {
+        /// Index of the arm.
+        arm: usize,
+        /// Index of the slice, from 0.
+        slice: usize,
+        /// Its result.
+        result: &'a Slice,
+    },
 }
 
 /// Results of a comparison.
@@ -75,15 +85,15 @@ pub async fn run_slices(
     plan: &Plan,
     options: SliceOptions,
     progress: &Arc<Progress>,
-    mut on_start: impl FnMut(SliceStart<'_>),
+    mut on_event: impl FnMut(SliceEvent<'_>),
 ) -> Result<PairedResult, RunError> {
     let windows: Vec<Arc<Plan>> = plan.slices(options.slices).into_iter().map(Arc::new).collect();
     let mut salts = Rng::seeded(options.load.salt);
     if options.warm_up
         && let Some(first) = windows.first()
     {
-        for arm in arms {
-            on_start(SliceStart { arm: &arm.name, slice: None, slices: windows.len() });
+        for (index, arm) in arms.iter().enumerate() {
+            on_event(SliceEvent::Started { arm: index, slice: None });
             run_slice(arm, first, options, salts.next_u64(), progress).await?;
         }
     }
@@ -93,8 +103,9 @@ pub async fn run_slices(
         let order = if index % 2 == 0 { [0, 1] } else { [1, 0] };
         for position in order {
             if let (Some(arm), Some(slice)) = (arms.get(position), pair.get_mut(position)) {
-                on_start(SliceStart { arm: &arm.name, slice: Some(index), slices: windows.len() });
+                on_event(SliceEvent::Started { arm: position, slice: Some(index) });
                 *slice = run_slice(arm, window, options, salts.next_u64(), progress).await?;
+                on_event(SliceEvent::Finished { arm: position, slice: index, result: slice });
             }
         }
         pairs.push(pair);

@@ -9,7 +9,7 @@ use crate::workload::Plan;
 /// Send lag p99 in milliseconds above which the generator distorts latencies.
 const LAG_LIMIT: f64 = 5.0;
 
-/// Share of the offered rate below which the server did not keep up, so that latencies depend on the length of the run.
+/// Share of the offered rate below which the server did not keep up.
 const KEPT_UP: f64 = 0.95;
 
 impl Outcome {
@@ -52,15 +52,18 @@ impl LoadResult {
                 count(not_sent)
             ));
         }
-        let offered = plan.requests.len() as f64 / plan.duration.as_secs_f64();
-        let answered = tally.get(&Outcome::Ok).copied().unwrap_or(0) as f64;
-        let achieved = answered / self.elapsed.as_secs_f64();
-        if offered.is_finite() && achieved < KEPT_UP * offered {
+        let arrival_seconds = plan.duration.as_secs_f64();
+        let (offered, answered) = (plan.requests.len() as f64, self.completions());
+        let answered_rate = answered.rate(arrival_seconds);
+        let complete = tally.get(&Outcome::Ok).copied().unwrap_or(0) as f64;
+        if complete < KEPT_UP * offered {
+            warnings.push(format!("only {complete} of {offered} requests were answered"));
+        } else if answered_rate < KEPT_UP * offered / arrival_seconds {
             warnings.push(format!(
-                "{} were offered and {} answered, draining included: either the servers were past their capacity, \
-                 or the run is short beside its longest answers",
-                per_second(Some(offered)),
-                per_second(Some(achieved))
+                "latency grew all the time, with {} offered and {} answered: the servers were past their capacity, and \
+                 latencies depend on the length of the run",
+                per_second(Some(offered / arrival_seconds)),
+                per_second(Some(answered_rate))
             ));
         }
         let lag = self.send_lag().quantile(Level::P99);
@@ -94,14 +97,23 @@ mod tests {
             api: GenerationApi::Completions,
             ignore_eos: false,
             duration: Duration::from_secs(1),
-            requests: vec![request; 10],
+            requests: vec![request; 20],
         }
     }
 
-    fn result(outcome: Outcome, lag: u64, elapsed: u64) -> LoadResult {
-        let (intended, sent) = (Duration::ZERO, Duration::from_millis(lag));
-        let record = RequestRecord::failed(intended, sent, sent, outcome);
-        LoadResult { records: vec![record; 10], elapsed: Duration::from_millis(elapsed) }
+    /// Twenty requests in a second, the latency of each in milliseconds from its planned time.
+    fn answered(latency: impl Fn(u64) -> u64, lag: u64) -> LoadResult {
+        let record = |index: u64| {
+            let at = index * 50;
+            let time = Duration::from_millis;
+            RequestRecord::failed(time(at), time(at + lag), time(at + latency(at)), Outcome::Ok)
+        };
+        LoadResult { records: (0..20).map(record).collect(), elapsed: Duration::from_secs(60) }
+    }
+
+    fn failed(outcome: Outcome) -> LoadResult {
+        let record = RequestRecord::failed(Duration::ZERO, Duration::ZERO, Duration::ZERO, outcome);
+        LoadResult { records: vec![record; 20], elapsed: Duration::from_secs(1) }
     }
 
     fn check(result: &LoadResult, expect: &[&str]) {
@@ -114,15 +126,21 @@ mod tests {
 
     #[test]
     fn doubtful_runs_say_so() {
-        check(&result(Outcome::Ok, 1, 1_000), &[]);
-        check(&result(Outcome::Ok, 50, 1_000), &["late by 50.0 ms"]);
-        check(&result(Outcome::Ok, 1, 2_000), &["10.0/s were offered and 5.00/s answered"]);
-        check(&result(Outcome::NotSent, 1, 1_000), &["no open loop", "0/s answered"]);
+        check(&answered(|_| 10, 1), &[]);
+        check(&answered(|_| 10, 50), &["late by 50.0 ms"]);
+        check(&failed(Outcome::NotSent), &["no open loop", "only 0 of 20 requests were answered"]);
+    }
+
+    /// Responses that take longer than the run are no overload; ever longer ones are.
+    #[test]
+    fn overload_is_a_trend_and_not_what_is_in_flight_at_the_end() {
+        check(&answered(|at| 5_000 + at % 100, 1), &[]);
+        check(&answered(|at| 100 + 3 * at, 1), &["20.0/s offered and 5.00/s answered"]);
     }
 
     #[test]
     fn outcomes_are_listed_with_their_counts() {
-        let text = result(Outcome::HttpError(503), 0, 1_000).outcome_table().render(80);
-        assert!(text.contains("HTTP 503        10"), "{text}");
+        let text = failed(Outcome::HttpError(503)).outcome_table().render(80);
+        assert!(text.contains("HTTP 503        20"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pointsman_bench::client::{Client, Connections, ServerAddress, Target};
 use pointsman_bench::run::{LoadOptions, LoadResult, Progress, run_plan};
-use pointsman_bench::slices::{Arm, SliceOptions, run_slices};
+use pointsman_bench::slices::{Arm, SliceEvent, SliceOptions, run_slices};
 use pointsman_bench::stub::Stubs;
 use pointsman_bench::workload::{GenerationApi, OfferedLoad, Plan, Source, WeightedModel, Workload};
 use pointsman_bench::{Outcome, bare_proxy};
@@ -202,14 +202,20 @@ async fn both_arms_get_the_same_requests_with_different_words() {
     let progress = Arc::<Progress>::default();
     let mut started = Vec::new();
     let plan = plan(60, true);
-    let result = run_slices(&arms, &plan, options, &progress, |start| {
-        started.push((start.arm.to_owned(), start.slice));
+    let mut completed = [0; 2];
+    let result = run_slices(&arms, &plan, options, &progress, |event| match event {
+        SliceEvent::Started { arm, slice } => started.push((arm, slice)),
+        SliceEvent::Finished { arm, slice, result } => {
+            assert_eq!(started.last(), Some(&(arm, Some(slice))));
+            completed[arm] += result.completed;
+        }
     })
     .await
     .unwrap();
 
-    let order: Vec<&str> = started.iter().map(|(arm, _)| arm.as_str()).skip(2).take(4).collect();
-    assert_eq!(order, ["kubernetes-service", "pointsman", "pointsman", "kubernetes-service"]);
+    let order: Vec<usize> = started.iter().map(|&(arm, _)| arm).skip(2).take(4).collect();
+    assert_eq!(order, [0, 1, 1, 0]);
+    assert_eq!(completed, [60, 60]);
     assert_eq!(started.len(), 14);
     let [service, pointsman] = result.runs(1);
     assert_eq!((service.errors, pointsman.errors), (0, 0));

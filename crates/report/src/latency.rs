@@ -43,7 +43,8 @@ impl Statistic {
     }
 
     /// The name in tables: `E2E p90`.
-    pub(crate) fn label(self) -> String {
+    #[must_use]
+    pub fn label(self) -> String {
         format!("{} {}", self.measure.label(), self.level.key())
     }
 }

@@ -88,10 +88,10 @@ fn method(page: &mut String, sweep: &Sweep) {
          with fewer. All policies get the same arrivals under the same seed, so ratios to the baseline are \
          paired, and their intervals are narrower than those of the values.</dd>\n\
          <dt>Keeping up</dt><dd>A row is overloaded when less than 95 % of the offered rate was completed, \
-         and backlogged when latency grew by more than a quarter from the middle third of the arrivals to the \
-         last. Its latencies depend on the length of the run; plots show them hollow.</dd>\n\
-         <dt>Completed</dt><dd>The rate over the middle 80 % of the completions, which excludes the start \
-         and the drain.</dd>\n",
+         and backlogged when less than 98 % was, or latency grew by more than a quarter from the middle third \
+         of the arrivals to the last. Its latencies depend on the length of the run; plots show them hollow.</dd>\n\
+         <dt>Completed</dt><dd>The rate of complete responses. Where later requests waited longer, it is over the \
+         middle 80 % of the completions, which excludes the start and the drain.</dd>\n",
     );
     if sweep.policies().len() > 1 {
         page.push_str("<dt>× best</dt><dd>Ratio to the best policy at the same rate.</dd>\n");

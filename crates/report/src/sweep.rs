@@ -1,5 +1,6 @@
 //! Sweeps: placement rules at several rates under several seeds.
 
+mod backlog;
 mod estimate;
 mod json;
 mod knee;
@@ -9,6 +10,7 @@ mod seed;
 mod state;
 mod table;
 
+pub use backlog::Completions;
 pub use json::sweep_json;
 pub use knee::Knee;
 pub(crate) use result::names;
@@ -16,7 +18,6 @@ pub use result::{Experiment, Sweep};
 pub use row::{Comparison, RowIntervals, SweepRow};
 pub use seed::{
     EndpointPoint, EndpointSeries, LatencySummary, MeasureSummary, PERCENTILES, Role, SeedResult,
-    completed_rate, latency_growth,
 };
 pub use state::State;
 pub use table::{bounds_note, sweep_table};

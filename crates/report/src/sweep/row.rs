@@ -26,7 +26,7 @@ pub struct SweepRow {
     pub seeds: usize,
     /// Arrived requests per second; mean over runs.
     pub offered_rps: f64,
-    /// Mean over runs of [`super::completed_rate`], requests per second.
+    /// Mean over runs of [`super::Completions::rate`], requests per second.
     pub completed_rps: f64,
     /// Arrived requests. This and the next four counts are sums over all runs.
     pub offered: u64,

@@ -46,9 +46,9 @@ pub struct SeedResult {
     pub arrival_seconds: f64,
     /// Time from the start to the last outcome, draining included.
     pub seconds: f64,
-    /// Value of [`completed_rate`].
+    /// Value of [`super::Completions::rate`].
     pub completed_rps: f64,
-    /// Value of [`latency_growth`].
+    /// Value of [`super::Completions::latency_growth`].
     pub latency_growth: Option<f64>,
     /// Prompt tokens read from prefix caches; `None` when the workload has no shared prefixes.
     pub hit_tokens: Option<u64>,
@@ -200,103 +200,9 @@ fn interpolated(sorted: &[f64], percent: f64) -> f64 {
     at(below) + (at(below + 1) - at(below)) * position.fract()
 }
 
-/// Number of completions below which the rate is over the whole run.
-const MIN_COMPLETIONS: usize = 20;
-
-/// The rate of completions per second over the middle 80 % of the completions, between the tenth and the
-/// ninetieth percentile of their times; at most the completed requests per second of arrivals.
-///
-/// The whole run would include the drain, which is as long as the longest response and says nothing about
-/// capacity; the time until the last arrival would include the start with an empty fleet. The middle 80 %
-/// has the rate of the arrivals below capacity, and the capacity above it.
-///
-/// `ends` are the times of the completions since the start of the run in seconds, in any order. The
-/// rate is 0 without completions.
-#[must_use]
-#[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
-pub fn completed_rate(mut ends: Vec<f64>, arrival_seconds: f64) -> f64 {
-    ends.retain(|end| end.is_finite());
-    ends.sort_unstable_by(f64::total_cmp);
-    let count = ends.len();
-    let Some(&last) = ends.last() else { return 0.0 };
-    let limit = if arrival_seconds > 0.0 { count as f64 / arrival_seconds } else { f64::INFINITY };
-    let whole = if last > 0.0 { count as f64 / last } else { limit };
-    let (low, high) = (count / 10, count - 1 - count / 10);
-    let span = match (ends.get(low), ends.get(high)) {
-        (Some(low), Some(high)) if count >= MIN_COMPLETIONS => high - low,
-        _ => 0.0,
-    };
-    let rate = if span > 0.0 { (high - low) as f64 / span } else { whole };
-    let rate = rate.min(limit);
-    if rate.is_finite() { rate } else { 0.0 }
-}
-
-/// The mean end-to-end latency of the last third of the arrivals over that of the middle third: about
-/// one for a stable queue, well above one for a growing one. The first third is excluded, because the
-/// run starts with an empty fleet.
-///
-/// `arrivals` are pairs of arrival time and latency of the completed requests, in any order and any
-/// unit. `None` with fewer than thirty.
-#[must_use]
-#[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^53")]
-pub fn latency_growth(mut arrivals: Vec<(f64, f64)>) -> Option<f64> {
-    arrivals.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
-    let third = arrivals.len() / 3;
-    if third < 10 {
-        return None;
-    }
-    let mean =
-        |part: &[(f64, f64)]| part.iter().map(|&(_, latency)| latency).sum::<f64>() / part.len() as f64;
-    let middle = mean(arrivals.get(third..2 * third)?);
-    let last = mean(arrivals.get(2 * third..)?);
-    (middle > 0.0 && last.is_finite()).then(|| last / middle)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check_rate(ends: impl Iterator<Item = f64>, arrival_seconds: f64, expect: f64) {
-        let found = completed_rate(ends.collect(), arrival_seconds);
-        assert!((found - expect).abs() <= 0.001 * expect, "{found}, not {expect}");
-    }
-
-    #[test]
-    fn the_completed_rate_excludes_the_drain() {
-        let steady = |latency: f64| (0..1_000).map(move |index| f64::from(index) / 10.0 + latency);
-        check_rate(steady(0.1), 100.0, 10.0);
-        check_rate(steady(30.0), 100.0, 10.0);
-        let one_straggler = steady(1.0).chain([500.0]);
-        check_rate(one_straggler, 100.0, 10.0);
-        let overloaded = (0..1_000).map(|index| f64::from(index) / 5.0);
-        check_rate(overloaded, 100.0, 5.0);
-    }
-
-    #[test]
-    fn the_completed_rate_is_at_most_the_arrival_rate() {
-        check_rate((0..1_000).map(|_| 3.0), 100.0, 10.0);
-        check_rate((0..1_000).map(|index| f64::from(index) / 1_000.0), 100.0, 10.0);
-    }
-
-    #[test]
-    fn few_completions_are_rated_over_the_whole_run() {
-        check_rate([1.0, 2.0, 4.0].into_iter(), 1.0, 0.75);
-        check_rate([].into_iter(), 1.0, 0.0);
-        check_rate([0.0].into_iter(), 0.0, 0.0);
-        check_rate([f64::NAN, f64::INFINITY].into_iter(), 1.0, 0.0);
-    }
-
-    #[test]
-    fn growth_distinguishes_stable_and_growing_queues() {
-        let run = |slope: f64| {
-            let latency = move |index: u32| (f64::from(index), 10.0 + slope * f64::from(index));
-            latency_growth((0..300).rev().map(latency).collect()).unwrap()
-        };
-        assert!((run(0.0) - 1.0).abs() < 1e-9);
-        assert!(run(1.0) > 1.5);
-        assert_eq!(latency_growth(vec![(0.0, 1.0); 29]), None);
-        assert_eq!(latency_growth(vec![(0.0, 0.0); 60]), None);
-    }
 
     #[test]
     fn a_summary_has_all_requests_and_completed_ones() {

@@ -5,6 +5,10 @@ use serde::Serialize;
 /// Share of the offered rate below which the fleet is overloaded.
 const MIN_COMPLETED_SHARE: f64 = 0.95;
 
+/// Share of the offered rate below which a fleet does not keep up, overloaded or not. Rates are below the offered one only
+/// where a backlog grew or requests failed, so there is no noise to leave room for.
+const KEEPS_UP_SHARE: f64 = 0.98;
+
 /// Growth of latency from the middle to the last third of the arrivals above which a backlog builds up.
 const MAX_LATENCY_GROWTH: f64 = 1.25;
 
@@ -15,10 +19,10 @@ const MAX_LATENCY_GROWTH: f64 = 1.25;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// At least 95 % of the offered rate was completed and latency did not grow.
+    /// At least 98 % of the offered rate was completed and latency did not grow.
     Stable,
-    /// At least 95 % was completed, but latency grew by more than a quarter from the middle third of
-    /// the arrivals to the last, as a mean over runs.
+    /// At least 95 % was completed, but less than 98 %, or latency grew by more than a quarter from the
+    /// middle third of the arrivals to the last, as a mean over runs.
     Backlogged,
     /// Less than 95 % was completed; the rest waited, failed or was rejected.
     Overloaded,
@@ -28,7 +32,9 @@ impl State {
     pub(super) fn new(offered_rps: f64, completed_rps: f64, growth: Option<f64>) -> Self {
         if completed_rps < MIN_COMPLETED_SHARE * offered_rps {
             Self::Overloaded
-        } else if growth.is_some_and(|growth| growth > MAX_LATENCY_GROWTH) {
+        } else if completed_rps < KEEPS_UP_SHARE * offered_rps
+            || growth.is_some_and(|growth| growth > MAX_LATENCY_GROWTH)
+        {
             Self::Backlogged
         } else {
             Self::Stable
@@ -57,8 +63,9 @@ mod tests {
     #[test]
     fn states_follow_completion_and_growth() {
         check(100.0, 100.0, None, State::Stable);
-        check(100.0, 96.0, Some(1.2), State::Stable);
-        check(100.0, 96.0, Some(1.4), State::Backlogged);
+        check(100.0, 99.0, Some(1.2), State::Stable);
+        check(100.0, 99.0, Some(1.4), State::Backlogged);
+        check(250.0, 243.0, Some(1.0), State::Backlogged);
         check(100.0, 94.0, Some(1.0), State::Overloaded);
         check(0.0, 0.0, None, State::Stable);
     }

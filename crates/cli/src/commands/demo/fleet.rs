@@ -94,10 +94,7 @@ impl Engines {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!(
-            "{ENGINES} simulated model servers ({}, max_num_seqs {MAX_SEQUENCES} each), one of them {SLOWER} times slower than the others.",
-            self.profile.name
-        )
+        format!("{ENGINES} simulated {} servers, one {SLOWER} times slower", self.profile.name)
     }
 
     pub(super) async fn stop(mut self) {

@@ -3,12 +3,17 @@
 mod fleet;
 mod front;
 mod live;
+mod screen;
+mod standing;
+mod text;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use console::Term;
 use pointsman_bench::client::{Connections, Target};
 use pointsman_bench::run::{LoadOptions, Progress};
 use pointsman_bench::slices::{Arm, PairedResult, SliceOptions, run_slices};
@@ -18,6 +23,9 @@ use pointsman_workload::Distribution;
 
 use self::fleet::Engines;
 use self::front::Front;
+use self::live::View;
+use self::standing::{Figures, SetUp, Standing};
+use self::text::{Block, Line, Tone};
 use crate::args::DemoArgs;
 use crate::shutdown;
 
@@ -37,28 +45,62 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let engines = Engines::start(MODEL, args.seed).await?;
     let front = Front::start(engines.urls(), &args).await?;
     let rate = LOAD * engines.capacity(&lengths());
-    if !args.json {
-        introduce(&engines, &front, rate);
+    let set_up = set_up(&engines, &front, rate);
+    if !args.json && !live::is_drawable(&Term::stderr()) {
+        eprintln!("{}\n", set_up.lines.join("\n"));
     }
-    let compare = compare(&engines, &front, rate, &args);
+    let compare = compare(&engines, &front, rate, &set_up, &args);
     let result = tokio::select! {
         result = compare => Some(result?),
         () = stop.cancelled() => None,
     };
-    let Some(result) = result else {
+    let Some((result, figures)) = result else {
         front.stop().await;
         return Ok(ExitCode::FAILURE);
     };
-    let runs = result.runs(args.seed);
-    let table = comparison_table(&runs, &result.pairs.changes());
-    crate::print(args.json, &Runs { runs: runs.into() }, &table)?;
-    if !args.exit && !args.json {
-        println!("{}", try_it(&front));
+    let stays = !args.exit && !args.json;
+    print(
+        args.json,
+        &result,
+        args.seed,
+        set_up,
+        figures,
+        &if stays { try_it(front.address, front.server.admin_address) } else { Block::new() },
+    )?;
+    if stays {
         stop.cancelled().await;
     }
     front.stop().await;
     engines.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the result: one screen on a terminal; JSON, or a table of every figure, elsewhere.
+fn print(
+    json: bool,
+    result: &PairedResult,
+    seed: u64,
+    set_up: SetUp,
+    figures: Figures,
+    footer: &Block,
+) -> Result<()> {
+    let runs = result.runs(seed);
+    let terminal = Term::stdout();
+    let figures = figures.with_intervals(|statistic| runs[1].interval95.get(statistic));
+    let colour = terminal.is_term() && terminal.features().colors_supported();
+    let text =
+        |block: &Block| block.iter().fold(String::new(), |text, line| text + &line.render(colour) + "\n");
+    if json {
+        println!("{}", serde_json::to_string_pretty(&Runs { runs: runs.into() })?);
+    } else if let Some((height, width)) = terminal.size_checked() {
+        let standing = Standing { set_up, figures, ..Standing::default() };
+        print!("{}", text(&screen::result(&standing, footer, width.into(), height.into())));
+    } else {
+        println!("{}\n", screen::headline(&figures, "").render(false));
+        print!("{}", comparison_table(&runs, &result.pairs.changes()).render(crate::width()));
+        print!("\n{}", text(footer));
+    }
+    Ok(())
 }
 
 /// Prompt and output lengths, short enough for many requests in a minute.
@@ -69,7 +111,13 @@ fn lengths() -> (Distribution, Distribution) {
     (prompt, output)
 }
 
-async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -> Result<PairedResult> {
+async fn compare(
+    engines: &Engines,
+    front: &Front,
+    rate: f64,
+    set_up: &SetUp,
+    args: &DemoArgs,
+) -> Result<(PairedResult, Figures)> {
     let (prompt, output) = lengths();
     let workload = Workload {
         offered: OfferedLoad::poisson(rate),
@@ -85,10 +133,8 @@ async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -
         connections: Connections::Pinned { count: CONNECTIONS, seed: args.seed },
     };
     let gateway = Target { endpoints: vec![front.address.into()], connections: Connections::Pool };
-    let arms = [
-        Arm { name: "kubernetes-service".into(), target: service },
-        Arm { name: "pointsman".into(), target: gateway },
-    ];
+    let [baseline, candidate] = set_up.names.clone();
+    let arms = [Arm { name: baseline, target: service }, Arm { name: candidate, target: gateway }];
     let options = SliceOptions {
         slices: SLICES,
         warm_up: true,
@@ -97,32 +143,45 @@ async fn compare(engines: &Engines, front: &Front, rate: f64, args: &DemoArgs) -
     };
     let plan = workload.plan(args.seed)?;
     let progress = Arc::new(Progress::default());
-    let view = live::View::start(engines, front, &progress);
-    let result = run_slices(&arms, &plan, options, &progress, |start| view.announce(start)).await;
-    view.finish();
-    Ok(result?)
+    let view = View::start(set_up.clone(), SLICES, front, &progress);
+    let result = run_slices(&arms, &plan, options, &progress, |event| view.follow(event)).await?;
+    Ok((result, view.finish()))
 }
 
-fn introduce(engines: &Engines, front: &Front, rate: f64) {
-    eprintln!("{}", engines.describe());
-    eprintln!(
-        "The load: {} (80 % of their capacity), the same arrivals, interleaved, through\n\
-         \x20 kubernetes-service  {CONNECTIONS} keep-alive connections, each bound to a random engine for life, as kube-proxy does\n\
-         \x20 pointsman           {}\n",
-        per_second(Some(rate)),
-        front.describe()
-    );
+fn set_up(engines: &Engines, front: &Front, rate: f64) -> SetUp {
+    let names = ["kubernetes-service", "pointsman"];
+    let lines = vec![
+        format!("{}; load {:.0} %, {}", engines.describe(), LOAD * 100.0, per_second(Some(rate))),
+        format!("  {:<18}  {CONNECTIONS} connections, each to a random server, as by kube-proxy", names[0]),
+        format!("  {:<18}  {}", names[1], front.describe()),
+    ];
+    SetUp { lines, names: names.map(str::to_owned) }
 }
 
-fn try_it(front: &Front) -> String {
-    let (gateway, admin) = (front.address, front.server.admin_address);
-    format!(
-        "\nThe gateway keeps running. Try it:\n\n\
-         curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\\n\
-         \x20 -d '{{\"model\": \"{MODEL}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}], \"stream\": true}}'\n\n\
-         from openai import OpenAI\n\
-         client = OpenAI(base_url=\"http://{gateway}/v1\", api_key=\"none\")\n\
-         print(client.chat.completions.create(model=\"{MODEL}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n\n\
-         Metrics: http://{admin}/metrics   State: http://{admin}/debug/pools   Stop: Ctrl-C"
-    )
+/// What to do with the gateway that keeps running, at most 80 characters a line.
+fn try_it(gateway: SocketAddr, admin: SocketAddr) -> Block {
+    let lines = [
+        "The gateway keeps running; Ctrl-C ends it. Try it:".to_owned(),
+        format!("curl {gateway}/v1/chat/completions -H 'content-type: application/json' \\"),
+        format!(
+            "  -d '{{\"model\": \"{MODEL}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
+        ),
+        format!("OpenAI(base_url=\"http://{gateway}/v1\", api_key=\"none\")  # in Python"),
+        format!("Metrics: http://{admin}/metrics   State: /debug/pools"),
+    ];
+    let tone = |index: usize| if index == 0 { Tone::Strong } else { Tone::Plain };
+    lines.into_iter().enumerate().map(|(index, line)| Line::new(line, tone(index))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_a_terminal_of_80_columns() {
+        let [gateway, admin] = [18_080, 19_090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        for line in try_it(gateway, admin) {
+            assert!(line.width() <= 80, "{line:?}");
+        }
+    }
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use pointsman_core::Time;
-use pointsman_report::sweep::{
-    EndpointPoint, EndpointSeries, LatencySummary, Role, completed_rate, latency_growth,
-};
+use pointsman_report::sweep::{Completions, EndpointPoint, EndpointSeries, LatencySummary, Role};
 use pointsman_report::{Latencies, SeedResult, Timing};
 use pointsman_sim::{End, LoadPoint, Outcome};
 
@@ -41,7 +39,7 @@ pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult
             End::Rejected | End::Failed | End::Unfinished => None,
         })
     };
-    let ends = answered().map(|(arrival, e2e, _)| arrival + e2e).collect();
+    let completions = Completions::new(answered().map(|(arrival, e2e, _)| (arrival, e2e)));
     SeedResult {
         policy: of.policy.to_owned(),
         role: of.role,
@@ -54,8 +52,8 @@ pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult
         unfinished: count(|end| matches!(end, End::Unfinished)),
         arrival_seconds,
         seconds: outcome.seconds,
-        completed_rps: completed_rate(ends, arrival_seconds),
-        latency_growth: latency_growth(answered().map(|(arrival, e2e, _)| (arrival, e2e)).collect()),
+        completed_rps: completions.rate(arrival_seconds),
+        latency_growth: completions.latency_growth(),
         hit_tokens: of.shares_prefixes.then_some(outcome.cached_tokens),
         prompt_tokens: outcome.prompt_tokens,
         output_tokens: answered().map(|(.., tokens)| u64::from(tokens)).sum(),
