@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::response;
 use pointsman_core::{FailureCause, ResponsePhase};
@@ -10,7 +11,7 @@ use pointsman_door::RequestContext;
 use pointsman_exchange::{EngineRequest, EngineResponse, HeadVerdict, Refusal};
 use pointsman_fleet::{Clock, Placed, PoolEndpoint, PoolHandle};
 use pointsman_telemetry::trace::{Attribute, Span};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client_body::ClientBody;
 use crate::relay::FirstFrame;
@@ -18,6 +19,10 @@ use crate::shared::Shared;
 use crate::template::RequestTemplate;
 use crate::unread_body::UnreadBody;
 use crate::upstream::{self, RequestBody, SendCause, SendError, UpstreamBody, UpstreamResponse};
+
+/// How long the head of a stream is held for the first bytes of its body, in which a failure can still be retried unnoticed.
+/// Load balancers and clients that wait for a head give up after a few seconds, while a long prefill takes minutes.
+const HEAD_HOLD: Duration = Duration::from_secs(1);
 
 /// A request to be placed and sent.
 pub(crate) struct Attempts<'a> {
@@ -47,6 +52,8 @@ pub(crate) struct StartedResponse {
     pub(crate) body: UpstreamBody,
     pub(crate) first: Option<FirstFrame>,
     pub(crate) observer: EngineResponse,
+    /// When the output must have begun, if that is a stream's.
+    pub(crate) output_by: Instant,
 }
 
 /// The outcome of one attempt.
@@ -137,7 +144,7 @@ impl Attempts<'_> {
                 } else {
                     upstream.send(endpoint, request, new_connection).await?
                 };
-                self.first_bytes(endpoint, response).await
+                self.first_bytes(endpoint, response, first_byte).await
             });
             let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
                 .await
@@ -168,16 +175,18 @@ impl Attempts<'_> {
         }
     }
 
-    /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes.
+    /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes. The
+    /// head of a stream is not held for longer than [`HEAD_HOLD`].
     async fn first_bytes(
         &self,
         endpoint: &Arc<PoolEndpoint>,
         response: UpstreamResponse,
+        output_by: Instant,
     ) -> Result<AttemptOutcome, SendError> {
         let UpstreamResponse { head, body } = response;
         let observer = self.engine_request.response();
         let mut response =
-            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer };
+            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, output_by };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
         match verdict {
             HeadVerdict::Failure(cause) if self.engine_request.may_retry(cause) => {
@@ -191,7 +200,16 @@ impl Attempts<'_> {
         if response.body.is_end() || response.head.status.is_informational() {
             return Ok(AttemptOutcome::Response(response));
         }
-        let frame = match poll_fn(|cx| response.body.poll_frame(cx)).await {
+        let first = poll_fn(|cx| response.body.poll_frame(cx));
+        let first = if response.observer.is_stream() {
+            match timeout(HEAD_HOLD, first).await {
+                Ok(first) => first,
+                Err(_) => return Ok(AttemptOutcome::Response(response)),
+            }
+        } else {
+            first.await
+        };
+        let frame = match first {
             None => return Ok(AttemptOutcome::Response(response)),
             Some(Err(_)) => return Err(FailureCause::Lost.into()),
             Some(Ok(frame)) => frame,

@@ -113,7 +113,7 @@ impl Proxy<'_> {
         mut request: RequestContext,
     ) -> Response<ResponseBody> {
         let SelectedResponse { placed, response } = selected;
-        let StartedResponse { endpoint, head, body, first, observer } = response;
+        let StartedResponse { endpoint, head, body, first, observer, output_by } = response;
         let response::Parts { status, mut headers, .. } = head;
         request.set_status(status.as_u16());
         request.set_streaming(observer.is_stream());
@@ -121,6 +121,7 @@ impl Proxy<'_> {
         let context = RelayContext {
             placed,
             endpoint,
+            output_by: observer.awaits_output().then_some(output_by),
             observer: Some(observer),
             deadline,
             shape: self.shape,

@@ -71,20 +71,23 @@ fn read_retry_budget(fields: &mut Fields<'_>) -> RetryBudget {
 fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
     let timeouts = field.fields(|fields| {
         let default = Timeouts::default();
-        let mut timeout = |name, default: Duration| {
-            let Some(field) = fields.get(name) else { return default };
+        let mut optional = |name| {
+            let field = fields.get(name)?;
             let duration = field.gateway_duration();
             if duration.is_some_and(|d| d.is_zero()) {
                 field.error("must be above zero", "write a duration above 0s, or remove it");
             }
-            duration.unwrap_or(default)
+            duration
         };
+        let heartbeat = optional("heartbeat");
+        let mut timeout = |name, default: Duration| optional(name).unwrap_or(default);
         Timeouts {
             connect: timeout("connect", default.connect),
             first_byte: timeout("firstByte", default.first_byte),
             idle: timeout("idle", default.idle),
             idle_limit: timeout("idleLimit", default.idle_limit),
             keep_alive: timeout("keepAlive", default.keep_alive),
+            heartbeat,
         }
     })?;
     let are_sound = field.is_sound_at("idle") && field.is_sound_at("idleLimit");
