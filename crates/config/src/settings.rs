@@ -11,7 +11,8 @@ use pointsman_core::Liveness;
 pub struct Timeouts {
     /// To connect, TLS handshake included.
     pub connect: Duration,
-    /// From the request sent to the first byte of the response body.
+    /// From the request sent to the first output: the first byte of the response body, or the first token of a stream that
+    /// began before.
     pub first_byte: Duration,
     /// [`Liveness::idle`].
     pub idle: Duration,
@@ -19,6 +20,9 @@ pub struct Timeouts {
     pub idle_limit: Duration,
     /// Lifetime of an unused connection to an engine; below the engine's own limit (5 s in uvicorn).
     pub keep_alive: Duration,
+    /// Silence of an event stream after which a comment is sent to the client, for proxies and clients that give up silent
+    /// connections; none where it is not set.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -26,10 +30,12 @@ impl Default for Timeouts {
         let Liveness { idle, idle_limit } = Liveness::default();
         Self {
             connect: Duration::from_secs(2),
-            first_byte: Duration::from_mins(5),
+            // As long as the clients of OpenAI wait.
+            first_byte: Duration::from_mins(10),
             idle,
             idle_limit,
             keep_alive: Duration::from_secs(4),
+            heartbeat: None,
         }
     }
 }

@@ -43,9 +43,9 @@ impl Default for Liveness {
 /// How far the response to a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponsePhase {
-    /// No byte has come since the request was sent.
+    /// No output has come since the request was sent.
     AwaitingFirstByte {
-        /// When the request was sent.
+        /// When the request was sent; where the head of the response or a comment came since, when that came.
         sent: Time,
     },
     /// Bytes come as they are generated.

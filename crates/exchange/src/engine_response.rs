@@ -139,6 +139,24 @@ impl EngineResponse {
         matches!(&self.body, Body::Events(scanner) if !scanner.is_over())
     }
 
+    /// Whether a comment may be added to the body here.
+    #[must_use]
+    pub fn takes_comments(&self) -> bool {
+        matches!(&self.body, Body::Events(scanner) if !scanner.is_over() && scanner.is_between_events())
+    }
+
+    /// Whether the body is an event stream whose output has not begun.
+    #[must_use]
+    pub fn awaits_output(&self) -> bool {
+        match &self.body {
+            Body::Events(scanner) => {
+                self.format != StreamFormat::Unknown && !scanner.has_token() && !scanner.is_over()
+            }
+            Body::EncodedEvents { started } => !started,
+            Body::Pending | Body::Json(_) | Body::Opaque => false,
+        }
+    }
+
     /// Whether the end mark of an event stream has passed. What happens after it does not matter.
     #[must_use]
     pub const fn is_over(&self) -> bool {

@@ -92,7 +92,7 @@ fn world(endpoints: u16) -> World {
 fn stream_chunk(bencher: Bencher<'_, '_>) {
     let activity = Activity::default();
     let mut at = 0;
-    let mut stream = StreamActivity::start(&activity, Time::ZERO);
+    let mut stream = StreamActivity::start(&activity, Time::ZERO, false);
     bencher.bench_local(|| {
         at += 20_000_000;
         stream.on_chunk(black_box(&activity), Time::from_nanos(at));

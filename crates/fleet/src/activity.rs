@@ -111,27 +111,53 @@ impl Activity {
 #[derive(Clone, Copy, Debug)]
 pub struct StreamActivity {
     last_byte: Time,
+    /// Its output has not begun: its head or a comment came before the prefill is over.
+    awaits_output: bool,
 }
 
 impl StreamActivity {
-    /// A stream whose first bytes came at `now`.
+    /// A stream whose first bytes came at `now`; with `awaits_output` they are not of its output.
     #[must_use]
-    pub fn start(activity: &Activity, now: Time) -> Self {
+    pub fn start(activity: &Activity, now: Time, awaits_output: bool) -> Self {
         activity.evidence.on_bytes(now);
-        Self { last_byte: now }
+        Self { last_byte: now, awaits_output }
     }
 
     /// A further chunk came.
     pub fn on_chunk(&mut self, activity: &Activity, now: Time) {
-        activity.evidence.on_gap(now.since(self.last_byte));
+        if !self.awaits_output {
+            activity.evidence.on_gap(now.since(self.last_byte));
+        }
         activity.evidence.on_bytes(now);
         self.last_byte = now;
+    }
+
+    /// The output has begun.
+    pub const fn on_output(&mut self) {
+        self.awaits_output = false;
+    }
+
+    /// The stream goes on at `now` after a pause that was not the engine's.
+    pub fn resume(&mut self, activity: &Activity, now: Time) {
+        activity.evidence.on_bytes(now);
+        self.last_byte = now;
+    }
+
+    /// When the last byte came.
+    #[must_use]
+    pub const fn last_byte(&self) -> Time {
+        self.last_byte
     }
 
     /// [`Activity::check`] for this stream.
     #[must_use]
     pub fn check(&self, activity: &Activity, now: Time, liveness: &Liveness) -> Option<Time> {
-        activity.check(now, ResponsePhase::Streaming { last_byte: self.last_byte }, liveness)
+        let phase = if self.awaits_output {
+            ResponsePhase::AwaitingFirstByte { sent: self.last_byte }
+        } else {
+            ResponsePhase::Streaming { last_byte: self.last_byte }
+        };
+        activity.check(now, phase, liveness)
     }
 }
 

@@ -11,12 +11,16 @@ use pointsman_door::RequestContext;
 use pointsman_exchange::{EngineRequest, EngineResponse, HeadVerdict, Refusal};
 use pointsman_fleet::{Clock, Placed, PoolEndpoint, PoolHandle};
 use pointsman_telemetry::trace::{Attribute, Span};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::relay::FirstFrame;
 use crate::shared::Shared;
 use crate::template::RequestTemplate;
 use crate::upstream::{self, RequestBody, RestSlot, SendCause, SendError, UpstreamBody, UpstreamResponse};
+
+/// How long the head of a stream is held for the first bytes of its body, in which a failure can still be retried unnoticed.
+/// Load balancers and clients that wait for a head give up after a few seconds, while a long prefill takes minutes.
+const HEAD_HOLD: Duration = Duration::from_secs(1);
 
 /// A request to be placed and sent.
 pub(crate) struct Attempts<'a> {
@@ -50,6 +54,8 @@ pub(crate) struct StartedResponse {
     pub(crate) observer: EngineResponse,
     /// When the route's timeout for the request or for this attempt ends.
     pub(crate) deadline: Option<Instant>,
+    /// When the output must have begun, if that is a stream's.
+    pub(crate) output_by: Instant,
 }
 
 /// The outcome of one attempt.
@@ -148,7 +154,7 @@ impl Attempts<'_> {
                 } else {
                     upstream.send(endpoint, request, new_connection).await?
                 };
-                self.first_bytes(endpoint, response, deadline).await
+                self.first_bytes(endpoint, response, deadline, first_byte).await
             });
             let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
                 .await
@@ -171,17 +177,19 @@ impl Attempts<'_> {
         }
     }
 
-    /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes.
+    /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes. The
+    /// head of a stream is not held for longer than [`HEAD_HOLD`].
     async fn first_bytes(
         &self,
         endpoint: &Arc<PoolEndpoint>,
         response: UpstreamResponse,
         deadline: Option<Instant>,
+        output_by: Instant,
     ) -> Result<AttemptOutcome, SendError> {
         let UpstreamResponse { head, body } = response;
         let observer = self.engine_request.response();
         let mut response =
-            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline };
+            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline, output_by };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
         match verdict {
             HeadVerdict::Failure(cause) if self.may_retry(cause) => {
@@ -195,7 +203,16 @@ impl Attempts<'_> {
         if response.body.is_end() || response.head.status.is_informational() {
             return Ok(AttemptOutcome::Response(response));
         }
-        let frame = match poll_fn(|cx| response.body.poll_frame(cx)).await {
+        let first = poll_fn(|cx| response.body.poll_frame(cx));
+        let first = if response.observer.is_stream() {
+            match timeout(HEAD_HOLD, first).await {
+                Ok(first) => first,
+                Err(_) => return Ok(AttemptOutcome::Response(response)),
+            }
+        } else {
+            first.await
+        };
+        let frame = match first {
             None => return Ok(AttemptOutcome::Response(response)),
             Some(Err(_)) => return Err(FailureCause::Lost.into()),
             Some(Ok(frame)) => frame,

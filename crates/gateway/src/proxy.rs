@@ -120,7 +120,7 @@ impl Proxy<'_> {
 
     fn relay(&self, selected: SelectedResponse, mut request: RequestContext) -> Response<ResponseBody> {
         let SelectedResponse { placed, response } = selected;
-        let StartedResponse { endpoint, head, body, first, observer, deadline } = response;
+        let StartedResponse { endpoint, head, body, first, observer, deadline, output_by } = response;
         let response::Parts { status, mut headers, .. } = head;
         request.set_status(status.as_u16());
         request.set_streaming(observer.is_stream());
@@ -128,6 +128,7 @@ impl Proxy<'_> {
         let context = RelayContext {
             placed,
             endpoint,
+            output_by: observer.awaits_output().then_some(output_by),
             observer: Some(observer),
             deadline,
             shape: self.shape,

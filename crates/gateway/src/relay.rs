@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use pointsman_core::{Completion, FailureCause, Usage};
+use pointsman_core::{Completion, FailureCause, Time, Usage};
 use pointsman_door::{Door, RequestContext};
 use pointsman_exchange::{ChunkFacts, EngineResponse, Refusal, ResponseEnd, Verdict};
 use pointsman_fleet::{Clock, Placed, PoolEndpoint, StreamActivity};
@@ -23,6 +23,9 @@ const LINGER: Duration = Duration::from_millis(20);
 
 /// Maximum number of bytes that are read from the engine while the client does not read.
 const READ_AHEAD: u64 = 256 << 10;
+
+/// A comment of an event stream, which clients ignore.
+const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 /// A body frame that was read before the response head was passed on, and the facts learned from it.
 pub(crate) type FirstFrame = (Frame<Bytes>, ChunkFacts);
@@ -42,6 +45,8 @@ pub(crate) struct RelayContext {
     pub(crate) observer: Option<EngineResponse>,
     /// When the route's timeout ends.
     pub(crate) deadline: Option<Instant>,
+    /// When the output of a stream must have begun; `None` once it has.
+    pub(crate) output_by: Option<Instant>,
     /// The error format of the request's API.
     pub(crate) shape: ErrorShape,
     pub(crate) door: Arc<Door>,
@@ -59,6 +64,8 @@ pub(crate) struct Relay {
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
     activity: StreamActivity,
+    /// When the last heartbeat was sent.
+    heartbeat_at: Time,
     /// Whether reading stopped because the client does not read.
     paused: bool,
     clock: Clock,
@@ -86,7 +93,8 @@ impl Relay {
     /// `first` is the frame that was read before.
     pub(crate) fn new(context: RelayContext, body: UpstreamBody, first: Option<FirstFrame>) -> Self {
         let clock = context.door.fleet.clock();
-        let activity = StreamActivity::start(&context.endpoint.activity, clock.now());
+        let now = clock.now();
+        let activity = StreamActivity::start(&context.endpoint.activity, now, context.output_by.is_some());
         let mut relay = Self {
             body: Some(body),
             unread: VecDeque::new(),
@@ -94,6 +102,7 @@ impl Relay {
             state: State::Passing,
             timer: None,
             activity,
+            heartbeat_at: now,
             paused: false,
             clock,
             reader: Waker::noop().clone(),
@@ -210,7 +219,7 @@ impl Relay {
     fn poll_passing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         if std::mem::take(&mut self.paused) {
             // The pause was the client's.
-            self.activity = StreamActivity::start(&self.context.endpoint.activity, self.clock.now());
+            self.activity.resume(&self.context.endpoint.activity, self.clock.now());
         }
         let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx));
         match polled {
@@ -228,7 +237,7 @@ impl Relay {
                 self.end(ResponseEnd::Clean);
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_timer(cx).map(|()| None),
+            Poll::Pending => self.poll_timer(cx),
         }
     }
 
@@ -244,6 +253,8 @@ impl Relay {
     fn record(&mut self, length: usize, facts: ChunkFacts) {
         self.context.request.add_response_bytes(length as u64);
         if facts.first_token {
+            self.context.output_by = None;
+            self.activity.on_output();
             self.context.request.first_token();
             self.context.placed.iter_mut().for_each(Placed::first_token);
         } else if facts.output_tokens > 0 {
@@ -263,29 +274,50 @@ impl Relay {
         is_over
     }
 
-    /// Ready when the stream was ended because it stalled or because its request ran out of time. The timer is set
-    /// anew only when it fires, whatever the pace of the stream.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready with a heartbeat, or when the stream was ended because it stalled or because its request ran out of time. The
+    /// timer is set anew only when it fires, whatever the pace of the stream.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         loop {
             if let Some(timer) = &mut self.timer {
                 ready!(timer.as_mut().poll(cx));
             }
             let now = self.clock.now();
             if self.check_deadline() {
-                return Poll::Ready(());
+                return Poll::Ready(None);
+            }
+            if self.context.output_by.is_some_and(|output_by| output_by <= Instant::now()) {
+                self.end(ResponseEnd::Failed(FailureCause::FirstByteTimeout));
+                return Poll::Ready(None);
+            }
+            let heartbeat = self.next_heartbeat(now);
+            if heartbeat.is_some_and(|due| due <= now) {
+                self.heartbeat_at = now;
+                self.context.request.add_response_bytes(HEARTBEAT.len() as u64);
+                return Poll::Ready(Some(Frame::data(Bytes::from_static(HEARTBEAT))));
             }
             let liveness = self.context.endpoint.timeouts.liveness();
             let Some(check) = self.activity.check(&self.context.endpoint.activity, now, &liveness) else {
                 self.end(ResponseEnd::Failed(FailureCause::Stalled));
-                return Poll::Ready(());
+                return Poll::Ready(None);
             };
+            let check = heartbeat.map_or(check, |due| due.min(check));
             let check = Instant::from_std(self.clock.instant(check));
-            let wake = self.context.deadline.map_or(check, |deadline| deadline.min(check));
+            let limits = self.context.deadline.into_iter().chain(self.context.output_by);
+            let wake = limits.fold(check, Instant::min);
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(wake),
                 None => self.timer = Some(Box::pin(tokio::time::sleep_until(wake))),
             }
         }
+    }
+
+    /// When the next heartbeat is due, if any. A client that does not read, or waits for the rest of an event, gets none for now.
+    fn next_heartbeat(&self, now: Time) -> Option<Time> {
+        let interval = self.context.endpoint.timeouts.heartbeat?;
+        let due = self.activity.last_byte().max(self.heartbeat_at) + interval;
+        let possible = self.unread.is_empty()
+            && self.context.observer.as_ref().is_some_and(EngineResponse::takes_comments);
+        Some(if possible { due } else { due.max(now + interval) })
     }
 
     fn end(&mut self, end: ResponseEnd) {

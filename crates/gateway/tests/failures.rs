@@ -149,6 +149,86 @@ async fn other_error_responses_are_passed_on() {
     }
 }
 
+fn event_stream_head() -> Vec<Step> {
+    events(&[])
+}
+
+#[tokio::test]
+async fn the_head_of_a_stream_is_passed_on_before_a_long_prefill_ends() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let waits = Arc::clone(&gate);
+    let script = move |_| {
+        let output = events(&[ROLE, TOKEN, STOP, DONE]).split_off(1);
+        [event_stream_head(), vec![Step::Wait(Arc::clone(&waits))], output, vec![engine::end()]].concat()
+    };
+    let engine = Engine::start(script).await;
+    let mut world = world(&[engine.address]);
+    // The engine is silent on every stream for much longer than this, and answers probes.
+    world.pools[0].timeouts.idle = Duration::from_millis(60);
+    world.pools[0].timeouts.idle_limit = Duration::from_millis(200);
+    let gateway = Running::start(world).await;
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(&chat_request(true)).await;
+    let head = tokio::time::timeout(Duration::from_secs(10), wire.read_until(b"\r\n\r\n"));
+    head.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gate.notify_one();
+    wire.read_until(DONE.as_bytes()).await;
+    gateway.idle().await;
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_output_never_begins_is_ended_at_the_first_byte_timeout() {
+    let engine = Engine::start(|_| [event_stream_head(), vec![Step::AwaitClose]].concat()).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].timeouts.first_byte = Duration::from_millis(1_500);
+    let gateway = Running::start(world).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!((reply.status, reply.complete), (200, false));
+    assert!(reply.text().contains("first_byte_timeout"), "{}", reply.text());
+    engine.closed_by_peer().await;
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_gets_comments_between_events_where_they_are_asked_for() {
+    let gates = [(); 3].map(|()| Arc::new(tokio::sync::Notify::new()));
+    let waits = gates.clone();
+    let (start, rest) = TOKEN.split_at(20);
+    let script = move |_| {
+        let pause = |gate: usize| vec![Step::Wait(Arc::clone(&waits[gate]))];
+        let part = |text: &str| events(&[text]).split_off(1);
+        let end = [part(STOP), part(DONE), vec![engine::end()]].concat();
+        [event_stream_head(), pause(0), part(start), pause(1), part(rest), pause(2), end].concat()
+    };
+    let engine = Engine::start(script).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].timeouts.heartbeat = Some(Duration::from_millis(50));
+    let gateway = Running::start(world).await;
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(&chat_request(true)).await;
+    wire.read_until(b": heartbeat\n\n").await;
+    gates[0].notify_one();
+    wire.read_until(start.as_bytes()).await;
+    // Within an event there is none.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gates[1].notify_one();
+    wire.read_until(rest.as_bytes()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gates[2].notify_one();
+    let text = wire.read_until(DONE.as_bytes()).await;
+    let comments = |from: &str, to: &str| {
+        text[text.find(from).unwrap()..text.find(to).unwrap()].matches(": heartbeat").count()
+    };
+    assert_eq!(comments(start, rest), 0, "{text}");
+    assert!(comments(rest, STOP) > 1, "{text}");
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
 /// Sends 60 requests to three engines, of which the first answers like this. Returns the clients' replies and the number of
 /// requests that the first engine read.
 async fn ask_beside(bad: fn() -> Vec<Step>, others: fn() -> Vec<Step>) -> (Vec<Reply>, usize, Running) {

@@ -101,6 +101,18 @@ impl SseScanner {
         self.over
     }
 
+    /// Whether output has passed.
+    #[must_use]
+    pub const fn has_token(&self) -> bool {
+        self.has_token
+    }
+
+    /// Whether the next byte begins an event, so that a comment may stand before it.
+    #[must_use]
+    pub fn is_between_events(&self) -> bool {
+        self.lines.is_at_line_start() && self.event.is_empty()
+    }
+
     /// The latest token counts.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {

@@ -114,19 +114,23 @@ fn read_retry_budget(fields: &mut Fields<'_>) -> RetryBudget {
     }
 }
 
-/// A duration above zero.
 fn read_timeout(fields: &mut Fields<'_>, name: &'static str, default: Duration) -> Duration {
-    let Some(field) = fields.get(name) else { return default };
+    fields.get(name).and_then(|field| read_duration(&field)).unwrap_or(default)
+}
+
+/// A duration above zero.
+fn read_duration(field: &Field<'_>) -> Option<Duration> {
     let duration = field.gateway_duration();
     if duration.is_some_and(|d| d.is_zero()) {
         field.error("must be above zero", "write a duration above 0s, or remove it");
     }
-    duration.unwrap_or(default)
+    duration
 }
 
 fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
     let timeouts = field.fields(|fields| {
         let default = Timeouts::default();
+        let heartbeat = fields.get("heartbeat").and_then(|f| read_duration(&f));
         let mut timeout = |name, default| read_timeout(fields, name, default);
         Timeouts {
             connect: timeout("connect", default.connect),
@@ -134,6 +138,7 @@ fn read_timeouts(field: &Field<'_>) -> Option<Timeouts> {
             idle: timeout("idle", default.idle),
             idle_limit: timeout("idleLimit", default.idle_limit),
             keep_alive: timeout("keepAlive", default.keep_alive),
+            heartbeat,
         }
     })?;
     let are_sound = field.is_sound_at("idle") && field.is_sound_at("idleLimit");

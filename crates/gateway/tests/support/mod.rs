@@ -44,6 +44,7 @@ pub fn timeouts() -> Timeouts {
         idle: Duration::from_secs(20),
         idle_limit: Duration::from_secs(20),
         keep_alive: Duration::from_secs(4),
+        heartbeat: None,
     }
 }
 

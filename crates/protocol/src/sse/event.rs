@@ -98,6 +98,11 @@ pub(super) struct EventFacts {
 }
 
 impl Event {
+    /// Whether nothing of the event has come.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0 && self.name.is_empty() && !self.line_ended
+    }
+
     /// Adds a part of the data.
     pub(super) fn data(&mut self, format: StreamFormat, data: &[u8], usage: &mut UsageFields) {
         let fields = &mut self.fields;

@@ -78,6 +78,11 @@ impl LineParser {
         }
     }
 
+    /// Whether the next byte begins a line.
+    pub(super) const fn is_at_line_start(&self) -> bool {
+        matches!(self.position, Position::Field) && self.name_len == 0
+    }
+
     fn field_name<'a>(&mut self, rest: &'a [u8]) -> (Option<Part<'a>>, &'a [u8]) {
         if self.name_len == 0
             && let Some(after) = rest.strip_prefix(b"data:")
