@@ -77,6 +77,15 @@ impl ModelRules {
         self.reject_undeclared
     }
 
+    /// Whether requests for this model are served.
+    #[must_use]
+    pub fn accepts(&self, model: &str) -> bool {
+        !self.reject_undeclared
+            || self.models.contains_key(model)
+            || self.rewrites.contains_key(model)
+            || self.rewrite_rest.is_some()
+    }
+
     /// Whether the model of a request changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

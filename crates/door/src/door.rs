@@ -84,17 +84,28 @@ impl Door {
         names_path_exactly: bool,
         path: &str,
     ) -> Result<EngineRequest, Refusal> {
-        let holder = request.stored_response().and_then(|id| self.stored().holder(self.fleet.now(), id));
+        let holder = request.stored_response().and_then(|id| self.holder(pool, id));
         let default_model = if request.lacks_model() { pool.default_model() } else { None };
         request.resolve(&ResolveContext {
             rules: &pool.rules,
             pool: pool.pool_id,
             draw,
             names_path_exactly,
-            holder: holder.filter(|endpoint| pool.endpoint(*endpoint).is_some()),
+            holder,
             default_model: default_model.as_deref(),
             path,
             block_key: &self.block_key,
+        })
+    }
+
+    /// The endpoint of the pool that holds the stored response `id`: the one that is remembered, or the only one.
+    #[must_use]
+    pub fn holder(&self, pool: &PoolHandle, id: &str) -> Option<EndpointId> {
+        let remembered = self.stored().holder(self.fleet.now(), id);
+        let remembered = remembered.filter(|endpoint| pool.endpoint(*endpoint).is_some());
+        remembered.or_else(|| match &*pool.endpoints {
+            [only] => Some(only.id),
+            _ => None,
         })
     }
 

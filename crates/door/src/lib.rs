@@ -21,4 +21,4 @@ mod stored_responses;
 
 pub use budget::{Budget, Share};
 pub use door::Door;
-pub use request::{REQUEST_ID, RequestContext, TRACEPARENT};
+pub use request::{REQUEST_ID, RequestContext, TRACEPARENT, request_id};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use pointsman_config::GatewayPolicy;
 use pointsman_core::{Completion, FailureCause, RequestId, Usage};
 use pointsman_exchange::{EngineRequest, Refusal};
@@ -16,6 +17,8 @@ use crate::door::Door;
 
 /// The header that carries the trace context (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
+/// Longest [`REQUEST_ID`] in bytes that is kept.
+const MAX_REQUEST_ID: usize = 128;
 /// The header with the client's ID of a request.
 pub const REQUEST_ID: &str = "x-request-id";
 
@@ -39,6 +42,7 @@ pub struct RequestContext {
     placement: Option<Duration>,
     endpoint: Option<Arc<PoolEndpoint>>,
     request: Option<RequestId>,
+    request_id: Option<HeaderValue>,
     attempts: u32,
     status: u16,
     request_bytes: u64,
@@ -46,6 +50,15 @@ pub struct RequestContext {
     body_wait: Option<Duration>,
     first_token: Option<Duration>,
     finished: bool,
+}
+
+/// The ID of a request: the client's `x-request-id` if it is short and printable, or a new one from a random number.
+#[must_use]
+pub fn request_id(client: Option<&HeaderValue>, draw: u64) -> HeaderValue {
+    let is_fine = |id: &&HeaderValue| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.to_str().is_ok();
+    let made =
+        || HeaderValue::try_from(format!("{draw:016x}")).unwrap_or_else(|_| HeaderValue::from_static("0"));
+    client.filter(is_fine).cloned().unwrap_or_else(made)
 }
 
 impl RequestContext {
@@ -66,6 +79,7 @@ impl RequestContext {
             placement: None,
             endpoint: None,
             request: None,
+            request_id: None,
             attempts: 0,
             status: 0,
             request_bytes: 0,
@@ -112,6 +126,17 @@ impl RequestContext {
     #[must_use]
     pub const fn arrived(&self) -> Instant {
         self.arrived
+    }
+
+    /// Sets the value of `x-request-id`.
+    pub fn set_request_id(&mut self, id: HeaderValue) {
+        self.request_id = Some(id);
+    }
+
+    /// The value of `x-request-id`, which every response carries.
+    #[must_use]
+    pub const fn request_id(&self) -> Option<&HeaderValue> {
+        self.request_id.as_ref()
     }
 
     /// Sets the inference API.
@@ -283,6 +308,7 @@ impl RequestContext {
             target_model: series.map(RequestSeries::target_model),
             endpoint: self.endpoint.as_ref().map(|endpoint| &*endpoint.authority),
             request: self.request.map(|request| request.0),
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
             api: self.api,
             attempts: self.attempts,
             placement: self.placement,

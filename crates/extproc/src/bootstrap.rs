@@ -113,6 +113,9 @@ fn listener(options: &EnvoyOptions) -> String {
           # A stream of tokens may pause during a prefill and last for minutes.
           stream_idle_timeout: 600s
           request_timeout: 0s
+          # Also on the picker's refusals.
+          always_set_request_id_in_response: true
+          upgrade_configs: [{{upgrade_type: websocket}}]
           route_config:
             virtual_hosts:
             - name: all

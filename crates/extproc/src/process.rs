@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use pointsman_config::ClientTimeouts;
 use pointsman_core::Rejection;
-use pointsman_door::{REQUEST_ID, RequestContext, TRACEPARENT};
+use pointsman_door::{REQUEST_ID, RequestContext, TRACEPARENT, request_id};
 use pointsman_exchange::Refusal;
 use pointsman_fleet::{Placed, PoolHandle};
 use tokio::time::{Instant, Sleep};
@@ -183,6 +183,10 @@ impl Call {
         let generation = door.fleet.load();
         let policy = &generation.world.gateway;
         let context = self.context.insert(door.begin(policy, traceparent.map(AsRef::as_ref)));
+        if let Some(id) = self.request_id.clone().and_then(|id| http::HeaderValue::from_maybe_shared(id).ok())
+        {
+            context.set_request_id(request_id(Some(&id), door.draw()));
+        }
         context.set_pool(&self.pool);
         context.admit(1)
     }

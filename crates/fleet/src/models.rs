@@ -34,9 +34,11 @@ impl ServedModels {
         Arc::clone(&self.0.load().keys)
     }
 
-    /// Replaces the list. Returns whether the new one is equal to the old one.
+    /// Replaces the list. Returns whether the new one is equal to the old one, apart from `created`, which some engines set
+    /// to the time of the request.
     pub(crate) fn replace(&self, models: Vec<ServedModel>) -> bool {
-        let unchanged = *self.0.load().models == models;
+        let timeless = |model: &ServedModel| ServedModel { created: None, ..model.clone() };
+        let unchanged = self.0.load().models.iter().map(timeless).eq(models.iter().map(timeless));
         if !unchanged {
             let mut keys: Vec<_> = models.iter().map(|model| ModelKey::of(&model.id)).collect();
             keys.sort_unstable();
@@ -53,7 +55,12 @@ pub(crate) fn parse(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
     let is_valid = |name: &String| !name.is_empty() && name.len() <= MAX_NAME;
     let models = parse_models(body)?.into_iter().filter(|model| is_valid(&model.id)).take(MAX_MODELS);
     Ok(models
-        .map(|model| ServedModel { root: None, parent: model.parent.filter(is_valid), ..model })
+        .map(|model| ServedModel {
+            root: None,
+            parent: model.parent.filter(is_valid),
+            owned_by: model.owned_by.filter(is_valid),
+            ..model
+        })
         .collect())
 }
 

@@ -8,13 +8,15 @@ use pointsman_config::route::Forward;
 use pointsman_core::{FailureCause, Rejection};
 use pointsman_door::RequestContext;
 use pointsman_exchange::{ParsedRequest, Refusal};
-use pointsman_fleet::PoolHandle;
+use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::{ErrorShape, Route};
 use tokio::time::Instant;
 
 use crate::attempt::{Attempts, SelectedResponse, StartedResponse};
 use crate::client::Client;
 use crate::connection::ConnectionRequests;
+use crate::holder;
+use crate::model_list::ModelList;
 use crate::relay::{Relay, RelayContext};
 use crate::response::{ResponseBody, refuse};
 use crate::shared::Shared;
@@ -32,12 +34,15 @@ pub(crate) struct ReceivedRequest {
 /// The pool that a request is routed to, and how.
 pub(crate) struct Proxy<'a> {
     pub(crate) shared: &'a Shared,
+    pub(crate) generation: &'a Generation,
     pub(crate) client: &'a Client,
     /// The requests of the client's connection.
     pub(crate) requests: &'a Arc<ConnectionRequests>,
     pub(crate) forward: &'a Forward<'a>,
     /// The URI that the engine gets, unless the model in it changes.
     pub(crate) engine_uri: Uri,
+    /// What to list, if the request asks for models.
+    pub(crate) models: Option<ModelList>,
     pub(crate) pool: &'a Arc<PoolHandle>,
     /// The error format of the request's API.
     pub(crate) shape: ErrorShape,
@@ -54,12 +59,15 @@ impl Proxy<'_> {
         mut context: RequestContext,
     ) -> Response<ResponseBody> {
         let ReceivedRequest { parsed, mut rest } = received;
+        if let Some(id) = parsed.stored_response() {
+            holder::find(self.shared, self.pool, id, &head.headers).await;
+        }
         let engine_uri = std::mem::take(&mut self.engine_uri);
         let (names_path_exactly, path) = (self.forward.names_path_exactly, path_and_query(&engine_uri));
         let resolved = self.shared.door.resolve(self.pool, parsed, draw, names_path_exactly, path);
         let mut engine_request = match resolved {
             Ok(engine_request) => engine_request,
-            Err(refusal) => return refuse(context, &refusal, self.shape),
+            Err(refusal) => return self.refuse(context, &refusal),
         };
         let upgrades = tunnel::is_requested(&head) && !engine_request.streams();
         if let Some(rest) = &mut rest {
@@ -91,7 +99,7 @@ impl Proxy<'_> {
         };
         let selected = match attempts.run(&mut context).await {
             Ok(selected) => selected,
-            Err(refusal) => return refuse(context, &refusal, self.shape),
+            Err(refusal) => return self.refuse(context, &refusal),
         };
         context.release_body();
         let status = selected.response.head.status;
@@ -100,7 +108,7 @@ impl Proxy<'_> {
             let is_websocket = upgrades && tunnel::is_accepted(&selected.response.head.headers);
             let Some(client) = client.filter(|_| is_websocket) else {
                 let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
-                return refuse(context, &Refusal::Pool(rejection), self.shape);
+                return self.refuse(context, &Refusal::Pool(rejection));
             };
             let request = self.requests.begin();
             return tunnel::open(self.shared, selected, client, context, request);
@@ -110,7 +118,16 @@ impl Proxy<'_> {
         {
             self.shared.door.forget_response(response_id);
         }
+        if let Some(models) = self.models.take()
+            && ModelList::completes(status, &selected.response.head.headers)
+        {
+            return models.respond(&self, selected, context).await;
+        }
         self.relay(selected, context)
+    }
+
+    fn refuse(&self, context: RequestContext, refusal: &Refusal) -> Response<ResponseBody> {
+        refuse(context, refusal, self.shape, self.forward.filters)
     }
 
     /// When the route's timeout for the request ends.
@@ -124,7 +141,7 @@ impl Proxy<'_> {
         let response::Parts { status, mut headers, .. } = head;
         request.set_status(status.as_u16());
         request.set_streaming(observer.is_stream());
-        response_headers(&mut headers, self.forward.filters);
+        response_headers(&mut headers, &request, self.forward.filters);
         let context = RelayContext {
             placed,
             endpoint,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use pointsman_config::route::Filter;
 use pointsman_door::RequestContext;
 use pointsman_exchange::{Refusal, RefusalResponse};
 use pointsman_protocol::ErrorShape;
@@ -13,6 +14,7 @@ use pointsman_protocol::ErrorShape;
 use crate::connection::ConnectionRequest;
 use crate::reader_watch::WatchedRelay;
 use crate::relay::Aborted;
+use crate::template::response_headers;
 
 /// The body of a response to a client.
 #[derive(Debug)]
@@ -71,14 +73,16 @@ impl Body for ResponseBody {
     }
 }
 
-/// Ends the request with a refusal.
+/// Ends the request with a refusal. `filters` are those of its route, as far as one is known.
 pub(crate) fn refuse(
     mut context: RequestContext,
     refusal: &Refusal,
     shape: ErrorShape,
+    filters: &[Filter],
 ) -> Response<ResponseBody> {
     context.refuse(refusal);
-    let RefusalResponse { status, headers, body } = refusal.response(shape);
+    let RefusalResponse { status, mut headers, body } = refusal.response(shape);
+    response_headers(&mut headers, &context, filters);
     let mut response = Response::new(ResponseBody::full(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

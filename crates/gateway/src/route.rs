@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Response, header, request};
-use pointsman_config::route::{Forward, Redirect, RouteAction, RouteRequest};
+use pointsman_config::route::{Filter, Forward, Redirect, RouteAction, RouteRequest};
+use pointsman_config::{Listener, PoolIndex};
 use pointsman_exchange::{BASE_MODEL_NAME, MODEL_NAME, ParsedRequest, Refusal, strip_control_headers};
 use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::Route;
 
 use crate::bound_port::{self, BoundPort};
-use crate::model_list;
 use crate::response::ResponseBody;
 
 /// Target of a routed request.
@@ -51,30 +51,64 @@ pub(crate) fn find_target<'a>(
             }
         }
     }
-    let host = bound_port::host(&head.uri, &head.headers);
-    let wanted = RouteRequest {
-        host,
-        path: head.uri.path(),
-        query: head.uri.query().unwrap_or_default(),
-        method: &head.method,
-        headers: &head.headers,
-    };
+    let wanted = route_request(head);
+    let host = wanted.host;
     let mut listeners = port.listeners(&generation.world, host);
     match listeners.find_map(|listener| listener.routes.find(&wanted, draw)) {
-        None => Err(Refusal::NoRoute),
+        None => {
+            let mut listeners = port.listeners(&generation.world, host);
+            let any_model = |listener: &'a Listener| listener.routes.find_any_model(&wanted, draw);
+            match (request.route(), listeners.find_map(any_model)) {
+                (Route::Models { .. }, Some(RouteAction::Forward(forward))) => target(generation, forward),
+                _ => Err(Refusal::NoRoute),
+            }
+        }
         Some(RouteAction::NoBackend) => Err(Refusal::NoBackend),
         Some(RouteAction::Redirect(redirect)) => {
             redirect_response(&redirect).map(RouteTarget::Local).ok_or(Refusal::NoBackend)
         }
-        Some(RouteAction::Forward(forward)) => match request.route() {
-            Route::Models { id } => model_list::response(generation, id.as_deref())
-                .map(RouteTarget::Local)
-                .ok_or(Refusal::UndeclaredModel),
-            Route::Inference(_) | Route::Stored { .. } | Route::Administration | Route::Unknown => {
-                let pool = generation.pool(forward.pool).ok_or(Refusal::NoBackend)?;
-                Ok(RouteTarget::Pool(forward, pool))
-            }
-        },
+        Some(RouteAction::Forward(forward)) => target(generation, forward),
+    }
+}
+
+fn target<'a>(generation: &'a Generation, forward: Forward<'a>) -> Result<RouteTarget<'a>, Refusal> {
+    let pool = generation.pool(forward.pool).ok_or(Refusal::NoBackend)?;
+    Ok(RouteTarget::Pool(forward, pool))
+}
+
+/// The pools of a request's route for any model.
+pub(crate) fn pools_of_any_model(
+    port: BoundPort,
+    generation: &Generation,
+    head: &request::Parts,
+) -> Vec<PoolIndex> {
+    let wanted = route_request(head);
+    let listeners = port.listeners(&generation.world, wanted.host);
+    listeners.flat_map(|listener| listener.routes.pools_of_any_model(&wanted)).collect()
+}
+
+/// The filters of the route of a request whose model is not known.
+pub(crate) fn filters<'a>(
+    port: BoundPort,
+    generation: &'a Generation,
+    head: &request::Parts,
+    draw: u64,
+) -> &'a [Filter] {
+    let wanted = route_request(head);
+    let mut listeners = port.listeners(&generation.world, wanted.host);
+    match listeners.find_map(|listener| listener.routes.find(&wanted, draw)) {
+        Some(RouteAction::Forward(forward)) => forward.filters,
+        Some(RouteAction::Redirect(_) | RouteAction::NoBackend) | None => &[],
+    }
+}
+
+fn route_request(head: &request::Parts) -> RouteRequest<'_> {
+    RouteRequest {
+        host: bound_port::host(&head.uri, &head.headers),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        method: &head.method,
+        headers: &head.headers,
     }
 }
 

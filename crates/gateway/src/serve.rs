@@ -8,16 +8,17 @@ use http::{Request, Response, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pointsman_config::GatewayPolicy;
-use pointsman_door::{RequestContext, TRACEPARENT};
+use pointsman_door::{RequestContext, TRACEPARENT, request_id};
 use pointsman_exchange::{Limits, Refusal, RequestHead, RequestReader};
-use pointsman_protocol::ErrorShape;
+use pointsman_protocol::{ErrorShape, Route};
 
 use crate::client_body::ClientBody;
 use crate::connection::ConnectionContext;
+use crate::model_list::ModelList;
 use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
-use crate::route::{RouteTarget, find_target};
-use crate::template::{engine_uri, path_and_query};
+use crate::route::{RouteTarget, filters, find_target, pools_of_any_model};
+use crate::template::{REQUEST_ID_NAME, engine_uri, path_and_query, response_headers};
 use crate::unread_body::UnreadBody;
 use crate::upstream::Rest;
 
@@ -38,36 +39,62 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
     let body = UnreadBody::new(body, &head.headers, &shared.discarded_bodies);
     let traceparent = head.headers.get(TRACEPARENT);
     let mut context = shared.door.begin(policy, traceparent.map(http::HeaderValue::as_bytes));
+    let draw = shared.door.draw();
+    let id = request_id(head.headers.get(REQUEST_ID_NAME), draw);
+    head.headers.insert(REQUEST_ID_NAME, id.clone());
+    context.set_request_id(id);
     if let Err(refusal) = context.admit(connection.requests.in_flight()) {
-        return refuse(context, &refusal, ErrorShape::OpenAi);
+        let filters = filters(connection.port, &generation, &head, draw);
+        return refuse(context, &refusal, ErrorShape::OpenAi, filters);
     }
     let client = connection.client.with_trust(&policy.trusted_sources);
     let mut received = match receive(policy, &head, body, client.trusted, &mut context).await {
         Ok(received) => received,
-        Err((refusal, shape)) => return refuse(context, &refusal, shape),
+        Err((refusal, shape)) => {
+            let filters = filters(connection.port, &generation, &head, draw);
+            return refuse(context, &refusal, shape, filters);
+        }
     };
-    let shape = received.parsed.error_shape();
     // The body may have taken minutes, in which the configuration changed.
     let generation = shared.door.fleet.current();
-    let draw = shared.door.draw();
-    match find_target(connection.port, &generation, &mut head, &received.parsed, (client.trusted, draw)) {
-        Err(refusal) => refuse(context, &refusal, shape),
-        Ok(RouteTarget::Local(response)) => {
+    let (forward, pool) = match find_target(
+        connection.port,
+        &generation,
+        &mut head,
+        &received.parsed,
+        (client.trusted, draw),
+    ) {
+        Err(refusal) => return refuse(context, &refusal, received.parsed.error_shape(), &[]),
+        Ok(RouteTarget::Local(mut response)) => {
+            response_headers(response.headers_mut(), &context, &[]);
             context.complete(response.status().as_u16());
-            response
+            return response;
         }
-        Ok(RouteTarget::Pool(forward, pool)) => {
-            let requests = &connection.requests;
-            let engine_uri = engine_uri(&head.uri, &forward);
-            if engine_uri.path() != head.uri.path() {
-                received.parsed.at_engine(&head.method, path_and_query(&engine_uri));
-            }
-            let shape = received.parsed.error_shape();
-            let proxy =
-                Proxy { shared, client: &client, requests, forward: &forward, engine_uri, pool, shape };
-            proxy.run(head, received, draw, context).await
-        }
+        Ok(RouteTarget::Pool(forward, pool)) => (forward, pool),
+    };
+    let mut engine_uri = engine_uri(&head.uri, &forward);
+    if engine_uri.path() != head.uri.path() {
+        received.parsed.at_engine(&head.method, path_and_query(&engine_uri));
     }
+    let models = match received.parsed.route() {
+        Route::Models { id } => {
+            let pools = pools_of_any_model(connection.port, &generation, &head);
+            Some(ModelList::new(pools, id.as_deref(), &mut head, &mut engine_uri))
+        }
+        Route::Inference(_) | Route::Stored { .. } | Route::Administration | Route::Unknown => None,
+    };
+    let proxy = Proxy {
+        shared,
+        generation: &generation,
+        client: &client,
+        requests: &connection.requests,
+        forward: &forward,
+        engine_uri,
+        models,
+        pool,
+        shape: received.parsed.error_shape(),
+    };
+    proxy.run(head, received, draw, context).await
 }
 
 /// Classifies a request by its head, and reads its body as far as the model may be in it.

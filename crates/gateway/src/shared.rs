@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Arc<ReaderWatch>,
     /// Request bodies whose rest is being discarded.
     pub(crate) discarded_bodies: Arc<Budget>,
+    /// Searches for the holders of stored responses.
+    pub(crate) searches: Arc<Budget>,
     /// Client connections.
     pub(crate) connections: Arc<Budget>,
     /// Tasks of connections and tunnels, awaited at shutdown.
@@ -34,6 +36,7 @@ impl Shared {
             upstreams: Upstreams::default(),
             readers: Arc::default(),
             discarded_bodies: Arc::default(),
+            searches: Arc::default(),
             connections: Arc::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

@@ -4,7 +4,7 @@ use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use pointsman_config::route::{Filter, Forward, HeaderChange, PathRewrite};
-use pointsman_door::{REQUEST_ID, TRACEPARENT};
+use pointsman_door::{REQUEST_ID, RequestContext, TRACEPARENT};
 use pointsman_exchange::{EngineRequest, strip_hop_by_hop};
 use pointsman_fleet::CREDENTIALS;
 
@@ -15,6 +15,9 @@ use crate::upstream::{RequestBody, Upstream};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// [`REQUEST_ID`] as a name.
+pub(crate) const REQUEST_ID_NAME: HeaderName = HeaderName::from_static(REQUEST_ID);
 
 /// Request head from which every attempt is built.
 #[derive(Clone, Debug)]
@@ -72,7 +75,7 @@ impl RequestTemplate {
 
     /// The client's ID of the request.
     pub(crate) fn request_id(&self) -> Option<&[u8]> {
-        self.headers.get(REQUEST_ID).map(HeaderValue::as_bytes)
+        self.headers.get(REQUEST_ID_NAME).map(HeaderValue::as_bytes)
     }
 
     /// Replaces the client's trace context.
@@ -101,9 +104,13 @@ impl RequestTemplate {
     }
 }
 
-/// Turns an engine's response headers into the client's.
-pub(crate) fn response_headers(headers: &mut HeaderMap, filters: &[Filter]) {
+/// Turns a response's headers into the client's: those of the connection are removed, the request's ID is added, and the
+/// route's filters are applied.
+pub(crate) fn response_headers(headers: &mut HeaderMap, context: &RequestContext, filters: &[Filter]) {
     strip_hop_by_hop(headers);
+    if let Some(id) = context.request_id() {
+        headers.insert(REQUEST_ID_NAME, id.clone());
+    }
     for filter in filters {
         match filter {
             Filter::ResponseHeaders(change) => apply(headers, change),

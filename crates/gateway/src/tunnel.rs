@@ -14,6 +14,7 @@ use crate::attempt::{SelectedResponse, StartedResponse};
 use crate::connection::ConnectionRequest;
 use crate::response::ResponseBody;
 use crate::shared::Shared;
+use crate::template::REQUEST_ID_NAME;
 
 /// The only protocol of a tunnel: through any other, requests would pass unread.
 pub(crate) const PROTOCOL: HeaderValue = HeaderValue::from_static("websocket");
@@ -45,6 +46,7 @@ pub(crate) fn open(
     let SelectedResponse { placed, response: StartedResponse { mut head, .. } } = selected;
     let engine = head.extensions.remove::<OnUpgrade>();
     context.set_status(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+    let id = context.request_id().cloned();
     let abort = shared.abort.clone();
     shared.tasks.spawn(async move {
         let tunnel = async {
@@ -63,6 +65,9 @@ pub(crate) fn open(
         drop(request);
     });
     strip_hop_by_hop(&mut head.headers);
+    if let Some(id) = id {
+        head.headers.insert(REQUEST_ID_NAME, id);
+    }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, PROTOCOL);
     let mut response = Response::new(ResponseBody::full(Bytes::new()));

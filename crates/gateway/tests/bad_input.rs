@@ -30,12 +30,6 @@ async fn client_errors_have_a_status_and_a_reason() {
         ("too deep", post(chat, &deep), 400, "invalid_body"),
         ("encoded", encoded, 415, "content_encoding"),
         ("administration", post("/v1/load_lora_adapter", "{}"), 404, "administration_path"),
-        (
-            "unknown response",
-            b"GET /v1/responses/resp_1 HTTP/1.1\r\nhost: h\r\n\r\n".to_vec(),
-            404,
-            "unknown_response",
-        ),
     ];
     for (name, request, status, reason) in cases {
         let reply = ask(gateway.address, &request).await;

@@ -55,6 +55,6 @@ pub use models::{ModelListError, ServedModel};
 pub use prompt::{MAX_PROMPT_SPANS, PromptFacts, PromptSpan, SpanKind, TOKENS_PER_IMAGE};
 pub use request::{BodyFacts, CacheSalt};
 pub use response::{JsonScanner, ResponseFacts};
-pub use splice::{ModelSlot, Notation, SplicedBody, splice_model};
+pub use splice::{ModelSlot, Notation, SplicedBody, percent_encode, splice_model};
 pub use sse::{SseScanner, StreamEnd, StreamFacts};
 pub use usage::Usage;

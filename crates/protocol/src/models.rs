@@ -26,6 +26,12 @@ pub struct ServedModel {
     /// Context length in tokens.
     #[serde(default)]
     pub max_model_len: Option<u64>,
+    /// When it was made or loaded, in Unix seconds.
+    #[serde(default)]
+    pub created: Option<u64>,
+    /// Who serves it, as the engine says.
+    #[serde(default)]
+    pub owned_by: Option<String>,
 }
 
 /// The reason why an engine's list cannot be parsed.
@@ -57,7 +63,7 @@ struct Entry<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
-    owned_by: &'static str,
+    owned_by: &'a str,
     root: Option<&'a str>,
     parent: Option<&'a str>,
     max_model_len: Option<u64>,
@@ -67,25 +73,27 @@ impl ServedModel {
     /// A model with a name and nothing else.
     #[must_use]
     pub fn named(id: impl Into<String>) -> Self {
-        Self { id: id.into(), root: None, parent: None, max_model_len: None }
+        let (root, parent, max_model_len, created, owned_by) = (None, None, None, None, None);
+        Self { id: id.into(), root, parent, max_model_len, created, owned_by }
     }
 
-    fn entry(&self, created: u64) -> Entry<'_> {
+    fn entry(&self) -> Entry<'_> {
         Entry {
             id: &self.id,
             object: "model",
-            created,
-            owned_by: "pointsman",
+            // Clients expect a number; 0 is the one of models of which no engine says.
+            created: self.created.unwrap_or(0),
+            owned_by: self.owned_by.as_deref().unwrap_or("pointsman"),
             root: self.root.as_deref(),
             parent: self.parent.as_deref(),
             max_model_len: self.max_model_len,
         }
     }
 
-    /// The response to `GET /v1/models/ID`. `created` is in Unix seconds.
+    /// The response to `GET /v1/models/ID`.
     #[must_use]
-    pub fn render(&self, created: u64) -> Bytes {
-        Bytes::from(serde_json::to_vec(&self.entry(created)).unwrap_or_default())
+    pub fn render(&self) -> Bytes {
+        Bytes::from(serde_json::to_vec(&self.entry()).unwrap_or_default())
     }
 }
 
@@ -116,6 +124,8 @@ pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedM
         if let Some(known) = merged.get_mut(&model.id) {
             known.root = known.root.take().or(model.root);
             known.parent = known.parent.take().or(model.parent);
+            known.created = known.created.or(model.created);
+            known.owned_by = known.owned_by.take().or(model.owned_by);
             known.max_model_len = match (known.max_model_len, model.max_model_len) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
@@ -127,15 +137,15 @@ pub fn merge_models(lists: impl IntoIterator<Item = ServedModel>) -> Vec<ServedM
     merged.into_values().collect()
 }
 
-/// The response to `GET /v1/models`. `created` is in Unix seconds.
+/// The response to `GET /v1/models`.
 #[must_use]
-pub fn render_models(models: &[ServedModel], created: u64) -> Bytes {
+pub fn render_models(models: &[ServedModel]) -> Bytes {
     #[derive(Serialize)]
     struct Rendered<'a> {
         object: &'static str,
         data: Vec<Entry<'a>>,
     }
-    let list = Rendered { object: "list", data: models.iter().map(|model| model.entry(created)).collect() };
+    let list = Rendered { object: "list", data: models.iter().map(|model| model.entry()).collect() };
     // Serialization of strings and numbers into memory does not fail.
     Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
 }

@@ -45,7 +45,8 @@ impl Notation {
 }
 
 /// Percent-encodes all bytes but unreserved ones (RFC 3986, section 2.3).
-pub(crate) fn percent_encode(text: &str) -> String {
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

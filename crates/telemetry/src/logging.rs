@@ -184,6 +184,7 @@ mod tests {
             target_model: Some("llama-v1"),
             endpoint,
             request: Some(17),
+            request_id: None,
             api: "chat_completions",
             attempts: 2,
             placement: None,

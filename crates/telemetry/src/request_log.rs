@@ -9,7 +9,8 @@ use crate::metrics::RequestRecord;
 /// The `target` of the line, for filters such as `pointsman::request=debug`.
 const TARGET: &str = "pointsman::request";
 
-/// A finished request as its log line shows it. Names are those of the configuration, never a client's own text.
+/// A finished request as its log line shows it. Names are those of the configuration; the ID alone may be
+/// the client's own text.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLog<'a> {
     /// The pool's `namespace/name`; `None` where the request was refused before it reached a pool.
@@ -24,6 +25,8 @@ pub struct RequestLog<'a> {
     pub endpoint: Option<&'a str>,
     /// The request's number in the fleet, by which `pointsman explain` finds it; `None` where it was not placed.
     pub request: Option<u64>,
+    /// The request's `x-request-id`, of at most 128 printable characters.
+    pub request_id: Option<&'a str>,
     /// The inference API, such as `chat_completions`.
     pub api: &'static str,
     /// Attempts made; 0 where the request was refused first.
@@ -49,6 +52,7 @@ impl RequestLog<'_> {
             target_model = self.target_model,
             endpoint = self.endpoint,
             request = self.request,
+            request_id = self.request_id,
             api = self.api,
             outcome = outcome.as_str(),
             reason = Some(outcome.reason()).filter(|reason| !reason.is_empty()),

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use regex::Regex;
 
 use super::RouteRequest;
+use super::table::is_model_header;
 
 /// A match of a rule: all its conditions must hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,21 @@ impl RouteMatch {
         headers.sort();
         queries.sort();
         format!("{:?} {:?} {headers:?} {queries:?}", self.path, self.method)
+    }
+
+    /// Whether there is a condition on the request's model.
+    pub(super) fn is_on_model(&self) -> bool {
+        self.headers.iter().any(|(name, _)| is_model_header(name))
+    }
+
+    /// Whether all conditions except those on the path and the model hold.
+    pub(super) fn matches_besides_path_and_model(&self, request: &RouteRequest<'_>) -> bool {
+        self.method.as_ref().is_none_or(|method| method == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|(name, rule)| is_model_header(name) || has_header(request.headers, name, rule))
+            && self.queries.iter().all(|(name, rule)| has_query(request.query, name, rule))
     }
 
     /// Whether all conditions except the one on the path hold.

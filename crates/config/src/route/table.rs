@@ -1,8 +1,12 @@
 //! The route table of a listener: lookup by host, then by path, then a scan of the few matches of that path.
 
+mod any_model;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use http::HeaderName;
 
 use super::RouteRequest;
 use super::action::{Filter, Forward, RouteAction};
@@ -79,11 +83,16 @@ const MODEL_HEADER: &str = "x-gateway-model-name";
 /// The header with the base model of that model, set likewise.
 const BASE_MODEL_HEADER: &str = "x-gateway-base-model-name";
 
+/// Whether the header is one of those that name the request's model.
+pub(crate) fn is_model_header(name: &HeaderName) -> bool {
+    name == MODEL_HEADER || name == BASE_MODEL_HEADER
+}
+
 impl RouteTable {
     /// Adds an entry. Entries must be added in order of their routes' age, oldest first, and then sorted.
     pub(crate) fn add(&mut self, host: &HostPattern, entry: Entry) {
         for (name, _) in &entry.rule_match.headers {
-            self.matches_on_model |= name == MODEL_HEADER || name == BASE_MODEL_HEADER;
+            self.matches_on_model |= is_model_header(name);
         }
         let paths = match host {
             HostPattern::Any => &mut self.any_host,
@@ -121,23 +130,7 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, request: &RouteRequest<'_>, draw: u64) -> Option<RouteAction<'_>> {
         let (entry, prefix) = self.entry(request)?;
-        let Action { redirect, backends, request_timeout, backend_timeout } = &*entry.action;
-        if let Some(redirect) = redirect {
-            return Some(RouteAction::Redirect(redirect.response(request, prefix)));
-        }
-        let Some(backend) = backends.pick(draw) else { return Some(RouteAction::NoBackend) };
-        if let Some(redirect) = &backend.redirect {
-            return Some(RouteAction::Redirect(redirect.response(request, prefix)));
-        }
-        let Some(pool) = backend.pool else { return Some(RouteAction::NoBackend) };
-        Some(RouteAction::Forward(Forward {
-            pool,
-            filters: &backend.filters,
-            request_timeout: *request_timeout,
-            backend_timeout: *backend_timeout,
-            names_path_exactly: matches!(entry.rule_match.path, PathRule::Exact(_)),
-            matched_prefix: prefix,
-        }))
+        Some(entry.action(prefix, request, draw))
     }
 
     /// Whether any route of the table matches on `x-gateway-model-name` or `x-gateway-base-model-name`.
@@ -170,6 +163,28 @@ impl RouteTable {
         let dots = host.bytes().enumerate().skip(1).filter(|(_, b)| *b == b'.');
         let mut suffixes = dots.filter_map(|(at, _)| self.wildcard_hosts.get(host.get(at..)?));
         suffixes.find_map(|paths| paths.entry(request))
+    }
+}
+
+impl Entry {
+    fn action<'a>(&'a self, prefix: &'a str, request: &RouteRequest<'_>, draw: u64) -> RouteAction<'a> {
+        let Action { redirect, backends, request_timeout, backend_timeout } = &*self.action;
+        if let Some(redirect) = redirect {
+            return RouteAction::Redirect(redirect.response(request, prefix));
+        }
+        let Some(backend) = backends.pick(draw) else { return RouteAction::NoBackend };
+        if let Some(redirect) = &backend.redirect {
+            return RouteAction::Redirect(redirect.response(request, prefix));
+        }
+        let Some(pool) = backend.pool else { return RouteAction::NoBackend };
+        RouteAction::Forward(Forward {
+            pool,
+            filters: &backend.filters,
+            request_timeout: *request_timeout,
+            backend_timeout: *backend_timeout,
+            names_path_exactly: matches!(self.rule_match.path, PathRule::Exact(_)),
+            matched_prefix: prefix,
+        })
     }
 }
 

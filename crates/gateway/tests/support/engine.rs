@@ -83,6 +83,11 @@ pub fn chat() -> Vec<Step> {
 
 pub const CHAT: &str = r#"{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}"#;
 
+/// The response to `GET /v1/models`.
+const MODELS: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 110\r\n\
+    access-control-allow-origin: *\r\n\r\n{\"object\":\"list\",\"data\":[{\"id\":\"served\",\"object\":\"model\",\
+    \"created\":7,\"owned_by\":\"vllm\",\"max_model_len\":4096}]}";
+
 /// The head of an event stream and these events, one chunk each.
 pub fn events(events: &[&str]) -> Vec<Step> {
     let mut steps = vec![Step::Send(
@@ -173,9 +178,10 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>, script: Arc<Script>) {
                 full_response("404 Not Found", "text/plain", "none")
             }
             Some("/health") => full_response("200 OK", "text/plain", ""),
-            Some("/v1/models") => {
-                full_response("200 OK", "application/json", r#"{"data":[{"id":"served","object":"model"}]}"#)
+            Some("/v1/models") if seen.header("authorization") == Some("Bearer wrong") => {
+                full_response("401 Unauthorized", "application/json", r#"{"error":"Unauthorized"}"#)
             }
+            Some("/v1/models") => vec![Step::Send(MODELS.into())],
             Some(_) | None => {
                 let mut all = log.seen.lock().unwrap();
                 all.push(seen);

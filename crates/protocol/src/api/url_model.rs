@@ -44,14 +44,16 @@ impl UrlModel {
             let name = percent_decode(text.get(range.clone())?).into_owned();
             (!name.is_empty()).then_some(Self { name, in_path, range, normalised })
         };
-        if let Some(range) = in_path(path) {
-            return named(path, range, true, None);
-        }
-        if !is_normalized(path)
-            && let Some(normalised) = normalise(path)
-            && let Some(range) = in_path(&normalised)
-        {
-            return named(&normalised, range, true, Some(normalised.clone()));
+        if may_name_model(path) {
+            if let Some(range) = in_path(path) {
+                return named(path, range, true, None);
+            }
+            if !is_normalized(path)
+                && let Some(normalised) = normalise(path)
+                && let Some(range) = in_path(&normalised)
+            {
+                return named(&normalised, range, true, Some(normalised.clone()));
+            }
         }
         let range = in_query(query)?;
         let start = path.len() + 1;
@@ -68,6 +70,13 @@ impl UrlModel {
         let after = text.get(self.range.end..).unwrap_or_default();
         [before, &percent_encode(name), after, query].concat()
     }
+}
+
+/// A quick look that rules out the common paths: no segment begins like one of [`PATHS`] has it, and nothing is to be
+/// normalized.
+fn may_name_model(path: &str) -> bool {
+    let is_start = |bytes: &[u8]| matches!(bytes, [b'/', b'm', b'o'] | [b'/', b'd', b'e'] | [b'/', b'/', _]);
+    path.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b';')) || path.as_bytes().windows(3).any(is_start)
 }
 
 fn in_path(path: &str) -> Option<Range<usize>> {

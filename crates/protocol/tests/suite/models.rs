@@ -56,12 +56,20 @@ fn lists_are_merged_by_id_and_sorted() {
 
 #[test]
 fn lists_are_rendered_as_clients_expect() {
-    let list: Value = serde_json::from_slice(&render_models(&[ServedModel::named("a")], 7)).unwrap();
+    let model = ServedModel {
+        created: Some(7),
+        owned_by: Some("vllm".to_owned()),
+        max_model_len: Some(4096),
+        ..ServedModel::named("a")
+    };
+    let list: Value = serde_json::from_slice(&render_models(std::slice::from_ref(&model))).unwrap();
     let entry = json!({
-        "id": "a", "object": "model", "created": 7, "owned_by": "pointsman",
-        "root": null, "parent": null, "max_model_len": null,
+        "id": "a", "object": "model", "created": 7, "owned_by": "vllm",
+        "root": null, "parent": null, "max_model_len": 4096,
     });
     assert_eq!(list, json!({"object": "list", "data": [entry]}));
-    let one: Value = serde_json::from_slice(&ServedModel::named("a").render(7)).unwrap();
+    let one: Value = serde_json::from_slice(&model.render()).unwrap();
     assert_eq!(one, entry);
+    let unknown: Value = serde_json::from_slice(&ServedModel::named("a").render()).unwrap();
+    assert_eq!((&unknown["created"], &unknown["owned_by"]), (&json!(0), &json!("pointsman")));
 }
