@@ -90,7 +90,7 @@ impl Scheduler {
         let sent = reservation.filter(|reservation| reservation.endpoint == failed);
         let sent = sent.map_or(now, |reservation| reservation.dispatched);
         self.request_ended(now, (failed, (id, sent)), Err(cause), effects);
-        self.release(now, id, reservation.as_ref(), (&request.facts, None), effects);
+        self.release(now, id, reservation.as_ref(), (&request.facts, None, false), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
@@ -114,7 +114,7 @@ impl Scheduler {
         let Some(mut request) = self.requests.remove(&id) else { return };
         let from = request.reservation().copied();
         if from.is_none_or(|from| from.endpoint != to) {
-            self.release(now, id, from.as_ref(), (&request.facts, None), effects);
+            self.release(now, id, from.as_ref(), (&request.facts, None, false), effects);
             request.state = self.reserve(now, id, to, &request.facts);
         }
         self.requests.insert(id, request);
@@ -152,12 +152,16 @@ impl Scheduler {
                 Completion::ClientGone => {}
             }
         }
-        self.release(now, id, request.reservation(), (&request.facts, usage.output_tokens), effects);
+        let silent = request.reservation().is_some_and(|reservation| reservation.pace.output == 0);
+        let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
+        let refused = completion == Completion::Complete && silent && !counted;
+        let facts = (&request.facts, usage.output_tokens, refused);
+        self.release(now, id, request.reservation(), facts, effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.release(now, id, request.reservation(), (&request.facts, None), effects);
+            self.release(now, id, request.reservation(), (&request.facts, None, false), effects);
         }
     }
 
@@ -221,13 +225,14 @@ impl Scheduler {
         announce(changed, endpoint, effects);
     }
 
-    /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count.
+    /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count;
+    /// `refused` says that the engine answered without any token.
     fn release(
         &mut self,
         now: Time,
         id: RequestId,
         reservation: Option<&Reservation>,
-        (facts, output): (&RequestFacts, Option<u32>),
+        (facts, output, refused): (&RequestFacts, Option<u32>, bool),
         effects: &mut Vec<Effect>,
     ) {
         let Some(reservation) = reservation else { return };
@@ -236,7 +241,7 @@ impl Scheduler {
         endpoint.end(now, id, reservation);
         let changed = endpoint.health.inconclusive(now, id);
         announce(changed, endpoint, effects);
-        self.prefixes.release(endpoint, reservation, facts, output);
+        self.prefixes.release(endpoint, reservation, facts, output, refused);
     }
 }
 
@@ -261,6 +266,10 @@ fn first_output(
 ) {
     if let Some(measured) = endpoint.output_seen(now, id, reservation, output_tokens) {
         rates.prefilled(now, &mut endpoint.speed, measured);
+    }
+    // The engine took the prompt: from the next change on, its blocks evict others.
+    if let Some(held) = &mut reservation.held {
+        endpoint.cache.unproven -= std::mem::take(&mut held.unproven);
     }
     // The wait for a slot that other adapters use is no measure of the time to load one.
     if matches!(reservation.residency, Residency::Missing | Residency::MissingAndFull) {
