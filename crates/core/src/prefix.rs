@@ -314,6 +314,26 @@ impl PrefixIndex {
         }
     }
 
+    /// Takes from the holder the blocks of a chain behind the first `kept`, except those in use.
+    pub fn take_back(&mut self, holder: Holder, chain: &[BlockHash], kept: u32) {
+        if self.slot(holder).is_none() {
+            return;
+        }
+        self.walk(chain, usize::MAX);
+        let kept = kept as usize;
+        for position in (0..self.walked.len()).rev() {
+            let (node, start, common) = self.walked[position];
+            let Some(id) = self.hold_of(node, holder.slot).filter(|id| self.holds[*id].pins == 0) else {
+                continue;
+            };
+            if start >= kept {
+                self.remove_hold(id);
+            } else if start + common > kept && usize::from(self.holds[id].len) > kept - start {
+                self.shorten(id, u8::try_from(kept - start).unwrap_or(u8::MAX));
+            }
+        }
+    }
+
     /// Gives the holder blocks that cannot be matched (output, partial blocks): they take room until they are evicted.
     pub fn add_unindexed(&mut self, holder: Holder, blocks: u32) {
         let mut left = blocks;

@@ -51,6 +51,10 @@ pub(crate) struct HeldBlocks {
     pub(crate) tokens: u64,
     /// Whether they are pinned until the request ends.
     pub(crate) pinned: bool,
+    /// Number of the prompt's first blocks that the endpoint had before.
+    pub(crate) known: u32,
+    /// Tokens in the others, while they evict nothing because it is not known whether the engine takes so long a prompt.
+    pub(crate) unproven: u64,
     /// Prompt tokens that were expected to be cached at dispatch.
     pub(crate) expected: u32,
 }

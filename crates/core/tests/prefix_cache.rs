@@ -210,3 +210,37 @@ fn the_engines_counters_are_used_where_responses_report_nothing() {
     }
     assert!(cache(&driver, 0).trust < 0.1, "{:?}", cache(&driver, 0));
 }
+
+#[test]
+fn a_refused_prompt_leaves_the_belief_about_the_cache_as_it_was() {
+    let mut driver = Driver::new(1, Placement::Pointsman);
+    report_capacity(&mut driver, 0, 1_000 * BLOCK);
+    for own in 0..10 {
+        let (request, _) = driver.dispatch(prompt(own, 50, own, 50));
+        finish(&mut driver, request, None, 50 * BLOCK, 1);
+    }
+    let before = cache(&driver, 0).blocks;
+    let known = |driver: &mut Driver, stem: u64| {
+        let ahead = pending(driver, 0);
+        let (request, _) = driver.dispatch(prompt(stem, 50, 99, 51));
+        let own = pending(driver, 0) - ahead;
+        driver.tell(Event::Aborted { request });
+        51 * u64::from(BLOCK) - own
+    };
+    for overlong in [950, 5_000] {
+        let (request, _) = driver.dispatch(prompt(77, 0, 77, overlong));
+        assert!(known(&mut driver, 0) >= u64::from(50 * BLOCK), "meanwhile");
+        let (completion, usage) = (Completion::Complete, Usage::default());
+        driver.tell(Event::Finished { request, completion, usage });
+        for stem in 0..10 {
+            assert!(known(&mut driver, stem) >= u64::from(50 * BLOCK), "prompt {stem}");
+        }
+        let blocks = cache(&driver, 0).blocks;
+        assert!(blocks <= before + 10, "the aborted probes' own blocks alone: {before} to {blocks}");
+    }
+    // One that is taken evicts others.
+    let (request, _) = driver.dispatch(prompt(78, 0, 78, 950));
+    driver.tell(Event::FirstToken { request });
+    let kept = (0..10).filter(|stem| known(&mut driver, *stem) > 0).count();
+    assert!(kept < 5, "{kept} of 10 prompts fit beside it");
+}

@@ -334,11 +334,11 @@ impl<P: Pool> Session<P> {
         }
     }
 
-    /// Bytes that buffering the request's body takes: its content-length, or those that arrived if they are more.
+    /// Bytes that buffering the request's body takes: those that arrived. What is announced only takes nothing.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         match &self.request {
-            RequestHalf::Buffering(held) => held.reader.content_length().unwrap_or(0).max(self.request_bytes),
+            RequestHalf::Buffering(_) => self.request_bytes,
             RequestHalf::Placing(_) => self.request_bytes.max(self.held_bytes),
             RequestHalf::Expected | RequestHalf::Passing(_) | RequestHalf::Ended => 0,
         }

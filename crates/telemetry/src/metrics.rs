@@ -81,7 +81,8 @@ impl Metrics {
 
     /// Drops all series of a pool.
     pub fn remove_pool(&self, name: &str) {
-        if write(&self.inner.pools).remove(name).is_some() {
+        if let Some(pool) = write(&self.inner.pools).remove(name) {
+            pool.leave();
             self.inner.families.remove_pool(name);
         }
     }

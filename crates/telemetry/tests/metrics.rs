@@ -12,7 +12,7 @@ use std::time::Duration;
 use page::Page;
 use pointsman_core::{Completion, FailureCause, Usage};
 use pointsman_telemetry::{
-    BuildInfo, EndpointSample, Exposition, GatewaySample, Metrics, Outcome, PoolSample, RequestRecord,
+    BuildInfo, EndpointSample, Exposition, GatewaySample, Metrics, OTHER, Outcome, PoolSample, RequestRecord,
     UNDECLARED,
 };
 
@@ -322,6 +322,8 @@ fn label_values_are_capped_whatever_is_configured() {
     check("inference_model_request_total", "model_name", 512, 3000.0);
     check("pointsman_endpoint_requests_total", "endpoint", 2048, 3000.0);
     check("pointsman_retries_denied_total", "pool", 256, 3000.0);
+    assert_eq!(pool.request("name-2999", "name-2999").model(), OTHER, "it is declared");
+    assert_eq!(pool.request("made-up", "made-up").model(), UNDECLARED);
 }
 
 #[test]
@@ -344,6 +346,33 @@ fn series_are_dropped_with_their_pool_endpoint_or_model() {
     }
     assert_eq!(page.metric_total("pointsman_endpoint_requests_total"), 1.0);
     metrics.remove_pool("never there");
+}
+
+#[test]
+fn requests_that_outlive_their_pool_endpoint_or_model_bring_no_series_back() {
+    let metrics = metrics();
+    let pool = metrics.pool(POOL);
+    pool.declare([("llama", "llama")]);
+    let (endpoint, model) = (pool.endpoint("10.0.0.1:8000"), pool.request("llama", "llama"));
+    let fail = || {
+        endpoint.failed(FailureCause::Lost);
+        endpoint.ejected(FailureCause::Lost);
+        model.finish(&record(Outcome::Served(Completion::Broken(FailureCause::Lost)), 502));
+        pool.retried(FailureCause::Lost);
+    };
+    let mentions = |text: &str| metrics.render(Exposition::Prometheus).contains(text);
+    pool.remove_endpoint("10.0.0.1:8000");
+    pool.declare([]);
+    fail();
+    assert!(!mentions("10.0.0.1:8000") && !mentions("llama\",target"), "the endpoint and the model are gone");
+    assert!(mentions("pointsman_retries_total{"), "the pool is there");
+    metrics.remove_pool(POOL);
+    fail();
+    pool.request("late", "late").finish(&record(Outcome::Served(Completion::Complete), 200));
+    assert!(!mentions(POOL), "the pool is gone");
+    let again = metrics.pool(POOL).endpoint("10.0.0.1:8000");
+    again.failed(FailureCause::Lost);
+    assert!(mentions("pointsman_endpoint_failures_total{"), "a new one counts anew");
 }
 
 #[test]

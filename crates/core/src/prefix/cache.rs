@@ -83,6 +83,8 @@ pub(crate) struct Cache {
     pub(crate) holder: Option<Holder>,
     /// Tokens of prompts in flight that are in the index.
     pub(crate) indexed: u64,
+    /// Tokens of long prompts in flight that evict nothing yet.
+    pub(crate) unproven: u64,
     /// The capacity in tokens that the engine reported.
     reported_capacity: Option<f64>,
     /// Share of the capacity that seems to be available for prefixes.
@@ -100,6 +102,7 @@ impl Default for Cache {
         Self {
             holder: None,
             indexed: 0,
+            unproven: 0,
             reported_capacity: None,
             usable: 1.0,
             agreement: Agreement::default(),
@@ -111,13 +114,13 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// Resets the cache. Requests in flight keep their share of `indexed` until they end.
+    /// Resets the cache. Requests in flight keep their share of `indexed` and `unproven` until they end.
     pub(crate) fn forget(&mut self, index: &mut PrefixIndex) {
         if let Some(holder) = self.holder.take() {
             index.leave(holder);
         }
-        let indexed = self.indexed;
-        *self = Self { indexed, ..Self::default() };
+        let Self { indexed, unproven, .. } = *self;
+        *self = Self { indexed, unproven, ..Self::default() };
     }
 
     /// The engine reported its capacity in tokens.

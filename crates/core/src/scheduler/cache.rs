@@ -3,7 +3,7 @@
 use crate::cast::{count, whole};
 use crate::endpoint::EngineTotals;
 use crate::endpoints::{Endpoint, Endpoints, Lifecycle};
-use crate::prefix::{Agreement, BUDGET, PrefixIndex, PrefixMatch, Reuse};
+use crate::prefix::{Agreement, BUDGET, Inserted, PrefixIndex, PrefixMatch, Reuse};
 use crate::request::{RequestFacts, Usage};
 use crate::requests::Request;
 use crate::reservation::{HeldBlocks, Reservation};
@@ -14,6 +14,9 @@ const SWEPT: usize = 32;
 const EVICTED: usize = 64;
 /// Most unindexed blocks (output, partial blocks) that one request adds.
 const MAX_UNINDEXED: u32 = 1 << 14;
+/// New tokens of a prompt, as a share of the cache, beyond which it evicts nothing before its first output: the engine may
+/// refuse a prompt that is so long, and its cache stays as it was then.
+const PROBATION: f64 = 0.25;
 /// Decay of the mean block size per prompt.
 const KEPT: f64 = 0.98;
 
@@ -120,27 +123,36 @@ impl PrefixCaches {
         self.reuse.observe(&inserted);
         let tokens = u64::from(inserted.blocks) * u64::from(facts.block_tokens);
         endpoint.cache.indexed += tokens;
+        let known = matched.blocks.get(holder.slot()).copied().unwrap_or(0).min(inserted.blocks);
+        let new =
+            u64::from(facts.prompt_tokens).saturating_sub(u64::from(known) * u64::from(facts.block_tokens));
+        let unproven = if count(new) > PROBATION * endpoint.cache.capacity() { new } else { 0 };
+        endpoint.cache.unproven += unproven;
         self.evict(endpoint);
-        Some(HeldBlocks { holder, blocks: inserted.blocks, tokens, pinned: inserted.pinned, expected })
+        let Inserted { blocks, pinned, .. } = inserted;
+        Some(HeldBlocks { holder, blocks, tokens, pinned, expected, known, unproven })
     }
 
     /// Frees the blocks of a request that ended or left the endpoint, from the last to the first as vLLM does: first its
-    /// output and partial blocks, then its prompt. `output` are its output tokens by the engine's count.
+    /// output and partial blocks, then its prompt. `output` are its output tokens by the engine's count. Of a prompt that the
+    /// engine `refused` no blocks are left.
     pub(super) fn release(
         &mut self,
         endpoint: &mut Endpoint,
         reservation: &Reservation,
         facts: &RequestFacts,
         output: Option<u32>,
+        refused: bool,
     ) {
-        let tokens = reservation.held.map_or(0, |held| held.tokens);
+        let (tokens, unproven) = reservation.held.map_or((0, 0), |held| (held.tokens, held.unproven));
         endpoint.cache.indexed = endpoint.cache.indexed.saturating_sub(tokens);
+        endpoint.cache.unproven = endpoint.cache.unproven.saturating_sub(unproven);
         let Some(holder) = endpoint.cache.holder else { return };
         // Blocks in a cache that was reset since are gone.
         if reservation.held.is_some_and(|held| held.holder != holder) {
             return;
         }
-        if !reservation.prefilling {
+        if !reservation.prefilling && !refused {
             let output = output.unwrap_or(reservation.pace.output);
             let unindexed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
             let blocks = whole(count(unindexed) / self.block_tokens.max(1.0));
@@ -150,7 +162,10 @@ impl PrefixCaches {
             let chain = &facts.blocks[..facts.blocks.len().min(held.blocks as usize)];
             if held.pinned {
                 self.index.release(holder, chain);
-            } else {
+            }
+            if refused {
+                self.index.take_back(holder, chain, held.known);
+            } else if !held.pinned {
                 self.index.insert(holder, chain, false);
             }
         }
@@ -162,7 +177,7 @@ impl PrefixCaches {
         let Some(holder) = endpoint.cache.holder else { return };
         // Tokens of requests in flight that are not in the index: output so far, and prompts without hashes.
         let unindexed = endpoint.context().saturating_sub(endpoint.cache.indexed);
-        let room = endpoint.cache.capacity() - count(unindexed);
+        let room = endpoint.cache.capacity() + count(endpoint.cache.unproven) - count(unindexed);
         let fitting = whole(room / self.block_tokens.max(1.0));
         self.index.shrink(holder, fitting, EVICTED);
         let (blocks, oldest) = (self.index.blocks(holder), self.index.oldest_use(holder));

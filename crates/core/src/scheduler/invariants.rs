@@ -41,6 +41,7 @@ struct Sums {
     cached: u64,
     adapters: u64,
     indexed: u64,
+    unproven: u64,
     prefilling: u64,
     prefilling_tokens: u64,
 }
@@ -97,6 +98,7 @@ impl Scheduler {
             sum.cached += u64::from(reservation.cached);
             sum.adapters += u64::from(reservation.adapter.is_some());
             sum.indexed += reservation.held.map_or(0, |held| held.tokens);
+            sum.unproven += reservation.held.map_or(0, |held| held.unproven);
         }
         for endpoint in &self.endpoints.all {
             let sum = sums.entry(endpoint.id).or_default();
@@ -118,6 +120,7 @@ impl Scheduler {
             ("tokens of context", endpoint.context(), sum.context),
             ("cached tokens", endpoint.cached(), sum.cached),
             ("tokens of prompts in the index", endpoint.cache.indexed, sum.indexed),
+            ("tokens of unproven prompts", endpoint.cache.unproven, sum.unproven),
             ("requests for adapters", u64::from(endpoint.adapters.in_flight()), sum.adapters),
             ("prompts to prefill", u64::from(endpoint.prefill.len()), sum.prefilling),
             ("prompt tokens to prefill", endpoint.prefill.tokens(), sum.prefilling_tokens),

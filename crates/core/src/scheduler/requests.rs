@@ -106,7 +106,7 @@ impl Scheduler {
             Doubt { endpoint: failed, sent, cause, counted: true },
             effects,
         );
-        self.release(now, id, reservation.as_ref(), (&request.facts, None), effects);
+        self.release(now, id, reservation.as_ref(), (&request.facts, None, false), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
@@ -133,7 +133,7 @@ impl Scheduler {
         let Some(mut request) = self.requests.remove(&id) else { return };
         let from = request.reservation().copied();
         if from.is_none_or(|from| from.endpoint != to) {
-            self.release(now, id, from.as_ref(), (&request.facts, None), effects);
+            self.release(now, id, from.as_ref(), (&request.facts, None, false), effects);
             request.state = self.reserve(now, id, to, &request.facts);
         }
         self.requests.insert(id, request);
@@ -177,13 +177,18 @@ impl Scheduler {
             }
         }
         self.unsettled(now, id, &mut request, effects);
-        self.release(now, id, request.reservation(), (&request.facts, usage.output_tokens), effects);
+        let silent = request.reservation().is_some_and(|reservation| reservation.pace.output == 0);
+        let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
+        let refused = completion == Completion::Declined
+            || completion == Completion::Complete && silent && !counted;
+        let facts = (&request.facts, usage.output_tokens, refused);
+        self.release(now, id, request.reservation(), facts, effects);
     }
 
     pub(super) fn aborted(&mut self, now: Time, id: RequestId, effects: &mut Vec<Effect>) {
         if let Some(mut request) = self.requests.remove(&id) {
             self.unsettled(now, id, &mut request, effects);
-            self.release(now, id, request.reservation(), (&request.facts, None), effects);
+            self.release(now, id, request.reservation(), (&request.facts, None, false), effects);
         }
     }
 
@@ -231,13 +236,14 @@ impl Scheduler {
         self.rates.replied(now, &mut endpoint.speed, measured);
     }
 
-    /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count.
+    /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count;
+    /// `refused` says that the engine answered without any token.
     fn release(
         &mut self,
         now: Time,
         id: RequestId,
         reservation: Option<&Reservation>,
-        of: (&RequestFacts, Option<u32>),
+        of: (&RequestFacts, Option<u32>, bool),
         effects: &mut Vec<Effect>,
     ) {
         let Some(reservation) = reservation else { return };
@@ -254,12 +260,12 @@ impl Scheduler {
         now: Time,
         id: RequestId,
         reservation: &Reservation,
-        (facts, output): (&RequestFacts, Option<u32>),
+        (facts, output, refused): (&RequestFacts, Option<u32>, bool),
     ) {
         self.pool_mut(facts.pool).rule.end(id);
         let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
         endpoint.end(now, id, reservation);
-        self.prefixes.release(endpoint, reservation, facts, output);
+        self.prefixes.release(endpoint, reservation, facts, output, refused);
     }
 }
 
@@ -284,6 +290,10 @@ fn first_output(
 ) {
     if let Some(measured) = endpoint.output_seen(now, id, reservation, output_tokens) {
         rates.prefilled(now, &mut endpoint.speed, measured);
+    }
+    // The engine took the prompt: from the next change on, its blocks evict others.
+    if let Some(held) = &mut reservation.held {
+        endpoint.cache.unproven -= std::mem::take(&mut held.unproven);
     }
     // The wait for a slot that other adapters use is no measure of the time to load one.
     if matches!(reservation.residency, Residency::Missing | Residency::MissingAndFull) {

@@ -170,6 +170,26 @@ async fn buffered_bodies_and_streams_are_limited() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_only_announced_hold_nothing() {
+    let mut world = world(&[1]);
+    world.gateway.max_held_bytes = 64 << 20;
+    let picker = Running::start(world).await;
+    let mut client = picker.client().await;
+    let mut announced = Vec::new();
+    for _ in 0..32 {
+        let call = client.process().await;
+        call.send(&post_of(32 << 20));
+        call.send(&part("{", false));
+        announced.push(call);
+    }
+    let mut honest = client.process().await;
+    honest.send(&post());
+    honest.send(&part(ASK, true));
+    let answer = honest.next().await.unwrap();
+    assert_eq!(refused(&answer), None, "it is placed");
+}
+
+#[tokio::test]
 async fn messages_out_of_order_fail_the_call() {
     let picker = Running::start(world(&[1])).await;
     let mut call = picker.client().await.process().await;

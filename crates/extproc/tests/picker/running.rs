@@ -133,12 +133,23 @@ fn fields(fields: &[(&str, &str)]) -> Option<HeaderMap> {
 }
 
 pub(crate) fn post() -> ProcessingRequest {
-    let headers = fields(&[
+    post_with(&[])
+}
+
+/// The head of a POST that announces this many bytes.
+pub(crate) fn post_of(bytes: u64) -> ProcessingRequest {
+    post_with(&[("content-length", &bytes.to_string())])
+}
+
+fn post_with(further: &[(&str, &str)]) -> ProcessingRequest {
+    let mut head = vec![
         (":method", "POST"),
         (":path", "/v1/completions"),
         (":authority", "a"),
         ("content-type", "application/json"),
-    ]);
+    ];
+    head.extend(further);
+    let headers = fields(&head);
     message(Event::RequestHeaders(HttpHeaders { headers, end_of_stream: false }))
 }
 

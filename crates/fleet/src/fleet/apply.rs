@@ -1,5 +1,6 @@
 //! Applies a configuration: assigns pools to schedulers and puts the new generation in force.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pointsman_config::{EngineAccess, World};
@@ -141,8 +142,9 @@ fn remove_series(shared: &Shared, before: &Generation, after: &Generation) {
             shared.metrics.remove_pool(&old.name.to_string());
             continue;
         };
+        let stay: BTreeSet<&str> = new.endpoints.iter().map(|endpoint| &*endpoint.authority).collect();
         for endpoint in &*old.endpoints {
-            if !new.endpoints.iter().any(|other| other.authority == endpoint.authority) {
+            if !stay.contains(&*endpoint.authority) {
                 old.series.remove_endpoint(&endpoint.authority);
             }
         }

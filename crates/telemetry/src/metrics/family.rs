@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
@@ -46,6 +47,17 @@ impl<L: Ord + Clone, M: Clone> Family<L, M> {
         write(&self.series).entry(labels.clone()).or_insert_with(self.make).clone()
     }
 
+    /// The same, but no series is created once `owner` is gone: what still refers to it must not bring back what was dropped
+    /// with it.
+    pub(super) fn get_of(&self, labels: &L, owner: &Presence) -> Option<M> {
+        if let Some(series) = read(&self.series).get(labels) {
+            return Some(series.clone());
+        }
+        let mut series = write(&self.series);
+        // Under the lock: the owner leaves before its series are dropped.
+        (!owner.is_gone()).then(|| series.entry(labels.clone()).or_insert_with(self.make).clone())
+    }
+
     /// Drops the series whose labels do not satisfy `keep`.
     pub(super) fn retain(&self, keep: impl Fn(&L) -> bool) {
         write(&self.series).retain(|labels, _| keep(labels));
@@ -70,6 +82,20 @@ where
 
     fn is_empty(&self) -> bool {
         read(&self.series).is_empty()
+    }
+}
+
+/// Whether a pool, endpoint or model with series of its own is still there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Presence(Arc<AtomicBool>);
+
+impl Presence {
+    pub(super) fn leave(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -10,12 +10,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::families::Families;
-use super::family::{read, write};
+use super::family::{Presence, read, write};
 use super::labels::{Cause, Endpoint, EndpointCause, Model, OTHER, Pool, UNDECLARED};
 use super::request::{RequestSeries, Running};
 
-/// Limit on the declared (model, target model) pairs of a pool.
+/// Limit on the declared (model, target model) pairs of a pool with series of their own.
 const MAX_MODELS: usize = 512;
+/// Limit on the further declared pairs, which share one series.
+const MAX_OTHERS: usize = 16_384;
 /// Limit on the endpoints of a pool with series of their own.
 pub(super) const MAX_ENDPOINTS: usize = 2048;
 
@@ -32,19 +34,44 @@ pub struct PoolSeries {
     attempts: Counter,
     retries_denied: Counter,
     streams: Gauge,
+    presence: Presence,
 }
 
 #[derive(Debug, Default)]
 struct Models {
-    declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    declared: Declared,
+    /// Declared pairs beyond the limit.
+    others: Declared,
     series: Pairs,
+}
+
+/// The target models of each public model.
+#[derive(Debug, Default)]
+struct Declared {
+    targets: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    pairs: usize,
+}
+
+impl Declared {
+    fn has(&self, model: &str, target: &str) -> bool {
+        self.targets.get(model).is_some_and(|targets| targets.contains(target))
+    }
+
+    fn insert(&mut self, model: &str, target: &str) {
+        self.pairs += usize::from(self.targets.entry(model.into()).or_default().insert(target.into()));
+    }
 }
 
 impl Models {
     /// Label values of a pair.
     fn labels<'a>(&self, model: &'a str, target: &'a str) -> (&'a str, &'a str) {
-        let declared = self.declared.get(model).is_some_and(|targets| targets.contains(target));
-        if declared { (model, target) } else { (UNDECLARED, UNDECLARED) }
+        if self.declared.has(model, target) {
+            (model, target)
+        } else if self.others.has(model, target) {
+            (OTHER, OTHER)
+        } else {
+            (UNDECLARED, UNDECLARED)
+        }
     }
 
     fn find(&self, model: &str, target: &str) -> Option<&Arc<RequestSeries>> {
@@ -63,9 +90,17 @@ impl PoolSeries {
             streams: families.streams.get(&pool),
             models: RwLock::default(),
             endpoints: RwLock::default(),
+            presence: Presence::default(),
             name,
             families,
         }
+    }
+
+    /// The pool is gone: no handle of it, its endpoints or its models creates a series any more.
+    pub(super) fn leave(&self) {
+        self.presence.leave();
+        read(&self.endpoints).values().for_each(|endpoint| endpoint.presence.leave());
+        read(&self.models).series.values().flat_map(BTreeMap::values).for_each(|series| series.leave());
     }
 
     /// The pool's `namespace/name`.
@@ -75,29 +110,33 @@ impl PoolSeries {
     }
 
     /// Sets the (model, target model) pairs that may appear as labels: those of the configuration and the models that
-    /// engines list. Series of other pairs are dropped. Pairs beyond 512 count as undeclared.
+    /// engines list. Series of other pairs are dropped. Pairs beyond 512 share the series of [`OTHER`].
     pub fn declare<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
-        let mut declared: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
-        let mut count = 0;
+        let (mut declared, mut others) = (Declared::default(), Declared::default());
         for (model, target) in pairs {
-            if count < MAX_MODELS && declared.entry(model.into()).or_default().insert(target.into()) {
-                count += 1;
+            if declared.has(model, target) || declared.pairs < MAX_MODELS {
+                declared.insert(model, target);
+            } else if others.pairs < MAX_OTHERS {
+                others.insert(model, target);
             }
         }
-        declared.retain(|_, targets| !targets.is_empty());
         let mut models = write(&self.models);
-        models.declared = declared;
-        let Models { declared, series } = &mut *models;
+        *models = Models { declared, others, series: std::mem::take(&mut models.series) };
+        let Models { declared, series, .. } = &mut *models;
         let stays = |model: &str, target: Option<&str>| {
-            model == UNDECLARED
-                || declared
-                    .get(model)
-                    .is_some_and(|targets| target.is_none_or(|target| targets.contains(target)))
+            [UNDECLARED, OTHER].contains(&model)
+                || target.map_or(declared.targets.contains_key(model), |target| declared.has(model, target))
         };
-        series.retain(|model, targets| {
-            targets.retain(|target, _| stays(model, Some(target)));
-            !targets.is_empty()
-        });
+        for (model, targets) in series.iter_mut() {
+            targets.retain(|target, series| {
+                let stays = stays(model, Some(target));
+                if !stays {
+                    series.leave();
+                }
+                stays
+            });
+        }
+        series.retain(|_, targets| !targets.is_empty());
         self.families.remove_models(&|pool, model, target| pool != &*self.name || stays(model, target));
     }
 
@@ -114,7 +153,9 @@ impl PoolSeries {
         let targets = models.series.entry(Arc::clone(&model)).or_default();
         let series = targets.entry(Arc::clone(&target)).or_insert_with(|| {
             let labels = Model { model_name: model, target_model_name: target, pool: Arc::clone(&self.name) };
-            Arc::new(RequestSeries::new(labels, Arc::clone(&self.families)))
+            // Of a pool that is gone nothing is registered.
+            let families = if self.presence.is_gone() { Arc::default() } else { Arc::clone(&self.families) };
+            Arc::new(RequestSeries::new(labels, families, self.presence.clone()))
         });
         Arc::clone(series)
     }
@@ -128,7 +169,10 @@ impl PoolSeries {
 
     /// Counts a retry; `cause` is the failure of the attempt before.
     pub fn retried(&self, cause: FailureCause) {
-        self.families.retries.get(&Cause { pool: Arc::clone(&self.name), cause: cause.as_str() }).inc();
+        let labels = Cause { pool: Arc::clone(&self.name), cause: cause.as_str() };
+        if let Some(retries) = self.families.retries.get_of(&labels, &self.presence) {
+            retries.inc();
+        }
     }
 
     /// Counts an attempt that was not retried because the retry budget was exhausted.
@@ -156,7 +200,8 @@ impl PoolSeries {
 
     /// Drops the series of an endpoint.
     pub fn remove_endpoint(&self, address: &str) {
-        if write(&self.endpoints).remove(address).is_some() {
+        if let Some(endpoint) = write(&self.endpoints).remove(address) {
+            endpoint.presence.leave();
             self.families.remove_endpoints(&|pool, endpoint| pool != &*self.name || endpoint != address);
         }
     }
@@ -171,6 +216,7 @@ pub struct EndpointSeries {
     requests: Counter,
     scrapes: Counter,
     scrape_failures: Counter,
+    presence: Presence,
 }
 
 impl EndpointSeries {
@@ -181,6 +227,7 @@ impl EndpointSeries {
             scrapes: families.scrapes.get(&labels),
             scrape_failures: families.scrape_failures.get(&labels),
             families: Arc::clone(families),
+            presence: Presence::default(),
             pool_attempts,
             labels,
         }
@@ -194,12 +241,16 @@ impl EndpointSeries {
 
     /// Counts a failed attempt or a broken stream.
     pub fn failed(&self, cause: FailureCause) {
-        self.families.endpoint_failures.get(&self.cause(cause)).inc();
+        if let Some(failures) = self.families.endpoint_failures.get_of(&self.cause(cause), &self.presence) {
+            failures.inc();
+        }
     }
 
     /// Counts an ejection from placement.
     pub fn ejected(&self, cause: FailureCause) {
-        self.families.ejections.get(&self.cause(cause)).inc();
+        if let Some(ejections) = self.families.ejections.get_of(&self.cause(cause), &self.presence) {
+            ejections.inc();
+        }
     }
 
     /// Counts a scrape of the engine's metrics.

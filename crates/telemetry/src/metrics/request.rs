@@ -9,7 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::families::Families;
-use super::labels::{Model, ModelError, ModelRunning, Pool};
+use super::family::Presence;
+use super::labels::{Model, ModelError, ModelRunning, Pool, RequestOutcome};
 
 /// How a request of a pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct RequestSeries {
     ttft: Histogram,
     tpot: Histogram,
     cached_tokens: Counter,
+    presence: Presence,
+    pool: Presence,
 }
 
 /// Counts one request as in progress until it is dropped.
@@ -103,7 +106,7 @@ impl Drop for Running {
 }
 
 impl RequestSeries {
-    pub(super) fn new(model: Model, families: Arc<Families>) -> Self {
+    pub(super) fn new(model: Model, families: Arc<Families>, pool: Presence) -> Self {
         let running =
             ModelRunning { model_name: Arc::clone(&model.model_name), pool: Arc::clone(&model.pool) };
         Self {
@@ -120,9 +123,16 @@ impl RequestSeries {
             ttft: families.ttft.get(&model),
             tpot: families.tpot.get(&model),
             cached_tokens: families.cached_tokens.get(&model),
+            presence: Presence::default(),
+            pool,
             model,
             families,
         }
+    }
+
+    /// The model is declared no more: requests in progress create no series for it.
+    pub(super) fn leave(&self) {
+        self.presence.leave();
     }
 
     /// Label value of the public model: its declared name or [`UNDECLARED`](crate::UNDECLARED). Safe for logs.
@@ -149,12 +159,18 @@ impl RequestSeries {
         if outcome == Outcome::Served(Completion::Complete) {
             self.complete.inc();
         } else {
-            self.families.outcome(&self.model.pool, outcome.as_str(), outcome.reason()).inc();
+            let pool = Arc::clone(&self.model.pool);
+            let labels = RequestOutcome { pool, outcome: outcome.as_str(), reason: outcome.reason() };
+            if let Some(outcomes) = self.families.outcomes.get_of(&labels, &self.pool) {
+                outcomes.inc();
+            }
         }
         if let Some(error_code) = error_code(outcome, record.status) {
             let Model { model_name, target_model_name, pool } = self.model.clone();
             let labels = ModelError { model_name, target_model_name, error_code, pool };
-            self.families.request_errors.get(&labels).inc();
+            if let Some(errors) = self.families.request_errors.get_of(&labels, &self.presence) {
+                errors.inc();
+            }
         }
         self.request_bytes.observe(float(record.request_bytes));
         if let Some(wait) = record.body_wait {
