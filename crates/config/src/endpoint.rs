@@ -39,3 +39,24 @@ pub enum EngineKind {
     /// Triton with the TensorRT-LLM backend.
     Triton,
 }
+
+impl EngineKind {
+    /// Every engine by its word in the label `pointsman.dev/engine`.
+    pub(crate) const ALL: [(&str, Self); 4] = [
+        ("vllm", Self::Vllm),
+        ("sglang", Self::Sglang),
+        ("trtllm-serve", Self::TrtllmServe),
+        ("triton", Self::Triton),
+    ];
+
+    /// Its word in the label `pointsman.dev/engine`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::TrtllmServe => "trtllm-serve",
+            Self::Triton => "triton",
+        }
+    }
+}

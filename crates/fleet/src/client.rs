@@ -84,7 +84,14 @@ impl Client {
         on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
         let exchange = self.exchange(endpoint, path, limit, on_chunk);
-        tokio::time::timeout(budget, exchange).await.map_err(|_| GetError::TimedOut)?
+        let result = match tokio::time::timeout(budget, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(GetError::TimedOut),
+        };
+        if let Err(GetError::Connect(_) | GetError::Exchange(_) | GetError::TimedOut) = &result {
+            endpoint.activity.set_answers(false);
+        }
+        result
     }
 
     async fn exchange(
@@ -95,6 +102,7 @@ impl Client {
         mut on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
         let response = self.send(endpoint, path).await?;
+        endpoint.activity.set_answers(true);
         if response.status() != StatusCode::OK {
             return Err(GetError::Status(response.status()));
         }

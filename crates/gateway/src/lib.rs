@@ -30,3 +30,4 @@ mod tunnel;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayError, GatewayOptions};
+pub use pointsman_door::certificates::certified_key;

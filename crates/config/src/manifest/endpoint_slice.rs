@@ -25,13 +25,6 @@ pub(crate) struct SlicePort {
     pub(crate) protocol: Option<AppProtocol>,
 }
 
-const ENGINES: [(&str, EngineKind); 4] = [
-    ("vllm", EngineKind::Vllm),
-    ("sglang", EngineKind::Sglang),
-    ("trtllm-serve", EngineKind::TrtllmServe),
-    ("triton", EngineKind::Triton),
-];
-
 const PROTOCOLS: [(&str, AppProtocol); 3] =
     [("http", AppProtocol::Http), ("https", AppProtocol::Https), ("kubernetes.io/h2c", AppProtocol::H2c)];
 
@@ -71,9 +64,9 @@ fn check_metadata(slice: &Fields<'_>, metadata: &Metadata) -> Option<EngineKind>
         slice.error_in(&path, "an EndpointSlice must be marked as static endpoints", fix);
     }
     let label = metadata.labels.get(ENGINE_LABEL)?;
-    let engine = ENGINES.iter().find(|(word, _)| *word == &**label).map(|(_, engine)| *engine);
+    let engine = EngineKind::ALL.iter().find(|(word, _)| *word == &**label).map(|(_, engine)| *engine);
     if engine.is_none() {
-        let words = ENGINES.map(|(word, _)| word).join(", ");
+        let words = EngineKind::ALL.map(|(word, _)| word).join(", ");
         let path = format!("metadata.labels[\"{ENGINE_LABEL}\"]");
         let message = format!("{} is not a known engine", quoted(label));
         slice.error_in(&path, message, format!("write one of {words}, or remove it"));

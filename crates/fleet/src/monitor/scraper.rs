@@ -9,11 +9,14 @@ use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
 use super::MonitorContext;
+use super::contact::Contact;
 use crate::client::{Client, GetError};
 use crate::endpoint::PoolEndpoint;
 use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
 
+/// The longest pause between two scrapes of an endpoint that does not answer.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 const MODELS_PATH: &str = "/v1/models";
 /// Longest model list in bytes: a thousand models as vLLM describes them.
 const MODELS_LIMIT: usize = 1 << 20;
@@ -25,6 +28,7 @@ pub(super) async fn run(context: MonitorContext) {
     let mut pace = ScrapePace::new(bounds, u64::from(context.pool_endpoint.load().id.0));
     let mut client = Client::new(context.tasks.clone());
     let mut scraper = Scraper::default();
+    let mut contact = Contact::default();
     let mut last = Instant::now();
     let mut models_due = last;
     loop {
@@ -39,7 +43,10 @@ pub(super) async fn run(context: MonitorContext) {
             models_due = Instant::now() + settings.models_every;
         }
         drop(permit);
+        contact.report(&endpoint, scraper.detected);
         let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
+        // One that starts is noticed soon, though nothing is sent there.
+        let pause = if activity.answers() { pause } else { pause.min(UNANSWERED_PAUSE) };
         last = Instant::now();
         sleep(&context, &endpoint, pause).await;
     }
