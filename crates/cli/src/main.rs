@@ -152,18 +152,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// What to do about an address that cannot be listened on. `flags` set the command's addresses; empty if it has none.
 fn address_hint(error: &anyhow::Error, flags: &str) -> Option<String> {
-    match io_error(error).filter(|_| !flags.is_empty())? {
-        ErrorKind::AddrInUse => {
-            Some(format!("another process listens there; choose another address by {flags}"))
-        }
-        ErrorKind::AddrNotAvailable => {
-            Some(format!("the address is not one of this machine; choose another by {flags}"))
-        }
-        ErrorKind::PermissionDenied => {
-            Some(format!("ports below 1024 are for privileged processes; choose another by {flags}"))
-        }
-        _ => None,
-    }
+    const REASONS: [(ErrorKind, &str); 3] = [
+        (ErrorKind::AddrInUse, "another process listens there; choose another address"),
+        (ErrorKind::AddrNotAvailable, "the address is not one of this machine; choose another"),
+        (ErrorKind::PermissionDenied, "ports below 1024 are for privileged processes; choose another"),
+    ];
+    // A file can be refused by the same error.
+    let is_listening = one_line(error).contains("listen");
+    let kind = io_error(error).filter(|_| is_listening && !flags.is_empty())?;
+    let (_, reason) = REASONS.iter().find(|(known, _)| *known == kind)?;
+    Some(format!("{reason} by {flags}"))
 }
 
 #[cfg(test)]

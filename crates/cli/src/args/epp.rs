@@ -265,10 +265,8 @@ pub(crate) fn check_flags(arguments: &[OsString]) -> Result<(), String> {
 fn suggestion(name: &str) -> Option<String> {
     let arguments = ["pointsman", "epp", "--endpoint", "http://127.0.0.1"].into_iter();
     let error = super::Cli::try_parse_from(arguments.chain([format!("--{name}").as_str()])).err()?;
-    match error.get(clap::error::ContextKind::SuggestedArg)? {
-        clap::error::ContextValue::String(near) => Some(near.clone()),
-        _ => None,
-    }
+    let near = error.get(clap::error::ContextKind::SuggestedArg)?;
+    if let clap::error::ContextValue::String(near) = near { Some(near.clone()) } else { None }
 }
 
 /// Converts the older spelling of the extension's flags, `-poolName` or `--poolName`, to the newer one. Other arguments are
@@ -327,10 +325,9 @@ mod tests {
     fn parsed(flags: &[&str]) -> EppArgs {
         let words =
             ["pointsman", "epp", "--endpoint", "http://127.0.0.1"].into_iter().chain(flags.iter().copied());
-        match crate::args::Cli::try_parse_from(words).unwrap().command {
-            crate::args::Command::Epp(args) => *args,
-            other => panic!("{other:?}"),
-        }
+        let command = crate::args::Cli::try_parse_from(words).unwrap().command;
+        let crate::args::Command::Epp(args) = command else { panic!("{command:?}") };
+        *args
     }
 
     #[test]
