@@ -4,11 +4,12 @@ pub(crate) mod epp;
 pub(crate) mod picker_bench;
 pub(crate) mod simulate;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use http::Uri;
 use pointsman_bench::client::ServerAddress;
 use pointsman_bench::workload::{OfferedLoad, TokenLengths};
@@ -16,7 +17,8 @@ use pointsman_engine::FaultInjection;
 
 /// An inference router: it decides which model server runs each request.
 #[derive(Debug, Parser)]
-#[command(name = "pointsman", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "pointsman", propagate_version = true, arg_required_else_help = true)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("POINTSMAN_COMMIT"), ")"))]
 #[command(after_help = "\
 Examples:
   pointsman demo                                      see it work, nothing to install
@@ -29,6 +31,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+/// Parses a command line.
+///
+/// # Errors
+/// What clap prints: wrong usage, but also help and version.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // A subcommand's version is that of the program, under the program's name.
+    let command = Cli::command().mut_subcommands(named_as_program);
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+fn named_as_program(command: clap::Command) -> clap::Command {
+    command.display_name("pointsman").mut_subcommands(named_as_program)
 }
 
 #[derive(Debug, Args)]
@@ -75,16 +91,36 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// The flags for the addresses that the command listens on.
+    pub(crate) const fn addresses(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "--listen, --admin or the ports of the Gateways",
+            Self::Epp(_) => "--grpc-port, --grpc-health-port or --metrics-port",
+            Self::Engine(_) => "--listen",
+            Self::Demo(_) => "--listen or --admin",
+            Self::Bench(_)
+            | Self::Simulate(_)
+            | Self::Check(_)
+            | Self::Replay(_)
+            | Self::Explain(_)
+            | Self::Completions { .. } => "",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("world").required(true))]
 #[command(after_help = "\
 Give either --manifests or --endpoint. With --endpoint, --print-manifests prints the equivalent
-manifests.
+manifests. SIGHUP reads the manifests again.
 
 On SIGTERM readiness fails, requests are accepted for the handover timeout, and requests in flight may finish before the
-process ends. SIGINT (Ctrl-C) does the same without a handover; a second signal ends the process at once.")]
+process ends. SIGINT (Ctrl-C) does the same without a handover; a second signal ends the process at once.
+
+Exit status: 0 after a signal, 1 where it cannot start, 2 for wrong usage, 130 after a second signal.")]
 pub(crate) struct GatewayArgs {
-    /// Address for all plain HTTP listeners [default: each listener's own port; with --endpoint, 127.0.0.1:8080]
+    /// Address for all plain HTTP listeners [default: each Gateway's address and listener's port; with --endpoint, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     /// Address of health, metrics and debug pages
@@ -96,17 +132,45 @@ pub(crate) struct GatewayArgs {
     /// A model server, such as http://127.0.0.1:8000; may be repeated
     #[arg(long, value_name = "URL", group = "world")]
     pub(crate) endpoint: Vec<String>,
-    /// Certificate authorities to trust for https:// endpoints, instead of the system's (PEM)
-    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
-    pub(crate) engine_ca: Option<PathBuf>,
-    /// A file with the model servers' API key, which replaces the client's `authorization`
-    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
-    pub(crate) engine_api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// The `host` of requests to model servers [default: the client's; over https, the endpoint's own]
+    #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
+    pub(crate) engine_host: Option<String>,
+    /// Timeout from the request sent to the first byte of the response body [default: 5m]
+    #[arg(long, value_name = "DURATION", conflicts_with = "manifests", value_parser = humantime::parse_duration)]
+    pub(crate) first_byte_timeout: Option<Duration>,
+    /// Maximum length of a request body in bytes [default: 33554432]
+    #[arg(long, value_name = "BYTES", conflicts_with = "manifests", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_body_bytes: Option<u64>,
     /// Print the manifests equivalent to --endpoint, and exit
     #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+/// Certificates and API key of the model servers, where they are given by --endpoint.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// Certificates to trust for https:// endpoints, instead of the system's authorities: authorities, or the servers' own (PEM)
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    pub(crate) engine_ca: Option<PathBuf>,
+    /// Do not verify the certificates of https:// endpoints
+    #[arg(long, conflicts_with_all = ["manifests", "engine_ca"])]
+    pub(crate) engine_insecure_skip_verify: bool,
+    /// A file with the model servers' API key, which replaces the client's
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    pub(crate) engine_api_key_file: Option<PathBuf>,
+    /// The header of that key [default: authorization, as a bearer token]
+    #[arg(long, value_enum, value_name = "HEADER", requires = "engine_api_key_file")]
+    pub(crate) engine_api_key_header: Option<KeyHeader>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyHeader {
+    Authorization,
+    XApiKey,
 }
 
 /// Arguments that all front doors share.
@@ -201,7 +265,7 @@ pub(crate) struct EnvoyBinary {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Folders or files of manifests
+    /// Folders or files of manifests, or an EndpointPickerConfig
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Check them for the endpoint picker, which needs no Gateway and ignores routes

@@ -1,22 +1,28 @@
 //! The `pointsman` binary: arguments, wiring and threads.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
+
+#[macro_use]
+mod output;
 
 mod args;
 mod commands;
+mod completions;
 mod manifests;
 mod progress;
 mod reports;
 mod server;
 mod shutdown;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, Parser as _};
 use pointsman_report::Table;
 use pointsman_telemetry::logging::{self, LogOptions};
 
 use crate::args::{Cli, Command, LogArgs, LogFormat};
+
+/// Exit status of wrong usage, as clap has it.
+const USAGE: u8 = 2;
 
 /// Takes a third less time than glibc's allocator, which is a large part of a proxy's work.
 #[global_allocator]
@@ -24,14 +30,32 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The version, for files.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit it was built from.
+const COMMIT: &str = env!("POINTSMAN_COMMIT");
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(args::epp::newer_spelling(std::env::args_os()));
+    let arguments = args::epp::newer_spelling(std::env::args_os());
+    if let Err(message) = args::epp::check_flags(&arguments) {
+        eprintln!("error: {message}");
+        return ExitCode::from(USAGE);
+    }
+    let cli = match args::parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are printed this way too.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let addresses = cli.command.addresses();
     match run(cli) {
         Ok(status) => status,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", one_line(&error));
+            if let Some(hint) = address_hint(&error, addresses) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -51,7 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Replay(args) => commands::replay::run(&args),
         Command::Explain(args) => block_on_one_thread(commands::explain::run(args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "pointsman", &mut std::io::stdout());
+            print!("{}", completions::of(shell));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -117,7 +141,41 @@ fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+fn io_error(error: &anyhow::Error) -> Option<ErrorKind> {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    io.map(std::io::Error::kind)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    io_error(error) == Some(ErrorKind::BrokenPipe)
+}
+
+/// What to do about an address that cannot be listened on. `flags` set the command's addresses; empty if it has none.
+fn address_hint(error: &anyhow::Error, flags: &str) -> Option<String> {
+    const REASONS: [(ErrorKind, &str); 3] = [
+        (ErrorKind::AddrInUse, "another process listens there; choose another address"),
+        (ErrorKind::AddrNotAvailable, "the address is not one of this machine; choose another"),
+        (ErrorKind::PermissionDenied, "ports below 1024 are for privileged processes; choose another"),
+    ];
+    // A file can be refused by the same error.
+    let is_listening = one_line(error).contains("listen");
+    let kind = io_error(error).filter(|_| is_listening && !flags.is_empty())?;
+    let (_, reason) = REASONS.iter().find(|(known, _)| *known == kind)?;
+    Some(format!("{reason} by {flags}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_has_a_hint() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = std::net::TcpListener::bind(taken.local_addr().unwrap()).unwrap_err();
+        let error = anyhow::Error::from(error).context("cannot listen");
+        let hint = "another process listens there; choose another address by --listen";
+        assert_eq!(address_hint(&error, "--listen").as_deref(), Some(hint));
+        assert_eq!(address_hint(&error, ""), None);
+        assert_eq!(address_hint(&anyhow::anyhow!("other"), "--listen"), None);
+    }
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pointsman_admin::{AdminServer, AdminSources, Check, Readiness};
 use pointsman_config::{MetricsPage, ObjectName, World};
 use pointsman_extproc::{Picker, PickerOptions};
-use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings};
+use pointsman_fleet::{Fleet, FleetOptions, MonitorSettings, PoolHandle};
 use pointsman_gateway::{Gateway, GatewayOptions};
 use pointsman_telemetry::trace::{OtlpOptions, Tracer};
 use pointsman_telemetry::{BuildInfo, Metrics};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
 use crate::manifests::Manifests;
+use crate::output;
 use crate::shutdown::{self, Cause};
 
 /// Time for which the admin pages are served after everything else has stopped, for a last scrape.
@@ -73,15 +75,17 @@ struct Stop {
     admin: CancellationToken,
 }
 
-/// Serves until SIGTERM or SIGINT. Prints a line once it is ready.
+/// Serves until SIGTERM or SIGINT, and reads the manifests again on SIGHUP. Prints a line once it listens.
 ///
 /// # Errors
 /// Those of [`Server::start`].
 pub(crate) async fn serve(plan: Plan) -> Result<ExitCode> {
     let signal = shutdown::on_signal()?;
+    shutdown::on_hangup(plan.manifests.as_ref().map(|manifests| manifests.watch.reloader()))?;
     let handover = plan.args.handover_timeout;
     let server = Server::start(plan).await?;
-    println!("{}", server.ready_line());
+    server.warn_of_access();
+    output::announce(&server.ready_line());
     server
         .stop(match signal.cause().await {
             Cause::Terminate => handover,
@@ -100,8 +104,7 @@ impl Server {
         let Plan { door, admin, world, manifests, metrics, args } = plan;
         let ServerArgs { drain_timeout, handover_timeout: _, record, decisions, otlp_endpoint } = args;
         let monitor = MonitorSettings { metrics, ..MonitorSettings::default() };
-        let commit = option_env!("POINTSMAN_COMMIT").unwrap_or("unknown");
-        let metrics = Metrics::new(&BuildInfo { version: crate::VERSION, commit });
+        let metrics = Metrics::new(&BuildInfo { version: crate::VERSION, commit: crate::COMMIT });
         let (stop_door, stopped) = oneshot::channel();
         let stop = Stop {
             readiness: CancellationToken::new(),
@@ -154,6 +157,21 @@ impl Server {
         match &self.listening {
             Listening::Gateway(_) => None,
             Listening::Picker { grpc, .. } => Some(*grpc),
+        }
+    }
+
+    /// Warns of engines that are not verified, and of their key behind ports that other machines reach.
+    fn warn_of_access(&self) {
+        let Listening::Gateway(addresses) = &self.listening else { return };
+        let generation = self.fleet.current();
+        let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        for pool in &generation.world.pools {
+            if pool.access.insecure_skip_verify {
+                tracing::warn!(pool = %pool.name, "the certificates of the engines are not verified");
+            }
+            if let (Some(address), true) = (open, pool.access.api_key.is_some()) {
+                tracing::warn!(pool = %pool.name, %address, "whoever reaches this address uses the engines' key");
+            }
         }
     }
 
@@ -210,28 +228,43 @@ fn admin_sources(
     stopping: &CancellationToken,
 ) -> AdminSources {
     let (seen, problems, stopping) = (fleet.clone(), Arc::clone(problems), stopping.clone());
+    let answered = AtomicBool::new(false);
     let (shown, explained) = (fleet.clone(), fleet.clone());
     AdminSources {
-        ready: Arc::new(move || readiness(&seen, &problems, &stopping)),
+        ready: Arc::new(move || readiness(&seen, &problems, &stopping, &answered)),
         pools: Arc::new(move || shown.debug_pools()),
         decisions: Arc::new(move |request| explained.debug_decisions(request)),
         metrics,
     }
 }
 
-fn readiness(fleet: &Fleet, problems: &Problems, stopping: &CancellationToken) -> Readiness {
+/// The state of readiness. A server becomes ready when the first endpoint answers. What becomes of endpoints later is the
+/// scheduler's concern: responses say it, and a server that others no longer send requests to could not even do that.
+fn readiness(
+    fleet: &Fleet,
+    problems: &Problems,
+    stopping: &CancellationToken,
+    answered: &AtomicBool,
+) -> Readiness {
     let generation = fleet.current();
     let stopping = stopping.is_cancelled();
     let detail = if stopping { "shutting down".into() } else { String::new() };
     let serving = Check { name: "serving".into(), passed: !stopping, detail };
+    let answering = |pool: &PoolHandle| pool.endpoints.iter().filter(|it| it.activity.answers()).count();
+    if generation.pools.iter().any(|pool| answering(pool) > 0) {
+        answered.store(true, Ordering::Relaxed);
+    }
+    let reached = answered.load(Ordering::Relaxed);
+    let detail = if reached { String::new() } else { "none has answered yet".into() };
+    let endpoints = Check { name: "endpoints".into(), passed: reached, detail };
     let pools = generation.pools.iter().map(|pool| Check {
         name: format!("pool {}", pool.name),
-        // Requests to a pool without endpoints are answered with 503, so the server itself is ready.
+        // Requests to a pool whose endpoints do not answer get 503, so the server itself is ready.
         passed: true,
-        detail: format!("{} endpoints", pool.endpoints.len()),
+        detail: format!("{} of {} endpoints answer", answering(pool), pool.endpoints.len()),
     });
     Readiness {
-        checks: std::iter::once(serving).chain(pools).collect(),
+        checks: [serving, endpoints].into_iter().chain(pools).collect(),
         generation: generation.number,
         problems: problems.load().as_ref().clone(),
     }

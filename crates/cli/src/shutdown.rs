@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
+use pointsman_fleet::manifests::Reloader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -53,4 +54,24 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> Cause {
         _ = terminate.recv() => Cause::Terminate,
         _ = interrupt.recv() => Cause::Interrupt,
     }
+}
+
+/// Has the manifests read again on SIGHUP, which ends a process otherwise; without manifests there is nothing to do.
+///
+/// # Errors
+/// The signal handler cannot be installed.
+pub(crate) fn on_hangup(manifests: Option<Reloader>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match &manifests {
+                Some(reloader) => {
+                    tracing::info!("SIGHUP: the manifests are read again");
+                    reloader.reload();
+                }
+                None => tracing::info!("SIGHUP: there are no manifests to read again"),
+            }
+        }
+    });
+    Ok(())
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use pointsman_yaml::{Location, Problem, Severity};
 
+use crate::files::{Files, NamedFiles};
 use crate::identity::{ObjectId, ObjectName, PoolIndex};
 use crate::kind::Kind;
 use crate::manifest::Object;
@@ -28,6 +29,7 @@ pub(crate) struct Assembled {
     pub(crate) problems: Vec<Problem>,
     /// The objects with an error among the problems.
     pub(crate) wrong: BTreeSet<ObjectId>,
+    pub(crate) files: Vec<NamedFiles>,
 }
 
 /// Assembles a world. `invalid` are the objects that have errors of their own: a reference to such an object, which may
@@ -36,7 +38,8 @@ pub(crate) fn assemble(objects: &Objects, invalid: &BTreeSet<ObjectId>, consumer
     let pools = objects.keys().filter(|id| id.kind == Kind::InferencePool).map(|id| &id.name);
     let pool_indices = pools.enumerate().map(|(i, name)| (name, PoolIndex(i))).collect();
     let (problems, wrong) = (Vec::new(), BTreeSet::new());
-    let mut assembly = Assembly { objects, invalid, consumer, pool_indices, problems, wrong };
+    let files = Vec::new();
+    let mut assembly = Assembly { objects, invalid, consumer, pool_indices, problems, wrong, files };
     let gateway = assembly.gateway_policy();
     let pools = assembly.pools();
     let listeners = assembly.listeners();
@@ -44,6 +47,7 @@ pub(crate) fn assemble(objects: &Objects, invalid: &BTreeSet<ObjectId>, consumer
         world: World { listeners, pools, gateway },
         problems: assembly.problems,
         wrong: assembly.wrong,
+        files: assembly.files,
     }
 }
 
@@ -55,6 +59,7 @@ struct Assembly<'a> {
     pool_indices: BTreeMap<&'a ObjectName, PoolIndex>,
     problems: Vec<Problem>,
     wrong: BTreeSet<ObjectId>,
+    files: Vec<NamedFiles>,
 }
 
 impl<'a> Assembly<'a> {
@@ -81,16 +86,26 @@ impl<'a> Assembly<'a> {
         self.report(Severity::Warning, object, at, (message.into(), fix.into()));
     }
 
+    /// Notes that an object names files.
+    fn name_files(&mut self, object: &Object, at: &Location, files: Files) {
+        let at = self.problem(Severity::Error, object, at, (String::new(), String::new()));
+        self.files.push(NamedFiles { files, at });
+    }
+
     /// Adds a problem, unless it is there already: two objects may conflict on several hosts, listeners or pools.
     fn report(&mut self, severity: Severity, object: &Object, at: &Location, text: (String, String)) {
+        let problem = self.problem(severity, object, at, text);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn problem(&self, severity: Severity, object: &Object, at: &Location, text: (String, String)) -> Problem {
         let path =
             if at.path.is_empty() { object.id.to_string() } else { format!("{}: {}", object.id, at.path) };
         let (file, (message, fix)) = (Arc::clone(&object.file), text);
         let (line, column) = (at.position.line, at.position.column);
-        let problem = Problem { severity, file, line, column, path, message, fix };
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        Problem { severity, file, line, column, path, message, fix }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod assemble;
 mod endpoint;
+mod files;
 mod foreign;
 mod identity;
 mod kind;
@@ -20,6 +21,7 @@ mod weighted;
 mod world;
 
 pub use endpoint::{AppProtocol, EndpointAddress, EngineKind, MetricsPage};
+pub use files::{Files, NamedFiles};
 pub use identity::{ObjectId, ObjectName, PoolIndex};
 pub use kind::Kind;
 pub use load::{Inventory, Loaded, load, load_with_previous};

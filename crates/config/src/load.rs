@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pointsman_yaml::{Position, Problem, Severity, SourceText, parse};
 
 use crate::assemble::{Assembled, Objects, assemble};
+use crate::files::NamedFiles;
 use crate::identity::ObjectId;
 use crate::kind::Kind;
 use crate::manifest::{Decoded, Object, PassedOver, decode};
@@ -21,6 +22,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// The objects of the world, for the next [`load_with_previous`].
     pub objects: Inventory,
+    /// The files that the objects of the texts name.
+    pub files: Vec<NamedFiles>,
 }
 
 impl Loaded {
@@ -84,7 +87,8 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         problems.push(whole_set(sources, message, fix));
     }
     // Objects with errors are assembled too, so that one run reports mistakes between objects as well.
-    let Assembled { mut world, problems: found, mut wrong } = assemble(&objects, &invalid, options.consumer);
+    let Assembled { mut world, problems: found, mut wrong, files } =
+        assemble(&objects, &invalid, options.consumer);
     wrong.extend(invalid.iter().cloned());
     problems.extend(found);
     let is_kept = |id: &ObjectId, old: &Object| {
@@ -97,7 +101,7 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         world = replace(previous, &invalid, options.consumer, &mut objects, wrong, &mut problems);
     }
     order(&mut problems, options.max_problems);
-    Loaded { world, problems, objects: Inventory { objects } }
+    Loaded { world, problems, objects: Inventory { objects }, files }
 }
 
 /// The kind that a consumer requires, with the message and the fix where there is none.

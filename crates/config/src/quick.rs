@@ -3,31 +3,45 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
 
-use pointsman_yaml::{SourceText, quoted};
+use pointsman_yaml::{Severity, SourceText, quoted};
 
 use crate::endpoint::AppProtocol;
 use crate::load::load;
 use crate::names::is_dns_name;
 use crate::options::Options;
+use crate::settings::{ApiKeyHeader, EngineAccess, GatewayPolicy};
 use crate::world::World;
 
 /// Options of the quick form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuickOptions {
-    /// Port of the listener.
-    pub port: u16,
-    /// PEM file with the certificate authorities to trust for `https://` endpoints instead of the system's.
-    pub engine_ca: Option<PathBuf>,
-    /// File with the API key of the engines.
-    pub engine_api_key_file: Option<PathBuf>,
+    /// Address of the listener; port 0 stands for 8080.
+    pub listen: SocketAddr,
+    /// Certificates and API key of the engines.
+    pub access: EngineAccess,
+    /// The `host` of requests to engines, instead of the client's.
+    pub engine_host: Option<String>,
+    /// Timeout from the request sent to the first byte of the response body.
+    pub first_byte_timeout: Option<Duration>,
+    /// Maximum length of a request body in bytes.
+    pub max_body_bytes: Option<u64>,
 }
+
+const PORT: u16 = 8080;
 
 impl Default for QuickOptions {
     fn default() -> Self {
-        Self { port: 8080, engine_ca: None, engine_api_key_file: None }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            access: EngineAccess::default(),
+            engine_host: None,
+            first_byte_timeout: None,
+            max_body_bytes: None,
+        }
     }
 }
 
@@ -45,6 +59,9 @@ pub enum QuickError {
         /// The mistake.
         reason: &'static str,
     },
+    /// The `host` for engines is not a host name.
+    #[error("{0} is not a host name; write it like engine.example.com")]
+    Host(String),
     /// A path cannot be written in a manifest.
     #[error("the path {0} is not UTF-8")]
     Path(String),
@@ -62,7 +79,7 @@ pub enum QuickError {
 pub fn quick_form(endpoints: &[impl AsRef<str>], options: &QuickOptions) -> Result<World, QuickError> {
     let text = print_manifests(endpoints, options)?;
     let loaded = load(&[SourceText::new("quick-form", text)], &Options::default());
-    match loaded.problems.first() {
+    match loaded.problems.iter().find(|problem| problem.severity == Severity::Error) {
         None => Ok(loaded.world),
         Some(problem) => Err(QuickError::Manifests(problem.to_string())),
     }
@@ -86,7 +103,12 @@ pub fn print_manifests(endpoints: &[impl AsRef<str>], options: &QuickOptions) ->
             hosts.push(host);
         }
     }
-    let mut text = MANIFESTS.replace("PORT", &options.port.to_string());
+    let port = if options.listen.port() == 0 { PORT } else { options.listen.port() };
+    let mut text = MANIFESTS
+        .replace("PORT", &port.to_string())
+        .replace("ADDRESSES", &addresses(options))
+        .replace("FILTERS", &filters(options)?)
+        .replace("LIMITS", &limits(options));
     text.push_str(&pool_policy(options)?);
     for (number, (key, hosts)) in (1..).zip(&slices) {
         write_slice(&mut text, number, key, hosts);
@@ -110,7 +132,7 @@ metadata:
   name: pointsman
 spec:
   gatewayClassName: pointsman
-  listeners:
+ADDRESSES  listeners:
   - name: http
     port: PORT
     protocol: HTTP
@@ -128,7 +150,7 @@ spec:
     - group: inference.networking.k8s.io
       kind: InferencePool
       name: pointsman
----
+FILTERS---
 # The endpoints of the pool are those of every EndpointSlice with this label.
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
@@ -155,23 +177,73 @@ spec:
   trustedSources:
   - 127.0.0.0/8
   - ::1/128
-"#;
+LIMITS"#;
+
+/// The address to bind, where it is not loopback, which is the default.
+fn addresses(options: &QuickOptions) -> String {
+    let address = options.listen.ip();
+    if address == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        return "  # It listens on 127.0.0.1, unless `addresses` names another IPAddress.\n".to_owned();
+    }
+    format!("  addresses:\n  - type: IPAddress\n    value: \"{address}\"\n")
+}
+
+fn filters(options: &QuickOptions) -> Result<String, QuickError> {
+    let Some(host) = &options.engine_host else { return Ok(String::new()) };
+    if !is_dns_name(host) || host.parse::<IpAddr>().is_ok() {
+        return Err(QuickError::Host(quoted(host)));
+    }
+    Ok(format!("    filters:\n    - type: URLRewrite\n      urlRewrite:\n        hostname: {host}\n"))
+}
+
+fn limits(options: &QuickOptions) -> String {
+    let Some(max_body) = options.max_body_bytes else { return String::new() };
+    let held = if max_body > GatewayPolicy::default().max_held_bytes {
+        format!("  maxHeldBytes: {max_body}\n")
+    } else {
+        String::new()
+    };
+    format!("  maxBodyBytes: {max_body}\n{held}")
+}
 
 fn pool_policy(options: &QuickOptions) -> Result<String, QuickError> {
-    let files = [("caFile", &options.engine_ca), ("apiKeyFile", &options.engine_api_key_file)];
-    let mut lines = String::new();
-    for (name, path) in files {
+    let EngineAccess { ca, insecure_skip_verify, api_key, api_key_header } = &options.access;
+    let mut engine = String::new();
+    for (name, path) in [("caFile", ca), ("apiKeyFile", api_key)] {
         if let Some(path) = path {
-            let _ = writeln!(lines, "    {name}: {}", yaml_text(path)?);
+            let _ = writeln!(engine, "    {name}: {}", yaml_text(path)?);
         }
     }
-    if lines.is_empty() {
-        return Ok(lines);
+    if *insecure_skip_verify {
+        engine.push_str("    insecureSkipVerify: true\n");
+    }
+    if *api_key_header == ApiKeyHeader::XApiKey {
+        engine.push_str("    apiKeyHeader: x-api-key\n");
+    }
+    let mut sections = String::new();
+    if let Some(timeout) = options.first_byte_timeout {
+        let _ = write!(sections, "  timeouts:\n    firstByte: {}\n", gateway_duration(timeout));
+    }
+    if !engine.is_empty() {
+        let _ = write!(sections, "  engine:\n{engine}");
+    }
+    if sections.is_empty() {
+        return Ok(sections);
     }
     Ok(format!(
         "---\napiVersion: pointsman.dev/v1alpha1\nkind: PoolPolicy\nmetadata:\n  name: pointsman\nspec:\n  \
-         poolRef:\n    name: pointsman\n  engine:\n{lines}"
+         poolRef:\n    name: pointsman\n{sections}"
     ))
+}
+
+/// A duration in the format of the Gateway API, to the millisecond.
+fn gateway_duration(duration: Duration) -> String {
+    let (seconds, milliseconds) = (duration.as_secs(), duration.subsec_millis());
+    let parts =
+        [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (milliseconds.into(), "ms")];
+    let written: String =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if written.is_empty() { "0s".to_owned() } else { written }
 }
 
 /// A path in double quotes, valid in both JSON and YAML.

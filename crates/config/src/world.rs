@@ -1,5 +1,6 @@
 //! A validated configuration: the only form of it that other crates see.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Listener {
     pub gateway: ObjectName,
     /// Its name within the Gateway.
     pub name: Arc<str>,
+    /// The address to bind.
+    pub address: IpAddr,
     /// The port to bind; 0 where `--listen` decides.
     pub port: u16,
     /// The host name that it accepts; `None` for every host name.

@@ -18,6 +18,8 @@ pub struct Activity {
     dispatched: AtomicU64,
     /// The scraper sleeps long and is to be woken by the next dispatch.
     idle: AtomicBool,
+    /// Whether the latest scrape, probe or list of models was answered, whatever the status.
+    answers: AtomicBool,
     /// Where the endpoint was reached last.
     reached: ArcSwapOption<SocketAddr>,
     /// Notified when the endpoint is to be probed.
@@ -37,6 +39,17 @@ impl Activity {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether the latest scrape, probe or list of models was answered, whatever the status; false until the first is.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// A scrape, probe or list of models was answered or not.
+    pub(crate) fn set_answers(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
     }
 
     /// The IP address at which a scrape or probe reached the endpoint last; `None` where none has.

@@ -86,6 +86,8 @@ pub(crate) struct Client {
 pub(crate) enum Purpose {
     /// Long bodies, a bounded number of them at one time.
     Pages,
+    /// The same from another port than the endpoint's.
+    PagesElsewhere,
     /// Probes, which must not wait for anything else.
     Probes,
 }
@@ -106,9 +108,21 @@ impl Client {
         on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
         let exchange = self.exchange(endpoint, path, limit, on_chunk);
-        let result = tokio::time::timeout(budget, exchange).await;
-        self.was_slow = result.is_err();
-        result.map_err(|_| GetError::TimedOut)?
+        let timed = tokio::time::timeout(budget, exchange).await;
+        self.was_slow = timed.is_err();
+        let result = timed.unwrap_or(Err(GetError::TimedOut));
+        if let Err(GetError::Connect(_) | GetError::Exchange(_) | GetError::TimedOut) = &result {
+            self.note_contact(endpoint, false);
+        }
+        result
+    }
+
+    /// Notes whether the engine answers, if it is the engine that was asked.
+    fn note_contact(&self, endpoint: &PoolEndpoint, answers: bool) {
+        match self.purpose {
+            Purpose::Pages | Purpose::Probes => endpoint.activity.set_answers(answers),
+            Purpose::PagesElsewhere => {}
+        }
     }
 
     async fn exchange(
@@ -119,11 +133,12 @@ impl Client {
         mut on_chunk: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GetError> {
         let response = self.follow(endpoint, path).await?;
+        self.note_contact(endpoint, true);
         if response.status() != StatusCode::OK {
             return Err(GetError::Status(response.status()));
         }
         let _permit = match self.purpose {
-            Purpose::Pages => self.tasks.read_permit(self.was_slow).await,
+            Purpose::Pages | Purpose::PagesElsewhere => self.tasks.read_permit(self.was_slow).await,
             Purpose::Probes => None,
         };
         let mut body = response.into_body();

@@ -4,4 +4,4 @@ mod reading;
 mod watch;
 
 pub use reading::{ManifestError, read};
-pub use watch::{Reload, Watch};
+pub use watch::{Reload, Reloader, Watch};

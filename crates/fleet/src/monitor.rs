@@ -1,5 +1,6 @@
 //! The tasks that keep one endpoint's state fresh: scraping its metrics, listing its models, probing its health.
 
+mod contact;
 mod probe;
 mod scraper;
 

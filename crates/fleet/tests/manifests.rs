@@ -115,6 +115,18 @@ async fn without_a_write_there_is_no_change() {
     assert!(next.await.sources.is_ok());
 }
 
+#[tokio::test]
+async fn files_are_read_again_on_request_though_they_did_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", "one");
+    let mut watch = start(folder.path());
+    let reloader = watch.reloader();
+    for _ in 0..2 {
+        reloader.reload();
+        assert_eq!(texts(&mut watch).await, ["one"]);
+    }
+}
+
 const MANIFESTS: &str = "\
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool

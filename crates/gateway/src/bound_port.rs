@@ -77,6 +77,7 @@ mod tests {
         Listener {
             gateway: ObjectName { namespace: "default".into(), name: "g".into() },
             name: name.into(),
+            address: [127, 0, 0, 1].into(),
             port,
             hostname: hostname.map(Arc::from),
             tls: tls.then(|| TlsFiles { certificate: "c".into(), key: "k".into() }),

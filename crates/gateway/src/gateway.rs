@@ -1,7 +1,7 @@
 //! The gateway and its sockets, which follow the listeners of the configuration in force.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::bound_port::BoundPort;
-use crate::listener::{Acceptor, bind, bind_any};
+use crate::listener::{Acceptor, bind, bind_at};
 use crate::shared::Shared;
 use crate::tls::Certificates;
 
@@ -76,6 +76,8 @@ pub struct Gateway {
 #[derive(Debug)]
 struct OpenSocket {
     address: SocketAddr,
+    /// The listeners' address.
+    bound_to: IpAddr,
     /// `None` once connections are accepted.
     listener: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
@@ -161,13 +163,15 @@ impl Gateway {
             }
             (BoundPort::AllPlain, None) => return Err(GatewayError::NoListener),
             (BoundPort::Port(number), _) => {
-                (bind_any(number).map_err(failed(format!("port {number}")))?, number)
+                let address = SocketAddr::new(address_of(listeners), number);
+                (bind_at(address).map_err(failed(address.to_string()))?, number)
             }
         };
         let address = listener.local_addr().map_err(failed(format!("port {number}")))?;
         let certificates = certificates(port, listeners)?;
         let closing = self.shared.closing.child_token();
-        Ok(OpenSocket { address, listener: Some(listener), certificates, closing })
+        let bound_to = address_of(listeners);
+        Ok(OpenSocket { address, bound_to, listener: Some(listener), certificates, closing })
     }
 
     /// Starts to accept connections on newly opened sockets.
@@ -195,6 +199,7 @@ impl Gateway {
             let stays = wanted.get(port).is_some_and(|listeners| {
                 open.certificates.as_ref().is_none_or(|held| held.serves(listeners))
                     && open.certificates.is_some() == listeners.iter().any(|listener| listener.tls.is_some())
+                    && (*port == BoundPort::AllPlain || open.bound_to == address_of(listeners))
             });
             if !stays {
                 tracing::info!(address = %open.address, "no longer listening");
@@ -241,6 +246,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The address of the listeners of one port, which all have the same.
+fn address_of(listeners: &[&Listener]) -> IpAddr {
+    listeners.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |listener| listener.address)
 }
 
 /// The sockets that a configuration needs, each with the listeners that it serves.

@@ -35,3 +35,4 @@ mod unread_body;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayError, GatewayOptions};
+pub use pointsman_door::certificates::certified_key;

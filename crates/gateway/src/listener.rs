@@ -60,11 +60,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Opens a listening socket on all addresses: IPv4 and IPv6 if the machine has IPv6, otherwise IPv4.
-pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
-    match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            bind(SocketAddr::from(([0, 0, 0, 0], port)))
+/// Opens a listening socket. `::` is all addresses: IPv4 and IPv6 if the machine has IPv6, otherwise IPv4.
+pub(crate) fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
+    match bind(address) {
+        Err(error)
+            if error.kind() != io::ErrorKind::AddrInUse
+                && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) =>
+        {
+            bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
         }
         bound => bound,
     }

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, Parser as _, ValueEnum};
 use pointsman_config::{AppProtocol, MetricsPage};
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 #[command(after_help = "\
-The flags of the extension's picker are accepted in both spellings (--pool-name, -poolName). Flags that have no effect
-here are refused, with the alternative.
+The flags of the extension's picker are accepted in both spellings (--pool-name, -poolName). Flags that ask for something
+else than what is done here are refused, with the alternative. SIGHUP reads the manifests again.
 
 Examples:
   pointsman epp --endpoint http://127.0.0.1:8000 --bind 127.0.0.1 --secure-serving=false
@@ -67,6 +67,8 @@ pub(crate) struct EppArgs {
     /// Certificate authorities (PEM) for the gateway's client certificate, which is then required
     #[arg(long, value_name = "FILE", requires = "cert_path")]
     pub(crate) client_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: super::AccessArgs,
     #[command(flatten)]
     pub(crate) server: super::ServerArgs,
     /// Timeout for the placement of a request
@@ -157,8 +159,11 @@ impl EppArgs {
     }
 }
 
+/// Whether a flag's value asks for what is done anyway.
+type Accepts = fn(&str) -> bool;
+
 macro_rules! upstream {
-    ($($field:ident: $advice:literal),+ $(,)?) => {
+    ($($field:ident: $accepts:expr, $advice:literal;)+) => {
         /// Flags of the extension's picker that have no effect here.
         #[derive(Debug, Args)]
         pub(crate) struct UpstreamArgs {
@@ -167,51 +172,131 @@ macro_rules! upstream {
         }
 
         impl UpstreamArgs {
-            /// A sentence for each flag that was given.
-            pub(crate) fn unsupported(&self) -> Vec<String> {
-                let given = [$((stringify!($field), self.$field.is_some(), $advice)),+];
-                let given = given.into_iter().filter(|(_, given, _)| *given);
-                given.map(|(name, _, advice)| format!("--{} has no effect here: {advice}", name.replace('_', "-"))).collect()
+            /// The flags that were given: name, value, whether it asks for what is done anyway, and advice.
+            fn given(&self) -> Vec<(&'static str, &str, bool, &'static str)> {
+                let all: Vec<(&'static str, Option<&str>, Accepts, &'static str)> =
+                    vec![$((stringify!($field), self.$field.as_deref(), $accepts, $advice)),+];
+                let given = all.into_iter().filter_map(|(name, value, accepts, advice)| {
+                    let value = value?;
+                    Some((name, value, accepts(value), advice))
+                });
+                given.collect()
             }
         }
     };
 }
 
+impl UpstreamArgs {
+    /// A sentence for each flag that asks for something else than what is done anyway.
+    pub(crate) fn unsupported(&self) -> Vec<String> {
+        self.sentences(false)
+    }
+
+    /// A sentence for each flag that is accepted without effect.
+    pub(crate) fn without_effect(&self) -> Vec<String> {
+        self.sentences(true)
+    }
+
+    fn sentences(&self, accepted: bool) -> Vec<String> {
+        let given = self.given().into_iter().filter(|(_, _, accepts, _)| *accepts == accepted);
+        let sentence = |(name, value, _, advice): (&str, &str, bool, &str)| {
+            format!("--{}={value} has no effect here: {advice}", name.replace('_', "-"))
+        };
+        given.map(sentence).collect()
+    }
+}
+
+const ANY: Accepts = |_| true;
+const NONE: Accepts = |_| false;
+const OFF: Accepts = |value| value == "false";
+/// A series of an engine whose page is known.
+const SERIES: Accepts = |value| {
+    value.is_empty() || ["vllm:", "sglang:", "trtllm_", "nv_"].iter().any(|known| value.starts_with(known))
+};
+
 upstream! {
-    endpoint_selector: "name the endpoints by --endpoint, or in manifests",
-    endpoint_target_ports: "name the endpoints by --endpoint, or in manifests",
-    ha_enable_leader_election: "run one picker per gateway, or several without a leader",
-    refresh_metrics_interval: "the scrape interval follows the engine's load",
-    refresh_prometheus_metrics_interval: "pool gauges are computed at each scrape",
-    metrics_staleness_threshold: "stale metrics are discounted automatically",
-    total_queued_requests_metric: "the engine is detected from its metrics page",
-    total_running_requests_metric: "the engine is detected from its metrics page",
-    kv_cache_usage_percentage_metric: "the engine is detected from its metrics page",
-    lora_info_metric: "the engine is detected from its metrics page",
-    cache_info_metric: "the engine is detected from its metrics page",
-    model_server_metrics_https_insecure_skip_verify: "certificates are verified as the pool's PoolPolicy says (engine.caFile)",
-    destination_endpoint_hint_key: "it is x-gateway-destination-endpoint, as proposal 004 specifies",
-    destination_endpoint_hint_metadata_namespace: "it is envoy.lb, as proposal 004 specifies",
-    enable_pprof: "profiling is not supported",
-    metrics_endpoint_auth: "bind the metrics port to an address that only the scraper can reach",
-    allow_experimental_plugins: "plugins are not supported",
-    emit_endpoint_scores: "keep decisions by --decisions and read them by `pointsman explain` (docs/endpoint-picker.md)",
-    disable_endpoint_subset_filter: "a gateway's subset is always respected",
-    enable_cert_reload: "certificates are always reloaded when they change",
-    health_checking: "health is always served on the ext_proc port too",
-    pool_group: "pools of both API groups are read",
-    tracing: "traces are exported where --otlp-endpoint is set",
-    enable_grpc_stream_metrics: "streams are always counted",
-    grpc_max_recv_msg_size: "the limit is maxBodyBytes of the GatewayPolicy",
-    grpc_max_send_msg_size: "bodies are returned in chunks of at most 62 kB",
-    tls_min_version: "TLS 1.2 and 1.3 are supported",
-    tls_cipher_suites: "the cipher suites are those of rustls",
-    metrics_client_ca_file: "bind the metrics port to an address that only the scraper can reach",
-    metrics_cert_dir: "metrics are served in plain text",
-    v: "use --log",
-    zap_log_level: "use --log",
-    zap_encoder: "use --log-format",
-    zap_devel: "use --log-format",
+    endpoint_selector: NONE, "name the endpoints by --endpoint, or in manifests";
+    endpoint_target_ports: NONE, "name the endpoints by --endpoint, or in manifests";
+    ha_enable_leader_election: OFF, "run one picker per gateway, or several without a leader";
+    refresh_metrics_interval: ANY, "the scrape interval follows the engine's load";
+    refresh_prometheus_metrics_interval: ANY, "pool gauges are computed at each scrape";
+    metrics_staleness_threshold: ANY, "stale metrics are discounted automatically";
+    total_queued_requests_metric: SERIES, "the engine is detected from its metrics page";
+    total_running_requests_metric: SERIES, "the engine is detected from its metrics page";
+    kv_cache_usage_percentage_metric: SERIES, "the engine is detected from its metrics page";
+    lora_info_metric: SERIES, "the engine is detected from its metrics page";
+    cache_info_metric: SERIES, "the engine is detected from its metrics page";
+    model_server_metrics_https_insecure_skip_verify: ANY, "certificates are verified as for requests";
+    destination_endpoint_hint_key: |key| key == "x-gateway-destination-endpoint",
+        "it is x-gateway-destination-endpoint, as proposal 004 specifies";
+    destination_endpoint_hint_metadata_namespace: |name| name == "envoy.lb",
+        "it is envoy.lb, as proposal 004 specifies";
+    enable_pprof: OFF, "profiling is not supported";
+    metrics_endpoint_auth: OFF, "bind the metrics port to an address that only the scraper can reach";
+    allow_experimental_plugins: ANY, "the supported plugins need no permission";
+    emit_endpoint_scores: OFF, "keep decisions by --decisions and read them by `pointsman explain` (docs/endpoint-picker.md)";
+    disable_endpoint_subset_filter: OFF, "a gateway's subset is always respected";
+    enable_cert_reload: ANY, "certificates are always reloaded when they change";
+    health_checking: ANY, "health is always served on the ext_proc port too";
+    pool_group: |group| ["inference.networking.k8s.io", "inference.networking.x-k8s.io"].contains(&group),
+        "pools of both API groups are read";
+    tracing: ANY, "traces are exported where --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT is set";
+    enable_grpc_stream_metrics: ANY, "streams are always counted";
+    grpc_max_recv_msg_size: NONE, "the limit is maxBodyBytes of the GatewayPolicy";
+    grpc_max_send_msg_size: NONE, "bodies are returned in chunks of at most 62 kB";
+    tls_min_version: |version| version == "VersionTLS12", "TLS 1.2 and 1.3 are supported";
+    tls_cipher_suites: NONE, "the cipher suites are those of rustls";
+    metrics_client_ca_file: NONE, "bind the metrics port to an address that only the scraper can reach";
+    metrics_cert_dir: NONE, "metrics are served in plain text";
+    kubeconfig: NONE, "clusters are not watched: give --manifests or --endpoint";
+    v: ANY, "use --log";
+    zap_log_level: ANY, "use --log";
+    zap_encoder: ANY, "use --log-format";
+    zap_devel: ANY, "use --log-format";
+    zap_stacktrace_level: ANY, "the log has no stack traces";
+    zap_time_encoding: ANY, "the log has RFC 3339 times";
+}
+
+/// Finds all flags of `epp` that are not known, with a near one where there is one. A single one is left to clap.
+///
+/// # Errors
+/// The flags, a line each.
+pub(crate) fn check_flags(arguments: &[OsString]) -> Result<(), String> {
+    if arguments.get(1).is_none_or(|command| command != "epp") {
+        return Ok(());
+    }
+    let command = super::Cli::command();
+    let known = |name: &str| {
+        let of = |command: &clap::Command| {
+            command.get_arguments().any(|argument| argument.get_long() == Some(name))
+        };
+        ["help", "version"].contains(&name) || of(&command) || command.find_subcommand("epp").is_some_and(of)
+    };
+    let flags = arguments.iter().skip(2).take_while(|argument| *argument != "--").filter_map(|argument| {
+        let flag = argument.to_str()?.strip_prefix("--")?;
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '-');
+        (is_name && !known(name)).then_some(name)
+    });
+    let unknown: Vec<&str> = flags.collect();
+    if unknown.len() < 2 {
+        return Ok(());
+    }
+    let line = |name: &&str| {
+        let near = suggestion(name).map(|near| format!(": did you mean {near}?")).unwrap_or_default();
+        format!("\n  --{name}{near}")
+    };
+    let lines: String = unknown.iter().map(line).collect();
+    Err(format!("unknown flags of `pointsman epp`:{lines}"))
+}
+
+/// The flag that clap suggests for an unknown one.
+fn suggestion(name: &str) -> Option<String> {
+    let arguments = ["pointsman", "epp", "--endpoint", "http://127.0.0.1"].into_iter();
+    let error = super::Cli::try_parse_from(arguments.chain([format!("--{name}").as_str()])).err()?;
+    let near = error.get(clap::error::ContextKind::SuggestedArg)?;
+    if let clap::error::ContextValue::String(near) = near { Some(near.clone()) } else { None }
 }
 
 /// Converts the older spelling of the extension's flags, `-poolName` or `--poolName`, to the newer one. Other arguments are
@@ -265,5 +350,58 @@ mod tests {
         check(&["p", "epp", "--pool-name", "-1"], &["p", "epp", "--pool-name", "-1"]);
         check(&["p", "epp", "-h"], &["p", "epp", "-h"]);
         check(&["p", "gateway", "-poolName"], &["p", "gateway", "-poolName"]);
+    }
+
+    fn parsed(flags: &[&str]) -> EppArgs {
+        let words =
+            ["pointsman", "epp", "--endpoint", "http://127.0.0.1"].into_iter().chain(flags.iter().copied());
+        let command = crate::args::Cli::try_parse_from(words).unwrap().command;
+        let crate::args::Command::Epp(args) = command else { panic!("{command:?}") };
+        *args
+    }
+
+    #[test]
+    fn flags_that_ask_for_what_is_done_anyway_are_accepted() {
+        // The arguments of the chart of llm-d-router with its defaults.
+        let chart = parsed(&[
+            "--pool-name",
+            "llama",
+            "--pool-namespace",
+            "default",
+            "--pool-group",
+            "inference.networking.k8s.io",
+            "--zap-encoder",
+            "json",
+            "--grpc-health-port",
+            "9003",
+            "--tracing=false",
+            "--metrics-endpoint-auth=false",
+        ]);
+        assert_eq!(chart.upstream.unsupported(), Vec::<String>::new());
+        assert_eq!(chart.upstream.without_effect().len(), 4);
+        let asks =
+            parsed(&["--metrics-endpoint-auth", "--ha-enable-leader-election", "--pool-group=example.com"]);
+        let refused = asks.upstream.unsupported();
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        assert!(
+            refused[0].starts_with("--ha-enable-leader-election=true has no effect here: "),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn all_unknown_flags_are_named_at_once() {
+        let check = |flags: &[&str]| {
+            let words = ["p", "epp"].into_iter().chain(flags.iter().copied()).map(OsString::from);
+            check_flags(&words.collect::<Vec<_>>())
+        };
+        assert_eq!(check(&["--pool-name", "a", "--log=info", "--help"]), Ok(()));
+        assert_eq!(check(&["--one-unknown"]), Ok(()), "left to clap");
+        let message =
+            check(&["--pool-nam", "a", "--nothing-like-it=3", "--config-text", "--- a"]).unwrap_err();
+        assert_eq!(
+            message,
+            "unknown flags of `pointsman epp`:\n  --pool-nam: did you mean --pool-name?\n  --nothing-like-it"
+        );
     }
 }

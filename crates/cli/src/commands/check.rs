@@ -1,10 +1,12 @@
 //! `pointsman check`: lists every problem of the manifests.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
-use pointsman_config::{Consumer, Loaded, Options, Problem, Severity, load};
-use pointsman_fleet::manifests;
+use pointsman_config::{Consumer, Files, Loaded, NamedFiles, Options, Problem, Severity, load};
+use pointsman_fleet::{Connector, manifests};
+use pointsman_gateway::certified_key;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -12,7 +14,10 @@ use crate::args::CheckArgs;
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let sources = manifests::read(&args.paths)?;
     let consumer = if args.picker { Consumer::Picker { config: None } } else { Consumer::Gateway };
-    let loaded = load(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
+    let mut loaded = load(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
+    let unusable = loaded.files.iter().filter_map(check_files).collect::<Vec<_>>();
+    loaded.problems.extend(unusable);
+    loaded.problems.sort_by_key(|problem| (Arc::clone(&problem.file), problem.line, problem.column));
     if args.json {
         let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "problems": problems }))?);
@@ -23,6 +28,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         println!("{}", summary(&loaded, sources.len()));
     }
     Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The problem of files that a manifest names and that cannot be used.
+fn check_files(named: &NamedFiles) -> Option<Problem> {
+    let error = match &named.files {
+        Files::Certificate(files) => certified_key(files).map(drop).map_err(|error| error.to_string()),
+        Files::EngineAccess(access) => Connector::new(access).map(drop).map_err(|error| error.to_string()),
+    };
+    error.err().map(|message| named.problem(message))
 }
 
 fn as_json(problem: &Problem) -> Value {

@@ -8,7 +8,7 @@ use pointsman_engine::{EngineConfig, EngineServer};
 use pointsman_sim::engine::{BuiltinProfile, EngineProfile};
 
 use crate::args::EngineArgs;
-use crate::shutdown;
+use crate::{output, shutdown};
 
 pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
     if args.profile == "list" {
@@ -25,8 +25,10 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         ..EngineConfig::new(args.listen, args.model.clone(), profile)
     };
     let stop = shutdown::on_signal()?.token;
+    shutdown::on_hangup(None)?;
     let server = EngineServer::bind(config).await?;
-    println!("pointsman engine: ready, serving {} on http://{}", args.model, server.local_addr());
+    let address = server.local_addr();
+    output::announce(&format!("pointsman engine: ready, serving {} on http://{address}", args.model));
     server.serve(async move { stop.cancelled().await }).await;
     Ok(ExitCode::SUCCESS)
 }

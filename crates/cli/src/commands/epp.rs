@@ -15,7 +15,7 @@ use pointsman_extproc::{
 };
 
 use crate::args::epp::{Bodies, EppArgs};
-use crate::manifests::read_world;
+use crate::manifests::{engine_access, read_world};
 use crate::server::{self, DoorPlan, Plan};
 
 pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
@@ -23,10 +23,14 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     if !unsupported.is_empty() {
         bail!("{}", unsupported.join("\n       "));
     }
+    for sentence in args.upstream.without_effect() {
+        tracing::info!("{sentence}");
+    }
     let config = picker_config(&args)?;
+    let access = engine_access(&args.access, &args.endpoint)?;
     let options = Options { consumer: Consumer::Picker { config }, ..Options::default() };
     let (mut world, manifests) =
-        read_world(&args.manifests, &args.endpoint, &QuickOptions::default(), options)?;
+        read_world(&args.manifests, &args.endpoint, &QuickOptions { access, ..Default::default() }, options)?;
     if let (None, Some(config)) = (&manifests, config) {
         // Endpoints on the command line are configured without `options`.
         world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));

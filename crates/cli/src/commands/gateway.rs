@@ -1,14 +1,13 @@
 //! `pointsman gateway`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use pointsman_config::{MetricsPage, Options, QuickOptions, print_manifests};
 
 use crate::args::GatewayArgs;
-use crate::manifests::read_world;
+use crate::manifests::{engine_access, read_world};
 use crate::server::{self, DoorPlan, Plan};
 
 /// The default address if endpoints are given instead of manifests.
@@ -33,18 +32,12 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<ExitCode> {
     .await
 }
 
-/// Makes paths absolute, so that printed manifests mean the same wherever they are saved.
-///
-/// # Errors
-/// Certificate authorities are given, and no endpoint is reached over TLS.
 fn quick_options(args: &GatewayArgs) -> Result<QuickOptions> {
-    if args.engine_ca.is_some() && !args.endpoint.iter().any(|url| url.starts_with("https://")) {
-        bail!("--engine-ca has no effect: no --endpoint starts with https://");
-    }
-    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     Ok(QuickOptions {
-        engine_ca: args.engine_ca.as_ref().map(absolute),
-        engine_api_key_file: args.engine_api_key_file.as_ref().map(absolute),
-        ..QuickOptions::default()
+        listen: args.listen.unwrap_or(QUICK_LISTEN),
+        access: engine_access(&args.access, &args.endpoint)?,
+        engine_host: args.engine_host.clone(),
+        first_byte_timeout: args.first_byte_timeout,
+        max_body_bytes: args.max_body_bytes,
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pointsman_yaml::{Located, quoted};
 
 use super::{Assembly, beside, by_age, position};
+use crate::files::Files;
 use crate::foreign::LEAVE_FIELD;
 use crate::identity::ObjectName;
 use crate::kind::Kind;
@@ -30,6 +31,7 @@ impl<'a> Assembly<'a> {
             attached.extend(listeners.iter().map(empty));
         }
         self.check_ports(&attached);
+        self.warn_of_open_keys(&attached);
         for object in by_age(self.of(Kind::HttpRoute)) {
             let Spec::HttpRoute(route) = &object.spec else { continue };
             for parent in &route.parents {
@@ -41,11 +43,17 @@ impl<'a> Assembly<'a> {
     }
 
     fn listener(&mut self, attached: &ListenerRoutes<'a>) -> Listener {
-        let GatewayListener { name, hostname, port, tls, .. } = &attached.listener.value;
+        let GatewayListener { name, hostname, address, port, tls, .. } = &attached.listener.value;
         let gateway = attached.gateway;
+        if let Some(files) = tls {
+            let certificate = beside(&gateway.file, &files.certificate);
+            let files = TlsFiles { certificate, key: beside(&gateway.file, &files.key) };
+            self.name_files(gateway, &attached.listener.location, Files::Certificate(files));
+        }
         Listener {
             gateway: gateway.id.name.clone(),
             name: Arc::clone(name),
+            address: *address,
             port: *port,
             hostname: hostname.clone(),
             tls: tls.as_ref().map(|files| TlsFiles {
@@ -56,6 +64,21 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// Warns of listeners that other machines reach where an engine key stands in for the clients' own.
+    fn warn_of_open_keys(&mut self, attached: &[ListenerRoutes<'a>]) {
+        let has_key = |object: &Object| matches!(&object.spec, Spec::PoolPolicy(policy) if policy.access.api_key.is_some());
+        let Some(policy) = self.of(Kind::PoolPolicy).find(|object| has_key(object)) else { return };
+        for one in attached.iter().filter(|one| !one.listener.value.address.is_loopback()) {
+            let message = format!(
+                "is open to other machines, and whoever reaches it uses the engine key of {} ({})",
+                policy.id,
+                position(policy)
+            );
+            let fix = "let only those who may use the key reach the port";
+            self.warn(one.gateway, &one.listener.location, message, fix);
+        }
+    }
+
     /// Checks that listeners of different Gateways on one port differ in host name and agree on the protocol.
     fn check_ports(&mut self, attached: &[ListenerRoutes<'a>]) {
         for (i, one) in attached.iter().enumerate() {
@@ -63,7 +86,9 @@ impl<'a> Assembly<'a> {
             let earlier = attached[..i].iter().filter(|other| other.gateway.id != one.gateway.id);
             for other in earlier.filter(|other| other.listener.value.port == value.port) {
                 let theirs = &other.listener.value;
-                let (shared, difference) = if theirs.hostname == value.hostname {
+                let (shared, difference) = if theirs.address != value.address {
+                    ("port", ", but another address")
+                } else if theirs.hostname == value.hostname {
                     ("port and host name", "")
                 } else if theirs.tls.is_some() != value.tls.is_some() {
                     ("port", ", but another protocol")

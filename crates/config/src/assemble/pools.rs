@@ -9,6 +9,7 @@ use pointsman_yaml::nearest;
 
 use super::{Assembly, beside, position, whole};
 use crate::endpoint::{AppProtocol, EndpointAddress};
+use crate::files::Files;
 use crate::identity::ObjectName;
 use crate::kind::Kind;
 use crate::manifest::inference_pool::InferencePool;
@@ -62,6 +63,10 @@ impl<'a> Assembly<'a> {
                     .iter_mut()
                     .for_each(|address| address.metrics = address.metrics.or(&policy.metrics));
                 self.warn_of_access(object, policy, &endpoints);
+                let access = access(object, policy);
+                if access.ca.is_some() || access.api_key.is_some() {
+                    self.name_files(object, &policy.engine_location, Files::EngineAccess(access));
+                }
             }
             specs.push(PoolSpec {
                 endpoints,

@@ -1,5 +1,6 @@
 //! Gateway: listeners.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use pointsman_yaml::{Field, Fields, Located, quoted};
@@ -16,6 +17,8 @@ const KEY_FILE: &str = "pointsman.dev/key-file";
 pub(crate) struct GatewayListener {
     pub(crate) name: Arc<str>,
     pub(crate) hostname: Option<Arc<str>>,
+    /// The Gateway's address: loopback unless it names one.
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
     /// Paths as written, relative to the folder of the manifest.
     pub(crate) tls: Option<TlsFiles>,
@@ -29,13 +32,15 @@ pub(crate) fn read(spec: &mut Fields<'_>) -> Option<Vec<Located<GatewayListener>
     if let Some(class) = spec.required("gatewayClassName", "write gatewayClassName: pointsman") {
         class.text_where(is_dns_name, "the name of a GatewayClass");
     }
+    let address = spec.get("addresses").and_then(|f| read_addresses(&f));
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     spec.pass_over("infrastructure", "has no effect outside a cluster", crate::foreign::LEAVE_FIELD);
     for name in ["allowedListeners", "backendTLS", "tls", "defaultScope"] {
         spec.refuse(name, "is not supported", "remove it");
     }
     let listeners = spec.required("listeners", "write at least one listener")?;
     let fix = "write at least one listener, with name, port and protocol";
-    let read = listeners.non_empty_list(64, fix, read_listener);
+    let read = listeners.non_empty_list(64, fix, |field| read_listener(field, address));
     for (i, listener) in read.iter().enumerate() {
         let value = &listener.value;
         for earlier in &read[..i] {
@@ -63,7 +68,33 @@ const PROTOCOL_FIX: &str = "write HTTP or HTTPS";
 const PROTOCOLS: [(&str, Option<bool>); 5] =
     [("HTTP", Some(false)), ("HTTPS", Some(true)), ("TLS", None), ("TCP", None), ("UDP", None)];
 
-fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
+/// Reads the address to bind. One that only a cloud's load balancer can have is passed over.
+fn read_addresses(field: &Field<'_>) -> Option<IpAddr> {
+    let addresses = field.list(16, |item| {
+        item.fields(|fields| {
+            let kind = fields.get("type").map_or(Some("IPAddress"), |f| f.text_up_to(253))?;
+            let value = fields.get("value");
+            if kind != "IPAddress" {
+                let message = "only an IPAddress can be bound, so this address is passed over";
+                fields.warn(message, "write type: IPAddress with the address to bind");
+                return None;
+            }
+            let value = value?;
+            let address = value.text()?.parse().ok();
+            if address.is_none() {
+                value
+                    .error("is not an IP address", "write it like 0.0.0.0, for all interfaces, or 127.0.0.1");
+            }
+            address
+        })?
+    });
+    if addresses.len() > 1 {
+        field.error("has more than one address to bind", "keep one; 0.0.0.0 or :: is all of them");
+    }
+    addresses.first().copied()
+}
+
+fn read_listener(field: &Field<'_>, address: IpAddr) -> Option<Located<GatewayListener>> {
     let listener = field.fields(|fields| {
         let name = fields.required_value("name", "give the listener a name", |f| {
             f.text_where(is_dns_name, "a name of lower case letters, digits and dashes")
@@ -75,7 +106,8 @@ fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
         let tls = read_tls(fields, https);
         let all_namespaces = fields.get("allowedRoutes").is_some_and(|f| read_allowed_routes(&f));
         let tls = if https? { Some(tls?) } else { None };
-        Some(GatewayListener { name: name?.into(), hostname: hostname?, port: port?, tls, all_namespaces })
+        let name = name?.into();
+        Some(GatewayListener { name, hostname: hostname?, address, port: port?, tls, all_namespaces })
     });
     listener.flatten().map(|listener| field.locate(listener))
 }
@@ -84,7 +116,7 @@ fn read_listener(field: &Field<'_>) -> Option<Located<GatewayListener>> {
 pub(crate) fn read_hostname(field: &Field<'_>) -> Option<Arc<str>> {
     let text = field.text()?;
     let bare = text.strip_prefix("*.").unwrap_or(text);
-    if bare.parse::<std::net::IpAddr>().is_ok() {
+    if bare.parse::<IpAddr>().is_ok() {
         field.error(
             format!("{} is an IP address, not a host name", quoted(text)),
             "write a host name, or remove the field",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pointsman_core::{EndpointSnapshot, Health, SchedulerSnapshot, Time};
 use pointsman_telemetry::{EndpointSample, PoolSample};
@@ -72,10 +72,38 @@ fn endpoints<'a>(
     })
 }
 
+/// A JSON value with spans in seconds, in fields named so, and moments as timestamps. `wall` is the time of day at `now`.
+fn readable(value: Value, now: Time, wall: SystemTime) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(|item| readable(item, now, wall)).collect(),
+        Value::Object(fields) => {
+            let field = |(name, value): (String, Value)| match (seconds(&value), &value) {
+                (Some(seconds), _) if name.ends_with("_seconds") => (name, seconds.into()),
+                (Some(seconds), _) => (format!("{name}_seconds"), seconds.into()),
+                (None, Value::Number(moment)) if name == "until" => {
+                    let moment = Time::from_nanos(moment.as_u64().unwrap_or_default());
+                    let time = wall + moment.since(now) - now.since(moment);
+                    (name, humantime::format_rfc3339_millis(time).to_string().into())
+                }
+                (None, _) => (name, readable(value, now, wall)),
+            };
+            Value::Object(fields.into_iter().map(field).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+/// The seconds of a value that serde made of a [`Duration`].
+fn seconds(value: &Value) -> Option<f64> {
+    let fields = value.as_object().filter(|fields| fields.len() == 2)?;
+    let part = |name| fields.get(name).and_then(Value::as_u64);
+    Some(Duration::new(part("secs")?, u32::try_from(part("nanos")?).ok()?).as_secs_f64())
+}
+
 fn describe_pool(pool: &PoolHandle, state: &SchedulerSnapshot, now: Time) -> Value {
     let policy = state.pools.iter().find(|policy| policy.id == pool.pool_id);
     let endpoints = endpoints(pool, state).map(|(endpoint, core)| describe_endpoint(endpoint, core, now));
-    json!({
+    let described = json!({
         "name": pool.name.to_string(),
         "scheduler": pool.scheduler.number,
         "requests": state.requests,
@@ -83,7 +111,8 @@ fn describe_pool(pool: &PoolHandle, state: &SchedulerSnapshot, now: Time) -> Val
         "gauges": policy.map(|policy| policy.gauges),
         "fleet": state.fleet,
         "endpoints": endpoints.collect::<Vec<_>>(),
-    })
+    });
+    readable(described, now, SystemTime::now())
 }
 
 /// The core's facts, with the fleet's own and the names that the core does not know.
@@ -103,6 +132,8 @@ fn describe_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot, now: Time
         facts.insert("p99_gap_ms".into(), evidence.p99_gap().map(milliseconds).into());
         facts.insert("failed_probes".into(), evidence.failed_probes().into());
         facts.insert("models".into(), models.into());
+        facts.insert("answers".into(), endpoint.activity.answers().into());
+        facts.insert("reached".into(), endpoint.activity.reached().map(|reached| reached.to_string()).into());
     }
     facts
 }
@@ -134,5 +165,29 @@ fn sample_endpoint(endpoint: &PoolEndpoint, core: &EndpointSnapshot) -> Endpoint
         kv_use: fresh.and_then(|reading| reading.kv_use),
         metrics_age: core.reading.and_then(|reading| Duration::try_from_secs_f64(reading.age_seconds).ok()),
         metrics_fresh: fresh.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_seconds_and_moments_are_timestamps() {
+        let raw = json!({
+            "health": { "Ejected": { "until": 7_500_000_000_u64, "back_off": { "secs": 1, "nanos": 500_000_000 } } },
+            "age_seconds": { "secs": 2, "nanos": 0 },
+            "models": [{ "id": "m" }],
+            "requests": 3,
+        });
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let found = readable(raw, Time::from_nanos(5_000_000_000), wall);
+        let expected = json!({
+            "health": { "Ejected": { "until": "1970-01-01T00:16:42.500Z", "back_off_seconds": 1.5 } },
+            "age_seconds": 2.0,
+            "models": [{ "id": "m" }],
+            "requests": 3,
+        });
+        assert_eq!(found, expected);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -37,7 +38,23 @@ pub struct Watch {
     seen: Option<Snapshot>,
     unreadable: bool,
     notified: Arc<Notify>,
+    requested: Arc<AtomicBool>,
     _watcher: Option<RecommendedWatcher>,
+}
+
+/// Has a [`Watch`] read its files again, changed or not.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    notified: Arc<Notify>,
+    requested: Arc<AtomicBool>,
+}
+
+impl Reloader {
+    /// Asks for it.
+    pub fn reload(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+        self.notified.notify_one();
+    }
 }
 
 impl Watch {
@@ -57,7 +74,14 @@ impl Watch {
         let notified = Arc::new(Notify::new());
         let watcher = watch(&paths, &notified)
             .inspect_err(|error| tracing::info!(%error, "files cannot be watched and are polled instead"));
-        Self { paths, seen: None, unreadable: false, notified, _watcher: watcher.ok() }
+        let requested = Arc::default();
+        Self { paths, seen: None, unreadable: false, notified, requested, _watcher: watcher.ok() }
+    }
+
+    /// Has this watch read its files again, changed or not.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader { notified: Arc::clone(&self.notified), requested: Arc::clone(&self.requested) }
     }
 
     /// Waits for the next change and reads the manifests again. An unreadable state is returned once.
@@ -70,6 +94,9 @@ impl Watch {
                 continue;
             }
             self.settle().await;
+            if self.requested.swap(false, Ordering::Relaxed) {
+                (self.seen, self.unreadable) = (None, false);
+            }
             let Some(found) = self.inspect(changed).await else { continue };
             match found {
                 Ok(None) => self.unreadable = false,

@@ -9,11 +9,14 @@ use pointsman_core::{Event, ModelKey, PaceBounds, ScrapePace};
 use tokio::time::Instant;
 
 use super::MonitorContext;
+use super::contact::Contact;
 use crate::client::{Client, GetError, Purpose};
 use crate::endpoint::PoolEndpoint;
 use crate::models;
 use crate::scrape::{Extractor, FIRST_PATH, SECOND_PATH, path};
 
+/// The longest pause between two scrapes of an endpoint that does not answer.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 const MODELS_PATH: &str = "/v1/models";
 /// Longest model list in bytes: a thousand models as vLLM describes them.
 const MODELS_LIMIT: usize = 1 << 20;
@@ -24,7 +27,8 @@ pub(super) async fn run(context: MonitorContext) {
     let bounds = PaceBounds { shortest: settings.scrape_shortest, longest: settings.scrape_longest };
     let mut pace = ScrapePace::new(bounds, u64::from(context.pool_endpoint.load().id.0));
     let mut client = Client::new(context.tasks.clone(), Purpose::Pages);
-    let mut scraper = Scraper::new(Client::new(context.tasks.clone(), Purpose::Pages));
+    let mut scraper = Scraper::new(Client::new(context.tasks.clone(), Purpose::PagesElsewhere));
+    let mut contact = Contact::default();
     let mut last = Instant::now();
     let mut models_due = last;
     loop {
@@ -37,7 +41,10 @@ pub(super) async fn run(context: MonitorContext) {
             read_models(&context, &endpoint, &mut client).await;
             models_due = Instant::now() + settings.models_every;
         }
+        contact.report(&endpoint, scraper.detected);
         let pause = pace.next_pause(activity.dispatched(), activity.in_flight(), last.elapsed());
+        // One that starts is noticed soon, though nothing is sent there.
+        let pause = if activity.answers() { pause } else { pause.min(UNANSWERED_PAUSE) };
         last = Instant::now();
         sleep(&context, &endpoint, pause).await;
     }
@@ -62,6 +69,8 @@ async fn sleep(context: &MonitorContext, endpoint: &PoolEndpoint, pause: Duratio
 struct Scraper {
     /// The client for a page at another port than the endpoint's.
     elsewhere: Client,
+    /// The kind of engine, by the series on the page.
+    detected: Option<EngineKind>,
     /// Whether the second path is tried, after the first showed no known series.
     try_second: bool,
     /// Number of consecutive failures: only the first one is logged.
@@ -72,7 +81,7 @@ struct Scraper {
 
 impl Scraper {
     const fn new(elsewhere: Client) -> Self {
-        Self { elsewhere, try_second: false, failures: 0, warned_of_length: false }
+        Self { elsewhere, detected: None, try_second: false, failures: 0, warned_of_length: false }
     }
 
     async fn scrape(&mut self, context: &MonitorContext, endpoint: &Arc<PoolEndpoint>, client: &mut Client) {
@@ -120,6 +129,9 @@ impl Scraper {
             Some(page) => self.elsewhere.get(&page, &from, budget, limit, take).await,
             None => client.get(endpoint, &from, budget, limit, take).await,
         };
+        if matches!(answer, Ok(()) | Err(GetError::TooLong(_))) {
+            self.detected = extractor.engine();
+        }
         let report = match answer {
             Ok(()) => extractor.finish(taken),
             Err(GetError::TooLong(limit)) => {

@@ -81,6 +81,7 @@ pub fn world(engines: &[SocketAddr]) -> World {
     let listener = Listener {
         gateway: name("gateway"),
         name: "http".into(),
+        address: [127, 0, 0, 1].into(),
         port: 0,
         hostname: None,
         tls: None,

@@ -1,0 +1,168 @@
+//! The built binary as its user meets it: exit statuses, what it prints, signals.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn pointsman(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    pointsman(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running server with the line that it printed first.
+struct Server {
+    process: Child,
+    ready_line: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = pointsman(arguments).stderr(Stdio::null()).spawn().unwrap();
+        let mut ready_line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready_line).unwrap();
+        Self { process, ready_line }
+    }
+
+    /// The last address of the line.
+    fn address(&self) -> SocketAddr {
+        self.ready_line.trim().rsplit("http://").next().unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let number = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &number]).status().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// An address on which nothing listens.
+fn unused() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn every_command_has_the_version_of_the_program() {
+    let version = text(&run(&["--version"]).stdout);
+    assert!(version.starts_with(concat!("pointsman ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
+    for command in ["gateway", "epp", "bench"] {
+        assert_eq!(text(&run(&[command, "--version"]).stdout), version);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_command_quietly() {
+    for arguments in [&["engine", "--profile", "list"][..], &["completions", "bash"], &["--help"]] {
+        let mut process = pointsman(arguments).spawn().unwrap();
+        drop(process.stdout.take());
+        let mut errors = String::new();
+        process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        process.wait().unwrap();
+        assert_eq!(errors, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_taken_port_ends_with_status_1_and_a_hint() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["gateway", "--endpoint", "http://127.0.0.1:1", "--admin", &address]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains(&format!("cannot listen on {address}")), "{errors}");
+    assert!(errors.contains("hint: another process listens there"), "{errors}");
+    let unknown = run(&["epp", "--endpoint", "http://127.0.0.1:1", "--pool-nam", "a", "--other-thing"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn a_gateway_is_ready_once_an_endpoint_answers() {
+    let engine = unused().to_string();
+    let url = format!("http://{engine}");
+    let arguments = ["gateway", "--endpoint", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let gateway = Server::start(&arguments);
+    let admin = gateway.address();
+    assert!(get(admin, "/readyz").starts_with("HTTP/1.1 503"));
+    assert!(get(admin, "/readyz?verbose").contains("[-] endpoints: none has answered yet"));
+    let started = Server::start(&["engine", "--listen", &engine]);
+    until("the gateway is ready", || get(admin, "/readyz").starts_with("HTTP/1.1 200"));
+    drop(started);
+    assert!(get(admin, "/readyz").starts_with("HTTP/1.1 200"), "it stays ready");
+}
+
+fn print_manifests(folder: &Path, more: &[&str]) {
+    let arguments = [&["gateway", "--endpoint", "http://127.0.0.1:1", "--print-manifests"], more].concat();
+    std::fs::write(folder.join("all.yaml"), run(&arguments).stdout).unwrap();
+}
+
+#[test]
+fn printed_manifests_listen_where_the_quick_form_does_and_are_read_again_on_hangup() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = unused().to_string();
+    print_manifests(folder.path(), &["--listen", &listen]);
+    let folder = folder.path().to_str().unwrap();
+    let gateway = Server::start(&["gateway", "--manifests", folder, "--admin", "127.0.0.1:0"]);
+    assert!(
+        gateway.ready_line.contains(&format!("listening on http://{listen}, ")),
+        "{}",
+        gateway.ready_line
+    );
+    let admin = gateway.address();
+    let generation = |number: u32| get(admin, "/readyz?verbose").contains(&format!("generation {number},"));
+    assert!(generation(1));
+    gateway.signal("-HUP");
+    until("the manifests are read again", || generation(2));
+}
+
+#[test]
+fn check_looks_at_the_files_that_manifests_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    print_manifests(folder.path(), &["--engine-api-key-file", key.to_str().unwrap()]);
+    let check = || run(&["check", folder.path().to_str().unwrap()]);
+    let (missing, said) = (check(), text(&check().stdout));
+    assert_eq!(missing.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("PoolPolicy default/pointsman: spec.engine: ") && said.contains("No such file"),
+        "{said}"
+    );
+    std::fs::write(&key, "sk-1\n").unwrap();
+    assert_eq!(check().status.code(), Some(0), "{}", text(&check().stdout));
+}
