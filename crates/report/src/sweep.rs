@@ -10,7 +10,7 @@ mod seed;
 mod state;
 mod table;
 
-pub use backlog::Completions;
+pub use backlog::{Completion, Completions};
 pub use json::sweep_json;
 pub use knee::Knee;
 pub(crate) use result::names;
