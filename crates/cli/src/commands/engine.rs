@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pointsman_engine::{EngineConfig, EngineServer};
 use pointsman_sim::engine::{BuiltinProfile, EngineProfile};
 
 use crate::args::EngineArgs;
-use crate::shutdown;
+use crate::shutdown::{self, Grace};
 
 pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
     if args.profile == "list" {
@@ -24,10 +25,12 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         injected_faults: args.fault,
         ..EngineConfig::new(args.listen, args.model.clone(), profile)
     };
+    let grace = Grace { handover: Duration::ZERO, drain: config.drain };
     let stop = shutdown::on_signal()?.token;
     let server = EngineServer::bind(config).await?;
     println!("pointsman engine: ready, serving {} on http://{}", args.model, server.local_addr());
-    server.serve(async move { stop.cancelled().await }).await;
+    let serving = server.serve(stop.clone().cancelled_owned());
+    shutdown::announced(&stop, grace, || None, serving).await;
     Ok(ExitCode::SUCCESS)
 }
 
