@@ -48,6 +48,13 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata")
 }
 
+/// The abbreviated hash of the checked-out commit.
+pub(crate) fn commit() -> Result<String> {
+    let output = command("git").args(["rev-parse", "--short", "HEAD"]).output().context("git rev-parse")?;
+    ensure!(output.status.success(), "git rev-parse: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// A named step of a task.
 pub(crate) struct Step(&'static str);
 

@@ -1,6 +1,8 @@
 //! Results of a run for a sweep.
 
-use pointsman_report::sweep::{Completions, LatencySummary, Role};
+use std::time::Duration;
+
+use pointsman_report::sweep::{Completion, Completions, LatencySummary, Role};
 use pointsman_report::{SeedResult, Slice};
 
 use crate::Outcome;
@@ -12,8 +14,9 @@ impl LoadResult {
     pub(crate) fn completions(&self) -> Completions {
         let answered = self.records.iter().filter(|record| record.outcome == Outcome::Ok);
         Completions::new(answered.map(|record| {
-            let latency = record.end.saturating_sub(record.intended);
-            (record.intended.as_secs_f64(), latency.as_secs_f64())
+            let since = |end: Duration| end.saturating_sub(record.intended).as_secs_f64();
+            let (at, ttft) = (record.intended.as_secs_f64(), record.first_token.map(since));
+            Completion { at, ttft, e2e: since(record.end) }
         }))
     }
 
@@ -53,8 +56,6 @@ impl LoadResult {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use pointsman_report::{Level, Measure};
 
     use super::*;

@@ -23,7 +23,7 @@ use pointsman_engine::FaultInjection;
 Examples:
   pointsman demo                                      see it work, nothing to install
   pointsman gateway --endpoint http://127.0.0.1:8000  put it in front of a model server
-  pointsman gateway --manifests examples/canary       the same from Kubernetes manifests
+  pointsman gateway --manifests examples/canary       the same from manifests in files
   pointsman check examples/canary                     validate manifests without running
   pointsman bench --target http://127.0.0.1:8080 --model llama --rate 20 --duration 30s")]
 pub(crate) struct Cli {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::ServerArgs;
 use crate::manifests::Manifests;
 use crate::output;
-use crate::shutdown::{self, Cause};
+use crate::shutdown::{self, Cause, Grace};
 
 /// Time for which the admin pages are served after everything else has stopped, for a last scrape.
 const ADMIN_LINGER: Duration = Duration::from_millis(100);
@@ -81,17 +81,18 @@ struct Stop {
 /// Those of [`Server::start`].
 pub(crate) async fn serve(plan: Plan) -> Result<ExitCode> {
     let signal = shutdown::on_signal()?;
+    let (handover, drain) = (plan.args.handover_timeout, plan.args.drain_timeout);
     shutdown::on_hangup(plan.manifests.as_ref().map(|manifests| manifests.watch.reloader()))?;
-    let handover = plan.args.handover_timeout;
     let server = Server::start(plan).await?;
     server.warn_of_access();
     output::announce(&server.ready_line());
-    server
-        .stop(match signal.cause().await {
-            Cause::Terminate => handover,
-            Cause::Interrupt => Duration::ZERO,
-        })
-        .await;
+    let handover = match signal.cause().await {
+        Cause::Terminate => handover,
+        Cause::Interrupt => Duration::ZERO,
+    };
+    let fleet = server.fleet.clone();
+    let in_flight = || Some(fleet.in_flight());
+    shutdown::announced(&signal.token, Grace { handover, drain }, in_flight, server.stop(handover)).await;
     Ok(ExitCode::SUCCESS)
 }
 

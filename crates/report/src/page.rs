@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::markup::escape;
 use crate::plot::{Plot, plots};
-use crate::sweep::Sweep;
+use crate::sweep::{Origin, Sweep};
 
 /// Width from which a plot spans the whole page.
 const WIDE: f64 = 700.0;
@@ -51,6 +51,15 @@ pub fn html(sweep: &Sweep) -> String {
 fn header(page: &mut String, sweep: &Sweep, title: &str) {
     let experiment = &sweep.experiment;
     let _ = writeln!(page, "<header>\n<h1>{}</h1>", escape(title));
+    page.push_str(match experiment.origin {
+        Origin::Simulated => {
+            "<p class=\"origin\"><strong>Simulated.</strong> The routers’ code is real, but the model servers are \
+             models that run in virtual time: nothing on this page was measured on servers.</p>\n"
+        }
+        Origin::Measured => {
+            "<p class=\"origin\"><strong>Measured.</strong> The requests went to running servers.</p>\n"
+        }
+    });
     for paragraph in experiment.description.split("\n\n").filter(|text| !text.trim().is_empty()) {
         let _ = writeln!(page, "<p class=\"lead\">{}</p>", escape(paragraph.trim()));
     }
@@ -78,7 +87,8 @@ fn method(page: &mut String, sweep: &Sweep) {
         "<section>\n<h2>How to read this</h2>\n<dl class=\"method\">\n\
          <dt>TTFT</dt><dd>Time to first token, from the intended send time of a request.</dd>\n\
          <dt>TPOT</dt><dd>Time per output token after the first: (E2E − TTFT) / (tokens − 1).</dd>\n\
-         <dt>NTPOT</dt><dd>End-to-end latency over output tokens.</dd>\n\
+         <dt>NTPOT</dt><dd>Normalised time per output token: end-to-end latency over output tokens, queueing \
+         and prefill included.</dd>\n\
          <dt>E2E</dt><dd>End-to-end latency, to the last byte. The latency of a failed or rejected request \
          is infinite in every measure.</dd>\n\
          <dt>Values</dt><dd>Means over runs, one for each seed, of each run’s quantile.</dd>\n",
@@ -90,9 +100,16 @@ fn method(page: &mut String, sweep: &Sweep) {
          <dt>Keeping up</dt><dd>A row is overloaded when less than 95 % of the offered rate was completed, \
          and backlogged when less than 98 % was, or latency grew by more than a quarter from the middle third \
          of the arrivals to the last. Its latencies depend on the length of the run; plots show them hollow.</dd>\n\
-         <dt>Completed</dt><dd>The rate of complete responses. Where later requests waited longer, it is over the \
-         middle 80 % of the completions, which excludes the start and the drain.</dd>\n",
+         <dt>Completed</dt><dd>The rate of complete responses. It is below the offered rate where \
+         later requests waited longer, or where requests were lost.</dd>\n",
     );
+    if sweep.knees.iter().any(|knee| knee.unstable.is_some()) {
+        page.push_str(
+            "<dt>Knee</dt><dd>The rate at which a policy stops keeping up, between the last rate that it kept up \
+             with and the next: a triangle on the axis of a plot. Where no policy keeps up, plots are shaded and \
+             their axis is compressed.</dd>\n",
+        );
+    }
     if sweep.policies().len() > 1 {
         page.push_str("<dt>× best</dt><dd>Ratio to the best policy at the same rate.</dd>\n");
     }

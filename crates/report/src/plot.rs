@@ -106,7 +106,7 @@ fn over_rates(sweep: &Sweep, styles: &[Style], metric: Metric) -> Option<Plot> {
     let last = knees.iter().map(|&(_, rate)| rate).fold(f64::NEG_INFINITY, f64::max);
     let curves = LinePlot {
         title: metric.title(sweep),
-        note: note(sweep, metric),
+        note: note(sweep, metric, !knees.is_empty()),
         axis: metric.axis(unit),
         bounds: metric.bounds(&lines),
         lines,
@@ -142,7 +142,7 @@ fn of_one_rate(sweep: &Sweep, styles: &[Style], metric: Metric) -> Option<Plot> 
     }
     let title = metric.title(sweep);
     let (axis, less_is_better) = (metric.axis(unit), metric.less_is_better());
-    let dots = DotPlot { title, note: note(sweep, metric), axis, rows, less_is_better };
+    let dots = DotPlot { title, note: note(sweep, metric, false), axis, rows, less_is_better };
     Some(Plot {
         name: metric.name(),
         title: dots.title.clone(),
@@ -152,16 +152,19 @@ fn of_one_rate(sweep: &Sweep, styles: &[Style], metric: Metric) -> Option<Plot> 
 }
 
 /// The note below the title.
-fn note(sweep: &Sweep, metric: Metric) -> String {
+fn note(sweep: &Sweep, metric: Metric, knees: bool) -> String {
     let runs = sweep.rows.iter().map(|row| row.seeds).max().unwrap_or(0);
     let intervals = sweep.rows.iter().any(|row| metric.has_interval(row));
     let hollow = sweep.rows.iter().any(|row| row.state != State::Stable);
-    let mut parts = vec![of_runs(runs)];
+    let mut parts = vec![sweep.experiment.origin.label().to_owned(), of_runs(runs)];
     if intervals {
         parts.push("bars: 95 % interval".to_owned());
     }
     if hollow {
         parts.push("hollow: did not keep up".to_owned());
+    }
+    if knees {
+        parts.push("triangle on the axis: knee".to_owned());
     }
     parts.join(" · ")
 }
@@ -217,7 +220,7 @@ fn percentile_plot(sweep: &Sweep, styles: &[Style], measure: Measure) -> Option<
         format!("The distribution for {} policies, from the least to the 99.9th percentile.", lines.len());
     let axis = format!("{} ({unit})", measure.label());
     let runs = rows.iter().map(|row| row.seeds).max().unwrap_or(0);
-    let note = format!("completed requests only · {}", of_runs(runs));
+    let note = format!("{} · completed requests only · {}", sweep.experiment.origin.label(), of_runs(runs));
     let scene = percentiles::PercentilePlot { title: title.clone(), note, axis, lines, factor }.draw();
     let name = format!("{}-percentiles", measure.label().to_lowercase());
     Some(Plot { name, title, summary, scene })
@@ -243,7 +246,8 @@ fn load(sweep: &Sweep, styles: &[Style], metric: LoadMetric) -> Option<Plot> {
     }
     let title = format!("{what}, per endpoint over time, at {} requests per second", axis::tick_label(rate));
     let seed = styles.iter().find_map(|style| row(style)?.runs.first()).map(|run| run.seed);
-    let note = seed.map_or_else(String::new, |seed| format!("a line per endpoint · seed {seed}"));
+    let origin = sweep.experiment.origin.label();
+    let note = seed.map_or_else(String::new, |seed| format!("{origin} · a line per endpoint · seed {seed}"));
     let summary =
         format!("{what} of each endpoint over time, a panel for each of {} policies.", panels.len());
     let scene = LoadPlot { title: title.clone(), note, metric, panels }.draw();

@@ -10,11 +10,11 @@ mod seed;
 mod state;
 mod table;
 
-pub use backlog::Completions;
+pub use backlog::{Completion, Completions};
 pub use json::sweep_json;
 pub use knee::Knee;
 pub(crate) use result::names;
-pub use result::{Experiment, Sweep};
+pub use result::{Experiment, Origin, Sweep};
 pub use row::{Comparison, RowIntervals, SweepRow};
 pub use seed::{
     EndpointPoint, EndpointSeries, LatencySummary, MeasureSummary, PERCENTILES, Role, SeedResult,

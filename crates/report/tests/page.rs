@@ -4,7 +4,7 @@
 mod sample;
 
 use pointsman_report::plot::{Plot, plots};
-use pointsman_report::sweep::Role;
+use pointsman_report::sweep::{Origin, Role};
 use pointsman_report::{
     Experiment, Level, Measure, Rng, SeedResult, Statistic, Sweep, html, millis, per_second, percent,
     report_files,
@@ -138,6 +138,97 @@ fn the_page_has_the_command_and_the_seeds() {
         "@media print",
     ] {
         assert!(page.contains(expect), "{expect}");
+    }
+}
+
+#[test]
+fn the_page_and_its_plots_say_whether_they_are_simulated() {
+    let page = html(&sweep());
+    assert!(page.contains("<strong>Simulated.</strong>") && !page.contains("<strong>Measured.</strong>"));
+    let plots = plots(&sweep());
+    assert!(plots.iter().all(|plot| plot.svg().contains(">simulated · ")));
+    let origin = Origin::Measured;
+    let measured = Sweep::new(Experiment { origin, ..experiment() }, &results(), &mut Rng::seeded(1));
+    let page = html(&measured);
+    assert!(page.contains("<strong>Measured.</strong>") && !page.to_lowercase().contains("simulated"));
+}
+
+#[test]
+fn cards_name_their_measures() {
+    let page = html(&sweep());
+    for name in ["End-to-end latency (E2E), p90", "Normalised time per output token (NTPOT), p90"] {
+        assert!(page.contains(&format!("<div class=\"name\">{name}</div>")), "{name}");
+    }
+}
+
+/// Latencies beyond saturation hide the others.
+#[test]
+fn ratios_lead_and_the_rates_below_saturation_have_room() {
+    let mut results = results();
+    for rate in [150.0, 200.0, 250.0, 300.0] {
+        for policy in ["round-robin", "pointsman"] {
+            let mut run = run(policy, rate, 1, 9_000);
+            run.completed_rps = 90.0;
+            results.push(run);
+        }
+    }
+    for run in &mut results {
+        if run.policy == "pointsman" && run.rate == 100.0 {
+            run.completed_rps = 90.0;
+        }
+    }
+    let found = plots(&of(&results));
+    assert_eq!(found[0].name, "e2e-p90-ratio");
+    let page = html(&of(&results));
+    let first = page.find("<figure>").unwrap();
+    assert!(page[first..].starts_with("<figure>\n<svg") && page[first..first + 900].contains("over that of"));
+    // The knee at 75 requests per second is at a tenth of the rates and beyond half of the width.
+    let svg = found.iter().find(|plot| plot.name == "e2e-p90").unwrap().svg();
+    let document = Document::parse(&svg).unwrap();
+    let is_100 = |node: &roxmltree::Node| {
+        node.has_tag_name(("http://www.w3.org/2000/svg", "text")) && node.text() == Some("100")
+    };
+    let x: f64 = document.descendants().rfind(is_100).unwrap().attribute("x").unwrap().parse().unwrap();
+    assert!(x > 66.0 + 0.6 * 556.0, "the label of 100/s is at {x}");
+    assert!(svg.contains("triangle on the axis: knee"));
+    assert!(page.contains("<dt>Knee</dt>"));
+}
+
+/// The label of the reference stays right of the axis, whose title runs along it.
+#[test]
+fn the_offered_reference_does_not_reach_the_axis() {
+    for rates in [vec![100.0, 200.0], vec![100.0, 101.0, 900.0], vec![10.0, 20.0, 1_000.0]] {
+        let runs: Vec<SeedResult> = rates
+            .iter()
+            .map(|&rate| {
+                let mut result = run("a", rate, 1, 1_000);
+                result.completed_rps = rate.min(105.0);
+                result
+            })
+            .collect();
+        let svg = plots(&of(&runs)).into_iter().find(|plot| plot.name == "throughput").unwrap().svg();
+        let document = Document::parse(&svg).unwrap();
+        let label = document.descendants().find(|node| node.text() == Some("as offered")).unwrap();
+        let x: f64 = label.attribute("x").unwrap().parse().unwrap();
+        let left = if label.attribute("text-anchor") == Some("end") { x - 66.0 } else { x };
+        assert!(left > 66.0, "{rates:?}: {x}");
+    }
+}
+
+/// A phone scrolls wide tables and plots instead of shrinking them until they cannot be read.
+#[test]
+fn wide_parts_scroll_on_a_phone() {
+    let page = html(&sweep());
+    assert!(page.contains("name=\"viewport\" content=\"width=device-width, initial-scale=1\""));
+    assert_eq!(page.matches("<table>").count(), page.matches("<div class=\"scroll\"><table>").count());
+    for rule in [
+        ".scroll{overflow-x:auto;",
+        "figure{margin:0;overflow-x:auto;",
+        "@media (max-width:640px){",
+        "figure svg{min-width:560px}",
+        "{position:sticky;left:0;",
+    ] {
+        assert!(page.contains(rule), "{rule}");
     }
 }
 

@@ -15,8 +15,6 @@ const DEFAULT: &str = "pointsman";
 /// Targets for the p90 of the default rule over that of the best rule.
 const E2E_TARGET: f64 = 1.03;
 const TTFT_TARGET: f64 = 1.15;
-/// Share of the offered rate that a fleet must complete to count as keeping up.
-const KEEPS_UP: f64 = 0.97;
 
 /// Results of several experiments. A column is one rate of one experiment.
 #[derive(Default)]
@@ -99,11 +97,9 @@ impl MissedTarget {
         }
         let best = rows.iter().min_by(|a, b| ratio(a, "ttft_ms.p90").total_cmp(&ratio(b, "ttft_ms.p90")))?;
         let rule = best["policy"].as_str().unwrap_or_default().to_owned();
-        let rate = |key: &str| default[key].as_f64().unwrap_or(0.0);
-        let completed = rate("completed_rps") / rate("offered_rps").max(f64::MIN_POSITIVE);
         Some(Self {
             column: column.to_owned(),
-            keeps_up: completed >= KEEPS_UP,
+            keeps_up: default["state"] == "stable",
             e2e,
             ttft,
             best_in_ttft: (rule, ratio(best, "e2e_ms.p90")),

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pointsman_engine::{EngineConfig, EngineServer};
 use pointsman_sim::engine::{BuiltinProfile, EngineProfile};
 
 use crate::args::EngineArgs;
-use crate::{output, shutdown};
+use crate::output;
+use crate::shutdown::{self, Grace};
 
 pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
     if args.profile == "list" {
@@ -24,12 +26,14 @@ pub(crate) async fn run(args: EngineArgs) -> Result<ExitCode> {
         injected_faults: args.fault,
         ..EngineConfig::new(args.listen, args.model.clone(), profile)
     };
+    let grace = Grace { handover: Duration::ZERO, drain: config.drain };
     let stop = shutdown::on_signal()?.token;
     shutdown::on_hangup(None)?;
     let server = EngineServer::bind(config).await?;
     let address = server.local_addr();
     output::announce(&format!("pointsman engine: ready, serving {} on http://{address}", args.model));
-    server.serve(async move { stop.cancelled().await }).await;
+    let serving = server.serve(stop.clone().cancelled_owned());
+    shutdown::announced(&stop, grace, || None, serving).await;
     Ok(ExitCode::SUCCESS)
 }
 

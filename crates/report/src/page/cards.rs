@@ -7,9 +7,12 @@ use crate::sweep::{State, Sweep, SweepRow};
 use crate::{Level, Measure, Statistic, millis, per_second};
 
 const SHOWN: [(Statistic, &str); 3] = [
-    (Statistic { measure: Measure::E2e, level: Level::P90 }, "End-to-end latency, p90"),
-    (Statistic { measure: Measure::Ntpot, level: Level::P90 }, "Time per output token, p90"),
-    (Statistic { measure: Measure::Ttft, level: Level::P90 }, "Time to first token, p90"),
+    (Statistic { measure: Measure::E2e, level: Level::P90 }, "End-to-end latency (E2E), p90"),
+    (
+        Statistic { measure: Measure::Ntpot, level: Level::P90 },
+        "Normalised time per output token (NTPOT), p90",
+    ),
+    (Statistic { measure: Measure::Ttft, level: Level::P90 }, "Time to first token (TTFT), p90"),
 ];
 
 /// Writes the cards of the default rule compared with the baseline, or of a single policy.

@@ -17,6 +17,7 @@ h2{font-size:22px;letter-spacing:-.01em;margin:44px 0 16px}
 h3{font-size:16px;margin:28px 0 10px}
 p{margin:0 0 12px}
 .lead{max-width:46em;color:var(--muted);font-size:17px}
+.origin{max-width:46em;border-left:4px solid var(--axis);padding:6px 14px;background:var(--band)}
 .facts{display:flex;flex-wrap:wrap;gap:8px 36px;margin:22px 0 0;padding:14px 0;border-top:1px solid var(--grid);\
 border-bottom:1px solid var(--grid)}
 .facts dt{color:var(--muted);font-size:12.5px}
@@ -30,7 +31,7 @@ border-bottom:1px solid var(--grid)}
 .card .detail{font-size:13.5px;color:var(--muted)}
 .cards-note{color:var(--muted);font-size:13.5px;margin:10px 0 0}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(520px,100%),1fr));gap:18px;align-items:start}
-figure{margin:0;background:var(--surface);border:1px solid var(--grid);border-radius:10px;padding:10px}
+figure{margin:0;overflow-x:auto;background:var(--surface);border:1px solid var(--grid);border-radius:10px;padding:10px}
 figure.wide{grid-column:1/-1}
 figure svg{display:block;width:100%;height:auto}
 figure svg g:hover{filter:brightness(1.25)}
@@ -39,8 +40,9 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 th,td{padding:6px 10px;vertical-align:top;text-align:right;white-space:nowrap;border-top:1px solid var(--grid)}
 thead th{border-top:0;color:var(--muted);font-weight:600;font-size:12.5px;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
+tbody th:first-child,thead th:first-child{position:sticky;left:0;background:var(--surface)}
 tbody th{font-weight:500}
-tr.rate th{background:var(--band);font-weight:650;text-align:left;border-top:1px solid var(--axis)}
+tr.rate th:first-child{background:var(--band);font-weight:650;text-align:left;border-top:1px solid var(--axis)}
 tr.own th,tr.own td{font-weight:650}
 tr.bound th,tr.bound td{color:var(--muted);font-style:italic}
 td small,th small{display:block;color:var(--muted);font-size:11.5px;font-weight:400;line-height:1.3}
@@ -54,14 +56,28 @@ pre{background:var(--surface);border:1px solid var(--grid);border-radius:10px;pa
 font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:0 0 12px}
 summary{cursor:pointer;margin:12px 0}
 footer{color:var(--muted);font-size:13px;padding-top:36px;padding-bottom:44px}
-@media (max-width:640px){main,footer{padding:0 14px}h1{font-size:26px}.method{grid-template-columns:1fr}}
+@media (max-width:640px){
+main,footer{padding:0 14px}
+header{padding-top:24px}
+h1{font-size:26px}
+.method{grid-template-columns:1fr}
+.method dd{margin-bottom:8px}
+.cards{grid-template-columns:1fr}
+table{font-size:13px}
+th,td{padding:5px 8px}
+tbody th{white-space:normal;min-width:7.5em;overflow-wrap:anywhere}
+figure svg{min-width:560px}
+figure.wide svg{min-width:880px}
+}
 @media print{
 @page{size:A4;margin:14mm}
 body{font-size:11pt}
 main,footer{max-width:none;padding:0}
 header{padding-top:0}
 .plots{grid-template-columns:1fr 1fr;gap:10px}
-.scroll{overflow:visible;border:0}
+.scroll,figure{overflow:visible}
+.scroll{border:0}
+figure svg,figure.wide svg{min-width:0}
 body{background:none}
 table{font-size:6.5pt}
 th,td{padding:2px 3px}

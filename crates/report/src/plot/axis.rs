@@ -8,6 +8,8 @@ pub(crate) struct Scale {
     logarithmic: bool,
     from: f64,
     to: f64,
+    /// A value and its share of the way, from which on the scale has another pitch.
+    bend: Option<(f64, f64)>,
 }
 
 /// Ratio of the largest to the smallest value above which a scale is logarithmic.
@@ -23,20 +25,20 @@ impl Scale {
             most = most.max(value);
         }
         if most <= 0.0 {
-            return Self { low: 0.0, high: 1.0, logarithmic: false, from, to };
+            return Self { low: 0.0, high: 1.0, logarithmic: false, from, to, bend: None };
         }
         if most / least > LOGARITHMIC_FROM {
             let (low, high) = (below(least), above(most));
-            return Self { low, high, logarithmic: true, from, to };
+            return Self { low, high, logarithmic: true, from, to, bend: None };
         }
         let step = round_step(most / 5.0);
-        Self { low: 0.0, high: (most / step).ceil() * step, logarithmic: false, from, to }
+        Self { low: 0.0, high: (most / step).ceil() * step, logarithmic: false, from, to, bend: None }
     }
 
     /// A linear scale from `low` to `high`.
     pub(crate) fn between(low: f64, high: f64, from: f64, to: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
-        Self { low, high, logarithmic: false, from, to }
+        Self { low, high, logarithmic: false, from, to, bend: None }
     }
 
     /// A linear scale around values, without zero.
@@ -53,6 +55,13 @@ impl Scale {
         Self::between(least - room, most + room, from, to)
     }
 
+    /// Gives the values up to `value` at least `share` of the way; the others are compressed.
+    pub(crate) fn with_room_below(self, value: f64, share: f64) -> Self {
+        let natural = (value - self.low) / (self.high - self.low);
+        let bends = !self.logarithmic && natural > 0.0 && natural < share;
+        Self { bend: bends.then_some((value, share)), ..self }
+    }
+
     pub(crate) const fn high(&self) -> f64 {
         self.high
     }
@@ -60,10 +69,11 @@ impl Scale {
     /// The position of a value, clamped to the scale.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let value = value.clamp(self.low, self.high);
-        let share = if self.logarithmic {
-            (value / self.low).ln() / (self.high / self.low).ln()
-        } else {
-            (value - self.low) / (self.high - self.low)
+        let share = match self.bend {
+            _ if self.logarithmic => (value / self.low).ln() / (self.high / self.low).ln(),
+            None => (value - self.low) / (self.high - self.low),
+            Some((bend, share)) if value <= bend => share * (value - self.low) / (bend - self.low),
+            Some((bend, share)) => share + (1.0 - share) * (value - bend) / (self.high - bend),
         };
         self.from + share * (self.to - self.from)
     }
@@ -166,6 +176,15 @@ mod tests {
         assert!(logarithmic.logarithmic && (logarithmic.at(10.0) - 1.0).abs() < 1e-9);
         let point = Scale::around([7.0].into_iter(), 0.0, 1.0);
         assert!((point.at(7.0) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_bent_scale_gives_room_to_the_lower_values() {
+        let bent = Scale::between(0.0, 100.0, 0.0, 10.0).with_room_below(20.0, 0.7);
+        assert_eq!([0.0, 10.0, 20.0, 60.0, 100.0].map(|value| bent.at(value)), [0.0, 3.5, 7.0, 8.5, 10.0]);
+        let wide = Scale::between(0.0, 100.0, 0.0, 10.0).with_room_below(80.0, 0.7);
+        assert_eq!(wide.at(80.0), 8.0, "there is room already");
+        assert_eq!(Scale::between(0.0, 1.0, 0.0, 1.0).with_room_below(0.0, 0.7).at(0.5), 0.5);
     }
 
     #[test]

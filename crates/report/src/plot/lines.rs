@@ -1,6 +1,7 @@
 //! Plots of a metric over the rate, with a line per policy.
 
 use super::axis::Scale;
+use super::font::{self, Weight};
 use super::frame::{Area, TEXT, WIDTH, header, header_height, horizontal_axis, vertical_axis, whisker};
 use super::scene::{Anchor, Colour, Fill, Item, Scene, Stroke, line};
 use super::style::Style;
@@ -8,6 +9,8 @@ use crate::Interval;
 
 /// Height of the plot area.
 const HEIGHT: f64 = 290.0;
+/// Least share of the width for the rates that some policy keeps up with.
+const ROOM_BELOW_KNEES: f64 = 0.7;
 /// Number of lines up to which intervals are drawn as bands besides whiskers.
 const MAX_BANDS: usize = 4;
 
@@ -56,7 +59,7 @@ impl LinePlot {
         let mut scene = Scene::new(WIDTH, top + HEIGHT + 52.0);
         header(&mut scene, &self.title, &self.note, &legend);
         let area = Area { left: 66.0, right: WIDTH - 18.0, top, bottom: top + HEIGHT };
-        let across = Scale::around(self.rates.iter().copied(), area.left, area.right);
+        let across = self.rate_scale(area);
         let up = self.value_scale(area);
         self.shade_overload(&mut scene, area, &across);
         vertical_axis(&mut scene, area, &up, &self.axis);
@@ -71,6 +74,12 @@ impl LinePlot {
             self.draw_line(&mut scene, area, [&across, &up], style, points);
         }
         scene
+    }
+
+    /// The scale of rates. The rates that some policy keeps up with have most of the width.
+    fn rate_scale(&self, area: Area) -> Scale {
+        let scale = Scale::around(self.rates.iter().copied(), area.left, area.right);
+        self.beyond_knees.map_or(scale, |knee| scale.with_room_below(knee, ROOM_BELOW_KNEES))
     }
 
     fn value_scale(&self, area: Area) -> Scale {
@@ -91,7 +100,7 @@ impl LinePlot {
         let corners =
             vec![(x, area.top), (area.right, area.top), (area.right, area.bottom), (x, area.bottom)];
         scene.area(corners, Fill::new(Colour::Shade));
-        if area.right - x > 130.0 {
+        if area.right - x > 118.0 {
             let at = (area.right - 6.0, area.bottom - 8.0);
             scene.text(at, "no policy keeps up", TEXT, Colour::Muted, Anchor::End);
         }
@@ -103,11 +112,20 @@ impl LinePlot {
             Reference::None => {}
             Reference::One => scene.line(vec![(area.left, up.at(1.0)), (area.right, up.at(1.0))], stroke),
             Reference::Offered(arrived) => {
-                let below = arrived.iter().take_while(|(_, offered)| *offered <= up.high());
-                let points: Vec<(f64, f64)> =
-                    below.map(|&(rate, offered)| (across.at(rate), up.at(offered))).collect();
-                if let [.., (x, y)] = points.as_slice() {
-                    scene.text((x - 18.0, y + 14.0), "as offered", TEXT, Colour::Muted, Anchor::End);
+                let points: Vec<(f64, f64)> = below(arrived, up.high())
+                    .into_iter()
+                    .map(|(rate, offered)| (across.at(rate), up.at(offered)))
+                    .collect();
+                if let [_, .., (x, y)] = points.as_slice() {
+                    let name = "as offered";
+                    // To the left of the line's end, where there is room before the axis.
+                    let room = 1.1 * font::width(name, TEXT, Weight::Regular) + 34.0;
+                    let (at, anchor) = if x - room > area.left {
+                        (x - 28.0, Anchor::End)
+                    } else {
+                        (x + 10.0, Anchor::Start)
+                    };
+                    scene.text((at, (y + 14.0).min(area.bottom - 6.0)), name, TEXT, Colour::Muted, anchor);
                     scene.line(points, stroke);
                 }
             }
@@ -169,6 +187,15 @@ impl LinePlot {
             scene.items.push(Item::Group { title: point.tooltip.clone(), items });
         }
     }
+}
+
+/// The part of a rising line up to `high`, where it is cut.
+fn below(line: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = line.iter().copied().take_while(|(_, value)| *value <= high).collect();
+    if let (Some(&(x, y)), Some(&(next_x, next_y))) = (points.last(), line.get(points.len())) {
+        points.push((x + (next_x - x) * (high - y) / (next_y - y), high));
+    }
+    points
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few policies")]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::result::Sweep;
 
-/// A sweep as JSON for scripts: `{"rows": […], "bounds": […], …}`.
+/// A sweep as JSON for scripts: `{"origin": "simulated", "rows": […], "bounds": […], …}`.
 ///
 /// A row has `policy`, `rate`, `seeds`, `offered_rps`, `completed_rps`, `rejected`, `hit_rate`,
 /// `ttft_ms`, `tpot_ms`, `ntpot_ms` and `e2e_ms` (each with `p50`, `p90` and `p99`), `interval95`
@@ -17,6 +17,7 @@ pub fn sweep_json(sweep: &Sweep) -> Value {
     let experiment = &sweep.experiment;
     // Cannot fail: all keys are strings, and non-finite floats become null.
     json!({
+        "origin": experiment.origin,
         "title": experiment.title,
         "baseline": experiment.baseline,
         "command": experiment.command,

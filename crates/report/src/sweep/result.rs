@@ -1,5 +1,7 @@
 //! The result of a sweep.
 
+use serde::Serialize;
+
 use super::knee::{Knee, knees};
 use super::row::{self, SweepRow, compare_with_best};
 use super::seed::{Role, SeedResult};
@@ -7,9 +9,33 @@ use crate::latency::Statistic;
 use crate::measure::Measure;
 use pointsman_random::Rng;
 
+/// Where results come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// From modelled engines in virtual time.
+    #[default]
+    Simulated,
+    /// From traffic to running servers.
+    Measured,
+}
+
+impl Origin {
+    /// The word in notes of plots.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Measured => "measured",
+        }
+    }
+}
+
 /// Description of an experiment, for the header and footer of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Experiment {
+    /// Whether the results are simulated, which reports say.
+    pub origin: Origin,
     /// Title.
     pub title: String,
     /// Paragraphs, separated by empty lines.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pointsman_report::sweep::{EndpointPoint, EndpointSeries, LatencySummary, Role};
+use pointsman_report::sweep::{EndpointPoint, EndpointSeries, LatencySummary, Origin, Role};
 use pointsman_report::{Experiment, Latencies, Rng, SeedResult, Sweep, Timing};
 
 /// A run of 1,000 requests whose end-to-end latencies are 1 to 1,000 times `step` microseconds.
@@ -70,6 +70,7 @@ pub(crate) fn endpoints(count: usize, points: usize) -> Vec<EndpointSeries> {
 
 pub(crate) fn experiment() -> Experiment {
     Experiment {
+        origin: Origin::Simulated,
         title: "Ten <replicas> & one question".to_owned(),
         description: "First paragraph.\n\nSecond paragraph.".to_owned(),
         model: "llama-2-7b".to_owned(),

@@ -12,7 +12,7 @@ use pointsman_bench::workload::{
     GenerationApi, OfferedLoad, Plan, SharedPrefix, Source, WeightedModel, Workload,
 };
 use pointsman_config::SourceText;
-use pointsman_report::sweep::{sweep_json, sweep_table};
+use pointsman_report::sweep::{Origin, sweep_json, sweep_table};
 use pointsman_report::{Experiment, Rng, Runs, SeedResult, Sweep, per_second, run_table};
 use pointsman_workload::read_sharegpt;
 
@@ -161,6 +161,7 @@ fn experiment(args: &LoadArgs, baseline: Option<String>) -> Experiment {
     ];
     facts.extend(prefixes);
     Experiment {
+        origin: Origin::Measured,
         title: args.title.clone().unwrap_or_else(|| "Load test".to_owned()),
         description:
             "Real traffic, sent by an open loop: requests leave when their plan says, whatever became of \

@@ -249,6 +249,7 @@ fn about(experiment: &Experiment, text: &str, command: &CommandLine) -> report::
         [experiment.duration, experiment.warm_up].map(|span| format!("{} s", span.as_secs_f64()));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     report::Experiment {
+        origin: report::sweep::Origin::Simulated,
         title: experiment.title.clone(),
         description: experiment.description.clone(),
         model: profiles.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),

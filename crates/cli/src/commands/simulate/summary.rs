@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pointsman_core::Time;
-use pointsman_report::sweep::{Completions, EndpointPoint, EndpointSeries, LatencySummary, Role};
+use pointsman_report::sweep::{Completion, Completions, EndpointPoint, EndpointSeries, LatencySummary, Role};
 use pointsman_report::{Latencies, SeedResult, Timing};
 use pointsman_sim::{End, LoadPoint, Outcome};
 
@@ -30,16 +30,18 @@ pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult
         |counted: fn(&End) -> bool| outcome.jobs.iter().filter(|(_, end)| counted(end)).count() as u64;
     let warm_up = Time::ZERO + of.warm_up;
     let arrival_seconds = of.duration.saturating_sub(of.warm_up).as_secs_f64();
-    // Arrivals are in seconds since the end of the warm-up, latencies in seconds.
     let answered = || {
         outcome.jobs.iter().filter_map(|(arrival, end)| match end {
-            End::Answered { e2e_ms, output_tokens, .. } => {
-                Some((arrival.since(warm_up).as_secs_f64(), f64::from(*e2e_ms) / 1e3, *output_tokens))
-            }
+            End::Answered { ttft_ms, e2e_ms, .. } => Some(Completion {
+                // Since the end of the warm-up.
+                at: arrival.since(warm_up).as_secs_f64(),
+                ttft: Some(f64::from(*ttft_ms) / 1e3),
+                e2e: f64::from(*e2e_ms) / 1e3,
+            }),
             End::Rejected | End::Failed | End::Unfinished => None,
         })
     };
-    let completions = Completions::new(answered().map(|(arrival, e2e, _)| (arrival, e2e)));
+    let completions = Completions::new(answered());
     SeedResult {
         policy: of.policy.to_owned(),
         role: of.role,
@@ -56,11 +58,18 @@ pub(super) fn summarize(of: &RunParameters<'_>, outcome: &Outcome) -> SeedResult
         latency_growth: completions.latency_growth(),
         hit_tokens: of.shares_prefixes.then_some(outcome.cached_tokens),
         prompt_tokens: outcome.prompt_tokens,
-        output_tokens: answered().map(|(.., tokens)| u64::from(tokens)).sum(),
+        output_tokens: outcome.jobs.iter().map(|(_, end)| output_tokens(end)).sum(),
         latencies: LatencySummary::new(&Latencies::from_timings(
             outcome.jobs.iter().map(|(_, end)| timing(end)),
         )),
         endpoints: series(of, &outcome.engines),
+    }
+}
+
+fn output_tokens(end: &End) -> u64 {
+    match *end {
+        End::Answered { output_tokens, .. } => u64::from(output_tokens),
+        End::Rejected | End::Failed | End::Unfinished => 0,
     }
 }
 
