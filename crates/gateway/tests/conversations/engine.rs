@@ -253,7 +253,10 @@ impl Incoming {
         tokio::time::sleep(answer.delay).await;
         let mut wire = answer.wire();
         // What comes later than the response may meet the next request, whoever is between.
-        let with_junk = answer.end == End::Junk && answer.cut.is_none() && wire.len() < JUNK_LIMIT;
+        let with_junk = answer.end == End::Junk
+            && answer.cut.is_none()
+            && answer.framing != Framing::Close
+            && wire.len() < JUNK_LIMIT;
         let pieces = if with_junk { Pieces::WHOLE } else { answer.pieces };
         if with_junk {
             wire.extend_from_slice(JUNK);

@@ -18,7 +18,9 @@ pub fn collect() {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            if !place.contains("tests/") {
+            // h2 asserts in debug builds that a connection ends after its streams, which holds only of orderly ends.
+            let is_h2_end = place.contains("/h2-") && place.contains("counts.rs");
+            if !place.contains("tests/") && !is_h2_end {
                 PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             }
             hook(panic);
