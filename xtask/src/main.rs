@@ -22,6 +22,8 @@ cargo xtask COMMAND
   verify        format, lints, tidy
   tidy          dependency rules, purity settings, licences, file sizes, unfinished code
   python        the openai Python client against the built binary (installs it into .cache/python)
+  fuzz          whole conversations of clients, gateway or picker, and engines, drawn from seeds, for an hour; the argument is
+                another number of seconds (`test` does it for a minute)
   envoy         the picker behind a real Envoy (installs both into .cache/envoy; Linux only)
   placement     measure placement rules against each other and write the results into docs/placement.md;
                 the argument is the number of seeds (10; a minute each), or --short to print a few figures
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "verify" => verify(),
         "tidy" => tidy(),
         "python" => build().and_then(|()| python::client_tests()),
+        "fuzz" => fuzz(std::env::args().nth(2).as_deref()),
         "envoy" => build().and_then(|()| python::envoy_tests()),
         "placement" => {
             build().and_then(|()| placement::measure(extent(&std::env::args().skip(2).collect::<Vec<_>>())?))
@@ -63,6 +66,18 @@ fn extent(arguments: &[String]) -> Result<placement::Extent> {
         [seeds] => Ok(placement::Extent::Full(seeds.parse().context("the number of seeds")?)),
         _ => bail!("placement takes a number of seeds, or --short"),
     }
+}
+
+/// Runs the tests of whole conversations at both doors for this many seconds in all, an hour by default.
+fn fuzz(seconds: Option<&str>) -> Result<()> {
+    let seconds: u64 = seconds.map_or(Ok(3_600), str::parse).context("the number of seconds")?;
+    for (package, seconds) in [("pointsman-gateway", seconds * 3 / 4), ("pointsman-extproc", seconds / 4)] {
+        let mut run =
+            cargo(&["test", "--quiet", "--package", package, "--test", "conversations", "--", "--nocapture"]);
+        run.env("FUZZ_SECONDS", seconds.to_string());
+        Step::new(package).run(run)?;
+    }
+    Ok(())
 }
 
 fn test() -> Result<()> {

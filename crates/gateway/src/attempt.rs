@@ -156,15 +156,20 @@ impl Attempts<'_> {
                 };
                 self.first_bytes(endpoint, response, deadline, first_byte).await
             });
-            let error = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock())
-                .await
-            {
-                Waited::Done(Ok(outcome)) => return Ok(outcome),
-                Waited::Done(Err(error)) => error,
-                Waited::OutOfTime if deadline == Some(until) => return Err(Refusal::RequestTimeout),
-                Waited::OutOfTime => return Ok(AttemptOutcome::NoResponse(FailureCause::FirstByteTimeout)),
-                Waited::Stalled => return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled)),
-            };
+            let error =
+                match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock()).await {
+                    Waited::Done(Ok(outcome)) => return Ok(outcome),
+                    Waited::Done(Err(error)) => error,
+                    Waited::OutOfTime if deadline == Some(until) => return Err(Refusal::RequestTimeout),
+                    Waited::OutOfTime => {
+                        upstream.no_response();
+                        return Ok(AttemptOutcome::NoResponse(FailureCause::FirstByteTimeout));
+                    }
+                    Waited::Stalled => {
+                        upstream.no_response();
+                        return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled));
+                    }
+                };
             match error.cause {
                 SendCause::ClientBody(refusal) => return Err(refusal),
                 SendCause::Attempt(cause @ FailureCause::Lost)

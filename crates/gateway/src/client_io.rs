@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use pointsman_config::ClientTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -75,6 +76,14 @@ impl Timer {
         }
         Poll::Pending
     }
+
+    /// Wakes the task after this time at the latest, and again after it.
+    fn remind(&mut self, cx: &mut Context<'_>, after: Duration) {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            sleep.as_mut().reset(Instant::now() + after);
+        }
+    }
 }
 
 impl Version {
@@ -139,7 +148,11 @@ impl<S> ClientIo<S> {
         let timeout = match self.awaited {
             Awaited::Head => self.timeouts.head,
             Awaited::Request => self.timeouts.keep_alive,
-            Awaited::Nothing => return Poll::Pending,
+            Awaited::Nothing => {
+                // hyper need not read again when the request ends.
+                self.read_timer.remind(cx, self.timeouts.keep_alive);
+                return Poll::Pending;
+            }
         };
         self.read_timer.poll(cx, self.since + timeout).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -210,8 +223,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
@@ -285,6 +296,19 @@ mod tests {
         drop(request);
         client.write_all(b"G").await.unwrap();
         assert_eq!(read_until_timeout(&mut io).await, 30, "the next head has begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_not_read_when_its_request_ends_is_closed() {
+        let (mut client, mut io, requests) = connect();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let request = requests.begin();
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
+        let read = tokio::spawn(async move { read_until_timeout(&mut io).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // The task that reads is not woken.
+        drop(request);
+        assert_eq!(read.await.unwrap(), 2 * 620);
     }
 
     #[tokio::test(start_paused = true)]

@@ -345,6 +345,8 @@ impl Relay {
     }
 
     fn close(&mut self, outcome: Outcome, usage: Usage, error_event: Option<Bytes>, abort: bool) {
+        // An event within a stated length would make the response look complete.
+        let error_event = error_event.filter(|_| self.remaining().is_none());
         self.context.request.add_response_bytes(error_event.as_ref().map_or(0, Bytes::len) as u64);
         self.context.request.finish(outcome, usage);
         self.state = match (error_event, abort) {

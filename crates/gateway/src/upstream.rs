@@ -141,6 +141,12 @@ impl Upstream {
         })
     }
 
+    /// A request got no response in time. A connection that is shared may be the cause, for instance because requests that the
+    /// engine does not read fill its window; so the next requests open another one.
+    pub(crate) fn no_response(&self) {
+        self.shared.retire();
+    }
+
     /// Opens a connection within the endpoint's connect timeout. Unless the endpoint is known to speak HTTP/1.1, one
     /// request connects at a time, so that the others can share an HTTP/2 connection, or learn that they need their own. A
     /// failure is that of all requests that waited for it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use h2::server::SendResponse;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -17,8 +18,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pointsman_config::{AppProtocol, World};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use support::client::{Wire, ask, chat_request};
-use support::engine::{self, Engine, Step, full_response};
+use support::client::{Wire, ask, chat_request, post};
+use support::engine::{self, CHAT, Engine, Step, full_response};
 use support::{Running, endpoint, manifests, world};
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
@@ -248,4 +249,75 @@ ports: [{{port: {port}}}]
 endpoints: [{{addresses: ["127.0.0.1"]}}]
 "#,
     ))
+}
+
+/// An engine that speaks HTTP/2 and does this with requests other than the gateway's own.
+async fn scripted_h2_engine<F>(serve: fn(Request<h2::RecvStream>, SendResponse<Bytes>) -> F) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut response))) = connection.accept().await {
+                    if request.method() == Method::GET {
+                        let head = Response::builder().status(200).body(()).unwrap();
+                        response.send_response(head, true).unwrap();
+                    } else {
+                        tokio::spawn(serve(request, response));
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_stated_length_ends_a_response_over_http2() {
+    let engine = scripted_h2_engine(|_, mut response| async move {
+        let head = Response::builder()
+            .header("content-type", "application/json")
+            .header("content-length", CHAT.len())
+            .body(())
+            .unwrap();
+        let mut stream = response.send_response(head, false).unwrap();
+        stream.send_data(Bytes::from_static(CHAT.as_bytes()), false).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _ = stream.send_data(Bytes::new(), true);
+    });
+    let gateway = Running::start(world_of(engine.await, AppProtocol::H2c)).await;
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.text(), CHAT);
+    gateway.idle().await;
+    let complete = gateway.metric(r#"pointsman_requests_total{pool="default/pool",outcome="complete""#);
+    assert_eq!(complete, 1.0, "and the outcome is that");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_gives_no_response_in_time_takes_no_further_requests() {
+    // Bodies that the engine does not read fill the connection's window.
+    let engine = scripted_h2_engine(|request, mut response| async move {
+        let (head, mut body) = request.into_parts();
+        if head.uri.path() == "/upload" {
+            return std::future::pending().await;
+        }
+        while let Some(Ok(data)) = body.data().await {
+            body.flow_control().release_capacity(data.len()).unwrap();
+        }
+        let head = Response::builder().header("content-type", "application/json").body(()).unwrap();
+        let mut stream = response.send_response(head, false).unwrap();
+        stream.send_data(Bytes::from_static(CHAT.as_bytes()), true).unwrap();
+    });
+    let mut world = world_of(engine.await, AppProtocol::H2c);
+    world.pools[0].timeouts.first_byte = Duration::from_millis(500);
+    let gateway = Running::start(world).await;
+    let upload = post("/upload", &"u".repeat(200_000));
+    assert_eq!(ask(gateway.address, &upload).await.reason(), "first_byte_timeout");
+    assert_eq!(ask(gateway.address, &chat_request(false)).await.status, 200);
+    gateway.idle().await;
+    gateway.stop().await;
 }

@@ -562,3 +562,17 @@ async fn one_request_ejects_an_engine_that_answers_neither_it_nor_probes() {
     assert!(ejected >= 1.0, "{ejected}");
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn an_error_event_does_not_fill_a_stated_length() {
+    let engine = Engine::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 200\r\n\r\n";
+        vec![Step::Send([head, ROLE, TOKEN].concat().into()), Step::Close]
+    })
+    .await;
+    let gateway = Running::before(&[engine.address]).await;
+    let reply = ask(gateway.address, &chat_request(true)).await;
+    assert_eq!((reply.text(), reply.complete), ([ROLE, TOKEN].concat(), false));
+    gateway.idle().await;
+    gateway.stop().await;
+}

@@ -132,11 +132,13 @@ impl SseScanner {
         if self.format == StreamFormat::Unknown {
             return (facts, StreamEnd::Complete);
         }
+        let failure = self.failure;
         self.dispatch(&mut facts);
-        let end = match (self.failure, self.over || self.choices.all_finished()) {
+        // Clients ignore an event without its end, so a failure there is one that they are not told of.
+        let end = match (failure, self.over || self.choices.all_finished()) {
             (Some(failure), _) => StreamEnd::Failed(failure),
-            (None, true) => StreamEnd::Complete,
-            (None, false) => StreamEnd::Truncated,
+            (None, true) if self.failure.is_none() || self.over => StreamEnd::Complete,
+            (None, _) => StreamEnd::Truncated,
         };
         (facts, end)
     }

@@ -140,6 +140,12 @@ impl SharedConnections {
         });
     }
 
+    /// Gives no connection to further requests. Those in flight go on.
+    pub(super) fn retire(&self) {
+        let retired = std::mem::take(&mut *self.open());
+        drop(retired);
+    }
+
     fn open(&self) -> MutexGuard<'_, Vec<SharedConnection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -49,9 +49,10 @@ impl UpstreamBody {
         Self { incoming, connection: None, stream: Some(stream), upstream, ended: false }
     }
 
-    /// Whether all frames have been read.
+    /// Whether all frames have been read. A length ends the body too: over HTTP/2 the mark of the end may come later, when
+    /// the client's connection no longer asks for it.
     pub(crate) fn is_end(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        self.ended || self.incoming.is_end_stream() || self.remaining() == Some(0)
     }
 
     /// The remaining length in bytes, if the engine sent a content-length.

@@ -114,6 +114,8 @@ fn openai_streams_end_with_done_or_a_finish_reason() {
     check(format, ": [DONE]\n\n", 0, StreamEnd::Truncated);
     let unfinished = "data: {\"choices\":[{\"index\":0,\"finish_reason\":null}]}\n\n";
     check(format, unfinished, 0, StreamEnd::Truncated);
+    // A client ignores the event, and must be told of the failure.
+    check(format, "data: {\"error\":{\"message\":\"engi", 0, StreamEnd::Truncated);
     check(format, &format!("{unfinished}{DONE}"), 0, StreamEnd::Complete);
     let sglang = r#"data: {"text":"x","meta_info":{"finish_reason":{"type":"length","length":4},"prompt_tokens":3,"completion_tokens":4,"cached_tokens":2}}"#;
     let (facts, end) = read(StreamFormat::Generate, format!("{sglang}\n\n{DONE}").as_bytes());
