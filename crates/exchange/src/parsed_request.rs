@@ -6,8 +6,8 @@ use http::Method;
 use pointsman_config::models::ModelRules;
 use pointsman_core::{BlockHash, EndpointId, ModelKey, PoolId, RequestFacts};
 use pointsman_protocol::{
-    Api, BLOCK_TOKENS, BlockKey, BodyFacts, ErrorShape, ModelSlot, Route, SplicedBody, UrlModel, prompt_blocks,
-    splice_model,
+    Api, BLOCK_TOKENS, BlockKey, BodyFacts, ErrorShape, ModelSlot, Route, SplicedBody, UrlModel,
+    prompt_blocks, splice_model,
 };
 
 use crate::body_format::requires_model;
@@ -182,7 +182,13 @@ impl ParsedRequest {
     }
 
     /// Adds what the body says to the facts of the placement.
-    fn describe(&self, placement: &mut RequestFacts, facts: &BodyFacts, sent: Option<&str>, block_key: &BlockKey) {
+    fn describe(
+        &self,
+        placement: &mut RequestFacts,
+        facts: &BodyFacts,
+        sent: Option<&str>,
+        block_key: &BlockKey,
+    ) {
         placement.prompt_tokens = saturating_u32(facts.estimated_prompt_tokens());
         let blocks = prompt_blocks(block_key, &self.held.bytes, facts, sent);
         placement.blocks = blocks.into_iter().map(BlockHash).collect();

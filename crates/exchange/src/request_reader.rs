@@ -193,7 +193,8 @@ impl RequestReader {
 
 /// Reads the bytes that are held.
 fn content(format: BodyFormat, held: &HeldBody, api: Option<Api>) -> Content {
-    let scan = || api.map_or_else(|| BodyFacts::scan(&held.bytes), |api| BodyFacts::scan_as(api, &held.bytes));
+    let scan =
+        || api.map_or_else(|| BodyFacts::scan(&held.bytes), |api| BodyFacts::scan_as(api, &held.bytes));
     let unreadable =
         |error: BodyError, declared| Content::Unreadable { reason: Refusal::Body(error), declared };
     match format {
@@ -208,12 +209,10 @@ fn content(format: BodyFormat, held: &HeldBody, api: Option<Api>) -> Content {
             Ok(facts) => Content::Json(Box::new(facts)),
             Err(error) => unreadable(error, declared),
         },
-        BodyFormat::UrlEncoded if matches!(looks(&held.bytes), Looks::LikeJson) => {
-            match scan() {
-                Ok(facts) => Content::Json(Box::new(facts)),
-                Err(error) => unreadable(error, false),
-            }
-        }
+        BodyFormat::UrlEncoded if matches!(looks(&held.bytes), Looks::LikeJson) => match scan() {
+            Ok(facts) => Content::Json(Box::new(facts)),
+            Err(error) => unreadable(error, false),
+        },
         BodyFormat::UrlEncoded => match scan_urlencoded(&held.bytes) {
             Ok(model) => Content::Form { model, scanner: None },
             Err(error) => unreadable(error, false),

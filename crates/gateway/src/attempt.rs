@@ -193,8 +193,15 @@ impl Attempts<'_> {
     ) -> Result<AttemptOutcome, SendError> {
         let UpstreamResponse { head, body } = response;
         let observer = self.engine_request.response();
-        let mut response =
-            StartedResponse { endpoint: Arc::clone(endpoint), head, body, first: None, observer, deadline, output_by };
+        let mut response = StartedResponse {
+            endpoint: Arc::clone(endpoint),
+            head,
+            body,
+            first: None,
+            observer,
+            deadline,
+            output_by,
+        };
         let verdict = response.observer.head(response.head.status, &response.head.headers);
         match verdict {
             HeadVerdict::Failure(cause) if self.may_retry(cause) => {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderMap, HeaderName, Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use pointsman_core::EndpointId;
-use pointsman_fleet::{PoolEndpoint, PoolHandle};
+use pointsman_fleet::{CREDENTIALS, PoolEndpoint, PoolHandle};
 use tokio::time::timeout;
 
 use crate::shared::Shared;
@@ -20,8 +20,6 @@ const ENDPOINTS: usize = 64;
 const SEARCHES: u64 = 16;
 /// Timeout of a search.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The client's credentials, which the engine may check.
-const CREDENTIALS: [HeaderName; 2] = [header::AUTHORIZATION, HeaderName::from_static("x-api-key")];
 
 /// Asks all endpoints of the pool for the response, and remembers the one that has it.
 pub(crate) async fn find(shared: &Shared, pool: &Arc<PoolHandle>, id: &str, headers: &HeaderMap) {
@@ -58,13 +56,17 @@ async fn has_response(
     *request.uri_mut() = format!("/v1/responses/{}", pointsman_protocol::percent_encode(id)).parse().ok()?;
     let sent = request.headers_mut();
     sent.insert(header::HOST, upstream.authority.clone());
-    for name in CREDENTIALS {
-        if let Some(value) = headers.get(&name) {
-            sent.insert(name, value.clone());
+    match upstream.api_key() {
+        Some((name, key)) => {
+            sent.insert(name, key);
         }
-    }
-    if let Some(authorization) = upstream.authorization() {
-        sent.insert(header::AUTHORIZATION, authorization);
+        None => {
+            for name in &CREDENTIALS {
+                if let Some(value) = headers.get(name) {
+                    sent.insert(name, value.clone());
+                }
+            }
+        }
     }
     let response = upstream.send(endpoint, request, false).await.ok()?;
     response.head.status.is_success().then_some(endpoint.id)

@@ -63,7 +63,7 @@ impl Scheduler {
         request.state = RequestState::Waiting;
         request.failed.push(endpoint);
         request.doubts.push(doubt);
-        self.release_load(now, id, &reservation, (&request.facts, None));
+        self.release_load(now, id, &reservation, (&request.facts, None, true));
         self.place(now, id, request, effects);
     }
 

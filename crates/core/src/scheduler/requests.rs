@@ -179,8 +179,8 @@ impl Scheduler {
         self.unsettled(now, id, &mut request, effects);
         let silent = request.reservation().is_some_and(|reservation| reservation.pace.output == 0);
         let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
-        let refused = completion == Completion::Declined
-            || completion == Completion::Complete && silent && !counted;
+        let refused =
+            completion == Completion::Declined || completion == Completion::Complete && silent && !counted;
         let facts = (&request.facts, usage.output_tokens, refused);
         self.release(now, id, request.reservation(), facts, effects);
     }

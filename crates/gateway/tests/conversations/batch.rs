@@ -35,6 +35,7 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 
 const fn timeouts() -> Timeouts {
     Timeouts {
+        heartbeat: None,
         connect: Duration::from_millis(800),
         first_byte: Duration::from_millis(1_200),
         idle: Duration::from_millis(700),
