@@ -1,5 +1,5 @@
 //! Overhead of the endpoint picker: the same load through Envoy alone, through Envoy with a bare picker, and through Envoy with
-//! the picker, with and without response bodies, in alternating slices of one run.
+//! the picker, with and without response bodies and with a cluster that reads one destination, in alternating slices of one run.
 //!
 //! Engine stubs, Envoys and pickers are separate processes, the Envoys with one worker each, so that their CPU time can be told
 //! apart; the load runs in this process on one thread. All share the machine's cores: compare columns of one run, not runs of

@@ -35,6 +35,14 @@ fn the_documented_policies_have_the_default_values() {
 }
 
 #[test]
+fn the_documented_heartbeat_is_read() {
+    let policy = objects().into_iter().find(|object| object.contains("kind: PoolPolicy")).unwrap();
+    let policy = policy.replace("# heartbeat:", "heartbeat:");
+    let world = world(&format!("{GATEWAY}{}{policy}", pool("llama", 8000)));
+    assert_eq!(world.pools[0].timeouts.heartbeat, Some(std::time::Duration::from_secs(15)));
+}
+
+#[test]
 fn the_documented_placement_parameters_have_the_published_values() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manifests.md");
     let page = std::fs::read_to_string(page).unwrap();

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman_extproc::DESTINATION;
+
 use super::collected::{Collected, Column, Used};
 use super::figure::PickerFigure;
 use super::plan::plan;
@@ -22,7 +24,7 @@ struct Arm {
     envoy: Server,
 }
 
-/// The four paths and their measurements.
+/// The paths and their measurements.
 pub(super) struct Arms {
     arms: Vec<Arm>,
     bare: Server,
@@ -79,6 +81,9 @@ impl Arms {
                 }
                 Column::Picker => printed(commands, ports, &addresses, listen, admin, "usage").await?,
                 Column::WithoutBodies => printed(commands, ports, &addresses, listen, admin, "never").await?,
+                Column::OriginalDst => {
+                    original_dst(&printed(commands, ports, &addresses, listen, admin, "usage").await?)
+                }
             };
             let (envoy, client) = envoy(commands, &bootstrap, listen).await?;
             arms.push(Arm { column, client, envoy });
@@ -107,7 +112,7 @@ impl Arms {
             let picker = match arm.column {
                 Column::Envoy => None,
                 Column::Bare => Some(&self.bare),
-                Column::Picker | Column::WithoutBodies => Some(&self.picker),
+                Column::Picker | Column::WithoutBodies | Column::OriginalDst => Some(&self.picker),
             };
             let before = (arm.envoy.cpu()?, picker.map(Server::cpu).transpose()?);
             let observed = match &plan {
@@ -231,6 +236,22 @@ async fn printed(
         return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     String::from_utf8(output.stdout).map_err(|error| failed(error.to_string()))
+}
+
+/// The bootstrap with a cluster of engines that reads one destination from a header.
+fn original_dst(bootstrap: &str) -> String {
+    let before = bootstrap.split("  - name: engines\n").next().unwrap_or_default();
+    let after = bootstrap.split_once("  - name: pointsman\n    type:").map_or("", |(_, after)| after);
+    format!(
+        r"{before}  - name: engines
+    type: ORIGINAL_DST
+    lb_policy: CLUSTER_PROVIDED
+    connect_timeout: 2s
+    original_dst_lb_config: {{use_http_header: true, http_header_name: {DESTINATION}}}
+    circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
+  - name: pointsman
+    type:{after}"
+    )
 }
 
 /// The bootstrap of Envoy alone, round-robin over the engines.

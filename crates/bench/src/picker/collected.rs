@@ -24,10 +24,13 @@ pub(super) enum Column {
     Picker,
     /// Envoy with the picker, which receives no response bodies.
     WithoutBodies,
+    /// The same as the picker, with a cluster of type `ORIGINAL_DST`, which reads one destination from a header.
+    OriginalDst,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 4] = [Self::Envoy, Self::Bare, Self::Picker, Self::WithoutBodies];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Envoy, Self::Bare, Self::Picker, Self::WithoutBodies, Self::OriginalDst];
 
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -35,6 +38,7 @@ impl Column {
             Self::Bare => "bare picker",
             Self::Picker => "pointsman",
             Self::WithoutBodies => "without bodies",
+            Self::OriginalDst => "ORIGINAL_DST",
         }
     }
 }
@@ -111,13 +115,18 @@ impl Collected {
 
     fn row(&self, figure: PickerFigure) -> PickerRow {
         let spread = |column| self.values.get(&(figure, column)).and_then(|values| Spread::of(values));
-        let [envoy, bare_picker, picker, without_bodies] = Column::ALL.map(spread);
+        let [envoy, bare_picker, picker, without_bodies, original_dst] = Column::ALL.map(spread);
         let times_bare = self
             .against_bare(figure, |bare, picker| picker / bare)
             .filter(|times| times.is_finite() && figure != PickerFigure::Failed);
         let over_bare = self.against_bare(figure, |bare, picker| picker - bare);
         let target = figure.target();
         let met = match target {
+            // Requests fail on no path.
+            Target::AtMost(limit) if figure == PickerFigure::Failed => {
+                let paths = [picker, without_bodies, original_dst];
+                picker.map(|_| paths.into_iter().flatten().all(|failed| failed.median <= limit))
+            }
             Target::AtMost(limit) => picker.map(|picker| picker.median <= limit),
             Target::AtMostTimesBare(times) => times_bare.map(|measured| measured <= times),
             Target::AtLeastTimesBare(times) => times_bare.map(|measured| measured >= times),
@@ -127,7 +136,17 @@ impl Collected {
             }
             Target::None => None,
         };
-        PickerRow { figure, envoy, bare_picker, picker, without_bodies, times_bare, target, met }
+        PickerRow {
+            figure,
+            envoy,
+            bare_picker,
+            picker,
+            without_bodies,
+            original_dst,
+            times_bare,
+            target,
+            met,
+        }
     }
 }
 
@@ -208,6 +227,19 @@ mod tests {
         let row = report.rows.iter().find(|row| row.figure == PickerFigure::Failed).unwrap();
         assert_eq!(row.picker.unwrap().median, 6.0);
         assert_eq!(row.met, Some(false));
+    }
+
+    #[test]
+    fn failures_behind_a_cluster_that_reads_one_destination_miss_the_target() {
+        for (failed, met) in [(0, true), (3, false)] {
+            let mut collected = Collected::default();
+            let used = Used { envoy: Duration::ZERO, picker: None, events: 0 };
+            collected.note(PickerPhase::Paced100, Column::Picker, &observed(0, 1.0), used);
+            collected.note(PickerPhase::Paced100, Column::OriginalDst, &observed(failed, 1.0), used);
+            let report = collected.report(1);
+            let row = report.rows.iter().find(|row| row.figure == PickerFigure::Failed).unwrap();
+            assert_eq!(row.met, Some(met));
+        }
     }
 
     #[test]

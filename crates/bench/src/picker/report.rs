@@ -19,6 +19,8 @@ pub struct PickerRow {
     pub picker: Option<Spread>,
     /// Envoy with the picker, which receives no response bodies.
     pub without_bodies: Option<Spread>,
+    /// Envoy with the picker and a cluster of type `ORIGINAL_DST`.
+    pub original_dst: Option<Spread>,
     /// The picker's value over the bare picker's of the same turn, median over the turns.
     pub times_bare: Option<f64>,
     /// The picker's target.
@@ -48,7 +50,18 @@ impl PickerReport {
     /// The figures beside their targets: medians over the slices, and the range of the picker's.
     #[must_use]
     pub fn table(&self) -> Table {
-        let headings = ["", "Envoy", "bare", "pointsman", "slices", "of bare", "no bodies", "target", ""];
+        let headings = [
+            "",
+            "Envoy",
+            "bare",
+            "pointsman",
+            "slices",
+            "of bare",
+            "no bodies",
+            "ORIGINAL_DST",
+            "target",
+            "",
+        ];
         let mut table = Table::new(headings);
         for row in &self.rows {
             let figure = row.figure;
@@ -63,6 +76,7 @@ impl PickerReport {
                 range.unwrap_or_default(),
                 row.times_bare.map_or_else(String::new, |share| percent(Some(share))),
                 show(row.without_bodies),
+                show(row.original_dst),
                 target(row),
                 verdict(row).to_owned(),
             ]);
