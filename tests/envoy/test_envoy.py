@@ -31,7 +31,6 @@ def test_refusals_have_their_status_reason_and_shape(three):
     url = f"{three.url}/v1/completions"
     cases = [
         (httpx.post(url, content="{", headers={"content-type": "application/json"}), 400, "invalid_body"),
-        (httpx.post(url, json={"prompt": "hello"}), 400, "missing_model"),
         (httpx.post(f"{three.url}/v1/load_lora_adapter", json={}), 404, "administration_path"),
         (httpx.get(f"{three.url}/v1/responses/resp_1"), 404, "unknown_response"),
     ]

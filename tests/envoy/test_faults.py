@@ -236,10 +236,6 @@ def body_is_no_json(setting) -> str:
     return refused(setting.open(), content="{")
 
 
-def body_names_no_model(setting) -> str:
-    return refused(setting.open(), content='{"prompt": "hello"}')
-
-
 def body_is_empty(setting) -> str:
     front = setting.open()
     chunked = refused(front, content=(part for part in [b""]))
@@ -329,7 +325,6 @@ FAULTS = {
     "The client leaves": client_leaves,
     "The body breaks off": body_breaks_off,
     "The body is no JSON": body_is_no_json,
-    "The body names no model": body_names_no_model,
     "The body is empty": body_is_empty,
     "The body is longer than the limit": body_is_too_long,
 }

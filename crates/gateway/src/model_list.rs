@@ -18,7 +18,7 @@ use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::{merge_models, parse_models, render_models};
 use tokio::time::{Instant, timeout_at};
 
-use crate::attempt::SelectedResponse;
+use crate::attempt::{SelectedResponse, StartedResponse};
 use crate::proxy::Proxy;
 use crate::response::{ResponseBody, refuse};
 use crate::template::response_headers;
@@ -79,29 +79,13 @@ impl ModelList {
         let until = Instant::now() + response.endpoint.timeouts.first_byte;
         let until = response.deadline.map_or(until, |deadline| deadline.min(until));
         let listed = if response.head.status == StatusCode::OK {
-            let mut body = BytesMut::new();
-            let first = response.first.take().map(|(frame, _)| frame);
-            if let Some(data) = first.and_then(|frame| frame.into_data().ok()) {
-                body.extend_from_slice(&data);
-            }
-            let read = timeout_at(until, async {
-                while body.len() <= MAX_BYTES {
-                    match poll_fn(|cx| response.body.poll_frame(cx)).await {
-                        None => return Ok(()),
-                        Some(frame) => {
-                            body.extend_from_slice(&frame.map_err(drop)?.into_data().unwrap_or_default())
-                        }
-                    }
-                }
-                Err(())
-            });
-            if !matches!(read.await, Ok(Ok(()))) {
+            let Some(body) = read(&mut response, until).await else {
                 if let Some(placed) = placed {
                     placed.finish(Completion::Broken(FailureCause::Truncated), Usage::default());
                 }
                 let refusal = Refusal::Pool(Rejection::AttemptsFailed(FailureCause::Truncated));
                 return refuse(context, &refusal, proxy.shape, proxy.forward.filters);
-            }
+            };
             parse_models(&body).unwrap_or_default()
         } else {
             Vec::new()
@@ -134,6 +118,24 @@ impl ModelList {
         *response.headers_mut() = headers;
         response
     }
+}
+
+/// The body of an engine's list; `None` if it is too long or does not end in time.
+async fn read(response: &mut StartedResponse, until: Instant) -> Option<BytesMut> {
+    let mut body = BytesMut::new();
+    let first = response.first.take().and_then(|(frame, _)| frame.into_data().ok());
+    body.extend_from_slice(&first.unwrap_or_default());
+    let rest = timeout_at(until, async {
+        while body.len() <= MAX_BYTES {
+            match poll_fn(|cx| response.body.poll_frame(cx)).await {
+                None => return Some(()),
+                Some(frame) => body.extend_from_slice(&frame.ok()?.into_data().unwrap_or_default()),
+            }
+        }
+        None
+    });
+    rest.await.ok()??;
+    Some(body)
 }
 
 /// What an engine listed, completed by the pools' other engines and by the names that their rules declare. Names that the

@@ -104,19 +104,11 @@ impl Proxy<'_> {
         context.release_body();
         let status = selected.response.head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let client = extensions.remove::<OnUpgrade>();
-            let is_websocket = upgrades && tunnel::is_accepted(&selected.response.head.headers);
-            let Some(client) = client.filter(|_| is_websocket) else {
-                let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
-                return self.refuse(context, &Refusal::Pool(rejection));
-            };
-            let request = self.requests.begin();
-            return tunnel::open(self.shared, selected, client, context, request);
+            let client = extensions.remove::<OnUpgrade>().filter(|_| upgrades);
+            return self.tunnel(selected, client, context);
         }
-        if let (true, true, Route::Stored { response_id }) =
-            (deletes, status.is_success(), &engine_request.route)
-        {
-            self.shared.door.forget_response(response_id);
+        if deletes && status.is_success() {
+            self.forget(&engine_request.route);
         }
         if let Some(models) = self.models.take()
             && ModelList::completes(status, &selected.response.head.headers)
@@ -124,6 +116,29 @@ impl Proxy<'_> {
             return models.respond(&self, selected, context).await;
         }
         self.relay(selected, context)
+    }
+
+    /// Forgets who holds a stored response that was deleted.
+    fn forget(&self, route: &Route) {
+        if let Route::Stored { response_id } = route {
+            self.shared.door.forget_response(response_id);
+        }
+    }
+
+    /// Opens a tunnel to an engine that switched protocols, if it is the one that the client asked for.
+    fn tunnel(
+        &self,
+        selected: SelectedResponse,
+        client: Option<OnUpgrade>,
+        context: RequestContext,
+    ) -> Response<ResponseBody> {
+        let client = client.filter(|_| tunnel::is_accepted(&selected.response.head.headers));
+        let Some(client) = client else {
+            let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
+            return self.refuse(context, &Refusal::Pool(rejection));
+        };
+        let request = self.requests.begin();
+        tunnel::open(self.shared, selected, client, context, request)
     }
 
     fn refuse(&self, context: RequestContext, refusal: &Refusal) -> Response<ResponseBody> {

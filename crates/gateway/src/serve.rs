@@ -8,10 +8,13 @@ use http::{Request, Response, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pointsman_config::GatewayPolicy;
+use pointsman_config::route::Forward;
 use pointsman_door::{RequestContext, TRACEPARENT, request_id};
 use pointsman_exchange::{Limits, Refusal, RequestHead, RequestReader};
+use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::{ErrorShape, Route};
 
+use crate::client::Client;
 use crate::client_body::ClientBody;
 use crate::connection::ConnectionContext;
 use crate::model_list::ModelList;
@@ -48,7 +51,7 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         return refuse(context, &refusal, ErrorShape::OpenAi, filters);
     }
     let client = connection.client.with_trust(&policy.trusted_sources);
-    let mut received = match receive(policy, &head, body, client.trusted, &mut context).await {
+    let received = match receive(policy, &head, body, client.trusted, &mut context).await {
         Ok(received) => received,
         Err((refusal, shape)) => {
             let filters = filters(connection.port, &generation, &head, draw);
@@ -72,23 +75,43 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         }
         Ok(RouteTarget::Pool(forward, pool)) => (forward, pool),
     };
-    let mut engine_uri = engine_uri(&head.uri, &forward);
+    let target = Target { generation: &generation, client: &client, forward: &forward, pool };
+    proxy(connection, target, head, received, (draw, context)).await
+}
+
+/// Where a request goes, and who asks.
+struct Target<'a> {
+    generation: &'a Generation,
+    client: &'a Client,
+    forward: &'a Forward<'a>,
+    pool: &'a Arc<PoolHandle>,
+}
+
+/// Proxies a request by the path that the engine gets.
+async fn proxy(
+    connection: &ConnectionContext,
+    Target { generation, client, forward, pool }: Target<'_>,
+    mut head: request::Parts,
+    mut received: ReceivedRequest,
+    (draw, context): (u64, RequestContext),
+) -> Response<ResponseBody> {
+    let mut engine_uri = engine_uri(&head.uri, forward);
     if engine_uri.path() != head.uri.path() {
         received.parsed.at_engine(&head.method, path_and_query(&engine_uri));
     }
     let models = match received.parsed.route() {
         Route::Models { id } => {
-            let pools = pools_of_any_model(connection.port, &generation, &head);
+            let pools = pools_of_any_model(connection.port, generation, &head);
             Some(ModelList::new(pools, id.as_deref(), &mut head, &mut engine_uri))
         }
         Route::Inference(_) | Route::Stored { .. } | Route::Administration | Route::Unknown => None,
     };
     let proxy = Proxy {
-        shared,
-        generation: &generation,
-        client: &client,
+        shared: &connection.shared,
+        generation,
+        client,
         requests: &connection.requests,
-        forward: &forward,
+        forward,
         engine_uri,
         models,
         pool,
