@@ -170,14 +170,3 @@ fn to_compare_a_sample_costs_less_than_one_percent_of_p90() {
     let (sampled, all) = (p90(1_500, 0.95, 6_000, false), p90(1_500, 0.95, 6_000, true));
     assert!(sampled < 1.01 * all, "{sampled} s instead of {all} s");
 }
-
-/// Minutes without optimisation: `cargo test --release -p pointsman-core --test large_fleet -- --ignored`.
-#[test]
-#[ignore = "takes a minute with optimisation"]
-fn the_same_with_ten_thousand_endpoints() {
-    for load in [0.8, 0.95, 0.98] {
-        let (sampled, all) = (p90(10_000, load, 60_000, false), p90(10_000, load, 60_000, true));
-        println!("load {load}: p90 {sampled} s with a sample, {all} s with all");
-        assert!(sampled < 1.01 * all, "{sampled} s instead of {all} s");
-    }
-}
