@@ -1,4 +1,4 @@
-//! Time per event. Budget of a decision: 2 µs with 10 endpoints, 50 µs with 1,000.
+//! Time per event. Budget of a decision: 2 µs with 10 endpoints, 100 µs with 1,000 and with 10,000.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pointsman_core::{
     RequestId, Scheduler, SchedulerConfig, Time,
 };
 
-const SIZES: [u32; 3] = [10, 100, 1_000];
+const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
 const POOL: PoolId = PoolId(0);
 
 fn main() {

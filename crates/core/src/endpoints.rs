@@ -160,8 +160,8 @@ impl Endpoint {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
     pub(crate) all: Vec<Endpoint>,
-    /// How many of them are draining or down.
-    leaving: usize,
+    /// Those that are draining or down.
+    leaving: Vec<EndpointId>,
 }
 
 impl Endpoints {
@@ -191,23 +191,28 @@ impl Endpoints {
 
     /// Returns whether that is a change.
     pub(crate) fn set_lifecycle(&mut self, index: usize, lifecycle: Lifecycle) -> bool {
-        let before = std::mem::replace(&mut self.all[index].lifecycle, lifecycle);
-        self.leaving += usize::from(lifecycle != Lifecycle::Up);
-        self.leaving -= usize::from(before != Lifecycle::Up);
+        let endpoint = &mut self.all[index];
+        let before = std::mem::replace(&mut endpoint.lifecycle, lifecycle);
+        match (before != Lifecycle::Up, lifecycle != Lifecycle::Up) {
+            (false, true) => self.leaving.push(endpoint.id),
+            (true, false) => {
+                let id = endpoint.id;
+                self.leaving.retain(|leaving| *leaving != id);
+            }
+            (false, false) | (true, true) => {}
+        }
         before != lifecycle
     }
 
     /// The index of the first endpoint that takes no new requests and has none left.
     pub(crate) fn drained(&self) -> Option<usize> {
-        if self.leaving == 0 {
-            return None;
-        }
-        self.all.iter().position(|endpoint| endpoint.lifecycle != Lifecycle::Up && endpoint.in_flight == 0)
+        let drained = |index: &usize| self.all[*index].in_flight == 0;
+        self.leaving.iter().filter_map(|id| self.index(*id)).filter(drained).min()
     }
 
     pub(crate) fn remove(&mut self, index: usize) -> EndpointId {
         let endpoint = self.all.remove(index);
-        self.leaving -= usize::from(endpoint.lifecycle != Lifecycle::Up);
+        self.leaving.retain(|leaving| *leaving != endpoint.id);
         endpoint.id
     }
 

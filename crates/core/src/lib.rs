@@ -51,6 +51,6 @@ pub use rates::Source;
 pub use request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 pub use scheduler::{
     EndpointSnapshot, Estimate, FleetSnapshot, InvariantBroken, PoolGauges, PoolSnapshot,
-    PrefixCacheSnapshot, ReadingSnapshot, Scheduler, SchedulerConfig, SchedulerSnapshot,
+    PrefixCacheSnapshot, ReadingSnapshot, Scheduler, SchedulerConfig, SchedulerSnapshot, SnapshotInSteps,
 };
 pub use time::{Time, seconds};

@@ -9,6 +9,7 @@ mod failures;
 mod invariants;
 mod place;
 mod requests;
+mod sample;
 mod snapshot;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use invariants::InvariantBroken;
 pub use snapshot::{
     EndpointSnapshot, Estimate, FleetSnapshot, PoolGauges, PoolSnapshot, PrefixCacheSnapshot,
-    ReadingSnapshot, SchedulerSnapshot,
+    ReadingSnapshot, SchedulerSnapshot, SnapshotInSteps,
 };
 
 use crate::adapters::KnownAdapters;

@@ -41,6 +41,11 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    /// Whether the rule may compare a sample of a large fleet: it looks at nothing but the candidates.
+    pub(crate) const fn can_sample(&self) -> bool {
+        matches!(self, Self::LeastCost)
+    }
+
     /// The rule in its initial state.
     pub(crate) fn of(placement: &Placement) -> Self {
         match *placement {

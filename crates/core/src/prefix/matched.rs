@@ -6,8 +6,11 @@ use crate::request::RequestFacts;
 /// Which endpoints are expected to have how much of a prompt in their prefix caches. Times are counted in prompts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PrefixMatch {
-    /// Prompt tokens expected in the cache of each of the scheduler's endpoints, by index; at most the prompt's.
+    /// Prompt tokens expected in the cache of each of the scheduler's endpoints, by index; at most the prompt's. Of a large
+    /// fleet only for those of `sample`.
     pub(crate) cached: Vec<u32>,
+    /// The endpoints of a large fleet that are compared, by index in ascending order; empty where all are.
+    pub(crate) sample: Vec<usize>,
     /// Time since the last use of the longest cached prefix, at least 1; `None` where none is cached.
     pub(crate) prefix_idle: Option<u32>,
     /// Mean time between two uses of a cached block.

@@ -1,12 +1,15 @@
 //! The endpoints' prefix caches as modelled: the prefix index, updated by dispatches, ends of requests and reports.
 
+use super::sample;
 use crate::cast::{count, whole};
 use crate::endpoint::EngineTotals;
 use crate::endpoints::{Endpoint, Endpoints, Lifecycle};
+use crate::ids::EndpointId;
 use crate::prefix::{Agreement, BUDGET, Inserted, PrefixIndex, PrefixMatch, Reuse};
 use crate::request::{RequestFacts, Usage};
 use crate::requests::Request;
 use crate::reservation::{HeldBlocks, Reservation};
+use pointsman_random::Rng;
 
 /// Holds of removed endpoints that one request sweeps.
 const SWEPT: usize = 32;
@@ -31,6 +34,10 @@ pub(super) struct PrefixCaches {
     reuse: Reuse,
     /// The buffers of the next match.
     pub(super) spare: PrefixMatch,
+    /// The endpoint of each holder's slot.
+    pub(super) owners: Vec<Option<EndpointId>>,
+    /// Blocks and slots of the holders of a prompt. Reused.
+    pub(super) holders: Vec<(u32, usize)>,
 }
 
 fn has_blocks(facts: &RequestFacts) -> bool {
@@ -45,48 +52,83 @@ impl PrefixCaches {
             agreement: Agreement::default(),
             reuse: Reuse::default(),
             spare: PrefixMatch::default(),
+            owners: Vec::new(),
+            holders: Vec::new(),
         }
     }
 
-    /// Matches a prompt against the caches of all endpoints, in one walk. Return the match, with its reused buffers,
-    /// to `spare`.
-    pub(super) fn find(&mut self, endpoints: &Endpoints, facts: &RequestFacts) -> PrefixMatch {
+    /// Matches a prompt against the caches of all endpoints, in one walk, or with `sampled` against those of a random sample
+    /// and of the endpoints that have most of it. Return the match, with its reused buffers, to `spare`.
+    pub(super) fn find(
+        &mut self,
+        endpoints: &Endpoints,
+        facts: &RequestFacts,
+        mut sampled: Option<&mut Rng>,
+    ) -> PrefixMatch {
         let mut matched = std::mem::take(&mut self.spare);
         matched.cached.clear();
         matched.cached.resize(endpoints.all.len(), 0);
         matched.blocks.clear();
+        matched.sample.clear();
+        if let Some(rng) = &mut sampled {
+            sample::draw(&mut matched.sample, endpoints, rng);
+        }
         matched.prefix_idle = None;
         matched.reuse_interval = self.reuse.interval();
         matched.now = self.index.now();
-        if !has_blocks(facts) {
-            return matched;
+        if has_blocks(facts) {
+            matched.prefix_idle = self.index.find_holders(&facts.blocks, &mut matched.blocks);
+            if let Some(rng) = sampled {
+                self.add_holders(&mut matched, endpoints, rng);
+            }
         }
-        matched.prefix_idle = self.index.find_holders(&facts.blocks, &mut matched.blocks);
+        matched.sample.sort_unstable();
+        matched.sample.dedup();
+        if has_blocks(facts) {
+            self.read_caches(&mut matched, endpoints, facts);
+        }
+        matched
+    }
+
+    /// Fills in the tokens expected in the endpoints' caches.
+    fn read_caches(&self, matched: &mut PrefixMatch, endpoints: &Endpoints, facts: &RequestFacts) {
         if let Some(exact) = &facts.exact_cached {
             for (endpoint, tokens) in exact.iter() {
                 if let Some(index) = endpoints.index(*endpoint) {
                     matched.cached[index] = (*tokens).min(facts.prompt_tokens);
                 }
             }
-            return matched;
+            return;
         }
-        for (index, endpoint) in endpoints.all.iter().enumerate() {
+        let expected = |matched: &PrefixMatch, endpoint: &Endpoint| {
             let tokens = matched.tokens(endpoint.cache.holder, facts);
-            if tokens > 0 {
-                matched.cached[index] = whole(f64::from(tokens) * endpoint.cache.trust(&self.agreement));
+            if tokens > 0 { whole(f64::from(tokens) * endpoint.cache.trust(&self.agreement)) } else { 0 }
+        };
+        if matched.sample.is_empty() {
+            for (index, endpoint) in endpoints.all.iter().enumerate() {
+                matched.cached[index] = expected(matched, endpoint);
+            }
+        } else {
+            for position in 0..matched.sample.len() {
+                let index = matched.sample[position];
+                matched.cached[index] = expected(matched, &endpoints.all[index]);
             }
         }
-        matched
     }
 
     /// The same for a request that is about to be placed. The first attempt counts as a new prompt. A retry keeps the
     /// idle time that the first attempt found, since that attempt has used the prefix.
-    pub(super) fn find_to_place(&mut self, endpoints: &Endpoints, request: &mut Request) -> PrefixMatch {
+    pub(super) fn find_to_place(
+        &mut self,
+        endpoints: &Endpoints,
+        request: &mut Request,
+        sampled: Option<&mut Rng>,
+    ) -> PrefixMatch {
         let first = request.attempts == 0;
         if first && has_blocks(&request.facts) {
             self.index.tick();
         }
-        let mut matched = self.find(endpoints, &request.facts);
+        let mut matched = self.find(endpoints, &request.facts, sampled);
         if first {
             request.prefix_idle = matched.prefix_idle;
         } else {
@@ -114,7 +156,11 @@ impl PrefixCaches {
         self.block_tokens = mean * KEPT + block_tokens * (1.0 - KEPT);
         let holder = match endpoint.cache.holder {
             Some(holder) => holder,
-            None => *endpoint.cache.holder.insert(self.index.join()?),
+            None => {
+                let holder = *endpoint.cache.holder.insert(self.index.join()?);
+                self.own(holder.slot(), endpoint.id);
+                holder
+            }
         };
         // Blocks beyond the capacity are never there at the same time.
         let fitting = whole(endpoint.cache.capacity() / block_tokens) as usize;

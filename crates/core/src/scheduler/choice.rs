@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PoolState;
+use super::sample;
 use crate::capacity;
 use crate::decision::{CandidateCost, Decision};
 use crate::endpoints::{Endpoint, Endpoints};
@@ -106,6 +107,16 @@ impl Choice<'_> {
                 continue;
             }
             candidates.clear();
+            let sample = &self.matched.sample;
+            if eligible == Eligible::Untried && !sample.is_empty() {
+                for index in sample.iter().copied() {
+                    candidates.extend(self.candidate(eligible, index, &mut endpoints.all[index]));
+                }
+                if candidates.len() >= sample::FEWEST {
+                    return Some(eligible);
+                }
+                candidates.clear();
+            }
             match &self.request.facts.subset {
                 None => {
                     for (index, endpoint) in endpoints.all.iter_mut().enumerate() {

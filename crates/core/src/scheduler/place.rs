@@ -3,6 +3,7 @@
 use super::Scheduler;
 use super::choice::{Choice, Chosen};
 use super::endpoints::announce;
+use super::sample;
 use crate::adapters::Residency;
 use crate::cast::whole;
 use crate::endpoints::Endpoint;
@@ -25,8 +26,11 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let rates = self.rates.current(now);
-        let matched = self.prefixes.find_to_place(&self.endpoints, &mut request);
         let pool = self.pool_index(request.facts.pool);
+        let is_large = self.endpoints.all.len() > sample::LARGE;
+        let samples = is_large && request.facts.subset.is_none() && self.pools[pool].rule.can_sample();
+        let sampled = samples.then_some(&mut self.rng);
+        let matched = self.prefixes.find_to_place(&self.endpoints, &mut request, sampled);
         let choice = Choice {
             now,
             request: &request,

@@ -2,6 +2,7 @@
 
 use super::Scheduler;
 use super::endpoints::announce;
+use super::sample;
 use crate::adapters::Residency;
 use crate::capacity;
 use crate::cast::{count, whole};
@@ -51,7 +52,9 @@ impl Scheduler {
     /// The most tokens that an engine of the pool can hold, as far as known. A prompt's length is a claim of its client.
     fn longest_prompt(&self, pool: PoolId) -> u32 {
         let pool = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
-        whole(pool.map(|endpoint| endpoint.cache.size()).fold(0.0, f64::max))
+        // Of a large fleet some are looked at.
+        let step = 1 + self.endpoints.all.len() / sample::LARGE;
+        whole(pool.step_by(step).map(|endpoint| endpoint.cache.size()).fold(0.0, f64::max))
     }
 
     /// The first output ends the prefill; a repeated event is ignored.
@@ -142,7 +145,7 @@ impl Scheduler {
     /// Reserves the load of a request at the endpoint where a gateway sent it.
     fn reserve(&mut self, now: Time, id: RequestId, to: EndpointId, facts: &RequestFacts) -> RequestState {
         let Some(index) = self.endpoints.index(to) else { return RequestState::ServedElsewhere };
-        let matched = self.prefixes.find(&self.endpoints, facts);
+        let matched = self.prefixes.find(&self.endpoints, facts, None);
         let reservation = self.reserve_at(index, id, facts, &matched, &self.rates.current(now));
         self.prefixes.spare = matched;
         RequestState::Dispatched(reservation)

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Scheduler;
 use super::cache::PrefixCaches;
-use crate::capacity;
+use crate::capacity::Capacity;
 use crate::cast::count;
 use crate::endpoint::Health;
 use crate::endpoints::Endpoint;
 use crate::gauge::Gauge;
 use crate::ids::{EndpointId, ModelKey, PoolId, PoolSet};
-use crate::policy::PoolPolicy;
+use crate::policy::{PoolPolicy, SaturationLimits};
 use crate::prefix::Cache;
 use crate::rates::{CurrentRates, Factor, Source};
 use crate::time::{Time, seconds};
@@ -162,16 +162,114 @@ pub struct ReadingSnapshot {
     pub foreign: f64,
 }
 
+/// A snapshot that is taken in steps, so that no single one takes long: with ten thousand endpoints a whole snapshot takes
+/// ten milliseconds. Each endpoint is as it was at its step.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotInSteps {
+    snapshot: Option<SchedulerSnapshot>,
+    /// Sums over the endpoints so far, for each pool of the snapshot.
+    sums: Vec<GaugeSums>,
+    complete: bool,
+}
+
+/// Sums over the endpoints of one pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct GaugeSums {
+    ready: usize,
+    in_flight: u64,
+    kv_use: (f64, u32),
+    waiting: (f64, u32),
+    unsaturated: usize,
+}
+
+impl GaugeSums {
+    fn add(&mut self, endpoint: &Endpoint, limits: &SaturationLimits, now: Time) {
+        self.in_flight += u64::from(endpoint.in_flight());
+        if !endpoint.is_ready() {
+            return;
+        }
+        self.ready += 1;
+        self.unsaturated += usize::from(!Capacity::of(endpoint, now).is_saturated(limits));
+        let report = endpoint.fresh_gauge(now).map(|gauge| &gauge.report);
+        let add = |sum: &mut (f64, u32), value: Option<f64>| {
+            if let Some(value) = value {
+                *sum = (sum.0 + value, sum.1 + 1);
+            }
+        };
+        add(&mut self.kv_use, report.and_then(|report| report.kv_use));
+        add(&mut self.waiting, report.and_then(|report| report.waiting).map(f64::from));
+    }
+
+    fn gauges(&self, prefix_index_bytes: usize) -> PoolGauges {
+        let mean = |(sum, count): (f64, u32)| (count > 0).then(|| sum / f64::from(count));
+        PoolGauges {
+            ready_endpoints: self.ready,
+            in_flight: self.in_flight,
+            average_kv_use: mean(self.kv_use),
+            average_waiting: mean(self.waiting),
+            saturated: self.ready > 0 && self.unsaturated == 0,
+            prefix_index_bytes,
+        }
+    }
+}
+
+impl SnapshotInSteps {
+    /// Whether every endpoint is in it.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The snapshot, once it is complete.
+    #[must_use]
+    pub fn finish(self) -> Option<SchedulerSnapshot> {
+        self.snapshot.filter(|_| self.complete)
+    }
+}
+
 impl Scheduler {
     /// The scheduler's state at this moment.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> SchedulerSnapshot {
+        let mut steps = SnapshotInSteps::default();
+        self.snapshot_step(now, &mut steps, usize::MAX);
+        steps.snapshot.unwrap_or_else(|| self.snapshot_without_endpoints(now))
+    }
+
+    /// Adds up to `most` further endpoints to a snapshot, in ascending order of their ids.
+    pub fn snapshot_step(&self, now: Time, steps: &mut SnapshotInSteps, most: usize) {
+        let SnapshotInSteps { snapshot, sums, complete } = steps;
+        let taken = snapshot.get_or_insert_with(|| self.snapshot_without_endpoints(now));
+        sums.resize(taken.pools.len(), GaugeSums::default());
+        let all = &self.endpoints.all;
+        let start = taken
+            .endpoints
+            .last()
+            .map_or(0, |last| all.partition_point(|endpoint| endpoint.id <= last.endpoint));
+        let end = start.saturating_add(most).min(all.len());
         let rates = self.rates.current(now);
-        let endpoints = self.endpoints.all.iter().map(|endpoint| snapshot(endpoint, &rates, &self.prefixes));
+        for endpoint in &all[start..end] {
+            taken.endpoints.push(snapshot_of(endpoint, &rates, &self.prefixes));
+            for (pool, sums) in taken.pools.iter().zip(sums.iter_mut()) {
+                if endpoint.spec.pools.contains(pool.id) {
+                    sums.add(endpoint, &pool.policy.saturation, now);
+                }
+            }
+        }
+        *complete = end == all.len();
+        if *complete {
+            for (pool, sums) in taken.pools.iter_mut().zip(sums.iter()) {
+                pool.gauges = sums.gauges(self.prefixes.index.bytes());
+            }
+        }
+    }
+
+    fn snapshot_without_endpoints(&self, now: Time) -> SchedulerSnapshot {
+        let rates = self.rates.current(now);
         let pools = self.pools.iter().map(|state| PoolSnapshot {
             id: state.id,
             policy: state.policy.clone(),
-            gauges: self.gauges(now, state.id),
+            gauges: PoolGauges::default(),
         });
         SchedulerSnapshot {
             requests: self.requests.len(),
@@ -184,7 +282,7 @@ impl Scheduler {
                 adapter_load_seconds: rates.adapter_load,
             },
             pools: pools.collect(),
-            endpoints: endpoints.collect(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -193,20 +291,15 @@ impl Scheduler {
     pub fn gauges(&self, now: Time, pool: PoolId) -> PoolGauges {
         let known = self.pools.iter().find(|state| state.id == pool);
         let limits = known.map(|state| state.policy.saturation).unwrap_or_default();
-        let fresh = || self.endpoints.ready(pool).filter_map(|endpoint| endpoint.fresh_gauge(now));
-        let selected = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
-        PoolGauges {
-            ready_endpoints: self.endpoints.ready(pool).count(),
-            in_flight: selected.map(|endpoint| u64::from(endpoint.in_flight())).sum(),
-            average_kv_use: mean(fresh().filter_map(|gauge| gauge.report.kv_use)),
-            average_waiting: mean(fresh().filter_map(|gauge| gauge.report.waiting).map(f64::from)),
-            saturated: capacity::pool_saturated(&self.endpoints, pool, &limits, now),
-            prefix_index_bytes: self.prefixes.index.bytes(),
+        let mut sums = GaugeSums::default();
+        for endpoint in self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool)) {
+            sums.add(endpoint, &limits, now);
         }
+        sums.gauges(self.prefixes.index.bytes())
     }
 }
 
-fn snapshot(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
+fn snapshot_of(endpoint: &Endpoint, rates: &CurrentRates, prefixes: &PrefixCaches) -> EndpointSnapshot {
     let now = rates.now;
     let step = rates.step(&endpoint.speed, f64::from(endpoint.in_flight()), count(endpoint.context()));
     let rate = 1.0 / rates.seconds_per_prompt_token(&endpoint.speed);
@@ -263,9 +356,4 @@ fn reading(now: Time, gauge: &Gauge) -> ReadingSnapshot {
 fn estimate(now: Time, value: f64, factor: &Factor, slowness: f64) -> Estimate {
     let age_seconds = factor.updated().map(|updated| seconds(now.since(updated)));
     Estimate { value, source: factor.source, age_seconds, slowness }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
 }
