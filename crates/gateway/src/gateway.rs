@@ -71,6 +71,8 @@ pub struct Gateway {
     sockets: BTreeMap<BoundPort, OpenSocket>,
     /// The last error that was logged, so that it is logged once.
     last_error: Option<String>,
+    /// A socket could not be opened, perhaps because one that closes still has its port.
+    incomplete: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,8 @@ impl Gateway {
         let generation = fleet.current();
         let shared = Arc::new(Shared::new(Door::new(fleet, metrics, tracer)));
         let (number, sockets) = (generation.number, BTreeMap::new());
-        let mut gateway = Self { shared, listen, generation: number, sockets, last_error: None };
+        let mut gateway =
+            Self { shared, listen, generation: number, sockets, last_error: None, incomplete: false };
         for (bound_port, listeners) in wanted(&generation.world, listen) {
             let open = gateway.open(bound_port, &listeners)?;
             gateway.sockets.insert(bound_port, open);
@@ -135,6 +138,9 @@ impl Gateway {
             checks = checks.wrapping_add(1);
             if checks.is_multiple_of(HOUSEKEEPING_CHECKS) {
                 self.housekeep();
+                if self.incomplete {
+                    self.reconcile();
+                }
             }
         };
         tokio::time::sleep(handover).await;
@@ -190,8 +196,8 @@ impl Gateway {
         }
     }
 
-    /// Opens and closes sockets to match the configuration in force. A socket that cannot be opened is logged, and tried
-    /// again at the next change.
+    /// Opens and closes sockets to match the configuration in force. A socket that cannot be opened is logged once, and
+    /// tried again once a second.
     fn reconcile(&mut self) {
         let generation = self.shared.door.fleet.current();
         let wanted = wanted(&generation.world, self.listen);
@@ -207,6 +213,7 @@ impl Gateway {
             }
             stays
         });
+        self.incomplete = false;
         for (port, listeners) in &wanted {
             if self.sockets.contains_key(port) {
                 continue;
@@ -217,6 +224,7 @@ impl Gateway {
                     self.sockets.insert(*port, open);
                 }
                 Err(error) => {
+                    self.incomplete = true;
                     let text = error.to_string();
                     if self.last_error.as_ref() != Some(&text) {
                         tracing::error!(%error, "a listener of the new configuration cannot be opened");

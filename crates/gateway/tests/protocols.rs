@@ -425,6 +425,26 @@ async fn a_reload_opens_and_closes_sockets() {
 }
 
 #[tokio::test]
+async fn a_listener_moves_to_another_address_of_its_port() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = certificate(directory.path(), &["gateway.test"]);
+    let mut world = world(&[engine.address]);
+    world.listeners[0].port = free_port().await;
+    world.listeners[0].tls = Some(files.clone());
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], world.listeners[0].port));
+    let gateway = Running::start(world.clone()).await;
+    assert!(TcpStream::connect(elsewhere).await.is_err());
+    // The port is taken until the socket on the old address is closed.
+    world.listeners[0].address = [0, 0, 0, 0].into();
+    gateway.fleet.apply(world, 0).unwrap();
+    while tls_connect(elsewhere, &files, b"http/1.1").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn an_invalid_certificate_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = certificate(directory.path(), &["gateway.test"]);
