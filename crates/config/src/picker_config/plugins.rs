@@ -306,7 +306,7 @@ fn read_metrics_source(fields: &mut Fields<'_>) {
             field.error(message, format!("write {value}, or remove it"));
         }
     }
-    // The default upstream, without effect on clear text.
+    // The default upstream, without effect on plaintext.
     if let Some(field) = fields.get("insecureSkipVerify") {
         field.boolean();
     }
