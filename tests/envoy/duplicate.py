@@ -1,4 +1,4 @@
-"""A wire between Envoy and a picker in clear text on which the last piece of a request's body comes twice.
+"""A wire between Envoy and a picker in plaintext on which the last piece of a request's body comes twice.
 
 Envoy once sent it so in full duplex (envoyproxy/envoy#46237). All other HTTP/2 frames pass as they are.
 """

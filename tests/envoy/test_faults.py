@@ -266,10 +266,10 @@ def refused(front, content) -> str:
     return f"{response.status_code} {reason}" if reason else str(response.status_code)
 
 
-def gateway_speaks_clear_text_to_a_tls_port(setting) -> str:
+def gateway_speaks_plaintext_to_a_tls_port(setting) -> str:
     front = setting.open(edits=[CLEAR])
     statuses = {status(front) for _ in range(3)}
-    assert "clear text arrived at a port with TLS" in front.picker.log()
+    assert "plaintext arrived at a port with TLS" in front.picker.log()
     return only(statuses)
 
 
@@ -277,7 +277,7 @@ def gateway_speaks_tls_to_a_clear_port(setting) -> str:
     secured = [("  - name: pointsman\n    type: STATIC\n", "  - name: pointsman\n    type: STATIC\n" + TLS)]
     front = setting.open(edits=secured, picker_arguments=["--secure-serving=false"])
     statuses = {status(front) for _ in range(3)}
-    assert "a TLS handshake arrived at a port in clear text" in front.picker.log()
+    assert "a TLS handshake arrived at a port in plaintext" in front.picker.log()
     return only(statuses)
 
 
@@ -316,7 +316,7 @@ FAULTS = {
     "The picker is killed and restarted under load, twice": picker_restarted_under_load,
     "One of two pickers is killed": one_of_two_is_killed,
     "One of two pickers ends by SIGTERM": one_of_two_ends_by_sigterm,
-    "The gateway speaks clear text to the picker's TLS port": gateway_speaks_clear_text_to_a_tls_port,
+    "The gateway speaks plaintext to the picker's TLS port": gateway_speaks_plaintext_to_a_tls_port,
     "The gateway speaks TLS to a clear-text port": gateway_speaks_tls_to_a_clear_port,
     "An engine dies between pick and connect": engine_dies_between_pick_and_connect,
     "The same with a prompt of 3 MB": engine_dies_before_a_long_prompt,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,6 +51,14 @@ def test_rows_have_the_documented_fields(small):
     # Confidence intervals are over seeds; they need six of them.
     low, high = rows(small, "--seeds", "8", "--rate", "20", "--placement", "pointsman")[0]["interval95"]["e2e_ms.p90"]
     assert 0 < low <= high
+
+
+def test_the_readme_shows_what_the_command_prints():
+    readme = (ROOT / "README.md").read_text()
+    [shown] = re.findall(r"```text\n(250/s offered\n.*?)```", readme, re.DOTALL)
+    placements = "kubernetes-service,least-request,pointsman"
+    done = run("simulate", str(ROOT / "experiments/slow-replica.yaml"), "--placement", placements, "--rate", "200,250")
+    assert shown in done.stdout, done.stdout
 
 
 def test_output_does_not_depend_on_the_number_of_threads(small):

@@ -183,7 +183,7 @@ fn slow_replica(extent: Extent) -> Result<Vec<Line>> {
     let sweep = simulate(&file, extent.seeds(), &arguments)?;
     let (service, ours) = (p90(&sweep["rows"], "kubernetes-service")?, p90(&sweep["rows"], "pointsman")?);
     Ok(vec![line(
-        "One replica 1.6x slower, E2E p90 below a Service's",
+        "One engine 1.6x slower, E2E p90 below a Service's",
         Target::at_least(0.25, "≥ 25 %"),
         1.0 - ours / service,
         format!("{:.0} %", (1.0 - ours / service) * 100.0),
@@ -228,7 +228,7 @@ fn speed(extent: Extent) -> Result<Vec<Line>> {
     let memory_limit = Target::at_most(500.0, "≤ 500 MiB");
     let rate = requests / seconds;
     let mut lines = vec![of_machine(
-        "Simulated requests per second on one core, default policy, 10 replicas",
+        "Simulated requests per second on one core, default policy, 10 engines",
         Target::at_least(100_000.0, "≥ 100,000"),
         rate,
         format!("{rate:.0}"),

@@ -15,14 +15,14 @@ use pointsman_bench::client::ServerAddress;
 use pointsman_bench::workload::{OfferedLoad, TokenLengths};
 use pointsman_engine::FaultInjection;
 
-/// An inference router: it decides which model server runs each request.
+/// An inference router: it decides which engine runs each request.
 #[derive(Debug, Parser)]
 #[command(name = "pointsman", propagate_version = true, arg_required_else_help = true)]
 #[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("POINTSMAN_COMMIT"), ")"))]
 #[command(after_help = "\
 Examples:
   pointsman demo                                      see it work, nothing to install
-  pointsman gateway --endpoint http://127.0.0.1:8000  put it in front of a model server
+  pointsman gateway --endpoint http://127.0.0.1:8000  put it in front of an engine
   pointsman gateway --manifests examples/canary       the same from manifests in files
   pointsman check examples/canary                     validate manifests without running
   pointsman bench --target http://127.0.0.1:8080 --model llama --rate 20 --duration 30s")]
@@ -66,13 +66,13 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Route inference requests to model servers
+    /// Route inference requests to engines: vLLM, SGLang, TensorRT-LLM, Triton
     Gateway(GatewayArgs),
     /// Pick endpoints for Envoy and the gateways built on it, as the extension's endpoint picker does
     Epp(Box<epp::EppArgs>),
     /// Serve a simulated model that speaks vLLM's protocol
     Engine(EngineArgs),
-    /// Compare Pointsman with a Kubernetes Service on this machine, with simulated model servers
+    /// Compare Pointsman with a Kubernetes Service on this machine, with simulated engines
     Demo(DemoArgs),
     /// Send load and report latencies, or measure the overhead of the gateway
     Bench(Box<BenchArgs>),
@@ -129,12 +129,12 @@ pub(crate) struct GatewayArgs {
     /// A folder of manifests (YAML or JSON), reloaded when it changes; may be repeated
     #[arg(long, value_name = "DIR", group = "world")]
     pub(crate) manifests: Vec<PathBuf>,
-    /// A model server, such as http://127.0.0.1:8000; may be repeated
+    /// An engine, such as http://127.0.0.1:8000; may be repeated
     #[arg(long, value_name = "URL", group = "world")]
     pub(crate) endpoint: Vec<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// The `host` of requests to model servers [default: the client's; over https, the endpoint's own]
+    /// The `host` of requests to engines [default: the client's; over https, the endpoint's own]
     #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
     pub(crate) engine_host: Option<String>,
     /// Timeout from the request sent to the first byte of the response body [default: 5m]
@@ -337,7 +337,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The gateway or model server; several are used round-robin, or see --pinned
+    /// The gateway or engine; several are used round-robin, or see --pinned
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) target: Vec<ServerAddress>,
     /// A model to request, as NAME or NAME=WEIGHT; may be repeated
@@ -439,7 +439,7 @@ pub(crate) enum BenchCommand {
         #[arg(long, required = true)]
         endpoint: Vec<String>,
     },
-    /// Instant model servers, for `overhead` and `epp`
+    /// Instant engines, for `overhead` and `epp`
     #[command(hide = true)]
     Stub {
         #[arg(long)]

@@ -49,12 +49,12 @@ impl MetricsPage {
 /// Application protocol of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AppProtocol {
-    /// HTTP/1.1 in clear text.
+    /// HTTP/1.1 in plaintext.
     #[default]
     Http,
     /// HTTP over TLS, with the version negotiated by ALPN.
     Https,
-    /// HTTP/2 in clear text with prior knowledge (`kubernetes.io/h2c`).
+    /// HTTP/2 in plaintext with prior knowledge (`kubernetes.io/h2c`).
     H2c,
 }
 

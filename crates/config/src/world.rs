@@ -36,7 +36,7 @@ pub struct Listener {
     pub port: u16,
     /// The host name that it accepts; `None` for every host name.
     pub hostname: Option<Arc<str>>,
-    /// Certificate and key; `None` for HTTP in clear text.
+    /// Certificate and key; `None` for HTTP in plaintext.
     pub tls: Option<TlsFiles>,
     /// The routes attached to it.
     pub routes: Arc<RouteTable>,

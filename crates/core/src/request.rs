@@ -103,7 +103,7 @@ pub enum FailureCause {
     EngineError,
     /// The stream ended without its end mark.
     Truncated,
-    /// The request stalled, as [`Liveness`](crate::Liveness) says. Written "silent" in logs, labels and event logs.
+    /// The request stalled, as [`Liveness`](crate::Liveness) says. Written "Silent" in event logs, which keep their format.
     #[serde(rename = "Silent")]
     Stalled,
     /// The response is not HTTP.
@@ -169,7 +169,7 @@ impl FailureCause {
             Self::Unavailable => "unavailable",
             Self::EngineError => "engine_error",
             Self::Truncated => "truncated",
-            Self::Stalled => "silent",
+            Self::Stalled => "stalled",
             Self::Garbage => "garbage",
             Self::Declined => "declined",
         }

@@ -254,7 +254,7 @@ impl EngineResponse {
 
     fn error_event(&self, cause: FailureCause) -> Bytes {
         let status = Refusal::Pool(Rejection::AttemptsFailed(cause)).status().as_u16();
-        let message = format!("the model server failed during its response: {}", cause_text(cause));
+        let message = format!("the engine failed during its response: {}", cause_text(cause));
         ErrorBody::new(status, cause.as_str(), message).event(ErrorShape::of(self.api))
     }
 }

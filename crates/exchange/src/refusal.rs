@@ -154,7 +154,7 @@ impl Refusal {
             }
             Self::RequestTimeout => "the request exceeded the timeout of its route".into(),
             Self::Pool(Rejection::Saturated { .. }) => {
-                "all model servers of the pool are saturated, and this request is sheddable".into()
+                "all engines of the pool are saturated, and this request is sheddable".into()
             }
             Self::Pool(Rejection::NoReadyEndpoint) => "the pool has no ready endpoint".into(),
             Self::Pool(Rejection::EmptySubset) => {

@@ -49,7 +49,7 @@ pub struct EnvoyOptions {
 /// The transport security between Envoy and the picker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PickerLink {
-    /// None: clear text.
+    /// None: plaintext.
     Plain,
     /// TLS.
     Tls {

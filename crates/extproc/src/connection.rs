@@ -1,4 +1,4 @@
-//! Accepts the connections of a port and serves HTTP/2 on them, over TLS or in clear text.
+//! Accepts the connections of a port and serves HTTP/2 on them, over TLS or in plaintext.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,10 +88,10 @@ impl Port {
             (None, false) => self.http(stream).await,
             (None, true) => {
                 self.shared
-                    .log_aborted(&"a TLS handshake arrived at a port in clear text; see --secure-serving");
+                    .log_aborted(&"a TLS handshake arrived at a port in plaintext; see --secure-serving");
             }
             (Some(_), false) => {
-                self.shared.log_aborted(&"clear text arrived at a port with TLS; see --secure-serving");
+                self.shared.log_aborted(&"plaintext arrived at a port with TLS; see --secure-serving");
             }
             (Some(secured), true) => {
                 let handshake = TlsAcceptor::from(secured.config()).accept(stream);

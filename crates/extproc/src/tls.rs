@@ -15,7 +15,7 @@ const PROTOCOLS: [&[u8]; 1] = [b"h2"];
 /// The security of the gRPC port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// None: HTTP/2 in clear text.
+    /// None: HTTP/2 in plaintext.
     Plain,
     /// TLS with a self-signed certificate made at start. Gateways that expect such a certificate do not verify it.
     SelfSigned,
@@ -51,7 +51,7 @@ pub(crate) enum Secured {
 }
 
 impl Secured {
-    /// The configuration; `None` for a port in clear text.
+    /// The configuration; `None` for a port in plaintext.
     pub(crate) fn open(security: Security) -> Result<Option<Self>, SecurityError> {
         Ok(Some(match security {
             Security::Plain => return Ok(None),

@@ -63,7 +63,7 @@ pub struct ConnectError {
 pub enum HttpVersion {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2, by ALPN or with prior knowledge in clear text.
+    /// HTTP/2, by ALPN or with prior knowledge in plaintext.
     Http2,
 }
 

@@ -557,7 +557,7 @@ async fn one_request_ejects_an_engine_that_answers_neither_it_nor_probes() {
         MonitorSettings { probes: ProbePace { interval: soon, timeout: soon }, ..MonitorSettings::default() };
     let gateway = Running::start_with(world, monitor).await;
     let reply = ask(gateway.address, &post("/v1/responses", STORED)).await;
-    assert_eq!((reply.status, reply.reason()), (504, "silent"));
+    assert_eq!((reply.status, reply.reason()), (504, "stalled"));
     let ejected = gateway.metric("pointsman_endpoint_ejections_total");
     assert!(ejected >= 1.0, "{ejected}");
     gateway.stop().await;

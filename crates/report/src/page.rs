@@ -53,7 +53,7 @@ fn header(page: &mut String, sweep: &Sweep, title: &str) {
     let _ = writeln!(page, "<header>\n<h1>{}</h1>", escape(title));
     page.push_str(match experiment.origin {
         Origin::Simulated => {
-            "<p class=\"origin\"><strong>Simulated.</strong> The routers’ code is real, but the model servers are \
+            "<p class=\"origin\"><strong>Simulated.</strong> The routers’ code is real, but the engines are \
              models that run in virtual time: nothing on this page was measured on servers.</p>\n"
         }
         Origin::Measured => {

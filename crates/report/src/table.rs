@@ -8,6 +8,8 @@ pub struct Table {
     /// Each heading, and whether the column is text: aligned left, as numbers are right.
     columns: Vec<(String, bool)>,
     rows: Vec<Vec<String>>,
+    /// Indices of columns that may be left out, the first of these first.
+    optional: Vec<usize>,
 }
 
 /// Spaces between two columns.
@@ -20,7 +22,8 @@ impl Table {
         let headings = headings.into_iter().map(Into::into).enumerate();
         let columns =
             headings.map(|(index, heading): (_, String)| (index == 0 || heading.is_empty(), heading));
-        Self { columns: columns.map(|(is_text, heading)| (heading, is_text)).collect(), rows: Vec::new() }
+        let columns = columns.map(|(is_text, heading)| (heading, is_text)).collect();
+        Self { columns, ..Self::default() }
     }
 
     /// Makes these columns text, and all others numbers.
@@ -32,6 +35,13 @@ impl Table {
         self
     }
 
+    /// Lets a narrow terminal leave out these columns, the first of these first.
+    #[must_use]
+    pub fn with_optional(mut self, columns: &[usize]) -> Self {
+        self.optional = columns.to_vec();
+        self
+    }
+
     /// Adds a row; missing cells are empty, surplus cells are dropped.
     pub fn row<Cell: Into<String>>(&mut self, cells: impl IntoIterator<Item = Cell>) -> &mut Self {
         let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
@@ -40,11 +50,36 @@ impl Table {
         self
     }
 
-    /// Renders the table for a terminal of `width` characters. If the columns do not fit, each row becomes a block of
-    /// `heading: cell` lines.
+    /// Renders the table for a terminal of `width` characters. If the columns do not fit, optional ones are left out; if
+    /// that does not suffice, each row becomes a block of `heading: cell` lines.
     #[must_use]
     pub fn render(&self, width: usize) -> String {
-        if self.width() <= width { self.render_columns(&self.widths()) } else { self.render_blocks() }
+        for left_out in 0..=self.optional.len() {
+            let table = self.without(self.optional.get(..left_out).unwrap_or_default());
+            if table.width() <= width {
+                return table.render_columns(&table.widths());
+            }
+        }
+        self.render_blocks()
+    }
+
+    /// The table without some columns.
+    fn without(&self, columns: &[usize]) -> Self {
+        let kept = |index: &usize| !columns.contains(index);
+        let cells = |row: &Vec<String>| {
+            row.iter().enumerate().filter(|(index, _)| kept(index)).map(|(_, cell)| cell.clone()).collect()
+        };
+        Self {
+            columns: self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| kept(index))
+                .map(|(_, one)| one.clone())
+                .collect(),
+            rows: self.rows.iter().map(cells).collect(),
+            optional: Vec::new(),
+        }
     }
 
     /// Width of the table in characters.
@@ -136,6 +171,16 @@ p99      1.24 ms
 ";
         assert_eq!(table().render(80), expect);
         assert_eq!(table().render(22), expect);
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_out_optional_columns() {
+        let table = table().with_optional(&[2, 1]);
+        assert_eq!(table.render(22).lines().last(), Some("p99      1.24 ms"));
+        assert_eq!(table.render(21).lines().last(), Some("p99      1.24 ms"));
+        assert_eq!(table.render(21).lines().nth(2), Some("p50      85.0 µs"));
+        assert_eq!(table.render(15).lines().nth(2), Some("p50"));
+        assert_eq!(table.render(6).lines().next(), Some("latency: p50"));
     }
 
     #[test]

@@ -206,7 +206,7 @@ mod tests {
                 "level": "DEBUG", "target": "pointsman::request", "message": "request finished",
                 "pool": "default/llama", "model": "llama", "target_model": "llama-v1",
                 "endpoint": "10.0.0.1:8000", "request": 17, "api": "chat_completions",
-                "outcome": "broken", "reason": "silent", "status": 200, "attempts": 2,
+                "outcome": "broken", "reason": "stalled", "status": 200, "attempts": 2,
                 "body_wait_ms": 3.0, "ttft_ms": 250.0, "e2e_ms": 1500.0,
                 "input_tokens": 3, "output_tokens": 4,
             })

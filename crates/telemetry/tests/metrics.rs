@@ -224,7 +224,7 @@ fn outcomes_map_to_the_extensions_error_codes() {
     check(
         broken(FailureCause::Stalled),
         200,
-        r#"outcome="broken",reason="silent""#,
+        r#"outcome="broken",reason="stalled""#,
         Some("ModelServerError"),
     );
     check(
@@ -248,7 +248,7 @@ fn outcomes_map_to_the_extensions_error_codes() {
         Some("ServiceUnavailable"),
     );
     check(rejected("connect"), 502, r#"outcome="rejected",reason="connect""#, Some("ModelServerError"));
-    check(rejected("silent"), 504, r#"outcome="rejected",reason="silent""#, Some("ModelServerError"));
+    check(rejected("stalled"), 504, r#"outcome="rejected",reason="stalled""#, Some("ModelServerError"));
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl OverheadReport {
     /// The figures beside their budgets.
     #[must_use]
     pub fn table(&self) -> Table {
-        let mut table = Table::new(["", "bare proxy", "gateway", "slices", "of bare", "budget", ""]);
+        let mut table = Table::new(["", "bare proxy", "gateway", "slices", "of bare", "budget", ""])
+            .with_optional(&[3, 4, 5]);
         for row in &self.figures {
             let show =
                 |spread: Option<Spread>| spread.map_or_else(|| millis(None), |s| row.figure.show(s.median));

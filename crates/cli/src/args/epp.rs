@@ -21,7 +21,7 @@ pub(crate) struct EppArgs {
     /// A folder of manifests (YAML or JSON), reloaded when it changes; may be repeated
     #[arg(long, value_name = "DIR", group = "source")]
     pub(crate) manifests: Vec<PathBuf>,
-    /// A model server, such as http://127.0.0.1:8000; may be repeated
+    /// An engine, such as http://127.0.0.1:8000; may be repeated
     #[arg(long, value_name = "URL", group = "source")]
     pub(crate) endpoint: Vec<String>,
     /// The InferencePool to pick from; optional if there is only one

@@ -1,4 +1,4 @@
-//! `pointsman engine`: a simulated model server.
+//! `pointsman engine`: a simulated engine.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -124,9 +124,9 @@ async fn a_port_accepts_only_its_own_protocol() {
         Ok(mut client) => !works(&mut client).await,
         Err(_) => true,
     };
-    assert!(refused, "clear text on a port with TLS");
+    assert!(refused, "plaintext on a port with TLS");
     let plain = Running::start(world(&[1])).await;
-    assert!(connect(&plain, &Authority::new(), None).await.is_err(), "TLS on a port in clear text");
+    assert!(connect(&plain, &Authority::new(), None).await.is_err(), "TLS on a port in plaintext");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A byte stream to an engine, in clear text or over TLS.
+//! A byte stream to an engine, in plaintext or over TLS.
 
 use std::io;
 use std::net::SocketAddr;

@@ -117,7 +117,7 @@ mod tests {
             attributes: vec![
                 Attribute::Pool("default/llama".into()),
                 Attribute::Status(502),
-                Attribute::Reason("silent"),
+                Attribute::Reason("stalled"),
                 Attribute::OutputTokens(70_000),
                 Attribute::FirstToken(Duration::from_millis(250)),
             ],

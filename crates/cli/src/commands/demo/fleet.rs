@@ -1,4 +1,4 @@
-//! The demo's four simulated model servers, one of which is slower.
+//! The demo's four simulated engines, one of which is slower.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ impl Engines {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{ENGINES} simulated {} servers, one {SLOWER} times slower", self.profile.name)
+        format!("{ENGINES} simulated {} engines, one {SLOWER} times slower", self.profile.name)
     }
 
     pub(super) async fn stop(mut self) {

@@ -152,7 +152,7 @@ fn set_up(engines: &Engines, front: &Front, rate: f64) -> SetUp {
     let names = ["kubernetes-service", "pointsman"];
     let lines = vec![
         format!("{}; load {:.0} %, {}", engines.describe(), LOAD * 100.0, per_second(Some(rate))),
-        format!("  {:<18}  {CONNECTIONS} connections, each to a random server, as by kube-proxy", names[0]),
+        format!("  {:<18}  {CONNECTIONS} connections, each to a random engine, as by kube-proxy", names[0]),
         format!("  {:<18}  {}", names[1], front.describe()),
     ];
     SetUp { lines, names: names.map(str::to_owned) }

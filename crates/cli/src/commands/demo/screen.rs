@@ -272,7 +272,7 @@ fn slices_in_pairs(set_up: &SetUp, figures: &Figures, width: usize) -> Block {
 }
 
 fn engine_table(engines: &[EngineState]) -> Block {
-    let headings = ["model server", "from pointsman", "running", "waiting", "KV cache", "time per token"];
+    let headings = ["engine", "from pointsman", "running", "waiting", "KV cache", "time per token"];
     let mut rows = vec![headings.map(|heading| Span::new(heading, Tone::Faint)).to_vec()];
     let number = |value: Option<u64>| Span::plain(value.map_or_else(|| millis(None), count));
     rows.extend(engines.iter().map(|engine| {

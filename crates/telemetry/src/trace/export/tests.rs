@@ -71,7 +71,7 @@ async fn spans_arrive_over_both_protocols_with_and_without_tls() {
             request.set(Attribute::Pool("default/llama".into()));
             request.set(Attribute::Model("m".repeat(1000).into()));
             request.set(Attribute::Status(502));
-            request.set(Attribute::Reason("silent"));
+            request.set(Attribute::Reason("stalled"));
             request.set(Attribute::FirstToken(Duration::from_millis(250)));
             drop(request);
             drop(tracer);
@@ -107,7 +107,7 @@ fn check_spans(spans: &[Span], context: TraceContext) {
     assert!(request.end_time_unix_nano >= request.start_time_unix_nano);
     assert!(request.start_time_unix_nano > 1 << 60);
     assert_eq!(text(&request.attributes, "gen_ai.request.model"), "m".repeat(256));
-    assert_eq!(text(&request.attributes, "error.type"), "silent");
+    assert_eq!(text(&request.attributes, "error.type"), "stalled");
     assert_eq!(value(&request.attributes, "http.response.status_code"), Value::Int(502));
     assert_eq!(value(&request.attributes, "pointsman.time_to_first_token"), Value::Double(0.25));
 }

@@ -22,7 +22,7 @@ fn standing() -> Standing {
     };
     Standing {
         set_up: SetUp {
-            lines: ["4 simulated model servers; load 80 %, 44.9/s", "  kubernetes-service", "  pointsman"]
+            lines: ["4 simulated engines; load 80 %, 44.9/s", "  kubernetes-service", "  pointsman"]
                 .map(str::to_owned)
                 .to_vec(),
             names: ["kubernetes-service", "pointsman"].map(str::to_owned),
@@ -54,7 +54,7 @@ fn text(block: &Block) -> String {
 #[test]
 fn a_terminal_of_80_by_24_shows_both_arms_and_the_engines() {
     let expect = "\
-4 simulated model servers; load 80 %, 44.9/s
+4 simulated engines; load 80 %, 44.9/s
   kubernetes-service
   pointsman
 
@@ -73,7 +73,7 @@ E2E p90               742 ms     201 ms   -73 %
 E2E p99               1.47 s          –       –
 failed              0 of 658   1 of 661
 
-model server     from pointsman  running  waiting  KV cache  time per token
+engine           from pointsman  running  waiting  KV cache  time per token
 127.0.0.1:40000               6        5        1       3 %         8.40 ms
 127.0.0.1:40001               6        5        1       3 %         8.40 ms
 127.0.0.1:40002               6        5        1       3 %         8.40 ms
@@ -100,7 +100,7 @@ E2E p90               742 ms     201 ms   -73 %    -417 ms to -118 ms   better
 E2E p99               1.47 s          –       –    1.50 ms to 22.0 ms    worse
 failed              0 of 658   1 of 661
 
-4 simulated model servers; load 80 %, 44.9/s
+4 simulated engines; load 80 %, 44.9/s
   kubernetes-service
   pointsman
 
