@@ -135,7 +135,7 @@ impl EngineResponse {
 
     /// Whether the body is an event stream to which an event may be added: it can be read, and its end mark has not passed.
     #[must_use]
-    pub const fn takes_events(&self) -> bool {
+    pub fn takes_events(&self) -> bool {
         matches!(&self.body, Body::Events(scanner) if !scanner.is_over())
     }
 
@@ -159,7 +159,7 @@ impl EngineResponse {
 
     /// Whether the end mark of an event stream has passed. What happens after it does not matter.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(&self.body, Body::Events(scanner) if scanner.is_over())
     }
 

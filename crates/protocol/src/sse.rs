@@ -95,10 +95,11 @@ impl SseScanner {
         facts
     }
 
-    /// Whether the end mark has passed: `[DONE]`, or the API's last typed event. Nothing may follow it.
+    /// Whether the end mark has passed: `[DONE]`, even without the end of its event, or the API's last typed event. Nothing may
+    /// follow it.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
-        self.over
+    pub fn is_over(&self) -> bool {
+        self.over || self.event.is_done()
     }
 
     /// Whether output has passed.

@@ -61,11 +61,14 @@ async fn call(script: &CallScript, window: bool, sender: SendRequest<Bytes>) -> 
         .body(())
         .unwrap();
     let Ok((response, mut outgoing)) = sender.send_request(request, false) else { return seen };
-    let (heads, goes_on) = tokio::join!(async { write(script, &mut outgoing).await }, async {
-        if script.reads && window { Some(read(script, response, &mut seen).await) } else { None }
-    },);
+    let reads = script.reads && window;
+    let (heads, ()) = tokio::join!(write(script, &mut outgoing), async {
+        if reads {
+            read(script, response, &mut seen).await;
+        }
+    });
     seen.heads = heads;
-    if goes_on.is_none() {
+    if !reads {
         // Nothing is read, for a while.
         tokio::time::sleep(STAY).await;
     }

@@ -133,7 +133,10 @@ impl CallScript {
         Self {
             after: Duration::from_millis(pick(rng, &[(3, 0), (1, 30), (1, 300)])),
             steps,
-            pieces: Pieces::draw(rng),
+            pieces: Pieces {
+                pause: Duration::from_millis(pick(rng, &[(4, 0), (1, 1), (1, 5)])),
+                ..Pieces::draw(rng)
+            },
             reads: !one_in(rng, 6),
             end: pick(rng, &ends),
         }

@@ -24,6 +24,8 @@ use crate::support::{Running, endpoint, manifests};
 
 /// Time in which an engine that is well again must be used: the longest back-off that a conversation can cause, and more.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Time that a conversation may take, whatever its client waits for.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Time in which nothing may remain after the last client has gone: the body that is discarded longest, and more.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -172,14 +174,18 @@ async fn hold(conversation: &Conversation, hosts: &Hosts, gateway: &Running) -> 
         record: Mutex::default(),
         reserved: Box::new(reserved(&gateway.fleet, hosts)),
     };
-    client::run(&conversation.client, &setting).await;
+    if tokio::time::timeout(LONGEST, client::run(&conversation.client, &setting)).await.is_err() {
+        setting.fault("the conversation has no end");
+    }
     hosts.engines.recovered.store(true, Ordering::SeqCst);
     let text = post("/v1/chat/completions", r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
     let text = String::from_utf8(text).unwrap().replace("gateway.test", &host(conversation.seed));
     let begun = Instant::now();
     loop {
-        let reply = ask(gateway.address, text.as_bytes()).await;
         setting.record().begun += 1;
+        let reply =
+            setting.patiently("the engines do not recover", ask(gateway.address, text.as_bytes())).await;
+        let Some(reply) = reply else { break };
         if reply.status == 200 {
             break;
         }

@@ -7,7 +7,7 @@ use pointsman_core::Rng;
 use crate::answer::Answer;
 use crate::draw::{Cut, Pieces, Point, one_in, pick};
 use crate::payload::Shape;
-use crate::request::{Kind, Request};
+use crate::request::{Flaw, Kind, Request};
 
 /// What a client does with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +165,16 @@ impl H1Client {
     fn draw(rng: &mut Rng, seed: u64, plain: bool) -> Self {
         let count = pick(rng, &[(4, 1), (2, 2), (1, 4)]);
         let cut = one_in(rng, 4).then(|| (Point::draw(rng), pick(rng, &CUTS)));
+        let mut requests: Vec<Request> =
+            (0..count).map(|number| Request::draw(rng, seed, number, plain)).collect();
+        let pipelined = one_in(rng, 4);
+        if pipelined {
+            // The next request would fill a stated length.
+            requests.iter_mut().for_each(|request| request.chunked |= request.flaw == Flaw::Short);
+        }
         Self {
-            requests: (0..count).map(|number| Request::draw(rng, seed, number, plain)).collect(),
-            pipelined: one_in(rng, 4),
+            requests,
+            pipelined,
             pieces: if plain { Pieces::WHOLE } else { Pieces::draw(rng) },
             cut: cut.filter(|_| !plain),
             reading: if plain { Reading::All } else { reading(rng) },

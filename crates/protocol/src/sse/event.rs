@@ -133,12 +133,17 @@ impl Event {
         self.line_ended = true;
     }
 
+    /// Whether the data so far is OpenAI's end mark.
+    pub(super) fn is_done(&self) -> bool {
+        self.len == DONE.len() && self.prefix == DONE
+    }
+
     /// Ends the event and starts the next one. An event without data has no facts.
     pub(super) fn finish(&mut self, format: StreamFormat) -> EventFacts {
         let mut fields = std::mem::take(&mut self.fields);
         fields.choices.add(fields.choice.take());
         let has_data = self.len > 0;
-        let done = self.len == DONE.len() && self.prefix == DONE;
+        let done = self.is_done();
         let named = if self.name.is_empty() { None } else { Some(EventType::of(format, &self.name)) };
         self.lexer.reset();
         self.name.clear();

@@ -101,6 +101,15 @@ fn the_first_token_is_the_first_output_of_any_kind() {
 }
 
 #[test]
+fn nothing_may_follow_an_end_mark_whose_event_is_not_finished() {
+    let mut scanner = SseScanner::new(StreamFormat::ChatCompletions);
+    scanner.push(b"data: [DONE");
+    assert!(!scanner.is_over());
+    scanner.push(b"]\n");
+    assert!(scanner.is_over());
+}
+
+#[test]
 fn openai_streams_end_with_done_or_a_finish_reason() {
     let format = StreamFormat::ChatCompletions;
     check(format, &format!("{FINISHED}{DONE}"), 0, StreamEnd::Complete);
