@@ -317,7 +317,7 @@ FAULTS = {
     "One of two pickers is killed": one_of_two_is_killed,
     "One of two pickers ends by SIGTERM": one_of_two_ends_by_sigterm,
     "The gateway speaks plaintext to the picker's TLS port": gateway_speaks_plaintext_to_a_tls_port,
-    "The gateway speaks TLS to a clear-text port": gateway_speaks_tls_to_a_clear_port,
+    "The gateway speaks TLS to a plaintext port": gateway_speaks_tls_to_a_clear_port,
     "An engine dies between pick and connect": engine_dies_between_pick_and_connect,
     "The same with a prompt of 3 MB": engine_dies_before_a_long_prompt,
     "No engine is left": no_engine_left,
