@@ -23,10 +23,7 @@ fn objects() -> Vec<String> {
 fn the_documented_policies_have_the_default_values() {
     let objects = objects();
     assert_eq!(objects.len(), 2);
-    // The certificates of the reference are for engines with TLS.
-    let pool = pool("llama", 8000)
-        .replace("addressType: IPv4", "addressType: IPv4\nports: [{port: 8000, appProtocol: https}]");
-    let world = world(&format!("{GATEWAY}{pool}{}", objects.join("---\n")));
+    let world = world(&format!("{GATEWAY}{}{}", secure_pool(), objects.join("---\n")));
     let pool = &world.pools[0];
     assert_eq!(pool.policy, PoolPolicy::default());
     assert_eq!(pool.timeouts, Timeouts::default());
@@ -34,11 +31,17 @@ fn the_documented_policies_have_the_default_values() {
     assert_eq!(world.gateway, GatewayPolicy::default());
 }
 
+/// The pool of the reference, whose certificates are for engines with TLS.
+fn secure_pool() -> String {
+    pool("llama", 8000)
+        .replace("addressType: IPv4", "addressType: IPv4\nports: [{port: 8000, appProtocol: https}]")
+}
+
 #[test]
 fn the_documented_heartbeat_is_read() {
     let policy = objects().into_iter().find(|object| object.contains("kind: PoolPolicy")).unwrap();
     let policy = policy.replace("# heartbeat:", "heartbeat:");
-    let world = world(&format!("{GATEWAY}{}{policy}", pool("llama", 8000)));
+    let world = world(&format!("{GATEWAY}{}{policy}", secure_pool()));
     assert_eq!(world.pools[0].timeouts.heartbeat, Some(std::time::Duration::from_secs(15)));
 }
 

@@ -230,7 +230,7 @@ fn a_refused_prompt_leaves_the_belief_about_the_cache_as_it_was() {
     for overlong in [950, 5_000] {
         let (request, _) = driver.dispatch(prompt(77, 0, 77, overlong));
         assert!(known(&mut driver, 0) >= u64::from(50 * BLOCK), "meanwhile");
-        let (completion, usage) = (Completion::Complete, Usage::default());
+        let (completion, usage) = (Completion::Declined, Usage::default());
         driver.tell(Event::Finished { request, completion, usage });
         for stem in 0..10 {
             assert!(known(&mut driver, stem) >= u64::from(50 * BLOCK), "prompt {stem}");

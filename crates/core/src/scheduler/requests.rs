@@ -180,11 +180,7 @@ impl Scheduler {
             }
         }
         self.unsettled(now, id, &mut request, effects);
-        let silent = request.reservation().is_some_and(|reservation| reservation.pace.output == 0);
-        let counted = usage.prompt_tokens.is_some() || usage.output_tokens.is_some();
-        let refused =
-            completion == Completion::Declined || completion == Completion::Complete && silent && !counted;
-        let facts = (&request.facts, usage.output_tokens, refused);
+        let facts = (&request.facts, usage.output_tokens, completion == Completion::Declined);
         self.release(now, id, request.reservation(), facts, effects);
     }
 
@@ -240,7 +236,7 @@ impl Scheduler {
     }
 
     /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count;
-    /// `refused` says that the engine answered without any token.
+    /// `refused` says that the engine declined the request.
     fn release(
         &mut self,
         now: Time,

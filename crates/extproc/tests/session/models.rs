@@ -8,8 +8,7 @@ use pointsman_extproc::wire::ProcessingRequest;
 
 use crate::support::*;
 
-const PICKED: &str =
-    "request head x-gateway-destination-endpoint=10.0.0.1:8000,10.0.0.2:8000 clear +metadata";
+const PICKED: &str = "request head x-gateway-destination-endpoint=10.0.0.1:8000 clear +metadata";
 
 const WAV: &str = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n";
 

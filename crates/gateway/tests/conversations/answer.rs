@@ -73,6 +73,8 @@ pub enum Complete {
     With(Vec<u8>),
     /// With any first part: where the connection's end ends the body, and nothing in it shows that it is cut.
     WithAnyPart,
+    /// With anything behind it: the junk after the response is the rest of what it announced.
+    WithAnyEnd,
 }
 
 impl Answer {
@@ -151,6 +153,7 @@ impl Answer {
         let is_read = to_api && self.status < 300 && !matches!(self.shape, Shape::Opaque | Shape::Nothing);
         match self.framing {
             _ if h2 => Complete::With(body),
+            Framing::TooLong if self.end == End::Junk => Complete::WithAnyEnd,
             Framing::TwoLengths
             | Framing::TooLong
             | Framing::Garbage

@@ -117,7 +117,8 @@ mod tests {
             attributes: vec![
                 Attribute::Pool("default/llama".into()),
                 Attribute::Status(502),
-                Attribute::Reason("stalled"),
+                // Any text; this one is in the reference bytes.
+                Attribute::Reason("silent"),
                 Attribute::OutputTokens(70_000),
                 Attribute::FirstToken(Duration::from_millis(250)),
             ],
