@@ -150,7 +150,7 @@ impl Attempts<'_> {
             let until = deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
             let sent = pin!(async {
                 let response = if self.upgrades {
-                    upstream::upgrade(&upstream, endpoint, request).await?
+                    Box::pin(upstream::upgrade(&upstream, endpoint, request)).await?
                 } else {
                     upstream.send(endpoint, request, new_connection).await?
                 };

@@ -60,7 +60,8 @@ impl Proxy<'_> {
     ) -> Response<ResponseBody> {
         let ReceivedRequest { parsed, mut rest } = received;
         if let Some(id) = parsed.stored_response() {
-            holder::find(self.shared, self.pool, id, &head.headers).await;
+            // Boxed, since each request would have its memory otherwise.
+            Box::pin(holder::find(self.shared, self.pool, id, &head.headers)).await;
         }
         let engine_uri = std::mem::take(&mut self.engine_uri);
         let (names_path_exactly, path) = (self.forward.names_path_exactly, path_and_query(&engine_uri));
@@ -113,7 +114,7 @@ impl Proxy<'_> {
         if let Some(models) = self.models.take()
             && ModelList::completes(status, &selected.response.head.headers)
         {
-            return models.respond(&self, selected, context).await;
+            return Box::pin(models.respond(&self, selected, context)).await;
         }
         self.relay(selected, context)
     }

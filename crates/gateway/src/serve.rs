@@ -51,7 +51,7 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         return refuse(context, &refusal, ErrorShape::OpenAi, filters);
     }
     let client = connection.client.with_trust(&policy.trusted_sources);
-    let received = match receive(policy, &head, body, client.trusted, &mut context).await {
+    let mut received = match receive(policy, &head, body, client.trusted, &mut context).await {
         Ok(received) => received,
         Err((refusal, shape)) => {
             let filters = filters(connection.port, &generation, &head, draw);
@@ -76,7 +76,8 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
         Ok(RouteTarget::Pool(forward, pool)) => (forward, pool),
     };
     let target = Target { generation: &generation, client: &client, forward: &forward, pool };
-    proxy(connection, target, head, received, (draw, context)).await
+    let proxy = proxy(connection, target, &mut head, &mut received);
+    proxy.run(head, received, draw, context).await
 }
 
 /// Where a request goes, and who asks.
@@ -87,26 +88,25 @@ struct Target<'a> {
     pool: &'a Arc<PoolHandle>,
 }
 
-/// Proxies a request by the path that the engine gets.
-async fn proxy(
-    connection: &ConnectionContext,
-    Target { generation, client, forward, pool }: Target<'_>,
-    mut head: request::Parts,
-    mut received: ReceivedRequest,
-    (draw, context): (u64, RequestContext),
-) -> Response<ResponseBody> {
+/// What proxies a request by the path that the engine gets.
+fn proxy<'a>(
+    connection: &'a ConnectionContext,
+    Target { generation, client, forward, pool }: Target<'a>,
+    head: &mut request::Parts,
+    received: &mut ReceivedRequest,
+) -> Proxy<'a> {
     let mut engine_uri = engine_uri(&head.uri, forward);
     if engine_uri.path() != head.uri.path() {
         received.parsed.at_engine(&head.method, path_and_query(&engine_uri));
     }
     let models = match received.parsed.route() {
         Route::Models { id } => {
-            let pools = pools_of_any_model(connection.port, generation, &head);
-            Some(ModelList::new(pools, id.as_deref(), &mut head, &mut engine_uri))
+            let pools = pools_of_any_model(connection.port, generation, head);
+            Some(ModelList::new(pools, id.as_deref(), head, &mut engine_uri))
         }
         Route::Inference(_) | Route::Stored { .. } | Route::Administration | Route::Unknown => None,
     };
-    let proxy = Proxy {
+    Proxy {
         shared: &connection.shared,
         generation,
         client,
@@ -116,8 +116,7 @@ async fn proxy(
         models,
         pool,
         shape: received.parsed.error_shape(),
-    };
-    proxy.run(head, received, draw, context).await
+    }
 }
 
 /// Classifies a request by its head, and reads its body as far as the model may be in it.

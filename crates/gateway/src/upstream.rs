@@ -128,7 +128,8 @@ impl Upstream {
                 }
             }
         }
-        let sent = match self.connect(endpoint).await? {
+        // Boxed, since requests on reused connections would have its memory otherwise.
+        let sent = match Box::pin(self.connect(endpoint)).await? {
             NewConnection::H1(connection) => h1::send(self, connection, request).await,
             NewConnection::H2(sender) => h2::send(self, sender, request).await,
         };

@@ -9,6 +9,11 @@ const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
 /// Envoy's `response.code_details` of a response that an upstream host made.
 const VIA_UPSTREAM: &str = "via_upstream";
 
+/// Beginning of Envoy's `response.code_details` of a response that it made because the upstream host's connection broke.
+const RESET: &str = "upstream_reset_before_response_started{";
+/// The reasons behind that which an engine gives, after it has accepted the connection.
+const BY_ENGINE: [&str; 3] = ["connection_termination", "remote_reset", "protocol_error"];
+
 /// What a gateway has shown of itself in its responses. Kept for each connection, since gateways of different kinds may
 /// share a picker.
 #[derive(Debug, Default)]
@@ -58,7 +63,8 @@ impl Origin {
             plane.reports_served.store(true, Ordering::Relaxed);
         }
         if let Some(details) = delivery.code_details {
-            return if details == VIA_UPSTREAM { Self::Engine } else { Self::Gateway };
+            let is_engines = details == VIA_UPSTREAM || is_reset_by_engine(details);
+            return if is_engines { Self::Engine } else { Self::Gateway };
         }
         let is_error = status.is_client_error() || status.is_server_error();
         let learned = plane.reports_service_time.load(Ordering::Relaxed);
@@ -73,6 +79,12 @@ impl Origin {
             (true, false, None) => Self::Unknown,
         }
     }
+}
+
+/// Whether an engine accepted a request and broke the connection: the gateway answers then, because the engine did not.
+fn is_reset_by_engine(details: &str) -> bool {
+    let reason = details.strip_prefix(RESET);
+    reason.is_some_and(|reason| BY_ENGINE.iter().any(|known| reason.starts_with(known)))
 }
 
 #[cfg(test)]
@@ -92,10 +104,19 @@ mod tests {
     #[test]
     fn the_details_decide_where_the_gateway_sends_them() {
         let plane = DataPlane::default();
-        let details = |details| Delivery { served: Some("10.0.0.1:8000"), code_details: Some(details) };
+        let details =
+            |details: &'static str| Delivery { served: Some("10.0.0.1:8000"), code_details: Some(details) };
         check(&plane, 503, &[], details("via_upstream"), Origin::Engine);
         check(&plane, 503, &[SERVICE_TIME], details("no_healthy_upstream"), Origin::Gateway);
         check(&plane, 404, &[], details("route_not_found"), Origin::Gateway);
+        let resets = [
+            ("upstream_reset_before_response_started{connection_failure}", Origin::Gateway),
+            ("upstream_reset_before_response_started{connection_termination}", Origin::Engine),
+            ("upstream_reset_before_response_started{remote_reset|more}", Origin::Engine),
+        ];
+        for (reset, origin) in resets {
+            check(&plane, 503, &[], Delivery { served: None, code_details: Some(reset) }, origin);
+        }
     }
 
     #[test]
