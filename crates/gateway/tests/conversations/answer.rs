@@ -152,6 +152,11 @@ impl Answer {
         let mut body = self.body();
         let is_read = to_api && self.status < 300 && !matches!(self.shape, Shape::Opaque | Shape::Nothing);
         match self.framing {
+            // Over HTTP/2 too the stated length ends the response.
+            Framing::TooShort => {
+                body.truncate(body.len() / 2);
+                Complete::With(body)
+            }
             _ if h2 => Complete::With(body),
             Framing::TooLong if self.end == End::Junk => Complete::WithAnyEnd,
             Framing::TwoLengths
@@ -161,10 +166,6 @@ impl Answer {
             | Framing::Switch => Complete::Never,
             Framing::BadChunk if body.is_empty() => Complete::Never,
             Framing::Close if self.cut.is_some() && !is_read => Complete::WithAnyPart,
-            Framing::TooShort => {
-                body.truncate(body.len() / 2);
-                Complete::With(body)
-            }
             Framing::Close | Framing::BadChunk | Framing::Length | Framing::Chunked | Framing::Both => {
                 Complete::With(body)
             }
