@@ -3,9 +3,10 @@
 //! One failure suffices where nothing can be served (no connection, no TLS) and after a stall, which took long to
 //! detect. Other failures may be caused by one request. They eject after three in a row, or more where so many happen by
 //! chance at the endpoint's rate of failures, or when they are half of at least five outcomes in ten seconds; never where
-//! too many endpoints are out already (`scheduler/blame.rs`). A failure that a probe can detect (the process or its network is gone) is over
-//! when a probe is answered. After others an answered `/health` is no proof, and the endpoint returns by serving one
-//! request (half-open, as a circuit breaker).
+//! too many endpoints are out already (`scheduler/blame.rs`).
+//!
+//! A failure that a probe can detect (the process or its network is gone) is over when a probe is answered. After others an
+//! answered `/health` is no proof, and the endpoint returns by serving one request (half-open, as a circuit breaker).
 
 use std::time::Duration;
 

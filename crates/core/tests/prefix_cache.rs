@@ -244,3 +244,19 @@ fn a_refused_prompt_leaves_the_belief_about_the_cache_as_it_was() {
     let kept = (0..10).filter(|stem| known(&mut driver, *stem) > 0).count();
     assert!(kept < 5, "{kept} of 10 prompts fit beside it");
 }
+
+#[test]
+fn an_endpoint_that_fails_keeps_no_prompt_that_it_attracted() {
+    for lost_by_gateway in [false, true] {
+        let mut driver = Driver::new(2, Placement::Pointsman);
+        let (request, failing) = driver.dispatch(prompt(1, 50, 1, 51));
+        let cause = FailureCause::Lost;
+        driver.tell(if lost_by_gateway {
+            Event::AttemptFailed { request, endpoint: EndpointId(failing), cause, retry: false }
+        } else {
+            Event::Finished { request, completion: Completion::Broken(cause), usage: Usage::default() }
+        });
+        let blocks = cache(&driver, failing).blocks;
+        assert_eq!(blocks, 0, "the next request with that prompt may go anywhere");
+    }
+}

@@ -181,14 +181,14 @@ impl PrefixCaches {
 
     /// Frees the blocks of a request that ended or left the endpoint, from the last to the first as vLLM does: first its
     /// output and partial blocks, then its prompt. `output` are its output tokens by the engine's count. Of a prompt that the
-    /// engine `refused` no blocks are left.
+    /// engine left `unserved` no blocks stay.
     pub(super) fn release(
         &mut self,
         endpoint: &mut Endpoint,
         reservation: &Reservation,
         facts: &RequestFacts,
         output: Option<u32>,
-        refused: bool,
+        unserved: bool,
     ) {
         let (tokens, unproven) = reservation.held.map_or((0, 0), |held| (held.tokens, held.unproven));
         endpoint.cache.indexed = endpoint.cache.indexed.saturating_sub(tokens);
@@ -198,7 +198,7 @@ impl PrefixCaches {
         if reservation.held.is_some_and(|held| held.holder != holder) {
             return;
         }
-        if !reservation.prefilling && !refused {
+        if !reservation.prefilling && !unserved {
             let output = output.unwrap_or(reservation.pace.output);
             let unindexed = (u64::from(facts.prompt_tokens) + u64::from(output)).saturating_sub(tokens);
             let blocks = whole(count(unindexed) / self.block_tokens.max(1.0));
@@ -209,7 +209,7 @@ impl PrefixCaches {
             if held.pinned {
                 self.index.release(holder, chain);
             }
-            if refused {
+            if unserved {
                 self.index.take_back(holder, chain, held.known);
             } else if !held.pinned {
                 self.index.insert(holder, chain, false);

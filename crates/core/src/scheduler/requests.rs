@@ -109,7 +109,7 @@ impl Scheduler {
             Doubt { endpoint: failed, sent, cause, counted: true },
             effects,
         );
-        self.release(now, id, reservation.as_ref(), (&request.facts, None, false), effects);
+        self.release(now, id, reservation.as_ref(), (&request.facts, None, true), effects);
         if !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
@@ -180,7 +180,13 @@ impl Scheduler {
             }
         }
         self.unsettled(now, id, &mut request, effects);
-        let facts = (&request.facts, usage.output_tokens, completion == Completion::Declined);
+        let silent = request.reservation().is_some_and(|reservation| reservation.pace.output == 0);
+        let unserved = match completion {
+            Completion::Declined => true,
+            Completion::Broken(_) => silent,
+            Completion::Complete | Completion::ClientGone => false,
+        };
+        let facts = (&request.facts, usage.output_tokens, unserved);
         self.release(now, id, request.reservation(), facts, effects);
     }
 
@@ -236,7 +242,8 @@ impl Scheduler {
     }
 
     /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count;
-    /// `refused` says that the engine declined the request.
+    /// `unserved` says that the engine declined the request, or failed before any output: it is not believed to have the
+    /// prompt then, or an engine that fails would keep what it attracted.
     fn release(
         &mut self,
         now: Time,
@@ -259,12 +266,12 @@ impl Scheduler {
         now: Time,
         id: RequestId,
         reservation: &Reservation,
-        (facts, output, refused): (&RequestFacts, Option<u32>, bool),
+        (facts, output, unserved): (&RequestFacts, Option<u32>, bool),
     ) {
         self.pool_mut(facts.pool).rule.end(id);
         let Some(endpoint) = self.endpoints.get_mut(reservation.endpoint) else { return };
         endpoint.end(now, id, reservation);
-        self.prefixes.release(endpoint, reservation, facts, output, refused);
+        self.prefixes.release(endpoint, reservation, facts, output, unserved);
     }
 }
 
