@@ -44,6 +44,16 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     Some(value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
+/// Headers of one connection, besides those that [`strip_hop_by_hop`] treats by themselves.
+static HOP_BY_HOP: [HeaderName; 6] = [
+    header::TE,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
 /// The header fields that [`RequestReader::begin`](crate::RequestReader::begin) reads.
 static READ: [HeaderName; 6] = [
     header::CONTENT_TYPE,
@@ -109,10 +119,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.remove(header::TRANSFER_ENCODING).is_some() {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in [header::TE, header::UPGRADE, header::PROXY_AUTHENTICATE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }

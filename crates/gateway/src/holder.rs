@@ -1,5 +1,5 @@
 //! Finds the endpoint that holds a stored response which this process does not remember: after a restart, or because
-//! another replica served it.
+//! another instance served it.
 
 use std::sync::Arc;
 use std::time::Duration;

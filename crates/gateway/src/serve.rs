@@ -9,7 +9,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use pointsman_config::GatewayPolicy;
 use pointsman_config::route::Forward;
-use pointsman_door::{RequestContext, TRACEPARENT, request_id};
+use pointsman_door::{RequestContext, request_id};
 use pointsman_exchange::{Limits, Refusal, RequestHead, RequestReader};
 use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::{ErrorShape, Route};
@@ -21,7 +21,7 @@ use crate::model_list::ModelList;
 use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
 use crate::route::{RouteTarget, filters, find_target, pools_of_any_model};
-use crate::template::{REQUEST_ID_NAME, engine_uri, path_and_query, response_headers};
+use crate::template::{REQUEST_ID_NAME, TRACEPARENT_NAME, engine_uri, path_and_query, response_headers};
 use crate::unread_body::UnreadBody;
 use crate::upstream::Rest;
 
@@ -40,7 +40,7 @@ async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> 
     let policy = &generation.world.gateway;
     let (mut head, body) = request.into_parts();
     let body = UnreadBody::new(body, &head.headers, &shared.discarded_bodies);
-    let traceparent = head.headers.get(TRACEPARENT);
+    let traceparent = head.headers.get(TRACEPARENT_NAME);
     let mut context = shared.door.begin(policy, traceparent.map(http::HeaderValue::as_bytes));
     let draw = shared.door.draw();
     let id = request_id(head.headers.get(REQUEST_ID_NAME), draw);

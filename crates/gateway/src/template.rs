@@ -18,6 +18,8 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// [`REQUEST_ID`] as a name.
 pub(crate) const REQUEST_ID_NAME: HeaderName = HeaderName::from_static(REQUEST_ID);
+/// [`TRACEPARENT`] as a name.
+pub(crate) const TRACEPARENT_NAME: HeaderName = HeaderName::from_static(TRACEPARENT);
 
 /// Request head from which every attempt is built.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl RequestTemplate {
 
     /// Replaces the client's trace context.
     pub(crate) fn set_traceparent(&mut self, traceparent: HeaderValue) {
-        self.headers.insert(HeaderName::from_static(TRACEPARENT), traceparent);
+        self.headers.insert(TRACEPARENT_NAME, traceparent);
     }
 
     /// The request of one attempt. Keeps the client's `host`, as the Gateway API specifies, except over TLS, where a server
