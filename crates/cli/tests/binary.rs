@@ -100,6 +100,62 @@ fn a_reader_that_leaves_ends_a_command_quietly() {
 }
 
 #[test]
+fn a_reader_that_leaves_ends_every_listing_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().to_str().unwrap();
+    print_manifests(folder.path(), &[]);
+    for arguments in [
+        &["check", manifests][..],
+        &["check", "--json", manifests],
+        &["simulate", "--explain-format"],
+        &["gateway", "--endpoint", "http://127.0.0.1:1", "--print-manifests"],
+        &["epp", "--endpoint", "http://127.0.0.1:1", "--print-envoy-config"],
+        &["epp", "--help"],
+        &["--version"],
+    ] {
+        let mut process = pointsman(arguments).spawn().unwrap();
+        drop(process.stdout.take());
+        let mut errors = String::new();
+        process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        process.wait().unwrap();
+        assert_eq!(errors, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn endpoints_on_the_command_line_are_the_pool_that_is_named() {
+    let print = |more: &[&str]| {
+        run(&[&["epp", "--endpoint", "http://127.0.0.1:1", "--print-envoy-config"], more].concat())
+    };
+    let named = print(&["--pool-name", "llama", "--pool-namespace", "ml"]);
+    assert!(named.status.success(), "{}", text(&named.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    print_manifests(folder.path(), &[]);
+    let folder = folder.path().to_str().unwrap();
+    let other = run(&["epp", "--manifests", folder, "--pool-name", "llama", "--print-envoy-config"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert_eq!(text(&other.stderr), "error: no pool default/llama; there is default/pointsman\n");
+}
+
+#[test]
+fn check_names_files_that_it_cannot_read_among_the_other_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    print_manifests(folder.path(), &[]);
+    std::fs::write(folder.path().join("utf-16.yaml"), [0xff, 0xfe, b'k', 0]).unwrap();
+    std::fs::write(folder.path().join("wrong.yaml"), "kind: Gateway").unwrap();
+    let output = run(&["check", folder.path().to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("utf-16.yaml:1:1: error: is not UTF-8 (fix: save it in that encoding)"), "{said}");
+    assert!(said.contains("wrong.yaml:1:1: error: Gateway: apiVersion: is missing"), "{said}");
+    let missing = run(&["check", "/nowhere"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let said = text(&missing.stdout);
+    assert!(said.starts_with("/nowhere:1:1: error: cannot be read: No such file"), "{said}");
+    assert!(said.contains("\n1 error, 0 warnings: "), "{said}");
+}
+
+#[test]
 fn a_taken_port_ends_with_status_1_and_a_hint() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

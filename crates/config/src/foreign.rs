@@ -65,7 +65,7 @@ pub(crate) fn classify(group: &str, kind: &str) -> Option<Foreign> {
                   and pointsman.dev/key-file, and in engine.apiKeyFile of a PoolPolicy",
         },
         ("", "Service" | "Endpoints") => Foreign::PassedOver {
-            message: format!("a {kind} has no part in routing here"),
+            message: format!("{kind} has no part in routing here"),
             fix: "for endpoints, write an EndpointSlice with the annotation pointsman.dev/static-endpoints: \"true\"",
         },
         (_, "ReferenceGrant") => Foreign::PassedOver {
@@ -84,8 +84,14 @@ pub(crate) fn classify(group: &str, kind: &str) -> Option<Foreign> {
             message: "kustomize is not run: the files beside it are read as they are".to_owned(),
             fix: KUSTOMIZE,
         },
-        ("", _) if CORE.contains(&kind) => passed_over(format!("a {kind} has no part in routing here")),
-        _ if is_elsewhere(group) => passed_over(format!("a {kind} of {group} has no part in routing here")),
+        ("", _) if CORE.contains(&kind) => passed_over(format!("{kind} has no part in routing here")),
+        _ if is_elsewhere(group) && is_route(kind) => Foreign::PassedOver {
+            message: format!("the routes of {group} do not apply here"),
+            fix: "where they should, write an HTTPRoute",
+        },
+        _ if is_elsewhere(group) || (is_misspelt(group) && !is_kin(group) && near_kind(kind).is_none()) => {
+            passed_over(format!("{kind} of {group} has no part in routing here"))
+        }
         _ => unknown(kind),
     })
 }
@@ -98,19 +104,39 @@ fn refused(fix: &str) -> Foreign {
     Foreign::Refused { fix: fix.to_owned() }
 }
 
+fn near_kind(kind: &str) -> Option<&'static str> {
+    nearest(kind, Kind::ALL.map(Kind::as_str).into_iter())
+}
+
 fn unknown(kind: &str) -> Foreign {
-    let names = Kind::ALL.map(Kind::as_str);
-    let fix = match nearest(kind, names.into_iter()) {
+    let fix = match near_kind(kind) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("remove it; supported kinds are {}", names.join(", ")),
+        None => format!("remove it; supported kinds are {}", Kind::ALL.map(Kind::as_str).join(", ")),
     };
     Foreign::Refused { fix }
 }
 
-/// Whether a group is neither one of those that are read nor similar to one.
+/// Whether objects of this kind, of another API, are routes.
+fn is_route(kind: &str) -> bool {
+    kind.ends_with("Route") || ["Ingress", "VirtualService"].contains(&kind)
+}
+
+/// Whether a group is neither one of those that are read nor a misspelt or former one of them.
 fn is_elsewhere(group: &str) -> bool {
-    let label = |group: &'static str| group.split('.').next().unwrap_or(group);
-    !group.is_empty() && !GROUPS.into_iter().any(|own| group.starts_with(label(own)))
+    !(group.is_empty() || is_kin(group) || GROUPS.contains(&group) || is_misspelt(group))
+}
+
+/// Whether a group is another one of the projects whose groups are read.
+fn is_kin(group: &str) -> bool {
+    let first_label = |group: &str| group.split('.').next().map(str::to_owned);
+    ["k8s.io", "llm-d.ai"].into_iter().any(|domain| group.ends_with(domain))
+        && GROUPS.into_iter().any(|own| first_label(own) == first_label(group))
+}
+
+/// Whether a group is none of those that are read, and similar to one.
+fn is_misspelt(group: &str) -> bool {
+    let near = nearest(group, GROUPS.into_iter());
+    near.is_some_and(|own| own != group && own.len().abs_diff(group.len()) <= 3)
 }
 
 #[cfg(test)]
@@ -147,10 +173,22 @@ mod tests {
             ("autoscaling", "HorizontalPodAutoscaler"),
             ("networking.k8s.io", "NetworkPolicy"),
             ("gateway.networking.k8s.io", "ReferenceGrant"),
+            ("gateway.envoyproxy.io", "BackendTrafficPolicy"),
+            ("gateway.envoyproxy.io", "EnvoyPatchPolicy"),
+            ("gateway.kgateway.dev", "TrafficPolicy"),
+            ("gateway.nginx.org", "ObservabilityPolicy"),
+            ("gateway.solo.io", "Gateway"),
+            ("llmd.ai", "VariantAutoscaling"),
+            ("aigateway.envoyproxy.io", "AIGatewayRoute"),
         ] {
             check(group, kind, "passed over");
         }
         check("gateway.networking.k8s.io", "TLSRoute", "refused");
+        check("gateway.networking.x-k8s.io", "XListenerSet", "refused");
+        check("inference.networking.x-k8s.io", "InferencePoolImport", "refused");
+        check("inference.networking.k8.io", "InferencePool", "read");
+        check("pointsman.de", "PoolPolicy", "read");
+        check("pointsman.de", "PoolPolicie", "refused");
         check("gateway.networking.k8s.io", "HttpRoute", "refused");
         check("", "Gatway", "refused");
         check("pointsman.dev", "Policy", "refused");

@@ -78,7 +78,12 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         decoding;
     if documents == 0 {
         let fix = "write a Gateway, an HTTPRoute, an InferencePool and an EndpointSlice";
-        problems.push(whole_set(sources, "there is no object", fix));
+        let message = if sources.is_empty() {
+            "there is no file *.yaml, *.yml or *.json; those of subfolders are not read"
+        } else {
+            "there is no object"
+        };
+        problems.push(whole_set(sources, message, fix));
     }
     let (required, message, fix) = required_kind(options.consumer);
     let has_required = objects.keys().chain(&invalid).any(|id| id.kind == required);

@@ -15,7 +15,7 @@ pub(crate) mod route_match;
 
 use std::sync::Arc;
 
-use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, truncated};
+use pointsman_yaml::{Field, Fields, Located, Node, Position, Problem, Report, ValueKind, truncated};
 
 use crate::endpoint::MetricsPage;
 use crate::identity::ObjectId;
@@ -130,8 +130,13 @@ fn decode_object(file: &Arc<str>, root: &Node, options: &Options) -> Decoded {
     };
     let report = Report::new(Arc::clone(file), label);
     let object_namespace = id.as_ref().map(|id| &*id.name.namespace);
-    let content =
-        Field::root(root, &report).fields(|fields| read_object(file, fields, object_namespace, options));
+    let field = Field::root(root, &report);
+    let content = if field.kind() == ValueKind::List {
+        field.error("is a list of objects", "write them below `items:` of a List, or after lines `---`");
+        None
+    } else {
+        field.fields(|fields| read_object(file, fields, object_namespace, options))
+    };
     let (mut object, mut passed_over) = (None, None);
     match content {
         None | Some(Content::Unusable) => {}

@@ -86,6 +86,7 @@ fn read(fields: &mut Fields<'_>) -> Option<PickerConfig> {
         fields.ignore_rest();
         return None;
     }
+    fields.pass_over("metadata", "has no effect: a picker reads a file, no object of a cluster", LEAVE_FIELD);
     fields.list("featureGates", 64, read_gate);
     let plugins = Plugins::read(fields);
     let blend = profile::read(fields, &plugins);

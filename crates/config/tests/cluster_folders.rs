@@ -43,6 +43,10 @@ fn objects_of_a_cluster_are_passed_over_with_one_warning() {
     passed_over("networking.k8s.io/v1", "NetworkPolicy", "spec: {}");
     passed_over("gateway.networking.k8s.io/v1", "GatewayClass", "spec: {controllerName: x}");
     passed_over(LLM_D, "EndpointPickerConfig", "plugins: [{type: nonsense}]");
+    passed_over("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy", "spec: {extProc: []}");
+    passed_over("gateway.kgateway.dev/v1alpha1", "TrafficPolicy", "spec: {}");
+    passed_over("aigateway.envoyproxy.io/v1alpha1", "AIGatewayRoute", "spec: {rules: []}");
+    passed_over("serving.kserve.io/v1alpha2", "LLMInferenceService", "spec: {router: {}}");
     passed_over("kustomize.config.k8s.io/v1beta1", "Kustomization", "resources: [a.yaml]");
 }
 

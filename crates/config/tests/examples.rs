@@ -79,7 +79,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "68:5: error: InferenceModel default/assistant: spec.targetModels: only some targets have a weight (fix: give all targets a weight, or none)",
             "77:14: warning: InferenceModel default/assistant-too: spec.modelName: assistant is declared by InferenceModel default/assistant (models.yaml:58), which has precedence only because creation times are missing or equal (fix: remove one of them, or write metadata.creationTimestamp in both)",
             "88:11: error: InferenceModel default/elsewhere: spec.poolRef.name: there is no InferencePool default/mistral (fix: write the pool, or correct the name)",
-            "95:13: error: InferenceObjective default/overnight: spec.priority: expects an integer, found the string \"low\" (fix: write a number without quotes)",
+            "95:13: error: InferenceObjective default/overnight: spec.priority: expects an integer, found the string \"low\" (fix: write an integer)",
         ],
     ),
     (
@@ -104,7 +104,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "42:5: error: InferencePool default/llama: spec.endpointPickerRef: port is required where kind is Service or omitted (fix: write port: {number: 9002})",
             "44:1: error: InferencePool default/llama: is already defined at pools.yaml:27 (fix: remove one of the two, or give them different names)",
             "55:1: error: EndpointSlice default/llama: metadata.annotations[\"pointsman.dev/static-endpoints\"]: an EndpointSlice must be marked as static endpoints (fix: add the annotation pointsman.dev/static-endpoints: \"true\", and do not apply the file to a cluster, which creates EndpointSlices from pods)",
-            "65:15: error: EndpointSlice default/llama: endpoints[0].addresses[0]: \"gpu-1.local\" is not an IPv4 address, as in addressType (fix: write an IPv4 address, as in addressType)",
+            "65:15: error: EndpointSlice default/llama: endpoints[0].addresses[0]: \"gpu-1.local\" is not an IPv4 address, as addressType says (host names are FQDN) (fix: write an IPv4 address, as addressType says (host names are FQDN))",
         ],
     ),
     (

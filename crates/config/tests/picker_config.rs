@@ -420,3 +420,37 @@ fn earlier_names_of_plugins_are_read() {
     let config = read(&CHART_1_5.replace("inference.networking.x-k8s.io/v1alpha1", "llm-d.ai/v1")).unwrap();
     assert_eq!(config.placement, Placement::Blend(Blend::LLM_D));
 }
+
+#[test]
+fn any_policy_of_flow_control_is_accepted_without_effect() {
+    for policy in ["program-aware-fairness-policy", "soft-reflective-ceiling-policy"] {
+        assert_eq!(
+            warnings(&format!(
+                "plugins: [{{type: {policy}, parameters: {{a: 1}}}}, {{type: queue-scorer}}]\n"
+            )),
+            ["EndpointPickerConfig: plugins[0].type: has no effect: requests are not queued"]
+        );
+    }
+}
+
+#[test]
+fn estimates_of_output_tokens_are_one_setting() {
+    assert_eq!(
+        warnings(
+            "plugins: [{type: inflight-load-producer, parameters: {addEstimatedOutputTokens: true, outputRatio: 0.2, \
+             maxEstimatedOutputTokens: 1000}}]\n"
+        ),
+        [
+            "EndpointPickerConfig: plugins[0].parameters: addEstimatedOutputTokens has no effect: tokens in flight are those \
+             of prompts"
+        ]
+    );
+}
+
+#[test]
+fn metadata_of_a_picker_configuration_has_no_effect() {
+    assert_eq!(
+        warnings("metadata: {name: llm}\nplugins: [{type: queue-scorer}]\n"),
+        ["EndpointPickerConfig: metadata: has no effect: a picker reads a file, no object of a cluster"]
+    );
+}

@@ -3,5 +3,5 @@
 mod reading;
 mod watch;
 
-pub use reading::{ManifestError, read};
+pub use reading::{ManifestError, read, read_all};
 pub use watch::{Reload, Reloader, Watch};

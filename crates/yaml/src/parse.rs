@@ -1,5 +1,6 @@
 //! The YAML parser. Documents of a text are parsed one by one, so that a syntax error in one leaves the others readable.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -32,12 +33,18 @@ pub fn parse(text: &str, limits: &Limits) -> Vec<Result<Node, ParseError>> {
         let message = format!("the file has {} bytes, at most {} are allowed", text.len(), limits.max_bytes);
         return vec![Err(ParseError::new(Position::START, message, "split it into several files"))];
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = without_byte_order_marks(text);
     let mut documents = Vec::new();
-    for (first_line, part) in split(text) {
+    for (first_line, part) in split(&text) {
         Builder::new(part, first_line, limits).parse_all(&mut documents);
     }
     documents
+}
+
+/// Files of Windows that were joined have a byte order mark at the first line of each.
+fn without_byte_order_marks(text: &str) -> Cow<'_, str> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.contains('\u{feff}') { Cow::Owned(text.replace("\n\u{feff}", "\n")) } else { Cow::Borrowed(text) }
 }
 
 /// Splits a text before each line that starts with `---`, with the number of lines before each part. Such a line always
@@ -72,6 +79,8 @@ enum Content {
 }
 
 struct Builder<'a> {
+    /// The text of the document.
+    text: &'a str,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     /// Number of lines of the text before this document.
     lines_before: u32,
@@ -88,6 +97,7 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(text: &'a str, lines_before: u32, limits: &'a Limits) -> Self {
         Self {
+            text,
             parser: Parser::new_from_str(text),
             lines_before,
             limits,
@@ -110,7 +120,8 @@ impl<'a> Builder<'a> {
             };
             if let Err(error) = result {
                 documents.extend(self.duplicates.drain(..).map(Err));
-                documents.push(Err(error));
+                let fix = self.placeholder(error.position).unwrap_or(error.fix);
+                documents.push(Err(ParseError { fix, ..error }));
                 return;
             }
         }
@@ -125,10 +136,23 @@ impl<'a> Builder<'a> {
     fn syntax(&self, error: &saphyr_parser::ScanError) -> ParseError {
         let fix = if error.info().contains("tab") {
             "indent with spaces"
+        } else if error.info().contains("<document start>") {
+            "write a line `---` between documents"
         } else {
             "check indentation, quotes and brackets here and on the line before"
         };
         ParseError::new(self.position(error.marker()), format!("invalid YAML: {}", error.info()), fix)
+    }
+
+    /// The fix where a document is not YAML because something has still to be replaced in it.
+    fn placeholder(&self, position: Position) -> Option<&'static str> {
+        let is_template = |line: &str| line.trim_start().starts_with("{{") || line.contains(": {{");
+        if self.text.lines().any(is_template) {
+            return Some("render the template first, as by `helm template`");
+        }
+        let line = position.line.checked_sub(self.lines_before.saturating_add(1))?;
+        let line = self.text.lines().nth(usize::try_from(line).ok()?)?;
+        line.contains("${").then_some("replace the variables first, as by `envsubst`")
     }
 
     fn handle(
@@ -215,6 +239,7 @@ impl<'a> Builder<'a> {
             self.count(node.position, size)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
+        let is_root = self.open.len() == 1;
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
             Some(Content::List(items)) => items.push(node),
@@ -224,8 +249,13 @@ impl<'a> Builder<'a> {
                     if let Some(first) = names.insert(name.name.clone(), name.position) {
                         let (key, line) = (quoted(&name.name), first.line);
                         let message = format!("the key {key} is already defined on line {line}");
-                        let error = ParseError::new(name.position, message, "remove one of the two");
-                        self.duplicates.push(error);
+                        let begins_object = is_root && ["apiVersion", "kind"].contains(&&*name.name);
+                        let fix = if begins_object {
+                            "write a line `---` between objects, or remove one of the two"
+                        } else {
+                            "remove one of the two"
+                        };
+                        self.duplicates.push(ParseError::new(name.position, message, fix));
                     }
                     entries.push((name, node));
                 }

@@ -72,9 +72,12 @@ impl<'a> Field<'a> {
     where
         T: FromStr + PartialOrd + Display,
     {
-        let scalar = self.scalar(expected, PLAIN_NUMBER)?;
-        let Some(number) = scalar.text.parse::<T>().ok().filter(|_| scalar.plain) else {
-            self.wrong_type(expected, PLAIN_NUMBER);
+        let fix = format!("write {expected}");
+        let scalar = self.scalar(expected, &fix)?;
+        let parsed = scalar.text.parse::<T>().ok();
+        let Some(number) = parsed.filter(|_| scalar.plain) else {
+            let is_quoted = !scalar.plain && scalar.text.parse::<T>().is_ok();
+            self.wrong_type(expected, if is_quoted { PLAIN_NUMBER } else { &fix });
             return None;
         };
         let (low, high) = (range.start(), range.end());

@@ -41,7 +41,7 @@ fn every_mistake_is_reported_in_order_of_position() {
         "retries: [1, x, 11]\npause: 5\nnmae: chat\nlegacy: 1\n",
         Err(&[
             "f:1:1: error: name: is missing (fix: write name: chat)",
-            "f:1:14: error: retries[1]: expects an integer, found the string \"x\" (fix: write a number without quotes)",
+            "f:1:14: error: retries[1]: expects an integer, found the string \"x\" (fix: write an integer)",
             "f:1:17: error: retries[2]: is 11, outside 0 to 9 (fix: write a number from 0 to 9)",
             "f:2:8: error: pause: \"5\" is not a duration (fix: write it like 250us, 500ms, 1.5s or 1m30s)",
             "f:3:1: error: nmae: is not a known field (fix: remove it; known fields are name, pause, retries, legacy)",

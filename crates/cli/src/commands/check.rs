@@ -1,20 +1,27 @@
 //! `pointsman check`: lists every problem of the manifests.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
 use pointsman_config::{Consumer, Files, Loaded, NamedFiles, Options, Problem, Severity, load};
-use pointsman_fleet::{Connector, manifests};
+use pointsman_fleet::Connector;
+use pointsman_fleet::manifests::{self, ManifestError};
 use pointsman_gateway::certified_key;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let sources = manifests::read(&args.paths)?;
+    let (sources, unreadable) = manifests::read_all(&args.paths);
     let consumer = if args.picker { Consumer::Picker { config: None } } else { Consumer::Gateway };
     let mut loaded = load(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
+    if sources.is_empty() && !unreadable.is_empty() {
+        // What an empty set lacks is no mistake of its own.
+        loaded.problems.clear();
+    }
+    loaded.problems.extend(unreadable.iter().map(unreadable_file));
     let unusable = loaded.files.iter().filter_map(check_files).collect::<Vec<_>>();
     loaded.problems.extend(unusable);
     loaded.problems.sort_by_key(|problem| (Arc::clone(&problem.file), problem.line, problem.column));
@@ -28,6 +35,30 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         println!("{}", summary(&loaded, sources.len()));
     }
     Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The problem of a file or folder that cannot be read.
+fn unreadable_file(error: &ManifestError) -> Problem {
+    let (file, message, fix) = match error {
+        ManifestError::Read { path, source } => {
+            (Some(path), format!("cannot be read: {source}"), "check the path and its permissions")
+        }
+        ManifestError::NotText(path) => (Some(path), "is not UTF-8".to_owned(), "save it in that encoding"),
+        ManifestError::TooLong(path) | ManifestError::TooMany(path) => {
+            (Some(path), error.to_string(), "split it, or move files of other programs to another folder")
+        }
+        ManifestError::Changing => (None, error.to_string(), "try again"),
+    };
+    let file = file.map_or(Cow::Borrowed("manifests"), |path| path.to_string_lossy());
+    Problem {
+        severity: Severity::Error,
+        file: file.into(),
+        line: 1,
+        column: 1,
+        path: String::new(),
+        message,
+        fix: fix.to_owned(),
+    }
 }
 
 /// The problem of files that a manifest names and that cannot be used.

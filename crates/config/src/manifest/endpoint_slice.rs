@@ -33,9 +33,21 @@ const PROTOCOLS: [(&str, AppProtocol); 3] =
 type AddressType = (fn(&str) -> bool, &'static str);
 
 const ADDRESS_TYPES: [(&str, AddressType); 3] = [
-    ("IPv4", (|text| text.parse::<Ipv4Addr>().is_ok(), "an IPv4 address, as in addressType")),
-    ("IPv6", (|text| text.parse::<Ipv6Addr>().is_ok(), "an IPv6 address, as in addressType")),
-    ("FQDN", (is_host_name, "a host name in lower case, as in addressType")),
+    (
+        "IPv4",
+        (
+            |text| text.parse::<Ipv4Addr>().is_ok(),
+            "an IPv4 address, as addressType says (host names are FQDN)",
+        ),
+    ),
+    (
+        "IPv6",
+        (
+            |text| text.parse::<Ipv6Addr>().is_ok(),
+            "an IPv6 address, as addressType says (host names are FQDN)",
+        ),
+    ),
+    ("FQDN", (is_host_name, "a host name in lower case, as addressType says")),
 ];
 
 /// Host names need no dot, so that `localhost` is valid.
@@ -57,12 +69,12 @@ pub(crate) fn read(slice: &mut Fields<'_>, metadata: Option<&Metadata>) -> Optio
 
 /// Checks the annotation of static endpoints, and reads the label of the engine.
 fn check_metadata(slice: &Fields<'_>, metadata: &Metadata) -> Option<EngineKind> {
-    if !metadata.has_static_endpoints {
+    let path = format!("metadata.annotations[\"{STATIC_ENDPOINTS}\"]");
+    if !metadata.has_static_endpoints && slice.is_sound(&path) {
         let fix = format!(
             "add the annotation {STATIC_ENDPOINTS}: \"true\", and do not apply the file to a cluster, which creates \
              EndpointSlices from pods"
         );
-        let path = format!("metadata.annotations[\"{STATIC_ENDPOINTS}\"]");
         slice.error_in(&path, "an EndpointSlice must be marked as static endpoints", fix);
     }
     let label = metadata.labels.get(ENGINE_LABEL)?;

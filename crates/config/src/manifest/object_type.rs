@@ -52,10 +52,7 @@ pub(super) fn read_type(file: &Arc<str>, fields: &mut Fields<'_>, options: &Opti
             {
                 return Type::PassedOver(PassedOver::PickerConfig);
             }
-            kind.warn(
-                "a ConfigMap has no part in routing here, so the object is passed over",
-                foreign::LEAVE,
-            );
+            kind.warn("ConfigMap has no part in routing here, so the object is passed over", foreign::LEAVE);
             Type::PassedOver(PassedOver::Foreign)
         }
     }

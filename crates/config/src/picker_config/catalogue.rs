@@ -37,11 +37,16 @@ impl PluginType {
 
 /// The type of this name.
 pub(super) fn find(name: &str) -> Option<&'static PluginType> {
-    TYPES.iter().find(|known| known.name == name || known.former.contains(&name))
+    let known = TYPES.iter().find(|known| known.name == name || known.former.contains(&name));
+    known.or_else(|| name.ends_with("-policy").then_some(&OTHER_POLICY))
 }
 
+/// Any other policy of flow control: none has an effect without a queue.
+static OTHER_POLICY: PluginType = of("policy", |_| Some(Role::Passive)).noting(NO_EFFECT_WITHOUT_QUEUE);
+
 const PATH_DECIDES: &str = "has no effect: the path of a request determines its API";
-const NO_QUEUE: &str = "has no effect: requests are not queued";
+const NO_QUEUE: &str = "requests are not queued";
+const NO_EFFECT_WITHOUT_QUEUE: &str = "has no effect: requests are not queued";
 const NO_TOKENIZER: &str = "prompts are compared by their text, and tokens are estimated";
 
 /// Supported plugin types, sorted. `docs/endpoint-picker.md` has the same list.
@@ -57,7 +62,7 @@ static TYPES: [PluginType; 40] = [
     of("decode-filter", |parameters| without(parameters, Role::Passive))
         .formerly(&["decode"])
         .noting("has no effect: the endpoints are those of the pool, whatever their role"),
-    of("edf-ordering-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE)).noting(NO_QUEUE),
+    of("edf-ordering-policy", |_| Some(Role::Passive)).noting(NO_EFFECT_WITHOUT_QUEUE),
     of("endpoint-notification-source", |parameters| without(parameters, Role::DataSource)),
     of("fcfs-ordering-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE)),
     of("global-strict-fairness-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE)),
@@ -105,8 +110,7 @@ static TYPES: [PluginType; 40] = [
     of("priority-holdback-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE)),
     of("queue-scorer", |parameters| without(parameters, Role::Scorer(Scorer::Queue))).formerly(&["queue"]),
     of("random-picker", |parameters| picker(parameters, Picker::Random)).formerly(&["random"]),
-    of("round-robin-fairness-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE))
-        .noting(NO_QUEUE),
+    of("round-robin-fairness-policy", |_| Some(Role::Passive)).noting(NO_EFFECT_WITHOUT_QUEUE),
     of("running-requests-size-scorer", |parameters| {
         without(parameters, Role::Scorer(Scorer::RunningRequests))
     })
@@ -114,8 +118,7 @@ static TYPES: [PluginType; 40] = [
     of("sglanghttp-parser", |parameters| without(parameters, Role::Parser)),
     of("single-profile-handler", |parameters| without(parameters, Role::Passive))
         .formerly(&["single-profile"]),
-    of("slo-deadline-ordering-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE))
-        .noting(NO_QUEUE),
+    of("slo-deadline-ordering-policy", |_| Some(Role::Passive)).noting(NO_EFFECT_WITHOUT_QUEUE),
     of("static-usage-limit-policy", |parameters| whatever(parameters, Role::Passive, NO_QUEUE)),
     of("token-load-scorer", |parameters| {
         let default = Blend::EMPTY.token_load_threshold;
@@ -149,6 +152,8 @@ pub(super) fn alternative(type_name: &str) -> String {
         | "always-disagg-pd-decider"
         | "always-disagg-multimodal-decider"
         | "disagg-headers-handler"
+        | "pd-slo-pair-optimizer"
+        | "pd-slo-profile-handler"
         | "prefill-header-handler" => {
             "remove it and keep one profile: disaggregated prefill is not supported"
         }
@@ -168,6 +173,8 @@ pub(super) fn alternative(type_name: &str) -> String {
         | "predicted-latency-producer"
         | "latency-predictor-producer"
         | "slo-aware-routing"
+        | "slo-aware-profile-handler"
+        | "predicted-latency-scorer"
         | "slo-headroom-tier-filter"
         | "latency-slo-admitter" => "omit the file: the default placement minimises the expected latency",
         "utilization-filter" | "concurrency-detector" | "probabilistic-admitter" => {
@@ -188,13 +195,12 @@ fn nearest_type(type_name: &str) -> String {
         return format!("did you mean {near}?");
     }
     let sort =
-        ["scorer", "picker", "filter", "parser", "producer"].into_iter().find(|s| type_name.ends_with(s));
-    let names = |sort: &str| {
-        let of_sort = TYPES.iter().map(|known| known.name).filter(|name| name.ends_with(sort));
-        of_sort.collect::<Vec<_>>().join(", ")
+        ["scorer", "picker", "filter", "parser", "producer", "extractor", "source", "handler", "detector"]
+            .into_iter()
+            .find(|sort| type_name.ends_with(sort));
+    let Some(sort) = sort else {
+        return "remove it; docs/endpoint-picker.md lists the supported types".to_owned();
     };
-    match sort {
-        Some(sort) => format!("remove it; supported types of {sort} are {}", names(sort)),
-        None => format!("remove it; supported types are {}", names("")),
-    }
+    let names = TYPES.iter().map(|known| known.name).filter(|name| name.ends_with(sort));
+    format!("remove it; supported types of {sort} are {}", names.collect::<Vec<_>>().join(", "))
 }

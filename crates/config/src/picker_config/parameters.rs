@@ -87,6 +87,7 @@ pub(super) fn read_index(fields: &mut Fields<'_>) {
     for name in ["mode", "indexerConfig", "kvEventsConfig", "tokenProcessorConfig"] {
         fields.refuse(name, "KV cache events are not read", "remove it: the index follows the requests sent");
     }
+    fields.refuse("prefixHashSource", "prefixes are those of the request's own prompt", "remove it");
 }
 
 /// Parameters for the size of the approximate prefix index, in all releases of the extension.
@@ -183,10 +184,11 @@ pub(super) fn read_active_request(fields: &mut Fields<'_>) -> ActiveRequestScore
     placement::read_active_request(fields)
 }
 
-/// Reads `addEstimatedOutputTokens` and `outputRatio`: upstream, they add output to the tokens in flight.
+/// Reads the parameters by which upstream adds output to the tokens in flight.
 pub(super) fn read_inflight_load(fields: &mut Fields<'_>) {
     let adds = fields.get("addEstimatedOutputTokens").and_then(|field| field.boolean()) == Some(true);
     fields.ignore("outputRatio");
+    fields.ignore("maxEstimatedOutputTokens");
     if adds {
         fields.warn(
             "addEstimatedOutputTokens has no effect: tokens in flight are those of prompts",

@@ -51,7 +51,17 @@ pub(super) enum Scorer {
 impl Plugin<'_> {
     /// Reports a reference to this plugin in a place that requires another role.
     pub(super) fn report_misplaced(&self, reference: &Field<'_>) {
-        reference.error(format!("{} cannot be used here", quoted(self.type_name)), "remove the reference");
+        let fix = match self.role {
+            Role::Detector(_) => "name it as saturationDetector instead: it filters no endpoints",
+            Role::Scorer(_)
+            | Role::Affinity(_)
+            | Role::Picker(_)
+            | Role::Passive
+            | Role::DataSource
+            | Role::DataExtractor
+            | Role::Parser => "remove the reference",
+        };
+        reference.error(format!("{} cannot be used here", quoted(self.type_name)), fix);
     }
 }
 

@@ -34,7 +34,10 @@ pub(super) fn read(fields: &mut Fields<'_>, plugins: &Plugins<'_>) -> Option<Ble
     };
     let mut profiles = list.list(16, |profile| profile.fields(|fields| read_profile(fields, plugins)));
     if profiles.len() > 1 {
-        list.error("has more than one profile", "keep one: disaggregated prefill is not supported");
+        list.error(
+            "has more than one profile",
+            "keep the one for every request; disaggregated prefill is not supported",
+        );
     }
     profiles.pop().flatten().or_else(|| list.is_sound().then_some(Blend::LLM_D))
 }

@@ -32,7 +32,7 @@ pub enum ManifestError {
     #[error("{0}: longer than {MAX_FILE_BYTES} bytes")]
     TooLong(PathBuf),
     /// A file is not UTF-8.
-    #[error("{0}: not UTF-8")]
+    #[error("{0}: not UTF-8; save it in that encoding")]
     NotText(PathBuf),
     /// There are too many files, or too many bytes in them.
     #[error("{0}: more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes of manifests")]
@@ -55,6 +55,36 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceText>, ManifestError> {
     read_consistently(paths).map(|(sources, _)| sources)
 }
 
+/// Reads all manifests under `paths` that can be read, as [`read`] does, and says why the others cannot.
+#[must_use]
+pub fn read_all(paths: &[PathBuf]) -> (Vec<SourceText>, Vec<ManifestError>) {
+    let (mut sources, mut errors) = (Vec::new(), Vec::new());
+    let mut total = 0;
+    for path in paths {
+        let files = match files(path) {
+            Ok(files) => files,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        for file in files.into_iter().filter(|file| !file.is_dir()) {
+            match read_file(&file) {
+                Ok(source) => {
+                    total += u64::try_from(source.text.len()).unwrap_or(u64::MAX);
+                    sources.push(source);
+                }
+                Err(error) => errors.push(error),
+            }
+            if total > MAX_TOTAL_BYTES || sources.len() + errors.len() > MAX_FILES {
+                errors.push(ManifestError::TooMany(path.clone()));
+                return (sources, errors);
+            }
+        }
+    }
+    (sources, errors)
+}
+
 /// The texts and the snapshot of their files.
 pub(super) fn read_consistently(paths: &[PathBuf]) -> Result<(Vec<SourceText>, Snapshot), ManifestError> {
     let mut before = snapshot(paths)?;
@@ -71,29 +101,16 @@ pub(super) fn read_consistently(paths: &[PathBuf]) -> Result<(Vec<SourceText>, S
 
 /// The present metadata of the files.
 pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
-    let mut files = Vec::new();
+    let mut all = Vec::new();
     let mut total = 0;
     for path in paths {
-        if metadata(path)?.is_dir() {
-            let mut inside = Vec::new();
-            let fail = |source| ManifestError::Read { path: path.clone(), source };
-            for entry in std::fs::read_dir(path).map_err(fail)? {
-                let entry = entry.map_err(fail)?.path();
-                if is_manifest(&entry) {
-                    inside.push(entry);
-                }
-                if files.len() + inside.len() > MAX_FILES {
-                    return Err(ManifestError::TooMany(path.clone()));
-                }
-            }
-            inside.sort();
-            files.extend(inside);
-        } else {
-            files.push(path.clone());
+        all.extend(files(path)?);
+        if all.len() > MAX_FILES {
+            return Err(ManifestError::TooMany(path.clone()));
         }
     }
-    let mut seen = Vec::with_capacity(files.len());
-    for path in files {
+    let mut seen = Vec::with_capacity(all.len());
+    for path in all {
         let metadata = metadata(&path)?;
         if metadata.is_dir() {
             continue;
@@ -105,6 +122,26 @@ pub(super) fn snapshot(paths: &[PathBuf]) -> Result<Snapshot, ManifestError> {
         seen.push((path, metadata.modified().ok(), metadata.len(), identity(&metadata)));
     }
     Ok(Snapshot(seen))
+}
+
+/// The manifests of a folder in order of name, or the file itself.
+fn files(path: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+    if !metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let fail = |source| ManifestError::Read { path: path.to_owned(), source };
+    let mut inside = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(fail)? {
+        let entry = entry.map_err(fail)?.path();
+        if is_manifest(&entry) {
+            inside.push(entry);
+        }
+        if inside.len() > MAX_FILES {
+            return Err(ManifestError::TooMany(path.to_owned()));
+        }
+    }
+    inside.sort();
+    Ok(inside)
 }
 
 /// Follows symbolic links, which ConfigMap volumes use.
@@ -160,6 +197,23 @@ mod tests {
         assert_eq!(names(&[folder.path().to_owned()]), ["a.yaml", "b.yml", "c.json"]);
         let files = [folder.path().join("README.md"), folder.path().to_owned()];
         assert_eq!(names(&files), ["README.md", "a.yaml", "b.yml", "c.json"]);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_leave_the_others_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(file("a.yaml"), [0xff, 0xfe, b'k', 0]).unwrap();
+        std::fs::write(file("c.yaml"), "kind: x").unwrap();
+        std::fs::create_dir(file("d.yaml")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("nowhere", file("b.yaml")).unwrap();
+        let (sources, errors) = read_all(&[folder.path().to_owned(), file("missing")]);
+        assert_eq!(sources.len(), 1);
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert!(errors[0].ends_with("a.yaml: not UTF-8; save it in that encoding"), "{errors:?}");
+        assert!(errors.last().unwrap().contains("missing: No such file"), "{errors:?}");
+        assert_eq!(errors.len(), if cfg!(unix) { 3 } else { 2 });
     }
 
     #[test]
