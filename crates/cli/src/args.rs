@@ -112,10 +112,10 @@ impl Command {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("world").required(true))]
 #[command(after_help = "\
-Give either --manifests or --endpoint. With --endpoint, --print-manifests prints the equivalent
+Give either --manifests or --endpoint. With --endpoint, --print-manifests prints the equivalent \
 manifests. SIGHUP reads the manifests again.
 
-On SIGTERM readiness fails, requests are accepted for the handover timeout, and requests in flight may finish before the
+On SIGTERM readiness fails, requests are accepted for the handover timeout, and requests in flight may finish before the \
 process ends. SIGINT (Ctrl-C) does the same without a handover; a second signal ends the process at once.
 
 Exit status: 0 after a signal, 1 where it cannot start, 2 for wrong usage, 130 after a second signal.")]
@@ -137,7 +137,7 @@ pub(crate) struct GatewayArgs {
     /// The `host` of requests to engines [default: the client's; over https, the endpoint's own]
     #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
     pub(crate) engine_host: Option<String>,
-    /// Timeout from the request sent to the first byte of the response body [default: 5m]
+    /// Timeout from the request sent to the first byte of the response body, or of a stream's output [default: 10m]
     #[arg(long, value_name = "DURATION", conflicts_with = "manifests", value_parser = humantime::parse_duration)]
     pub(crate) first_byte_timeout: Option<Duration>,
     /// Maximum length of a request body in bytes [default: 33554432]
@@ -150,7 +150,7 @@ pub(crate) struct GatewayArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// Certificates and API key of the model servers, where they are given by --endpoint.
+/// Certificates and API key of the engines, where they are given by --endpoint.
 #[derive(Debug, Args)]
 pub(crate) struct AccessArgs {
     /// Certificates to trust for https:// endpoints, instead of the system's authorities: authorities, or the servers' own (PEM)
@@ -159,7 +159,7 @@ pub(crate) struct AccessArgs {
     /// Do not verify the certificates of https:// endpoints
     #[arg(long, conflicts_with_all = ["manifests", "engine_ca"])]
     pub(crate) engine_insecure_skip_verify: bool,
-    /// A file with the model servers' API key, which replaces the client's
+    /// A file with the engines' API key, which replaces the client's
     #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub(crate) engine_api_key_file: Option<PathBuf>,
     /// The header of that key [default: authorization, as a bearer token]
@@ -201,8 +201,8 @@ Profiles hold measured step times with their sources; `--profile list` prints th
 
 Faults, for tests, are injected from the start with --fault, or at run time with --allow-faults:
   curl -X POST localhost:8000/fault -d 'status,code=503,count=3'
-A FAULT is a kind with settings: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, within a stream,
-reset, error-event, abort, truncate and silence (a stall), with after-tokens=N; all but the first two also take
+A FAULT is a kind with settings: refuse,milliseconds=N; slow,factor=X; status,code=N; hang; and, within a stream, \
+reset, error-event, abort, truncate and silence (a stall), with after-tokens=N; all but the first two also take \
 count=N and probability=P.")]
 pub(crate) struct EngineArgs {
     /// Address to listen on
@@ -278,10 +278,10 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-`pointsman gateway --record LOG` and `pointsman epp --record LOG` write event logs. The events are replayed
+`pointsman gateway --record LOG` and `pointsman epp --record LOG` write event logs. The events are replayed \
 through the same code that routes live traffic, and every effect is compared with the recorded one.
 
-Exit status: 0 if all are identical, 1 if one differs or the log has a gap (where its writer fell behind).
+Exit status: 0 if all are identical, 1 if one differs or the log has a gap (where its writer fell behind). \
 The first difference is printed, and the comparison stops there.")]
 pub(crate) struct ReplayArgs {
     /// The event log
@@ -294,14 +294,14 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The server must run with --decisions. Each placement of the request is a table of the candidates, cheapest first, with
-the chosen one marked. Costs of the default rule are seconds, the sum of the delays in the columns before; docs/placement.md
+The server must run with --decisions. Each placement of the request is a table of the candidates, cheapest first, with \
+the chosen one marked. Costs of the default rule are seconds, the sum of the delays in the columns before; docs/placement.md \
 explains them.
 
 Exit status: 0, or 1 when the server has no decisions of the request.
 
 Examples:
-  pointsman explain 1234                                        by the number in the server's log
+  pointsman explain 1234                                             by the number in the server's log
   pointsman explain 5f0c6e0c-7f0e-4a6f --admin http://10.0.0.7:9090  by the client's x-request-id")]
 pub(crate) struct ExplainArgs {
     /// The request's x-request-id header, or its number in the server's log
@@ -318,7 +318,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
-Lengths in tokens: constant:N, uniform:LOW:HIGH, exponential:MEAN:MAX, lognormal:MEDIAN:SIGMA:MAX,
+Lengths in tokens: constant:N, uniform:LOW:HIGH, exponential:MEAN:MAX, lognormal:MEDIAN:SIGMA:MAX, \
 quantiles:0=4,0.5=109,1=1024, sharegpt-prompt, sharegpt-output.
 
 The load is an open loop: requests are sent at their planned times, and latencies count from then.

@@ -11,8 +11,8 @@ use pointsman_config::{AppProtocol, MetricsPage};
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 #[command(after_help = "\
-The flags of the extension's picker are accepted in both spellings (--pool-name, -poolName). Flags that ask for something
-else than what is done here are refused, with the alternative. SIGHUP reads the manifests again.
+The flags of the extension's picker are accepted in both spellings (--pool-name, -poolName). Flags that ask for something \
+other than what is done here are refused, with the alternative. SIGHUP reads the manifests again.
 
 Examples:
   pointsman epp --endpoint http://127.0.0.1:8000 --bind 127.0.0.1 --secure-serving=false
@@ -24,13 +24,13 @@ pub(crate) struct EppArgs {
     /// An engine, such as http://127.0.0.1:8000; may be repeated
     #[arg(long, value_name = "URL", group = "source")]
     pub(crate) endpoint: Vec<String>,
-    /// The InferencePool to pick from; optional if there is only one
+    /// The InferencePool to pick from; optional if there is only one. With --endpoint, the name of that pool
     #[arg(long, value_name = "NAME")]
     pub(crate) pool_name: Option<String>,
     /// The pool's namespace
     #[arg(long, value_name = "NAME", env = "NAMESPACE", default_value = "default")]
     pub(crate) pool_namespace: String,
-    /// An EndpointPickerConfig of either API group, instead of the pool's PoolPolicy
+    /// An EndpointPickerConfig, instead of placement and saturation of the pool's PoolPolicy
     #[arg(long, value_name = "FILE")]
     pub(crate) config_file: Option<PathBuf>,
     /// The same, as text
@@ -42,19 +42,19 @@ pub(crate) struct EppArgs {
     /// The port of ext_proc
     #[arg(long, value_name = "PORT", default_value_t = 9002)]
     pub(crate) grpc_port: u16,
-    /// The port of the gRPC health service, in plain text
+    /// The port of the gRPC health service, in plaintext
     #[arg(long, value_name = "PORT", default_value_t = 9003)]
     pub(crate) grpc_health_port: u16,
     /// The port of metrics and debug pages
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub(crate) metrics_port: u16,
-    /// The port of the model servers' metrics pages, where it is not the endpoints'; 0 means that it is
+    /// The port of the engines' metrics pages, where it is not the endpoints'; 0 means that it is
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) model_server_metrics_port: u16,
-    /// The path of the model servers' metrics pages [default: that of the model server]
+    /// The path of the engines' metrics pages [default: the engine's usual one]
     #[arg(long, value_name = "PATH", value_parser = metrics_path)]
     pub(crate) model_server_metrics_path: Option<String>,
-    /// The scheme of the model servers' metrics pages [default: that of the endpoints]
+    /// The scheme of the engines' metrics pages [default: that of the endpoints]
     #[arg(long, value_enum, value_name = "SCHEME")]
     pub(crate) model_server_metrics_scheme: Option<Scheme>,
     /// Whether the ext_proc port uses TLS
@@ -199,8 +199,9 @@ impl UpstreamArgs {
 
     fn sentences(&self, accepted: bool) -> Vec<String> {
         let given = self.given().into_iter().filter(|(_, _, accepts, _)| *accepts == accepted);
+        let verdict = if accepted { "has no effect here" } else { "is not supported" };
         let sentence = |(name, value, _, advice): (&str, &str, bool, &str)| {
-            format!("--{}={value} has no effect here: {advice}", name.replace('_', "-"))
+            format!("--{}={value} {verdict}: {advice}", name.replace('_', "-"))
         };
         given.map(sentence).collect()
     }
@@ -212,6 +213,12 @@ const OFF: Accepts = |value| value == "false";
 /// A series of an engine whose page is known.
 const SERIES: Accepts = |value| {
     value.is_empty() || ["vllm:", "sglang:", "trtllm_", "nv_"].iter().any(|known| value.starts_with(known))
+};
+
+/// Feature gates that ask for nothing but what is done anyway.
+const GATES: Accepts = |gates| {
+    let is_flow_control = |gate: &str| ["flowControl", "flowControl=true"].contains(&gate.trim());
+    !gates.split(',').any(is_flow_control)
 };
 
 upstream! {
@@ -241,13 +248,18 @@ upstream! {
     pool_group: |group| ["inference.networking.k8s.io", "inference.networking.x-k8s.io"].contains(&group),
         "pools of both API groups are read";
     tracing: ANY, "traces are exported where --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT is set";
+    enable_latency_predictor: OFF, "the default placement minimises the expected latency";
+    endpoint_data_parallel_size: |size| ["0", "1"].contains(&size), "name each rank as an endpoint";
+    feature_gates: GATES, "requests are not queued: sheddable requests are rejected with 429";
+    plugin_state_staleness_threshold: ANY, "requests are counted until they end";
+    fairness_id_metric_label_limit: ANY, "no metric has a fairness id as a label";
     enable_grpc_stream_metrics: ANY, "streams are always counted";
     grpc_max_recv_msg_size: NONE, "the limit is maxBodyBytes of the GatewayPolicy";
     grpc_max_send_msg_size: NONE, "bodies are returned in chunks of at most 62 kB";
     tls_min_version: |version| version == "VersionTLS12", "TLS 1.2 and 1.3 are supported";
     tls_cipher_suites: NONE, "the cipher suites are those of rustls";
     metrics_client_ca_file: NONE, "bind the metrics port to an address that only the scraper can reach";
-    metrics_cert_dir: NONE, "metrics are served in plain text";
+    metrics_cert_dir: NONE, "metrics are served in plaintext";
     kubeconfig: NONE, "clusters are not watched: give --manifests or --endpoint";
     v: ANY, "use --log";
     zap_log_level: ANY, "use --log";
@@ -383,10 +395,7 @@ mod tests {
             parsed(&["--metrics-endpoint-auth", "--ha-enable-leader-election", "--pool-group=example.com"]);
         let refused = asks.upstream.unsupported();
         assert_eq!(refused.len(), 3, "{refused:?}");
-        assert!(
-            refused[0].starts_with("--ha-enable-leader-election=true has no effect here: "),
-            "{refused:?}"
-        );
+        assert!(refused[0].starts_with("--ha-enable-leader-election=true is not supported: "), "{refused:?}");
     }
 
     #[test]

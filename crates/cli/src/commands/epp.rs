@@ -31,9 +31,8 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
     let options = Options { consumer: Consumer::Picker { config }, ..Options::default() };
     let (mut world, manifests) =
         read_world(&args.manifests, &args.endpoint, &QuickOptions { access, ..Default::default() }, options)?;
-    if let (None, Some(config)) = (&manifests, config) {
-        // Endpoints on the command line are configured without `options`.
-        world.pools.iter_mut().for_each(|pool| config.apply(&mut pool.policy));
+    if manifests.is_none() {
+        configure_quick_form(&mut world, &args, config);
     }
     if args.envoy.print_envoy_config {
         let options = envoy_options(&args, world.gateway.max_body_bytes)?;
@@ -49,6 +48,18 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         args: args.server,
     })
     .await
+}
+
+/// Endpoints on the command line are one pool, which is configured without `Options` and has the name that is asked for.
+fn configure_quick_form(world: &mut World, args: &EppArgs, config: Option<PickerConfig>) {
+    for pool in &mut world.pools {
+        if let Some(config) = config {
+            config.apply(&mut pool.policy);
+        }
+        if let Some(name) = &args.pool_name {
+            pool.name = named(name, args);
+        }
+    }
 }
 
 /// The configuration in `--config-file` or `--config-text`. It is read once, as by the extension's picker.
@@ -107,13 +118,19 @@ fn named(name: &str, args: &EppArgs) -> ObjectName {
     ObjectName { namespace: args.pool_namespace.as_str().into(), name: name.into() }
 }
 
+fn names(pools: &[PoolSpec]) -> String {
+    let names: Vec<String> = pools.iter().map(|pool| pool.name.to_string()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 fn pool_of<'a>(world: &'a World, args: &EppArgs) -> Result<&'a PoolSpec> {
     match (&args.pool_name, world.pools.as_slice()) {
         (None, [only]) => Ok(only),
-        (None, _) => bail!("--pool-name is required: there are {} pools", world.pools.len()),
+        (None, pools) => bail!("--pool-name is required: there are the pools {}", names(pools)),
         (Some(name), pools) => {
             let name = named(name, args);
-            pools.iter().find(|pool| pool.name == name).with_context(|| format!("no pool {name}"))
+            let found = pools.iter().find(|pool| pool.name == name);
+            found.with_context(|| format!("no pool {name}; there is {}", names(pools)))
         }
     }
 }
