@@ -94,8 +94,8 @@ pub enum Event {
         endpoint: EndpointId,
         /// The cause of the failure.
         cause: FailureCause,
-        /// Whether the request may be sent again. If not, it is rejected with this cause.
-        #[serde(rename = "repeat")]
+        /// Whether the request may be sent again. If not, it is rejected with this cause. "repeat" in earlier event logs.
+        #[serde(alias = "repeat")]
         retry: bool,
     },
     /// An engine answered with an error for which the request may be to blame, and the caller holds that answer back. Answered

@@ -103,8 +103,8 @@ pub enum FailureCause {
     EngineError,
     /// The stream ended without its end mark.
     Truncated,
-    /// The request stalled, as [`Liveness`](crate::Liveness) says. Written "Silent" in event logs, which keep their format.
-    #[serde(rename = "Silent")]
+    /// The request stalled, as [`Liveness`](crate::Liveness) says. "Silent" in earlier event logs.
+    #[serde(alias = "Silent")]
     Stalled,
     /// The response is not HTTP.
     Garbage,

@@ -133,6 +133,7 @@ fn is_loggable(metadata: &Metadata<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
     use std::io::Write;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -212,6 +213,47 @@ mod tests {
             })
         );
         assert_eq!(logged("info", Form::Json, finished), "");
+    }
+
+    #[test]
+    fn the_documented_fields_are_those_of_the_line() {
+        let record = RequestRecord {
+            outcome: Outcome::Rejected("stalled"),
+            status: 504,
+            duration: Duration::from_millis(1500),
+            body_wait: Some(Duration::ZERO),
+            first_token: Some(Duration::ZERO),
+            request_bytes: 10,
+            response_bytes: 20,
+            usage: Usage { prompt_tokens: Some(3), cached_tokens: Some(1), output_tokens: Some(4) },
+        };
+        let line = logged("debug", Form::Json, || {
+            RequestLog {
+                pool: Some("default/llama"),
+                model: Some("llama"),
+                target_model: Some("llama-v1"),
+                endpoint: Some("10.0.0.1:8000"),
+                request: Some(17),
+                request_id: Some("an-id"),
+                api: "chat_completions",
+                attempts: 2,
+                placement: Some(Duration::ZERO),
+                record: &record,
+            }
+            .write();
+        });
+        let event: BTreeMap<String, Value> = serde_json::from_str(&line).unwrap();
+        let of_the_line = |name: &str| !["timestamp", "level", "target", "message"].contains(&name);
+        let written: BTreeSet<&str> =
+            event.keys().map(String::as_str).filter(|name| of_the_line(name)).collect();
+        let page = include_str!("../../../docs/metrics.md");
+        let table = page.split("## Logs").nth(1).unwrap().split("## Traces").next().unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: BTreeSet<&str> = rows
+            .flat_map(|row| row.split(" |").next().unwrap().split(", "))
+            .map(|name| name.trim_matches('`'))
+            .collect();
+        assert_eq!(documented, written);
     }
 
     #[test]

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman_core::{
-    BlockHash, Completion, EndpointId, EndpointSpec, PoolId, PoolSet, Rejection, RequestFacts, RequestId,
-    Scheduler, Usage,
+    BlockHash, Completion, EndpointId, EndpointSpec, FailureCause, PoolId, PoolSet, Rejection, RequestFacts,
+    RequestId, Scheduler, Usage,
 };
 
 use super::*;
@@ -22,6 +22,20 @@ fn events() -> Vec<Event> {
         Event::EndpointDown { endpoint: EndpointId(0) },
         Event::Arrived { request: RequestId(2), facts },
     ]
+}
+
+#[test]
+fn names_of_earlier_logs_are_read() {
+    let event = Event::AttemptFailed {
+        request: RequestId(1),
+        endpoint: EndpointId(0),
+        cause: FailureCause::Stalled,
+        retry: true,
+    };
+    let written = serde_json::to_string(&event).unwrap();
+    assert_eq!(written, r#"{"AttemptFailed":{"request":1,"endpoint":0,"cause":"Stalled","retry":true}}"#);
+    let earlier = written.replace("Stalled", "Silent").replace("retry", "repeat");
+    assert_eq!(serde_json::from_str::<Event>(&earlier).unwrap(), event);
 }
 
 /// Runs the events through a core, with a log that has room for `queue` entries before anything is written.
