@@ -1,4 +1,4 @@
-"""A model server that answers with what it was sent, and says of its load whatever a test wants."""
+"""An engine that answers with what it was sent, and says of its load whatever a test wants."""
 
 import json
 import threading

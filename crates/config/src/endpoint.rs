@@ -11,7 +11,7 @@ pub struct EndpointAddress {
     pub port: u16,
     /// Application protocol.
     pub protocol: AppProtocol,
-    /// The model server, where the manifests name it; otherwise it is detected from its metrics page.
+    /// The engine, where the manifests name it; otherwise it is detected from its metrics page.
     pub engine: Option<EngineKind>,
     /// Where its metrics page is.
     pub metrics: MetricsPage,
@@ -58,7 +58,7 @@ pub enum AppProtocol {
     H2c,
 }
 
-/// Model servers whose metrics pages Pointsman reads.
+/// Engines whose metrics pages Pointsman reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EngineKind {
     /// vLLM.

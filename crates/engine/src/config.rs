@@ -1,4 +1,4 @@
-//! Settings of a simulated model server.
+//! Settings of a simulated engine.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::fault::{FaultError, FaultInjection};
 /// The vLLM release whose protocol the server follows.
 pub(crate) const VLLM_VERSION: &str = "0.32.0";
 
-/// Settings of one simulated model server.
+/// Settings of one simulated engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Listening address; port 0 takes a free port.

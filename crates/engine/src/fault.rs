@@ -1,4 +1,4 @@
-//! Fault injection, to test routers. Each fault is one that real model servers have shown.
+//! Fault injection, to test routers. Each fault is one that real engines have shown.
 //!
 //! An injection is written `KIND[,key=value]…`: on the command line, in the `x-pointsman-fault` header of one request
 //! and in the body of `POST /fault`; `DELETE /fault` ends all of them. Example: `error-event,after-tokens=3,count=2`.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use pointsman_core::Rng;
 use thiserror::Error;
 
-/// A failure of a model server.
+/// A failure of an engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     /// The port is closed for a time, and requests on open connections are cut off.

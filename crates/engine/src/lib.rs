@@ -1,4 +1,4 @@
-//! A simulated model server that speaks vLLM's protocol.
+//! A simulated engine that speaks vLLM's protocol.
 //!
 //! The engine model of `pointsman-sim` runs behind the sockets in real time: batches, KV blocks, preemptions and
 //! adapter slots behave as on the hardware that its profile describes. Outputs are random words, and the tokenizer is a

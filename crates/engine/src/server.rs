@@ -22,7 +22,7 @@ use crate::config::{EngineConfig, EngineError};
 use crate::routes;
 use crate::socket::{ResetSwitch, Socket};
 
-/// A simulated model server whose port is bound and that does not accept connections yet.
+/// A simulated engine whose port is bound and that does not accept connections yet.
 pub struct EngineServer {
     listener: TcpListener,
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! Fault injection: clients observe each fault as the failure of a real model server.
+//! Fault injection: clients observe each fault as the failure of a real engine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! A few model servers in virtual time, to learn rates from: continuous batching, prompts in order under a token budget,
+//! A few engines in virtual time, to learn rates from: continuous batching, prompts in order under a token budget,
 //! one token per request and step.
 
 use std::collections::VecDeque;

@@ -15,7 +15,7 @@ use super::tls::HTTP2;
 /// A byte stream to an engine.
 #[derive(Debug)]
 pub enum EngineStream {
-    /// Clear text.
+    /// Plaintext.
     Plain(TcpStream),
     /// TLS.
     Tls(Box<TlsStream<TcpStream>>),

@@ -19,7 +19,7 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    /// Logs a change. `engine` is the model server that its metrics page showed.
+    /// Logs a change. `engine` is what its metrics page showed.
     pub(super) fn report(&mut self, endpoint: &PoolEndpoint, engine: Option<EngineKind>) {
         let answers = endpoint.activity.answers();
         self.misses = if answers { 0 } else { self.misses.saturating_add(1) };

@@ -1,4 +1,4 @@
-//! Model servers with prefix caches in virtual time, behind one or several routers: the least engine model that reproduces
+//! Engines with prefix caches in virtual time, behind one or several routers: the least engine model that reproduces
 //! the failures.
 
 use std::collections::{BTreeMap, VecDeque};
