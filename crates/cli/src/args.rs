@@ -3,6 +3,7 @@
 pub(crate) mod epp;
 pub(crate) mod picker_bench;
 pub(crate) mod simulate;
+mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -121,10 +122,10 @@ process ends. SIGINT (Ctrl-C) does the same without a handover; a second signal 
 Exit status: 0 after a signal, 1 where it cannot start, 2 for wrong usage, 130 after a second signal.")]
 pub(crate) struct GatewayArgs {
     /// Address for all plain HTTP listeners [default: each Gateway's address and listener's port; with --endpoint, 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = values::address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Address of health, metrics and debug pages
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = values::address)]
     pub(crate) admin: SocketAddr,
     /// A folder of manifests (YAML or JSON), reloaded when it changes; may be repeated
     #[arg(long, value_name = "DIR", group = "world")]
@@ -138,10 +139,10 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
     pub(crate) engine_host: Option<String>,
     /// Timeout from the request sent to the first byte of the response body, or of a stream's output [default: 10m]
-    #[arg(long, value_name = "DURATION", conflicts_with = "manifests", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", conflicts_with = "manifests", value_parser = values::timeout)]
     pub(crate) first_byte_timeout: Option<Duration>,
-    /// Maximum length of a request body in bytes [default: 33554432]
-    #[arg(long, value_name = "BYTES", conflicts_with = "manifests", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Maximum length of a request body in bytes, or as 32Mi, the default
+    #[arg(long, value_name = "BYTES", conflicts_with = "manifests", value_parser = values::bytes)]
     pub(crate) max_body_bytes: Option<u64>,
     /// Print the manifests equivalent to --endpoint, and exit
     #[arg(long, conflicts_with = "manifests")]
@@ -173,6 +174,9 @@ pub(crate) enum KeyHeader {
     XApiKey,
 }
 
+/// The default handover timeout.
+const HANDOVER: Duration = Duration::from_secs(5);
+
 /// Arguments that all front doors share.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -180,9 +184,9 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Duration,
     /// Part of the drain timeout after SIGTERM in which requests are accepted while readiness fails, so that load balancers
-    /// and gateways turn to another instance
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub(crate) handover_timeout: Duration,
+    /// and gateways turn to another instance [default: 5s, or all of a shorter drain timeout]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) handover_timeout: Option<Duration>,
     /// Write an event log, for `pointsman replay`, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
@@ -193,6 +197,22 @@ pub(crate) struct ServerArgs {
     /// Export traces to the OTLP collector at this URL [env: OTEL_EXPORTER_OTLP_ENDPOINT; docs/metrics.md lists the others]
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
+}
+
+impl ServerArgs {
+    /// The handover timeout.
+    ///
+    /// # Errors
+    /// The handover is longer than the drain timeout, which it is a part of.
+    pub(crate) fn handover(&self) -> anyhow::Result<Duration> {
+        match self.handover_timeout {
+            None => Ok(HANDOVER.min(self.drain_timeout)),
+            Some(handover) if handover <= self.drain_timeout => Ok(handover),
+            Some(_) => {
+                anyhow::bail!("--handover-timeout is longer than --drain-timeout, which it is a part of")
+            }
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -206,7 +226,7 @@ reset, error-event, abort, truncate and silence (a stall), with after-tokens=N; 
 count=N and probability=P.")]
 pub(crate) struct EngineArgs {
     /// Address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = values::address)]
     pub(crate) listen: SocketAddr,
     /// The name of the model it serves
     #[arg(long, value_name = "NAME", default_value = "llama")]
@@ -248,10 +268,10 @@ pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) envoy_binary: EnvoyBinary,
     /// Address of the gateway
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = values::address)]
     pub(crate) listen: SocketAddr,
     /// Address of its health, metrics and debug pages
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = values::address)]
     pub(crate) admin: SocketAddr,
 }
 

@@ -81,7 +81,7 @@ struct Stop {
 /// Those of [`Server::start`].
 pub(crate) async fn serve(plan: Plan) -> Result<ExitCode> {
     let signal = shutdown::on_signal()?;
-    let (handover, drain) = (plan.args.handover_timeout, plan.args.drain_timeout);
+    let (handover, drain) = (plan.args.handover()?, plan.args.drain_timeout);
     shutdown::on_hangup(plan.manifests.as_ref().map(|manifests| manifests.watch.reloader()))?;
     let server = Server::start(plan).await?;
     server.warn_of_access();

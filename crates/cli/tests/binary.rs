@@ -156,6 +156,28 @@ fn check_names_files_that_it_cannot_read_among_the_other_mistakes() {
 }
 
 #[test]
+fn flags_without_effect_or_sense_are_refused() {
+    let check = |arguments: &[&str], expected: &str| {
+        let output = run(arguments);
+        let errors = text(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    };
+    let gateway = ["gateway", "--endpoint", "http://127.0.0.1:1"];
+    let longer = ["--drain-timeout", "3s", "--handover-timeout", "4s"];
+    check(&[&gateway[..], &longer].concat(), "--handover-timeout is longer than --drain-timeout");
+    check(
+        &[&gateway[..], &["--first-byte-timeout", "0s", "--print-manifests"]].concat(),
+        "write a duration from 1ms",
+    );
+    check(&[&gateway[..], &["--listen", "8081"]].concat(), "such as 127.0.0.1:8081");
+    check(&["gateway", "--endpoint", "http://a:1,http://b:1"], "it is several; repeat the flag for each");
+    let print = ["epp", "--endpoint", "http://127.0.0.1:1", "--print-envoy-config"];
+    check(&[&print[..], &["--response-bodies", "usage", "--sample", "7"]].concat(), "--sample has no effect");
+    check(&[&print[..], &["--pick-timeout", "0s"]].concat(), "write a duration from 1ms");
+}
+
+#[test]
 fn a_taken_port_ends_with_status_1_and_a_hint() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

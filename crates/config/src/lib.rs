@@ -28,7 +28,7 @@ pub use load::{Inventory, Loaded, load, load_with_previous};
 pub use manifest::placement::read_parameters as read_placement_parameters;
 pub use options::{Consumer, Options};
 pub use picker_config::{PickerConfig, read_picker_config};
-pub use pointsman_yaml::{Limits, Problem, Severity, SourceText};
+pub use pointsman_yaml::{Limits, Problem, Severity, SourceText, parse_quantity};
 pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
 pub use settings::{ApiKeyHeader, ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 pub use world::{Listener, PoolSpec, TlsFiles, World};

@@ -292,6 +292,9 @@ fn parse_endpoint(url: &str) -> Result<(SliceKey, String), &'static str> {
         _ => return Err("its scheme is not http, https or h2c"),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains("://") {
+        return Err("it is several; repeat the flag for each");
+    }
     if authority.contains(['/', '?', '#']) {
         return Err("it has a path or a query; clients send the path");
     }

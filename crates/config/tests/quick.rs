@@ -73,6 +73,7 @@ fn invalid_urls_are_reported_with_the_reason() {
     check("http://[::g]", "its address is not an IPv6 address");
     check("http://", "its host is neither a host name nor an IP address");
     check("http://a b", "its host is neither a host name nor an IP address");
+    check("http://a:1,http://b:1", "it is several; repeat the flag for each");
     let none: [&str; 0] = [];
     assert!(quick_form(&none, &QuickOptions::default()).is_err());
 }

@@ -221,6 +221,17 @@ impl<'a> Fields<'a> {
         self.mapping.report.push(Severity::Error, position, &path, message.into(), fix.into());
     }
 
+    /// The names that were asked for, each once.
+    fn known_names(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for name in &self.known {
+            if !names.contains(name) {
+                names.push(*name);
+            }
+        }
+        names
+    }
+
     fn report_unknown(&self) {
         if self.ignores_rest {
             return;
@@ -233,7 +244,7 @@ impl<'a> Fields<'a> {
             let fix = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None if self.known.is_empty() => "remove it: no field has an effect here".to_owned(),
-                None => format!("remove it; known fields are {}", self.known.join(", ")),
+                None => format!("remove it; known fields are {}", self.known_names().join(", ")),
             };
             self.error_at_key(key.position, name, "is not a known field", fix);
         }

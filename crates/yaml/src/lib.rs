@@ -27,4 +27,5 @@ pub use node::{Node, quoted, truncated};
 pub use parse::{ParseError, parse};
 pub use problem::{Located, Location, Position, Problem, Severity};
 pub use report::Report;
+pub use scalars::parse_quantity;
 pub use source::{Limits, SourceText};

@@ -175,7 +175,8 @@ impl<'a> Field<'a> {
 }
 
 /// Parses a Kubernetes quantity without fraction.
-fn parse_quantity(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_quantity(text: &str) -> Option<u64> {
     let (number, suffix) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let factor = match suffix {
         "" => 1,

@@ -72,7 +72,7 @@ pub(crate) struct EppArgs {
     #[command(flatten)]
     pub(crate) server: super::ServerArgs,
     /// Timeout for the placement of a request
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::values::timeout)]
     pub(crate) pick_timeout: Duration,
     /// Whether objective headers are trusted; if clients can send them, strip them in the route
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
@@ -99,18 +99,18 @@ pub(crate) struct EnvoyArgs {
     #[arg(long)]
     pub(crate) print_envoy_config: bool,
     /// In the bootstrap: Envoy's address for clients
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", requires = "print_envoy_config")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = super::values::address, requires = "print_envoy_config")]
     pub(crate) envoy_listen: SocketAddr,
     /// In the bootstrap: the address of Envoy's admin pages
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", requires = "print_envoy_config")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = super::values::address, requires = "print_envoy_config")]
     pub(crate) envoy_admin: SocketAddr,
     /// In the bootstrap: which response bodies Envoy sends to the picker
     #[arg(long, value_enum, default_value_t = Bodies::Sample, requires = "print_envoy_config")]
     pub(crate) response_bodies: Bodies,
-    /// In the bootstrap: the percentage of requests for `--response-bodies sample`
-    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100),
+    /// In the bootstrap: the percentage of requests for `--response-bodies sample` [default: 5]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100),
           requires = "print_envoy_config")]
-    pub(crate) sample: u8,
+    pub(crate) sample: Option<u8>,
     /// In the bootstrap: send request bodies buffered instead of in full duplex
     #[arg(long, requires = "print_envoy_config")]
     pub(crate) envoy_buffered: bool,

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: EppArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     server::serve(Plan {
-        door: DoorPlan::Picker(Box::new(picker_options(&args))),
+        door: DoorPlan::Picker(Box::new(picker_options(&args)?)),
         admin: SocketAddr::new(args.bind, args.metrics_port),
         world,
         manifests,
@@ -84,7 +84,7 @@ fn picker_config(args: &EppArgs) -> Result<Option<PickerConfig>> {
     }
 }
 
-fn picker_options(args: &EppArgs) -> PickerOptions {
+fn picker_options(args: &EppArgs) -> Result<PickerOptions> {
     let security = match (&args.cert_path, args.secure_serving) {
         (_, false) => Security::Plain,
         (None, true) => Security::SelfSigned,
@@ -92,7 +92,7 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
             Security::Files(SecurityFiles { server: pair_in(folder), client_ca: args.client_ca.clone() })
         }
     };
-    PickerOptions {
+    Ok(PickerOptions {
         pool: args.pool_name.as_ref().map(|name| named(name, args)),
         bind: args.bind,
         grpc_port: args.grpc_port,
@@ -109,9 +109,9 @@ fn picker_options(args: &EppArgs) -> PickerOptions {
             ..SessionOptions::default()
         },
         pick_timeout: args.pick_timeout,
-        handover: args.server.handover_timeout,
+        handover: args.server.handover()?,
         ..PickerOptions::default()
-    }
+    })
 }
 
 fn named(name: &str, args: &EppArgs) -> ObjectName {
@@ -143,10 +143,13 @@ fn envoy_options(args: &EppArgs, max_body: u64) -> Result<EnvoyOptions> {
         admin: args.envoy.envoy_admin,
         picker: SocketAddr::new(picker, args.grpc_port),
         link: picker_link(args)?,
-        response_bodies: match args.envoy.response_bodies {
-            Bodies::Never => ResponseBodies::Never,
-            Bodies::Sample => ResponseBodies::Sample(args.envoy.sample),
-            Bodies::Usage => ResponseBodies::Usage,
+        response_bodies: match (args.envoy.response_bodies, args.envoy.sample) {
+            (Bodies::Never, None) => ResponseBodies::Never,
+            (Bodies::Sample, percent) => ResponseBodies::Sample(percent.unwrap_or(5)),
+            (Bodies::Usage, None) => ResponseBodies::Usage,
+            (Bodies::Never | Bodies::Usage, Some(_)) => {
+                bail!("--sample has no effect without --response-bodies sample")
+            }
         },
         buffered: args.envoy.envoy_buffered,
         max_body,

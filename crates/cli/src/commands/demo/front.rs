@@ -60,7 +60,7 @@ impl Front {
             metrics: MetricsPage::default(),
             args: ServerArgs {
                 drain_timeout: DRAIN,
-                handover_timeout: Duration::ZERO,
+                handover_timeout: Some(Duration::ZERO),
                 record: None,
                 decisions: 0,
                 otlp_endpoint: None,
