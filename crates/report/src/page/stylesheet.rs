@@ -47,8 +47,8 @@ tr.own th,tr.own td{font-weight:650}
 tr.bound th,tr.bound td{color:var(--muted);font-style:italic}
 td small,th small{display:block;color:var(--muted);font-size:11.5px;font-weight:400;line-height:1.3}
 td.best{color:var(--good);font-weight:650}
-.state{display:inline-block;padding:0 8px;border-radius:9px;font-size:12px;font-weight:600;background:var(--band);\
-color:var(--bad)}
+.state{display:inline-block;padding:0 8px;border-radius:9px;font-size:12px;font-weight:600;white-space:nowrap;\
+background:var(--band);color:var(--bad)}
 .method{display:grid;grid-template-columns:max-content 1fr;gap:6px 22px;max-width:60em;margin:0}
 .method dt{font-weight:650}
 .method dd{margin:0;color:var(--muted)}
