@@ -262,3 +262,32 @@ fn settings_of_engines_certificates_and_keys_that_exclude_each_other_are_reporte
     let found = problems(&format!("{GATEWAY}{https}{}", policy("insecureSkipVerify: true")));
     assert!(found[0].contains("warning") && found[0].contains("are not verified"), "{found:?}");
 }
+
+#[test]
+fn an_endpoint_slice_of_a_cluster_needs_only_the_annotation() {
+    let slice = |namespace: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: x, namespace: {namespace}, labels: {{app: p}}, \
+             annotations: {{pointsman.dev/static-endpoints: \"true\"}}}}\naddressType: IPv4\n\
+             ports: [{{name: http, port: 8000, protocol: TCP}}, {{name: metrics, port: 9100, protocol: TCP}}]\n\
+             endpoints:\n\
+             - {{addresses: [10.0.0.1], conditions: {{ready: true, serving: true, terminating: false}}, nodeName: n, zone: z}}\n\
+             - {{addresses: [10.0.0.2], conditions: {{ready: true, serving: true, terminating: false}}, nodeName: n, \
+             targetRef: {{kind: Pod, name: x}}}}\n"
+        )
+    };
+    check(
+        &slice("default"),
+        &[
+            "f.yaml:5:57: warning: EndpointSlice default/x: ports[1].name: requests are sent to this port as to the others (fix: remove the port, and say where metrics are by the annotation pointsman.dev/metrics-port)",
+            "f.yaml:7:3: warning: EndpointSlice default/x: endpoints: nodeName, serving, targetRef, zone have no effect outside a cluster (fix: nothing, or remove it)",
+        ],
+    );
+    let found = problems(&format!("{}---\n{GATEWAY}{}", slice("other"), pool("p", 8000)));
+    assert!(
+        found
+            .iter()
+            .any(|line| line.ends_with("(fix: default/p does, in another namespace: move both into one)")),
+        "{found:#?}"
+    );
+}

@@ -104,7 +104,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "42:5: error: InferencePool default/llama: spec.endpointPickerRef: port is required where kind is Service or omitted (fix: write port: {number: 9002})",
             "44:1: error: InferencePool default/llama: is already defined at pools.yaml:27 (fix: remove one of the two, or give them different names)",
             "55:1: error: EndpointSlice default/llama: metadata.annotations[\"pointsman.dev/static-endpoints\"]: an EndpointSlice must be marked as static endpoints (fix: add the annotation pointsman.dev/static-endpoints: \"true\", and do not apply the file to a cluster, which creates EndpointSlices from pods)",
-            "65:15: error: EndpointSlice default/llama: endpoints[0].addresses[0]: \"gpu-1.local\" is not an IPv4 address, as addressType says (host names are FQDN) (fix: write an IPv4 address, as addressType says (host names are FQDN))",
+            "65:15: error: EndpointSlice default/llama: endpoints[0].addresses[0]: \"gpu-1.local\" is not an IPv4 address (fix: write one, or another addressType: FQDN is that of host names)",
         ],
     ),
     (

@@ -282,8 +282,8 @@ fn endpoint_slices() {
         &[
             "f.yaml:1:1: error: EndpointSlice default/s: metadata.annotations[\"pointsman.dev/static-endpoints\"]: an EndpointSlice must be marked as static endpoints (fix: add the annotation pointsman.dev/static-endpoints: \"true\", and do not apply the file to a cluster, which creates EndpointSlices from pods)",
             "f.yaml:1:1: error: EndpointSlice default/s: metadata.labels[\"pointsman.dev/engine\"]: \"vlm\" is not a known engine (fix: write one of vllm, sglang, trtllm-serve, lmdeploy, llama.cpp, tgi, triton, or remove it)",
-            "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address, as addressType says (host names are FQDN) (fix: write an IPv6 address, as addressType says (host names are FQDN))",
-            "f.yaml:5:45: error: EndpointSlice default/s: endpoints[0].zone: has no effect outside a cluster (fix: remove it)",
+            "f.yaml:5:12: warning: EndpointSlice default/s: endpoints: zone has no effect outside a cluster (fix: nothing, or remove it)",
+            "f.yaml:5:33: error: EndpointSlice default/s: endpoints[0].addresses[1]: \"127.0.0.1\" is not an IPv6 address (fix: write one, or another addressType: FQDN is that of host names)",
         ],
     );
     check(

@@ -28,7 +28,14 @@ impl<'a> Assembly<'a> {
             if selecting.is_empty() && self.invalid.iter().all(|id| id.kind != Kind::InferencePool) {
                 let message =
                     "no InferencePool of its namespace selects its labels, so its endpoints are not used";
-                self.warn(object, &whole(object), message, "add the labels of a pool's selector");
+                let elsewhere = pools.iter().find(|(_, spec)| has_labels(spec, object));
+                let fix = match elsewhere {
+                    Some((pool, _)) => {
+                        format!("{} does, in another namespace: move both into one", pool.id.name)
+                    }
+                    None => "add the labels of a pool's selector".to_owned(),
+                };
+                self.warn(object, &whole(object), message, &fix);
             }
             for (pool, spec) in selecting {
                 for address in addresses(slice, spec) {
@@ -74,10 +81,12 @@ impl<'a> Assembly<'a> {
 }
 
 fn selects(pool: &Object, spec: &InferencePool, slice: &Object) -> bool {
+    pool.id.name.namespace == slice.id.name.namespace && has_labels(spec, slice)
+}
+
+fn has_labels(spec: &InferencePool, slice: &Object) -> bool {
     let labels = &slice.metadata.labels;
-    pool.id.name.namespace == slice.id.name.namespace
-        && !spec.selector.is_empty()
-        && spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    !spec.selector.is_empty() && spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn addresses(slice: &EndpointSlice, pool: &InferencePool) -> Vec<EndpointAddress> {
