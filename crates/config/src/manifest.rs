@@ -131,11 +131,18 @@ fn decode_object(file: &Arc<str>, root: &Node, options: &Options) -> Decoded {
     let report = Report::new(Arc::clone(file), label);
     let object_namespace = id.as_ref().map(|id| &*id.name.namespace);
     let field = Field::root(root, &report);
-    let content = if field.kind() == ValueKind::List {
-        field.error("is a list of objects", "write them below `items:` of a List, or after lines `---`");
-        None
-    } else {
-        field.fields(|fields| read_object(file, fields, object_namespace, options))
+    let content = match field.kind() {
+        ValueKind::List => {
+            field.error("is a list of objects", "write them below `items:` of a List, or after lines `---`");
+            None
+        }
+        // Its text may be a key, which no message repeats.
+        ValueKind::String | ValueKind::Number => {
+            let fix = "write `name: value` lines, or move files of other programs to another folder";
+            field.error("expects a mapping, found a text", fix);
+            None
+        }
+        ValueKind::Mapping => field.fields(|fields| read_object(file, fields, object_namespace, options)),
     };
     let (mut object, mut passed_over) = (None, None);
     match content {

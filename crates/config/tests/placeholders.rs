@@ -97,3 +97,17 @@ fn a_wrong_annotation_of_static_endpoints_is_one_mistake() {
         ],
     );
 }
+
+#[test]
+fn no_message_repeats_what_may_be_a_key() {
+    for text in [
+        "hf_aKeyOfSomebody\n",
+        "-----BEGIN PRIVATE KEY-----\nhf_aKey\n-----END PRIVATE KEY-----\n",
+        "API_KEY=hf_aKey\n",
+    ] {
+        let found = problems(text);
+        assert!(!found.is_empty() && found.iter().all(|line| !line.contains("hf_a")), "{found:?}");
+    }
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {token: hf_aKey}\n";
+    assert!(problems(secret).iter().all(|line| !line.contains("hf_a")));
+}

@@ -56,7 +56,7 @@ fn invalid_yaml() {
     check(
         "just text",
         &[
-            "f.yaml:1:1: error: object: expects a mapping, found the string \"just text\" (fix: write `name: value` lines below it)",
+            "f.yaml:1:1: error: object: expects a mapping, found a text (fix: write `name: value` lines, or move files of other programs to another folder)",
         ],
     );
 }

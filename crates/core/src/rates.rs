@@ -66,7 +66,7 @@ pub(crate) struct DecodeMeasurement {
 
 /// A measurement of a non-streaming response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ReplyMeasurement {
+pub(crate) struct ResponseMeasurement {
     pub(crate) seconds: f64,
     /// Prompt tokens prefilled until its first token: those ahead of it and its own.
     pub(crate) prompt: f64,
@@ -133,24 +133,24 @@ impl Rates {
     /// Takes in a non-streaming response: its duration less the estimate of the smaller of prefill and decoding. One that
     /// came suspiciously fast for what it claims teaches nothing about its endpoint: canned answers must not attract requests.
     /// Where all endpoints are that fast, the mean of all follows, and then each.
-    pub(crate) fn replied(&mut self, now: Time, speed: &mut Speed, m: ReplyMeasurement) {
+    pub(crate) fn responded(&mut self, now: Time, speed: &mut Speed, m: ResponseMeasurement) {
         let rates = self.current(now);
         let prefill = self.prefill.predict([1.0, m.prompt]);
         let decode = m.output * rates.line(m.requests, m.context);
         if m.seconds * SUSPICIOUS_SPEED < prefill * rates.prefill + decode * rates.decode {
             let (factor, expected) =
                 if decode > prefill { (&mut self.decode, decode) } else { (&mut self.prompts, prefill) };
-            factor.observe(now, m.seconds, expected, Source::Reply);
+            factor.observe(now, m.seconds, expected, Source::Response);
             return;
         }
         if decode > prefill {
             let measured = m.seconds - prefill * speed.prefill.value(now, rates.prefill);
-            speed.decode.observe(now, measured, decode, Source::Reply);
-            self.decode.observe(now, measured, decode, Source::Reply);
+            speed.decode.observe(now, measured, decode, Source::Response);
+            self.decode.observe(now, measured, decode, Source::Response);
         } else {
             let measured = m.seconds - decode * speed.decode.value(now, rates.decode);
-            speed.prefill.observe(now, measured, prefill, Source::Reply);
-            self.prompts.observe(now, measured, prefill, Source::Reply);
+            speed.prefill.observe(now, measured, prefill, Source::Response);
+            self.prompts.observe(now, measured, prefill, Source::Response);
         }
     }
 

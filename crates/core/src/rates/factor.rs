@@ -23,8 +23,9 @@ pub enum Source {
     Fleet,
     /// Streamed output tokens.
     Stream,
-    /// The duration of non-streaming responses.
-    Reply,
+    /// The duration of non-streaming responses. "reply" in earlier event logs.
+    #[serde(alias = "reply")]
+    Response,
     /// Counters on the engine's metrics page.
     Scrape,
 }

@@ -90,7 +90,7 @@ impl Scheduler {
         }
     }
 
-    /// Learns rates from the engine's counters, unless they were measured by streams or replies since the reading before.
+    /// Learns rates from the engine's counters, unless they were measured by streams or responses since the reading before.
     fn learn_from_scrapes(&mut self, now: Time, id: EndpointId, before: &LoadReport) {
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         let Some(gauge) = &endpoint.gauge else { return };

@@ -9,7 +9,7 @@ use crate::cast::{count, whole};
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::event::Effect;
 use crate::ids::{EndpointId, PoolId, RequestId};
-use crate::rates::{DecodeMeasurement, Rates, ReplyMeasurement, Source};
+use crate::rates::{DecodeMeasurement, Rates, ResponseMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::requests::{Doubt, Request, RequestState, Requests};
 use crate::reservation::Reservation;
@@ -231,14 +231,14 @@ impl Scheduler {
         let cached = usage.cached_tokens.unwrap_or(0);
         let prompt = usage.prompt_tokens.map_or(reservation.uncached, |prompt| prompt.saturating_sub(cached));
         let in_flight = f64::from(endpoint.in_flight());
-        let measured = ReplyMeasurement {
+        let measured = ResponseMeasurement {
             seconds: seconds(now.since(reservation.dispatched)),
             prompt: count(reservation.ahead) + f64::from(prompt),
             output: f64::from(output.unwrap_or(0)),
             requests: f64::midpoint(f64::from(reservation.in_flight_at_dispatch), in_flight),
             context: count(endpoint.context()),
         };
-        self.rates.replied(now, &mut endpoint.speed, measured);
+        self.rates.responded(now, &mut endpoint.speed, measured);
     }
 
     /// Releases a request's load at its endpoint, if it has one. `output` are its output tokens by the engine's count;
