@@ -148,6 +148,10 @@ fn check_names_files_that_it_cannot_read_among_the_other_mistakes() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("utf-16.yaml:1:1: error: is not UTF-8 (fix: save it in that encoding)"), "{said}");
     assert!(said.contains("wrong.yaml:1:1: error: Gateway: apiVersion: is missing"), "{said}");
+    let config = folder.path().join("picker.yaml");
+    std::fs::write(&config, "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\nplugins: []\n").unwrap();
+    let said = text(&run(&["check", config.to_str().unwrap()]).stdout);
+    assert_eq!(said, "ok: 1 picker configuration in 1 file\n");
     let missing = run(&["check", "/nowhere"]);
     assert_eq!(missing.status.code(), Some(1));
     let said = text(&missing.stdout);

@@ -24,6 +24,8 @@ pub struct Loaded {
     pub objects: Inventory,
     /// The files that the objects of the texts name.
     pub files: Vec<NamedFiles>,
+    /// Number of the documents that configure the endpoint picker, where [`Options::picker_configs`] has them checked.
+    pub picker_configs: usize,
 }
 
 impl Loaded {
@@ -106,7 +108,7 @@ pub fn load_with_previous(sources: &[SourceText], options: &Options, previous: &
         world = replace(previous, &invalid, options.consumer, &mut objects, wrong, &mut problems);
     }
     order(&mut problems, options.max_problems);
-    Loaded { world, problems, objects: Inventory { objects }, files }
+    Loaded { world, problems, objects: Inventory { objects }, files, picker_configs }
 }
 
 /// The kind that a consumer requires, with the message and the fix where there is none.

@@ -86,7 +86,13 @@ fn as_json(problem: &Problem) -> Value {
 fn summary(loaded: &Loaded, files: usize) -> String {
     let of = |severity| loaded.problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let found = format!("{} in {}", plural(loaded.objects.len(), "object"), plural(files, "file"));
+    let objects = plural(loaded.objects.len(), "object");
+    let things = match (loaded.objects.len(), loaded.picker_configs) {
+        (_, 0) => objects,
+        (0, configs) => plural(configs, "picker configuration"),
+        (_, configs) => format!("{objects} and {}", plural(configs, "picker configuration")),
+    };
+    let found = format!("{things} in {}", plural(files, "file"));
     match (errors, warnings) {
         (0, 0) => format!("ok: {found}"),
         (0, _) => format!("ok with {}: {found}", plural(warnings, "warning")),
