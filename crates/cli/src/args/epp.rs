@@ -250,7 +250,7 @@ upstream! {
     tracing: ANY, "traces are exported where --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT is set";
     enable_latency_predictor: OFF, "the default placement minimises the expected latency";
     endpoint_data_parallel_size: |size| ["0", "1"].contains(&size), "name each rank as an endpoint";
-    feature_gates: GATES, "requests are not queued: sheddable requests are rejected with 429";
+    feature_gates: GATES, "requests are not queued (sheddable ones are rejected with 429), and other features are always on";
     plugin_state_staleness_threshold: ANY, "requests are counted until they end";
     fairness_id_metric_label_limit: ANY, "no metric has a fairness id as a label";
     enable_grpc_stream_metrics: ANY, "streams are always counted";
@@ -391,6 +391,10 @@ mod tests {
         ]);
         assert_eq!(chart.upstream.unsupported(), Vec::<String>::new());
         assert_eq!(chart.upstream.without_effect().len(), 4);
+        let newer =
+            parsed(&["--feature-gates=dataLayer,flowControl=false", "--fairness-id-metric-label-limit=10"]);
+        assert_eq!(newer.upstream.unsupported(), Vec::<String>::new());
+        assert_eq!(parsed(&["--feature-gates=a,flowControl=true"]).upstream.unsupported().len(), 1);
         let asks =
             parsed(&["--metrics-endpoint-auth", "--ha-enable-leader-election", "--pool-group=example.com"]);
         let refused = asks.upstream.unsupported();
