@@ -6,6 +6,8 @@
 //! Written by hand because no JSON parser among the dependencies accepts a text in chunks, and for its speed:
 //! [`crate::sse`] has the figure.
 
+use crate::words::{HIGH_BITS, equal, first};
+
 /// Depth of objects up to which keys are tracked. The deepest value that is read is
 /// `response.usage.input_tokens_details.cached_tokens`.
 const MAX_PATH: usize = 5;
@@ -168,22 +170,39 @@ impl Lexer {
         }
     }
 
-    fn between<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
-        let Some((&first, after)) = rest.split_first() else { return rest };
-        match first {
-            b'"' => return self.start_string(after, sink),
-            b'{' => {
-                self.emit(JsonEvent::ObjectStart, sink);
-                self.open(true);
-            }
-            b'[' => self.open(false),
-            b'}' | b']' => self.close(first == b'}'),
-            b',' => self.expects_key = self.depth > 0 && self.kinds & 1 == 1,
-            b':' => self.expects_key = false,
-            b' ' | b'\t' | b'\n' | b'\r' => {}
-            _ => return self.start_scalar(rest, sink),
+    /// Parses up to a value that goes on in the next chunk.
+    fn between<'a>(&mut self, mut rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
+        while matches!(self.state, State::Between)
+            && let Some((&first, after)) = rest.split_first()
+        {
+            rest = match first {
+                b'"' => self.start_string(after, sink),
+                b'{' => {
+                    self.emit(JsonEvent::ObjectStart, sink);
+                    self.open(true);
+                    after
+                }
+                b'[' => {
+                    self.open(false);
+                    after
+                }
+                b'}' | b']' => {
+                    self.close(first == b'}');
+                    after
+                }
+                b',' => {
+                    self.expects_key = self.depth > 0 && self.kinds & 1 == 1;
+                    after
+                }
+                b':' => {
+                    self.expects_key = false;
+                    after
+                }
+                b' ' | b'\t' | b'\n' | b'\r' => after,
+                _ => self.start_scalar(rest, sink),
+            };
         }
-        after
+        rest
     }
 
     fn open(&mut self, object: bool) {
@@ -216,12 +235,18 @@ impl Lexer {
 
     /// Starts a string. Most end in the same chunk and are not copied.
     fn start_string<'a>(&mut self, rest: &'a [u8], sink: &mut impl FnMut(&[Key], JsonEvent<'_>)) -> &'a [u8] {
-        if let Some(end) = memchr::memchr2(b'"', b'\\', rest)
-            && rest.get(end) == Some(&b'"')
+        if let Some((text, [b'"', after @ ..])) =
+            quote_or_backslash(rest).and_then(|end| rest.split_at_checked(end))
         {
-            let text = rest.get(..end.min(CAPTURE)).unwrap_or_default();
-            self.end_string(text, sink);
-            return rest.get(end + 1..).unwrap_or_default();
+            let is_key = self.expects_key;
+            self.end_string(text.get(..CAPTURE).unwrap_or(text), sink);
+            return match after {
+                [b':', value @ ..] if is_key => {
+                    self.expects_key = false;
+                    value
+                }
+                _ => after,
+            };
         }
         self.captured.clear();
         self.state = State::String { escape: false };
@@ -239,7 +264,7 @@ impl Lexer {
             self.capture(rest.get(..1).unwrap_or_default());
             return rest.get(1..).unwrap_or_default();
         }
-        let Some(end) = memchr::memchr2(b'"', b'\\', rest) else {
+        let Some(end) = quote_or_backslash(rest) else {
             self.capture(rest);
             return &[];
         };
@@ -298,6 +323,18 @@ impl Lexer {
             sink(path, event);
         }
     }
+}
+
+/// Index of the first quote or backslash. Most strings are shorter than a word.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    if let Some(word) = bytes.first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let marked = (equal(word, b'"') | equal(word, b'\\')) & HIGH_BITS;
+        if marked != 0 {
+            return Some(first(marked));
+        }
+    }
+    memchr::memchr2(b'"', b'\\', bytes)
 }
 
 fn scalar_end(bytes: &[u8]) -> usize {

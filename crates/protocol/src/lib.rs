@@ -44,6 +44,7 @@ pub mod response;
 pub mod splice;
 pub mod sse;
 mod usage;
+mod words;
 
 pub use api::{Api, Route, StreamFormat, UrlModel};
 pub use blocks::{BLOCK_TOKENS, BlockKey, MAX_BLOCKS, prompt_blocks};

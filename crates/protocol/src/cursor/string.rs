@@ -4,15 +4,10 @@ use std::borrow::Cow;
 
 use super::{Cursor, Result};
 use crate::body_error::BodyError;
+use crate::words::{HIGH_BITS, WORD, below, equal, first};
 
 /// Bytes up to which the comparison of words is faster than a vectorised search, which has to be set up.
 const SHORT: usize = 64;
-
-/// Bytes that are compared at once in short strings.
-const WORD: usize = 8;
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// A string in its escaped form.
 #[derive(Clone, Copy)]
@@ -82,8 +77,8 @@ impl<'a> Cursor<'a> {
             let word = u64::from_le_bytes(*word);
             let special = special_bytes(word);
             if special != 0 {
-                let ordinary = special.trailing_zeros() / 8;
-                self.at += ordinary as usize;
+                let ordinary = first(special);
+                self.at += ordinary;
                 return (seen | word & !(u64::MAX << (8 * ordinary)), true);
             }
             seen |= word;
@@ -120,12 +115,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Sets the high bit of each byte that is a quote, a backslash or a control character. The lowest set bit is exact;
-/// borrows can set higher ones wrongly (Hacker's Delight, 6-1).
-fn special_bytes(word: u64) -> u64 {
-    let below = |word: u64, bound: u8| word.wrapping_sub(LOW_BITS * u64::from(bound)) & !word;
-    let equal = |byte: u8| below(word ^ (LOW_BITS * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
+/// Marks each byte that is a quote, a backslash or a control character.
+const fn special_bytes(word: u64) -> u64 {
+    (below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')) & HIGH_BITS
 }
 
 /// Values of hexadecimal digits; [`NO_DIGIT`] for other bytes.
