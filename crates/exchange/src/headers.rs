@@ -35,6 +35,9 @@ static CONTROL: [HeaderName; 14] = [
 ];
 
 pub(crate) fn objective(headers: &HeaderMap) -> Option<&str> {
+    if !has_control_headers(headers) {
+        return None;
+    }
     headers.get(OBJECTIVE).or_else(|| headers.get(OBJECTIVE_ALIAS)).and_then(|value| value.to_str().ok())
 }
 
@@ -44,8 +47,10 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     Some(value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
-/// Headers of one connection, besides those that [`strip_hop_by_hop`] treats by themselves.
-static HOP_BY_HOP: [HeaderName; 6] = [
+/// Headers of one connection.
+static HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
     header::TE,
     header::UPGRADE,
     header::PROXY_AUTHENTICATE,
@@ -74,13 +79,22 @@ pub fn read_header(name: &str) -> Option<HeaderName> {
 /// The header of this name if it is a control header, which ends at Pointsman.
 #[must_use]
 pub fn control_header(name: &str) -> Option<HeaderName> {
-    CONTROL.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned()
+    // Most headers of a request are none, and are told at once.
+    let is_extension =
+        name.as_bytes().first_chunk().is_some_and(|start: &[u8; 2]| start.eq_ignore_ascii_case(b"x-"));
+    let known = || CONTROL.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())).cloned();
+    is_extension.then(known).flatten()
+}
+
+/// Whether there is any control header. Few requests have one, and this is cheaper than looking for a few by name.
+#[must_use]
+pub fn has_control_headers(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("x-") && CONTROL.contains(name))
 }
 
 /// Removes every control header.
 pub fn strip_control_headers(headers: &mut HeaderMap) {
-    // Few requests have any, and this is cheaper than looking for each.
-    if headers.keys().any(|name| name.as_str().starts_with("x-") && CONTROL.contains(name)) {
+    if has_control_headers(headers) {
         for name in &CONTROL {
             headers.remove(name);
         }
@@ -104,20 +118,21 @@ fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// too, since trailers are passed on only over HTTP/2, which needs no `te`. So is a `content-length` beside
 /// `transfer-encoding`, which overrides it (RFC 9112, section 6.3).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let listed: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(elements)
-            .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
+    // Few messages have any, and this is cheaper than looking for each.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
     }
-    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
+    }
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(elements)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    for name in listed {
+        headers.remove(name);
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);

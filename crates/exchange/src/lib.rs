@@ -28,7 +28,7 @@ pub use engine_request::{EngineRequest, RestScanner};
 pub use engine_response::{ChunkFacts, EngineResponse, HeadVerdict, ResponseEnd, Verdict};
 pub use headers::{
     BASE_MODEL_NAME, MODEL_NAME, OBJECTIVE, REASON, SHOULD_RETRY, asks_for_tunnel, control_header,
-    read_header, strip_control_headers, strip_hop_by_hop,
+    has_control_headers, read_header, strip_control_headers, strip_hop_by_hop,
 };
 pub use parsed_request::{ParsedRequest, ResolveContext};
 pub use refusal::{Refusal, RefusalResponse};

@@ -1,7 +1,6 @@
 //! Watches the responses whose client does not read. hyper asks for a body's next frame only while the client takes bytes,
 //! so nothing that a body does when it is asked, such as heeding its timeouts, can be relied upon.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use slab::Slab;
 
 use crate::relay::{Aborted, Relay, length};
 
@@ -22,20 +22,15 @@ const UNREAD: u64 = 2;
 pub(crate) struct ReaderWatch {
     /// Intervals since the start.
     now: AtomicU64,
-    responses: Mutex<Responses>,
-}
-
-#[derive(Debug, Default)]
-struct Responses {
-    next: u64,
-    by_number: HashMap<u64, Weak<Mutex<Relay>>>,
+    responses: Mutex<Slab<Weak<Mutex<Relay>>>>,
 }
 
 /// A response under watch.
 #[derive(Debug)]
 pub(crate) struct WatchedRelay {
     relay: Arc<Mutex<Relay>>,
-    number: u64,
+    /// Its place in the watch.
+    key: usize,
     watch: Arc<ReaderWatch>,
     /// Whether the client has read everything.
     is_end: bool,
@@ -49,12 +44,8 @@ impl ReaderWatch {
         relay.read_at = self.now.load(Ordering::Relaxed);
         let (is_end, remaining) = (relay.is_end(), relay.remaining());
         let relay = Arc::new(Mutex::new(relay));
-        let mut responses = lock(&self.responses);
-        let number = responses.next;
-        responses.next += 1;
-        responses.by_number.insert(number, Arc::downgrade(&relay));
-        drop(responses);
-        WatchedRelay { relay, number, watch: Arc::clone(self), is_end, remaining }
+        let key = lock(&self.responses).insert(Arc::downgrade(&relay));
+        WatchedRelay { relay, key, watch: Arc::clone(self), is_end, remaining }
     }
 
     /// Watches for as long as it is polled. A client that takes nothing for `patience` is given up.
@@ -68,7 +59,8 @@ impl ReaderWatch {
 
     fn check(&self, patience: u64) {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
-        let responses: Vec<_> = lock(&self.responses).by_number.values().filter_map(Weak::upgrade).collect();
+        let responses: Vec<_> =
+            lock(&self.responses).iter().filter_map(|(_, relay)| relay.upgrade()).collect();
         for response in responses {
             // Whoever holds the lock is the client's connection, which reads.
             let mut relay = match response.try_lock() {
@@ -114,7 +106,7 @@ impl WatchedRelay {
 
 impl Drop for WatchedRelay {
     fn drop(&mut self) {
-        lock(&self.watch.responses).by_number.remove(&self.number);
+        lock(&self.watch.responses).try_remove(self.key);
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, header, request};
 use pointsman_config::route::{Filter, Forward, Redirect, RouteAction, RouteRequest};
 use pointsman_config::{Listener, PoolIndex};
-use pointsman_exchange::{BASE_MODEL_NAME, MODEL_NAME, ParsedRequest, Refusal, strip_control_headers};
+use pointsman_exchange::{
+    BASE_MODEL_NAME, MODEL_NAME, ParsedRequest, Refusal, has_control_headers, strip_control_headers,
+};
 use pointsman_fleet::{Generation, PoolHandle};
 use pointsman_protocol::Route;
 
@@ -33,11 +35,11 @@ pub(crate) fn find_target<'a>(
     request: &ParsedRequest,
     (trusted, draw): (bool, u64),
 ) -> Result<RouteTarget<'a>, Refusal> {
-    if trusted {
+    if !trusted {
+        strip_control_headers(&mut head.headers);
+    } else if has_control_headers(&head.headers) {
         head.headers.remove(MODEL_NAME);
         head.headers.remove(BASE_MODEL_NAME);
-    } else {
-        strip_control_headers(&mut head.headers);
     }
     if generation.world.listeners.iter().any(|listener| listener.routes.matches_on_model())
         && let Some(model) = request.model()
