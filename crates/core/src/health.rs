@@ -330,6 +330,7 @@ const fn ejects_at_once(cause: FailureCause) -> bool {
         FailureCause::Connect | FailureCause::Tls | FailureCause::Stalled => true,
         FailureCause::Refused
         | FailureCause::Lost
+        | FailureCause::StaleConnection
         | FailureCause::FirstByteTimeout
         | FailureCause::Unavailable
         | FailureCause::EngineError
@@ -347,7 +348,8 @@ const fn detected_by_probe(cause: FailureCause) -> bool {
         | FailureCause::Refused
         | FailureCause::Lost
         | FailureCause::Unavailable => true,
-        FailureCause::FirstByteTimeout
+        FailureCause::StaleConnection
+        | FailureCause::FirstByteTimeout
         | FailureCause::EngineError
         | FailureCause::Truncated
         | FailureCause::Stalled

@@ -131,3 +131,11 @@ impl Default for RetryBudget {
         Self { ratio: 0.2, min_per_second: 10, max_attempts: 3 }
     }
 }
+
+impl RetryBudget {
+    /// Whether another attempt may ever follow this many.
+    #[must_use]
+    pub fn may_follow(&self, attempts: u32) -> bool {
+        attempts < self.max_attempts && (self.ratio > 0.0 || self.min_per_second > 0)
+    }
+}

@@ -95,6 +95,9 @@ pub enum FailureCause {
     Refused,
     /// The connection was lost after the request was written and before any byte of the response came.
     Lost,
+    /// The same, at once and on a connection that was kept from an earlier request: the engine may have been closing it just
+    /// then. It is nobody's failure, and what is sent again goes to the same endpoint as well, on a new connection.
+    StaleConnection,
     /// No byte of the response came in the first-byte timeout.
     FirstByteTimeout,
     /// A gateway-type status, 502 or 503, from the engine or something in front of it.
@@ -119,6 +122,7 @@ impl FailureCause {
         match self {
             Self::Connect | Self::Tls | Self::Refused => true,
             Self::Lost
+            | Self::StaleConnection
             | Self::FirstByteTimeout
             | Self::Unavailable
             | Self::EngineError
@@ -136,10 +140,17 @@ impl FailureCause {
             Self::Connect
             | Self::Tls
             | Self::Refused
+            | Self::StaleConnection
             | Self::FirstByteTimeout
             | Self::Unavailable
             | Self::Stalled => false,
         }
+    }
+
+    /// Whether it says something about the endpoint.
+    #[must_use]
+    pub const fn is_evidence(self) -> bool {
+        !matches!(self, Self::StaleConnection)
     }
 
     /// Whether more than one request shows it: no connection, or silence of the whole endpoint.
@@ -148,6 +159,7 @@ impl FailureCause {
             Self::Connect | Self::Tls | Self::Stalled => true,
             Self::Refused
             | Self::Lost
+            | Self::StaleConnection
             | Self::FirstByteTimeout
             | Self::Unavailable
             | Self::EngineError
@@ -165,6 +177,7 @@ impl FailureCause {
             Self::Tls => "tls",
             Self::Refused => "refused",
             Self::Lost => "lost",
+            Self::StaleConnection => "stale_connection",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::Unavailable => "unavailable",
             Self::EngineError => "engine_error",

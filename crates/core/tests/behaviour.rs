@@ -67,6 +67,38 @@ fn a_spent_retry_budget_stops_retries() {
 }
 
 #[test]
+fn a_stale_connection_is_a_retry_and_no_evidence() {
+    let retry_budget = RetryBudget { ratio: 0.0, min_per_second: 1, max_attempts: 2 };
+    let mut driver = Driver::with_policy(1, PoolPolicy { retry_budget, ..PoolPolicy::default() });
+    let rejected = Some(Err(Rejection::AttemptsFailed(FailureCause::StaleConnection)));
+    for _ in 0..9 {
+        let (request, _) = driver.dispatch(stream(10));
+        assert_eq!(driver.fail(request, 0, FailureCause::StaleConnection), Some(Ok(0)), "the same endpoint");
+        driver.finish(request);
+    }
+    let (request, _) = driver.dispatch(stream(10));
+    assert_eq!(driver.fail(request, 0, FailureCause::StaleConnection), Some(Ok(0)));
+    assert_eq!(driver.fail(request, 0, FailureCause::StaleConnection), rejected, "two attempts");
+    let (request, _) = driver.dispatch(stream(10));
+    assert_eq!(driver.fail(request, 0, FailureCause::StaleConnection), rejected, "the budget is spent");
+    assert_eq!((driver.health(0), driver.in_flight()), (Health::Ready, vec![0]));
+}
+
+#[test]
+fn a_loss_after_a_stale_connection_is_evidence() {
+    let mut driver = Driver::new(2, Placement::Pointsman);
+    for _ in 0..3 {
+        assert_eq!(driver.health(0), Health::Ready);
+        let subset = Some(Arc::from([EndpointId(0)]));
+        let (request, _) = driver.dispatch(RequestFacts { subset, ..stream(10) });
+        assert_eq!(driver.fail(request, 0, FailureCause::StaleConnection), Some(Ok(0)));
+        assert_eq!(driver.fail(request, 0, FailureCause::Lost), Some(Ok(0)));
+        driver.tell(Event::Aborted { request });
+    }
+    assert!(matches!(driver.health(0), Health::Ejected(_)), "three losses in a row");
+}
+
+#[test]
 fn the_only_endpoint_is_tried_again_as_the_last_resort() {
     let mut driver = Driver::new(1, Placement::Pointsman);
     let (request, _) = driver.dispatch(stream(10));

@@ -175,12 +175,14 @@ impl EngineRequest {
     #[must_use]
     pub const fn may_retry(&self, cause: FailureCause, untouched: bool) -> bool {
         if self.streams {
-            return untouched && (cause.before_written() || matches!(cause, FailureCause::Lost));
+            let lost = matches!(cause, FailureCause::Lost | FailureCause::StaleConnection);
+            return untouched && (cause.before_written() || lost);
         }
         cause.before_written()
             || self.stateless
                 && match cause {
                     FailureCause::Lost
+                    | FailureCause::StaleConnection
                     | FailureCause::Stalled
                     | FailureCause::Unavailable
                     | FailureCause::EngineError

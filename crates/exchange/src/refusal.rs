@@ -92,6 +92,7 @@ impl Refusal {
                 | FailureCause::Tls
                 | FailureCause::Refused
                 | FailureCause::Lost
+                | FailureCause::StaleConnection
                 | FailureCause::Unavailable
                 | FailureCause::EngineError
                 | FailureCause::Truncated
@@ -257,6 +258,7 @@ pub(crate) const fn cause_text(cause: FailureCause) -> &'static str {
         FailureCause::Tls => "the TLS handshake failed",
         FailureCause::Refused => "the stream was refused",
         FailureCause::Lost => "the connection was lost before the response",
+        FailureCause::StaleConnection => "the connection was closed as the request was sent",
         FailureCause::FirstByteTimeout => "the first byte did not arrive within the timeout",
         FailureCause::Unavailable => "it responded that it is unavailable",
         FailureCause::EngineError => "it reported an error",

@@ -231,7 +231,8 @@ fn control_headers_are_removed_and_the_length_follows_the_body() {
 #[test]
 fn only_stateless_calls_are_retried_after_they_were_written() {
     use FailureCause::{
-        Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, Stalled, Tls, Truncated, Unavailable,
+        Connect, EngineError, FirstByteTimeout, Garbage, Lost, Refused, StaleConnection, Stalled, Tls,
+        Truncated, Unavailable,
     };
     let chat = read(CHAT, &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
     let stored = read("/v1/responses", &[], r#"{"model":"m"}"#).and_then(resolve).unwrap();
@@ -242,12 +243,12 @@ fn only_stateless_calls_are_retried_after_they_were_written() {
         assert_eq!(retries, [true, true, false], "{cause:?}");
         assert!(stream.may_retry(cause, true));
     }
-    for cause in [Lost, Stalled, Unavailable, EngineError] {
+    for cause in [Lost, StaleConnection, Stalled, Unavailable, EngineError] {
         let retries = [&chat, &stored, &stream].map(|request| request.may_retry(cause, false));
         assert_eq!(retries, [true, false, false], "{cause:?}");
         assert_eq!(
             stream.may_retry(cause, true),
-            cause == Lost,
+            matches!(cause, Lost | StaleConnection),
             "a body that is incomplete was not processed"
         );
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman_config::models::ModelRules;
 use pointsman_config::{ObjectName, PoolIndex, World};
-use pointsman_core::{EndpointId, PoolId, RequestFacts};
+use pointsman_core::{EndpointId, PoolId, RequestFacts, RetryBudget};
 use pointsman_protocol::ServedModel;
 use pointsman_protocol::models::merge_models;
 use pointsman_telemetry::PoolSeries;
@@ -65,6 +65,8 @@ pub struct PoolHandle {
     pub(crate) models: Arc<ModelIndex>,
     /// Its model rules.
     pub rules: Arc<ModelRules>,
+    /// How many attempts may be retried.
+    pub retry_budget: RetryBudget,
 }
 
 impl PoolHandle {

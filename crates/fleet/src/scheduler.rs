@@ -169,7 +169,9 @@ impl SchedulerHandle {
         cause: FailureCause,
         retry: bool,
     ) -> Ticket {
-        endpoint.series.failed(cause);
+        if cause.is_evidence() {
+            endpoint.series.failed(cause);
+        }
         let event = Event::AttemptFailed { request: caller.request, endpoint: endpoint.id, cause, retry };
         let caller = Caller { asked_at: self.clock.now(), ..caller };
         let ticket = self.ask(caller, event, Some(endpoint));

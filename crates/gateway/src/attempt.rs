@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::relay::FirstFrame;
 use crate::shared::Shared;
 use crate::template::RequestTemplate;
-use crate::upstream::{self, RequestBody, RestSlot, SendCause, SendError, UpstreamBody, UpstreamResponse};
+use crate::upstream::{self, RequestBody, RestSlot, SendError, UpstreamBody, UpstreamResponse};
 
 /// How long the head of a stream is held for the first bytes of its body, in which a failure can still be retried unnoticed.
 /// Load balancers and clients that wait for a head give up after a few seconds, while a long prefill takes minutes.
@@ -76,7 +76,10 @@ impl Attempts<'_> {
         let ticket = context.place(self.pool, self.engine_request, || self.template.request_id());
         let mut result = self.before_deadline(ticket.placed()).await?;
         let mut last_error: Option<StartedResponse> = None;
+        let (mut attempts, mut is_stale) = (0, false);
         loop {
+            attempts += 1;
+            let new_connection = is_stale || self.needs_new_connection(attempts);
             context.placed(&result);
             let placed = match (result, last_error) {
                 (Ok(placed), error) => {
@@ -88,7 +91,7 @@ impl Attempts<'_> {
                 (Err(rejection), None) => return Err(Refusal::Pool(rejection)),
             };
             let mut span = context.attempt_span();
-            let (cause, response) = match self.attempt(&placed, &span).await? {
+            let (cause, response) = match self.attempt(&placed, &span, new_connection).await? {
                 AttemptOutcome::Response(response) => {
                     return Ok(SelectedResponse { placed: Some(placed), response });
                 }
@@ -111,6 +114,7 @@ impl Attempts<'_> {
                 Some(response) => Some(response),
                 None => last_error,
             };
+            is_stale = cause == FailureCause::StaleConnection;
             let ticket = context.attempt_failed(placed, cause, retry);
             result = self.before_deadline(ticket.placed()).await?;
         }
@@ -121,6 +125,12 @@ impl Attempts<'_> {
         self.engine_request.may_retry(cause, untouched)
     }
 
+    /// Whether this attempt needs a connection that the engine cannot be closing, since nothing would follow it.
+    fn needs_new_connection(&self, attempt: u32) -> bool {
+        !self.engine_request.may_retry(FailureCause::Lost, false)
+            || !self.pool.retry_budget.may_follow(attempt)
+    }
+
     async fn before_deadline<T>(&self, future: impl Future<Output = T>) -> Result<T, Refusal> {
         match self.deadline {
             None => Ok(future.await),
@@ -128,10 +138,13 @@ impl Attempts<'_> {
         }
     }
 
-    /// Sends the request to one endpoint. A request lost on a reused connection, which the engine may have been closing,
-    /// is sent once more on a new one if it may be retried; this does not count against the endpoint. One that may not be
-    /// gets a new connection at once.
-    async fn attempt(&mut self, placed: &Placed, span: &Span) -> Result<AttemptOutcome, Refusal> {
+    /// Sends the request to one endpoint, with `new_connection` on none that was used before.
+    async fn attempt(
+        &mut self,
+        placed: &Placed,
+        span: &Span,
+        new_connection: bool,
+    ) -> Result<AttemptOutcome, Refusal> {
         let endpoint = placed.endpoint();
         let upstream = self.shared.upstreams.of(endpoint);
         if let Some(context) = span.traceparent()
@@ -139,47 +152,30 @@ impl Attempts<'_> {
         {
             self.template.set_traceparent(value);
         }
-        let mut resent = false;
         let backend = self.backend_timeout.map(|timeout| Instant::now() + timeout);
         let deadline = [self.deadline, backend].into_iter().flatten().min();
-        loop {
-            let new_connection = resent || !self.engine_request.may_retry(FailureCause::Lost, false);
-            let body = RequestBody::new(self.engine_request.body(), self.rest.as_ref());
-            let request = self.template.request(&upstream, body);
-            let first_byte = Instant::now() + endpoint.timeouts.first_byte;
-            let until = deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
-            let sent = pin!(async {
-                let response = if self.upgrades {
-                    Box::pin(upstream::upgrade(&upstream, endpoint, request)).await?
-                } else {
-                    upstream.send(endpoint, request, new_connection).await?
-                };
-                self.first_bytes(endpoint, response, deadline, first_byte).await
-            });
-            let error =
-                match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock()).await {
-                    Waited::Done(Ok(outcome)) => return Ok(outcome),
-                    Waited::Done(Err(error)) => error,
-                    Waited::OutOfTime if deadline == Some(until) => return Err(Refusal::RequestTimeout),
-                    Waited::OutOfTime => {
-                        upstream.no_response();
-                        return Ok(AttemptOutcome::NoResponse(FailureCause::FirstByteTimeout));
-                    }
-                    Waited::Stalled => {
-                        upstream.no_response();
-                        return Ok(AttemptOutcome::NoResponse(FailureCause::Stalled));
-                    }
-                };
-            match error.cause {
-                SendCause::ClientBody(refusal) => return Err(refusal),
-                SendCause::Attempt(cause @ FailureCause::Lost)
-                    if error.reused && !new_connection && self.may_retry(cause) =>
-                {
-                    resent = true;
-                }
-                SendCause::Attempt(cause) => return Ok(AttemptOutcome::NoResponse(cause)),
-            }
-        }
+        let body = RequestBody::new(self.engine_request.body(), self.rest.as_ref());
+        let request = self.template.request(&upstream, body);
+        let first_byte = Instant::now() + endpoint.timeouts.first_byte;
+        let until = deadline.map_or(first_byte, |deadline| deadline.min(first_byte));
+        let sent = pin!(async {
+            let response = if self.upgrades {
+                Box::pin(upstream::upgrade(&upstream, endpoint, request)).await?
+            } else {
+                upstream.send(endpoint, request, new_connection).await?
+            };
+            self.first_bytes(endpoint, response, deadline, first_byte).await
+        });
+        let cause = match first_bytes_or_stall(sent, until, endpoint, self.shared.door.fleet.clock()).await {
+            Waited::Done(Ok(outcome)) => return Ok(outcome),
+            Waited::Done(Err(SendError::ClientBody(refusal))) => return Err(refusal),
+            Waited::Done(Err(SendError::Attempt(cause))) => return Ok(AttemptOutcome::NoResponse(cause)),
+            Waited::OutOfTime if deadline == Some(until) => return Err(Refusal::RequestTimeout),
+            Waited::OutOfTime => FailureCause::FirstByteTimeout,
+            Waited::Stalled => FailureCause::Stalled,
+        };
+        upstream.no_response();
+        Ok(AttemptOutcome::NoResponse(cause))
     }
 
     /// Waits for the first bytes of the body, so that a failure up to there can be retried, and judges head and bytes. The

@@ -23,8 +23,8 @@ use pointsman_config::AppProtocol;
 use pointsman_core::{EndpointId, FailureCause};
 use pointsman_fleet::{Connection, Connector, HttpVersion, PoolEndpoint};
 
+pub(crate) use failure::SendError;
 use failure::SendFailure;
-pub(crate) use failure::{SendCause, SendError};
 pub(crate) use h1::upgrade;
 pub(crate) use request_body::{RequestBody, Rest, RestSlot};
 pub(crate) use response::{UpstreamBody, UpstreamResponse};
@@ -114,17 +114,19 @@ impl Upstream {
     ) -> Result<UpstreamResponse, SendError> {
         if !new_connection {
             while let Some(connection) = self.checkout(endpoint.timeouts.keep_alive).await {
+                let written = Instant::now();
                 match h1::send(self, connection, request).await {
                     Ok(response) => return Ok(response),
                     Err(SendFailure::Unsent(back)) => request = *back,
-                    Err(SendFailure::Failed(cause)) => return Err(SendError { cause, reused: true }),
+                    Err(SendFailure::Failed(error)) => return Err(error.on_reused(written)),
                 }
             }
             if let Some(sender) = self.shared.get() {
+                let written = Instant::now();
                 match h2::send(self, sender, request).await {
                     Ok(response) => return Ok(response),
                     Err(SendFailure::Unsent(back)) => request = *back,
-                    Err(SendFailure::Failed(cause)) => return Err(SendError { cause, reused: true }),
+                    Err(SendFailure::Failed(error)) => return Err(error.on_reused(written)),
                 }
             }
         }
@@ -133,12 +135,9 @@ impl Upstream {
             NewConnection::H1(connection) => h1::send(self, connection, request).await,
             NewConnection::H2(sender) => h2::send(self, sender, request).await,
         };
-        sent.map_err(|sent| SendError {
-            reused: false,
-            cause: match sent {
-                SendFailure::Unsent(_) => FailureCause::Refused.into(),
-                SendFailure::Failed(cause) => cause,
-            },
+        sent.map_err(|sent| match sent {
+            SendFailure::Unsent(_) => FailureCause::Refused.into(),
+            SendFailure::Failed(error) => error,
         })
     }
 
@@ -170,7 +169,7 @@ impl Upstream {
             return Err(failure.cause.into());
         }
         let opened = self.connect_once(endpoint).await;
-        if let Err(SendError { cause: SendCause::Attempt(cause), .. }) = &opened {
+        if let Err(SendError::Attempt(cause)) = &opened {
             self.shared.failed(*cause);
         }
         opened

@@ -251,6 +251,61 @@ endpoints: [{{addresses: ["127.0.0.1"]}}]
     ))
 }
 
+/// A gateway before an engine that answers these requests like this, and the replies to as many requests.
+async fn ask_after_stale(
+    is_closed: fn(usize) -> bool,
+    max_attempts: u32,
+    requests: usize,
+) -> (Engine, Running, Vec<u16>) {
+    let script = move |number| if is_closed(number) { vec![Step::Close] } else { engine::chat() };
+    let engine = Engine::start(script).await;
+    let mut world = world(&[engine.address]);
+    world.pools[0].policy.retry_budget.max_attempts = max_attempts;
+    let gateway = Running::start(world).await;
+    let mut replies = Vec::new();
+    for _ in 0..requests {
+        replies.push(ask(gateway.address, &chat_request(false)).await.status);
+    }
+    gateway.idle().await;
+    (engine, gateway, replies)
+}
+
+const STALE_RETRIES: &str = r#"pointsman_retries_total{pool="default/pool",cause="stale_connection""#;
+
+#[tokio::test]
+async fn a_request_lost_on_a_kept_connection_is_retried_on_a_new_one() {
+    // Every second request arrives on a kept connection, and is lost there.
+    let (engine, gateway, replies) = ask_after_stale(|number| number % 2 == 1, 3, 5).await;
+    assert_eq!((replies, engine.seen().len()), (vec![200; 5], 9));
+    assert_eq!(gateway.metric("pointsman_attempts_total"), 9.0, "each is an attempt");
+    assert_eq!(gateway.metric(STALE_RETRIES), 4.0);
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0, "and nobody's failure");
+    assert_eq!(gateway.metric("pointsman_endpoint_ejections_total"), 0.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_lost_on_a_new_connection_as_well_is_a_failure() {
+    let (engine, gateway, replies) = ask_after_stale(|number| matches!(number, 1 | 2), 3, 2).await;
+    assert_eq!((replies, engine.seen().len()), (vec![200; 2], 4));
+    assert_eq!(gateway.metric(STALE_RETRIES), 1.0);
+    let lost = r#"pointsman_retries_total{pool="default/pool",cause="lost""#;
+    assert_eq!(gateway.metric(lost), 1.0);
+    assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 1.0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_further_attempt_takes_a_new_connection() {
+    let (engine, gateway, replies) = ask_after_stale(|_| false, 1, 3).await;
+    assert_eq!((replies, engine.seen().len()), (vec![200; 3], 3));
+    // Those after the first belong to requests, one each; probes and scrapes share theirs.
+    let others = ask_after_stale(|_| false, 3, 3).await;
+    assert_eq!(engine.connections(), others.0.connections() + 2);
+    gateway.stop().await;
+    others.1.stop().await;
+}
+
 /// An engine that speaks HTTP/2 and does this with requests other than the gateway's own.
 async fn scripted_h2_engine<F>(serve: fn(Request<h2::RecvStream>, SendResponse<Bytes>) -> F) -> SocketAddr
 where

@@ -102,15 +102,12 @@ impl Scheduler {
         // A gateway in front may have tried a fallback. Then it is not known when that was sent.
         let sent = reservation.filter(|reservation| reservation.endpoint == failed);
         let sent = sent.map_or(now, |reservation| reservation.dispatched);
-        self.failed_at(
-            now,
-            id,
-            &mut request,
-            Doubt { endpoint: failed, sent, cause, counted: true },
-            effects,
-        );
+        if cause.is_evidence() {
+            let doubt = Doubt { endpoint: failed, sent, cause, counted: true };
+            self.failed_at(now, id, &mut request, doubt, effects);
+        }
         self.release(now, id, reservation.as_ref(), (&request.facts, None, true), effects);
-        if !request.failed.contains(&failed) {
+        if cause.is_evidence() && !request.failed.contains(&failed) {
             request.failed.push(failed);
         }
         let state = self.pool_mut(request.facts.pool);

@@ -161,7 +161,8 @@ impl RegisteredScheduler {
         let scheduler = Arc::clone(&self.scheduler);
         let models = scheduler.model_index(pool);
         let (name, rules) = (spec.name.clone(), Arc::clone(&spec.models));
-        PoolHandle { name, pool_id: pool, scheduler, endpoints, series, models, rules }
+        let retry_budget = spec.policy.retry_budget;
+        PoolHandle { name, pool_id: pool, scheduler, endpoints, series, models, rules, retry_budget }
     }
 
     /// Tells the core of new endpoints and pool memberships. The handles come first, because the core may dispatch to a

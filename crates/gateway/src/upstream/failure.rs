@@ -1,6 +1,7 @@
 //! Why a request could not be sent or got no response, as far as it matters for a retry.
 
 use std::error::Error;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use pointsman_core::FailureCause;
@@ -8,22 +9,29 @@ use pointsman_exchange::Refusal;
 
 use super::request_body::RequestBody;
 
-/// A request without a response.
-#[derive(Debug)]
-pub(crate) struct SendError {
-    pub(crate) cause: SendCause,
-    /// Whether it was sent on a reused connection, which the engine may have been closing; then the failure does not show
-    /// that the engine is down.
-    pub(crate) reused: bool,
-}
+/// How soon a reused connection is lost that its engine was closing when the request was written: a few round trips.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The cause of a failure.
+/// Why a request got no response.
 #[derive(Debug)]
-pub(crate) enum SendCause {
+pub(crate) enum SendError {
     /// The attempt failed.
     Attempt(FailureCause),
     /// The client's body failed while it streamed through.
     ClientBody(Refusal),
+}
+
+impl SendError {
+    /// The same on a reused connection. The engine may have been closing that when the request was written to it; then the
+    /// failure does not show that the engine is down.
+    pub(super) fn on_reused(self, written: Instant) -> Self {
+        match self {
+            Self::Attempt(FailureCause::Lost) if written.elapsed() < STALE_WITHIN => {
+                Self::Attempt(FailureCause::StaleConnection)
+            }
+            Self::Attempt(_) | Self::ClientBody(_) => self,
+        }
+    }
 }
 
 /// The failure of a request on one connection.
@@ -31,25 +39,19 @@ pub(crate) enum SendCause {
 pub(crate) enum SendFailure {
     /// Nothing was written, and the request can be sent on another connection.
     Unsent(Box<Request<RequestBody>>),
-    Failed(SendCause),
+    Failed(SendError),
 }
 
-impl From<FailureCause> for SendCause {
+impl From<FailureCause> for SendError {
     fn from(cause: FailureCause) -> Self {
         Self::Attempt(cause)
     }
 }
 
-impl From<FailureCause> for SendError {
-    fn from(cause: FailureCause) -> Self {
-        Self { cause: cause.into(), reused: false }
-    }
-}
-
 /// The cause behind an error of hyper.
-pub(super) fn cause(error: &hyper::Error) -> SendCause {
+pub(super) fn cause(error: &hyper::Error) -> SendError {
     if let Some(body) = source::<Refusal>(error) {
-        return SendCause::ClientBody(body.clone());
+        return SendError::ClientBody(body.clone());
     }
     if error.is_parse() {
         return FailureCause::Garbage.into();

@@ -130,7 +130,7 @@ pub(crate) async fn upgrade(
     let H1 { mut sender, connection, .. } = H1::open(io).await?;
     tokio::spawn(connection.with_upgrades());
     let sent = sender.send_request(request).await;
-    let response = sent.map_err(|error| SendError { cause: cause(&error), reused: false })?;
+    let response = sent.map_err(|error| cause(&error))?;
     let (head, incoming) = response.into_parts();
     Ok(UpstreamResponse { head, body: UpstreamBody::new(incoming, None, Arc::clone(upstream)) })
 }
