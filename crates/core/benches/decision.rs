@@ -1,11 +1,12 @@
-//! Time per event. Budget of a decision: 2 µs with 10 endpoints, 100 µs with 1,000 and with 10,000.
+//! Time per event. Budget of a decision: 2 µs with 10 endpoints, 100 µs with 1,000 and with 10,000; the same for a step of a
+//! snapshot, in which no decision is made.
 
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use pointsman_core::{
-    EndpointId, EndpointSpec, Event, LoadReport, Placement, PoolId, PoolPolicy, PoolSet, RequestFacts,
-    RequestId, Scheduler, SchedulerConfig, Time,
+    Effect, EndpointId, EndpointSpec, Event, FailureCause, LoadReport, Placement, PoolId, PoolPolicy,
+    PoolSet, RequestFacts, RequestId, Scheduler, SchedulerConfig, SnapshotInSteps, Time,
 };
 
 const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
@@ -19,7 +20,7 @@ fn main() {
 struct Busy {
     pool: Scheduler,
     now: Time,
-    effects: Vec<pointsman_core::Effect>,
+    effects: Vec<Effect>,
     next: u64,
 }
 
@@ -113,5 +114,48 @@ fn progress(bencher: Bencher<'_, '_>, endpoints: u32) {
         busy.now = busy.now + Duration::from_millis(100);
         output_tokens += 10;
         busy.tell(Event::Progress { request: RequestId(0), output_tokens });
+    });
+}
+
+/// A sheddable request arrives where every endpoint is saturated.
+#[divan::bench(args = SIZES)]
+fn shed(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let mut busy = Busy::new(endpoints, Placement::Pointsman);
+    let report = LoadReport { waiting: Some(100), kv_use: Some(0.99), ..busy.report() };
+    for endpoint in (0..endpoints).map(EndpointId) {
+        busy.tell(Event::Load { endpoint, report: report.clone() });
+    }
+    bencher.bench_local(|| {
+        let request = RequestId(busy.next);
+        busy.next += 1;
+        let facts = RequestFacts { priority: -1, prompt_tokens: 500, ..RequestFacts::unknown(POOL) };
+        busy.tell(Event::Arrived { request, facts });
+        black_box(&busy.effects);
+    });
+}
+
+/// A request is placed, fails and is placed again.
+#[divan::bench(args = SIZES)]
+fn fail_and_retry(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let mut busy = Busy::new(endpoints, Placement::Pointsman);
+    bencher.bench_local(|| {
+        let request = busy.arrive();
+        let Some(Effect::Dispatch { endpoint, .. }) = busy.effects.first() else { return };
+        let (endpoint, cause) = (*endpoint, FailureCause::Lost);
+        busy.tell(Event::AttemptFailed { request, endpoint, cause, retry: true });
+        busy.tell(Event::Aborted { request });
+    });
+}
+
+/// The longest of the steps in which a snapshot is taken, of as many endpoints each as the fleet reads under its lock.
+#[divan::bench(args = SIZES)]
+fn snapshot_step(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let busy = Busy::new(endpoints, Placement::Pointsman);
+    let mut steps = SnapshotInSteps::default();
+    bencher.bench_local(|| {
+        if steps.is_complete() {
+            steps = SnapshotInSteps::default();
+        }
+        busy.pool.snapshot_step(busy.now, &mut steps, 128);
     });
 }

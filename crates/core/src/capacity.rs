@@ -8,9 +8,8 @@
 use std::time::Duration;
 
 use crate::cast::{count, whole};
-use crate::endpoints::{Endpoint, Endpoints};
+use crate::endpoints::Endpoint;
 use crate::gauge::{EngineLoad, Gauge};
-use crate::ids::PoolId;
 use crate::policy::SaturationLimits;
 use crate::rates::CurrentRates;
 use crate::time::Time;
@@ -79,28 +78,26 @@ fn fraction_above(value: f64, limit: f64) -> f64 {
     if value > limit && value > 0.0 { (value - limit) / value } else { 0.0 }
 }
 
-/// Whether all ready endpoints of a pool are saturated. A pool without ready endpoints is not.
-pub(crate) fn pool_saturated(
-    endpoints: &Endpoints,
-    pool: PoolId,
+/// Whether all these ready endpoints are saturated. Where there is none, they are not.
+pub(crate) fn all_saturated<'a>(
+    ready: impl Iterator<Item = &'a Endpoint>,
     limits: &SaturationLimits,
     now: Time,
 ) -> bool {
-    let mut ready = endpoints.ready(pool).peekable();
+    let mut ready = ready.peekable();
     ready.peek().is_some() && ready.all(|endpoint| Capacity::of(endpoint, now).is_saturated(limits))
 }
 
-/// When a retry is worthwhile: when the first endpoint has prefilled its waiting prompts and finished the fraction of its
+/// When a retry is worthwhile: when the first of these endpoints has prefilled its waiting prompts and finished the fraction of its
 /// requests that exceeds the limits. In whole seconds.
-pub(crate) fn retry_after(
-    endpoints: &Endpoints,
-    pool: PoolId,
+pub(crate) fn retry_after<'a>(
+    ready: impl Iterator<Item = &'a Endpoint>,
     limits: &SaturationLimits,
     rates: &CurrentRates,
 ) -> Duration {
     let (least, most) = RETRY_AFTER;
     let mut soonest = most;
-    for endpoint in endpoints.ready(pool) {
+    for endpoint in ready {
         let (requests, context) = (f64::from(endpoint.in_flight()), count(endpoint.context()));
         let prefill = count(endpoint.prefill.tokens()) * rates.seconds_per_prompt_token(&endpoint.speed);
         let response = rates.output * rates.step(&endpoint.speed, requests, context);

@@ -156,6 +156,18 @@ impl Endpoint {
     }
 }
 
+/// Every so many endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stride {
+    pub(crate) first: usize,
+    /// At least 1.
+    pub(crate) step: usize,
+}
+
+impl Stride {
+    pub(crate) const ALL: Self = Self { first: 0, step: 1 };
+}
+
 /// The endpoints in ascending order of their ids.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
@@ -218,6 +230,12 @@ impl Endpoints {
 
     /// Those that a pool selects and that take requests without restriction.
     pub(crate) fn ready(&self, pool: PoolId) -> impl Iterator<Item = &Endpoint> {
-        self.all.iter().filter(move |endpoint| endpoint.spec.pools.contains(pool) && endpoint.is_ready())
+        self.ready_among(pool, Stride::ALL)
+    }
+
+    /// Those of them that a stride meets.
+    pub(crate) fn ready_among(&self, pool: PoolId, stride: Stride) -> impl Iterator<Item = &Endpoint> {
+        let all = self.all.iter().skip(stride.first).step_by(stride.step);
+        all.filter(move |endpoint| endpoint.spec.pools.contains(pool) && endpoint.is_ready())
     }
 }

@@ -58,6 +58,8 @@ pub struct Scheduler {
     prefixes: cache::PrefixCaches,
     /// A buffer that is reused from decision to decision.
     candidates: Vec<Candidate>,
+    /// Whether a decision compares all endpoints of a large fleet, too.
+    compares_all: bool,
 }
 
 /// The state of one InferencePool.
@@ -85,7 +87,16 @@ impl Scheduler {
             known_adapters: KnownAdapters::default(),
             prefixes: cache::PrefixCaches::new(config.seed),
             candidates: Vec::new(),
+            compares_all: false,
         }
+    }
+
+    /// The same scheduler, but it compares all endpoints at each decision, however many there are: to measure what it costs
+    /// to compare a sample.
+    #[must_use]
+    pub const fn comparing_all(mut self) -> Self {
+        self.compares_all = true;
+        self
     }
 
     /// Handles an event that happened at `now` and appends the effects to `effects`.

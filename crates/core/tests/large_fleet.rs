@@ -129,7 +129,9 @@ fn a_snapshot_in_steps_is_the_whole_snapshot() {
 /// order, for a time that is drawn for each request. With `all` every endpoint is compared.
 fn p90(endpoints: u32, load: f64, requests: u64, all: bool) -> f64 {
     let mut fleet = Fleet::new(endpoints);
-    let every: Arc<[EndpointId]> = (0..endpoints).map(EndpointId).collect();
+    if all {
+        fleet.pool = fleet.pool.comparing_all();
+    }
     let mut rng = Rng::seeded(3);
     let mut free = vec![0.0_f64; endpoints as usize];
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
@@ -151,8 +153,7 @@ fn p90(endpoints: u32, load: f64, requests: u64, all: bool) -> f64 {
             }
         }
         fleet.now = Time::ZERO + Duration::from_secs(10) + Duration::from_nanos(nanos(now));
-        let subset = all.then(|| Arc::clone(&every));
-        let (_, to) = fleet.place(RequestFacts { subset, ..stream(200) });
+        let (_, to) = fleet.place(stream(200));
         let start = free[to as usize].max(now);
         free[to as usize] = start + service;
         events.push(Reverse((nanos(start + 0.05 * service), false, number)));

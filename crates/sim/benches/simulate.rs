@@ -81,6 +81,7 @@ fn scenario() -> Scenario {
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(120),
         drain: Duration::from_secs(3_600),
+        compare_all: false,
     }
 }
 

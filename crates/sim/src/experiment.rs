@@ -124,6 +124,7 @@ impl Experiment {
             warm_up: self.warm_up,
             duration: self.duration,
             drain: self.drain,
+            compare_all: false,
         }
     }
 

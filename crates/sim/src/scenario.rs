@@ -20,6 +20,8 @@ pub struct Scenario {
     pub duration: Duration,
     /// Time after the arrival period in which jobs may still end; later ones are unfinished.
     pub drain: Duration,
+    /// Whether routers compare all engines for each job, also in a fleet of which they would compare a sample.
+    pub compare_all: bool,
 }
 
 /// One engine of the fleet.

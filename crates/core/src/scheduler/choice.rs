@@ -89,7 +89,7 @@ impl Choice<'_> {
         };
         let Some(weighed) = weighed else {
             let limits = &pool.policy.saturation;
-            let retry_after = capacity::retry_after(endpoints, facts.pool, limits, self.rates);
+            let retry_after = capacity::retry_after(endpoints.ready(facts.pool), limits, self.rates);
             return Err(Rejection::Saturated { retry_after });
         };
         let weighed = weighed.clamp(1, candidates.len());

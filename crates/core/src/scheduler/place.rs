@@ -3,7 +3,6 @@
 use super::Scheduler;
 use super::choice::{Choice, Chosen};
 use super::endpoints::announce;
-use super::sample;
 use crate::adapters::Residency;
 use crate::cast::whole;
 use crate::endpoints::Endpoint;
@@ -27,8 +26,7 @@ impl Scheduler {
     ) {
         let rates = self.rates.current(now);
         let pool = self.pool_index(request.facts.pool);
-        let is_large = self.endpoints.all.len() > sample::LARGE;
-        let samples = is_large && request.facts.subset.is_none() && self.pools[pool].rule.can_sample();
+        let samples = self.samples() && request.facts.subset.is_none() && self.pools[pool].rule.can_sample();
         let sampled = samples.then_some(&mut self.rng);
         let matched = self.prefixes.find_to_place(&self.endpoints, &mut request, sampled);
         let choice = Choice {

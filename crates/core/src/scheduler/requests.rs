@@ -2,18 +2,19 @@
 
 use super::Scheduler;
 use super::endpoints::announce;
-use super::sample;
 use crate::adapters::Residency;
 use crate::capacity;
 use crate::cast::{count, whole};
-use crate::endpoints::{Endpoint, Endpoints};
+use crate::endpoints::{Endpoint, Endpoints, Stride};
 use crate::event::Effect;
 use crate::ids::{EndpointId, PoolId, RequestId};
+use crate::policy::SaturationLimits;
 use crate::rates::{DecodeMeasurement, Rates, ResponseMeasurement, Source};
 use crate::request::{Completion, FailureCause, Rejection, RequestFacts, Usage};
 use crate::requests::{Doubt, Request, RequestState, Requests};
 use crate::reservation::Reservation;
 use crate::time::{Time, seconds};
+use std::time::Duration;
 
 /// Seconds. Outputs of a stream closer together than this measure nothing: engines and sockets bunch tokens.
 const SHORTEST_STRETCH: f64 = 0.02;
@@ -40,21 +41,29 @@ impl Scheduler {
         let state = self.pool_mut(facts.pool);
         state.retries.arrived(now);
         let limits = state.policy.saturation;
-        if facts.sheddable() && capacity::pool_saturated(&self.endpoints, facts.pool, &limits, now) {
-            let rates = self.rates.current(now);
-            let retry_after = capacity::retry_after(&self.endpoints, facts.pool, &limits, &rates);
+        if facts.sheddable()
+            && let Some(retry_after) = self.saturated(now, facts.pool, &limits)
+        {
             effects.push(Effect::Reject { request: id, rejection: Rejection::Saturated { retry_after } });
             return;
         }
         self.place(now, id, Box::new(Request::new(facts)), effects);
     }
 
+    /// Where the pool is saturated, when a retry is worthwhile.
+    fn saturated(&mut self, now: Time, pool: PoolId, limits: &SaturationLimits) -> Option<Duration> {
+        let stride = self.stride(pool);
+        let ready = || self.endpoints.ready_among(pool, stride);
+        let saturated = capacity::all_saturated(ready(), limits, now);
+        saturated.then(|| capacity::retry_after(ready(), limits, &self.rates.current(now)))
+    }
+
     /// The most tokens that an engine of the pool can hold, as far as known. A prompt's length is a claim of its client.
-    fn longest_prompt(&self, pool: PoolId) -> u32 {
-        let pool = self.endpoints.all.iter().filter(|endpoint| endpoint.spec.pools.contains(pool));
-        // Of a large fleet some are looked at.
-        let step = 1 + self.endpoints.all.len() / sample::LARGE;
-        whole(pool.step_by(step).map(|endpoint| endpoint.cache.size()).fold(0.0, f64::max))
+    fn longest_prompt(&mut self, pool: PoolId) -> u32 {
+        let Stride { first, step } = self.stride(pool);
+        let all = self.endpoints.all.iter().skip(first).step_by(step);
+        let pool = all.filter(|endpoint| endpoint.spec.pools.contains(pool));
+        whole(pool.map(|endpoint| endpoint.cache.size()).fold(0.0, f64::max))
     }
 
     /// The first output ends the prefill; a repeated event is ignored.

@@ -247,6 +247,8 @@ impl Scheduler {
             .last()
             .map_or(0, |last| all.partition_point(|endpoint| endpoint.id <= last.endpoint));
         let end = start.saturating_add(most).min(all.len());
+        // At once, so that no later step moves what is there.
+        taken.endpoints.reserve(all.len() - start);
         let rates = self.rates.current(now);
         for endpoint in &all[start..end] {
             taken.endpoints.push(snapshot_of(endpoint, &rates, &self.prefixes));

@@ -41,7 +41,8 @@ impl Schedulers {
     ) -> Self {
         let scheduler = |router: u32| {
             let seed = draw(seed, POOL_SALT, u64::from(router));
-            Scheduler::new(SchedulerConfig { seed, decisions: false })
+            let scheduler = Scheduler::new(SchedulerConfig { seed, decisions: false });
+            if scenario.compare_all { scheduler.comparing_all() } else { scheduler }
         };
         let mut schedulers = Self {
             schedulers: (0..count).map(scheduler).collect(),

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod conservation;
+mod large_fleet;
 mod life;
 mod overload;
 mod prefixes;

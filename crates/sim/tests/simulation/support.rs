@@ -26,6 +26,7 @@ pub(crate) fn scenario(engines: usize, profile: EngineProfile, seconds: u64) -> 
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(seconds),
         drain: Duration::from_secs(3_600),
+        compare_all: false,
     }
 }
 
