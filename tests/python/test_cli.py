@@ -50,7 +50,7 @@ def test_missing_endpoints_name_both_options():
     assert "--endpoint" in stderr and "--manifests" in stderr
 
 
-@pytest.mark.parametrize("option", [["--engine-ca", "ca.crt"], ["--engine-api-key-file", "key"], ["--print-manifests"]])
+@pytest.mark.parametrize("option", [["--engine-ca", "ca.crt"], ["--engine-api-key-file", "key"], ["--client-keep-alive", "65s"], ["--print-manifests"]])
 def test_options_without_effect_on_manifests_are_refused(option):
     done = run("gateway", "--manifests", str(ROOT / "examples/quick"), *option)
     assert done.returncode == 2 and option[0] in done.stderr and "--manifests" in done.stderr, done.stderr

@@ -2,6 +2,7 @@
 
 pub(crate) mod epp;
 pub(crate) mod picker_bench;
+pub(crate) mod quick;
 pub(crate) mod simulate;
 mod values;
 
@@ -135,15 +136,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) endpoint: Vec<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// The `host` of requests to engines [default: the client's; over https, the endpoint's own]
-    #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
-    pub(crate) engine_host: Option<String>,
-    /// Timeout from the request sent to the first byte of the response body, or of a stream's output [default: 10m]
-    #[arg(long, value_name = "DURATION", conflicts_with = "manifests", value_parser = values::timeout)]
-    pub(crate) first_byte_timeout: Option<Duration>,
-    /// Maximum length of a request body in bytes, or as 32Mi, the default
-    #[arg(long, value_name = "BYTES", conflicts_with = "manifests", value_parser = values::bytes)]
-    pub(crate) max_body_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(crate) quick: quick::QuickArgs,
     /// Print the manifests equivalent to --endpoint, and exit
     #[arg(long, conflicts_with = "manifests")]
     pub(crate) print_manifests: bool,

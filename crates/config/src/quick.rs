@@ -27,6 +27,8 @@ pub struct QuickOptions {
     pub engine_host: Option<String>,
     /// Timeout from the request sent to the first byte of the response body.
     pub first_byte_timeout: Option<Duration>,
+    /// Lifetime of a client's connection without a request.
+    pub client_keep_alive: Option<Duration>,
     /// Maximum length of a request body in bytes.
     pub max_body_bytes: Option<u64>,
 }
@@ -40,6 +42,7 @@ impl Default for QuickOptions {
             access: EngineAccess::default(),
             engine_host: None,
             first_byte_timeout: None,
+            client_keep_alive: None,
             max_body_bytes: None,
         }
     }
@@ -197,13 +200,18 @@ fn filters(options: &QuickOptions) -> Result<String, QuickError> {
 }
 
 fn limits(options: &QuickOptions) -> String {
-    let Some(max_body) = options.max_body_bytes else { return String::new() };
-    let held = if max_body > GatewayPolicy::default().max_held_bytes {
-        format!("  maxHeldBytes: {max_body}\n")
-    } else {
-        String::new()
-    };
-    format!("  maxBodyBytes: {max_body}\n{held}")
+    let mut limits = String::new();
+    // Writing to a string does not fail.
+    if let Some(max_body) = options.max_body_bytes {
+        let _ = writeln!(limits, "  maxBodyBytes: {max_body}");
+        if max_body > GatewayPolicy::default().max_held_bytes {
+            let _ = writeln!(limits, "  maxHeldBytes: {max_body}");
+        }
+    }
+    if let Some(keep_alive) = options.client_keep_alive {
+        let _ = write!(limits, "  clientTimeouts:\n    keepAlive: {}\n", gateway_duration(keep_alive));
+    }
+    limits
 }
 
 fn pool_policy(options: &QuickOptions) -> Result<String, QuickError> {

@@ -20,6 +20,7 @@ fn the_printed_manifests_load_to_the_same_world() {
         access,
         engine_host: Some("engines.example.com".into()),
         first_byte_timeout: Some(Duration::from_millis(90_061_500)),
+        client_keep_alive: Some(Duration::from_secs(65)),
         max_body_bytes: Some(2 << 30),
     };
     let urls = ["http://127.0.0.1:8000", "https://gpu-1.local/", "http://[::1]:8001", "h2c://127.0.0.1:8002"];
@@ -49,6 +50,7 @@ fn the_printed_manifests_load_to_the_same_world() {
     assert_eq!(pool.access.api_key_header, ApiKeyHeader::XApiKey);
     assert_eq!(pool.timeouts.first_byte, Duration::from_millis(90_061_500));
     assert_eq!(world.gateway.max_body_bytes, 2 << 30);
+    assert_eq!(world.gateway.client_timeouts.keep_alive, Duration::from_secs(65));
     assert!(world.gateway.trusted_sources.iter().any(|net| net.contains("127.0.0.1".parse().unwrap())));
 }
 

@@ -36,8 +36,9 @@ fn quick_options(args: &GatewayArgs) -> Result<QuickOptions> {
     Ok(QuickOptions {
         listen: args.listen.unwrap_or(QUICK_LISTEN),
         access: engine_access(&args.access, &args.endpoint)?,
-        engine_host: args.engine_host.clone(),
-        first_byte_timeout: args.first_byte_timeout,
-        max_body_bytes: args.max_body_bytes,
+        engine_host: args.quick.engine_host.clone(),
+        first_byte_timeout: args.quick.first_byte_timeout,
+        client_keep_alive: args.quick.client_keep_alive,
+        max_body_bytes: args.quick.max_body_bytes,
     })
 }
