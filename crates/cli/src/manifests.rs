@@ -1,12 +1,16 @@
 //! The configuration to start with, from manifests or endpoints on the command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use pointsman_config::{
-    ApiKeyHeader, EngineAccess, Inventory, Options, QuickOptions, World, load, quick_form,
+    ApiKeyHeader, EngineAccess, Files, Inventory, Loaded, NamedFiles, Options, Problem, QuickOptions,
+    SourceText, World, load, quick_form,
 };
+use pointsman_fleet::Connector;
 use pointsman_fleet::manifests::Watch;
+use pointsman_gateway::certified_key;
 
 use crate::args::{AccessArgs, KeyHeader};
 
@@ -30,15 +34,42 @@ pub(crate) fn read_world(
     if manifests.is_empty() {
         return Ok((quick_form(endpoints, quick)?, None));
     }
-    let (sources, watch) = Watch::start(manifests.to_vec())?;
-    let loaded = load(&sources, &options);
+    let (world, manifests) = read_manifests(manifests, options)?;
+    Ok((world, Some(manifests)))
+}
+
+/// Reads manifests, and prints their problems.
+///
+/// # Errors
+/// One of them is an error.
+pub(crate) fn read_manifests(folders: &[PathBuf], options: Options) -> Result<(World, Manifests)> {
+    let (sources, watch) = Watch::start(folders.to_vec())?;
+    let loaded = load_with_files(&sources, &options);
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
     if loaded.has_errors() {
         bail!("the manifests have errors; `pointsman check` lists them without starting anything");
     }
-    Ok((loaded.world, Some(Manifests { watch, objects: loaded.objects, options })))
+    Ok((loaded.world, Manifests { watch, objects: loaded.objects, options }))
+}
+
+/// Loads manifests, and looks at the files that they name.
+pub(crate) fn load_with_files(sources: &[SourceText], options: &Options) -> Loaded {
+    let mut loaded = load(sources, options);
+    let unusable = loaded.files.iter().filter_map(check_files).collect::<Vec<_>>();
+    loaded.problems.extend(unusable);
+    loaded.problems.sort_by_key(|problem| (Arc::clone(&problem.file), problem.line, problem.column));
+    loaded
+}
+
+/// The problem of files that a manifest names and that cannot be used.
+fn check_files(named: &NamedFiles) -> Option<Problem> {
+    let error = match &named.files {
+        Files::Certificate(files) => certified_key(files).map(drop).map_err(|error| error.to_string()),
+        Files::EngineAccess(access) => Connector::new(access).map(drop).map_err(|error| error.to_string()),
+    };
+    error.err().map(|message| named.problem(message))
 }
 
 /// The certificates and API key of endpoints on the command line. Paths are made absolute, so that printed manifests mean the
@@ -52,8 +83,10 @@ pub(crate) fn engine_access(args: &AccessArgs, endpoints: &[String]) -> Result<E
         (None, true) => Some("--engine-insecure-skip-verify"),
         (None, false) => None,
     };
+    let is_https =
+        |url: &String| url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"));
     if let Some(flag) = tls
-        && !endpoints.iter().any(|url| url.starts_with("https://"))
+        && !endpoints.iter().any(is_https)
     {
         bail!("{flag} has no effect: no --endpoint starts with https://");
     }

@@ -2,6 +2,17 @@
 
 use std::sync::Arc;
 
+/// Why one cluster of a gateway cannot hold these endpoints: it has one protocol.
+#[must_use]
+pub fn mixed_protocols(endpoints: &[EndpointAddress]) -> Option<String> {
+    let mut protocols: Vec<AppProtocol> = endpoints.iter().map(|endpoint| endpoint.protocol).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    let words: Vec<&str> = protocols.into_iter().map(AppProtocol::as_str).collect();
+    let words = (words.len() > 1).then(|| words.join(" and "))?;
+    Some(format!("its endpoints use different protocols, {words}, and a gateway's cluster has one"))
+}
+
 /// The address of an endpoint and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointAddress {
@@ -56,6 +67,18 @@ pub enum AppProtocol {
     Https,
     /// HTTP/2 in plaintext with prior knowledge (`kubernetes.io/h2c`).
     H2c,
+}
+
+impl AppProtocol {
+    /// The scheme of its URLs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        }
+    }
 }
 
 /// Engines whose metrics pages Pointsman reads.

@@ -20,7 +20,7 @@ mod settings;
 mod weighted;
 mod world;
 
-pub use endpoint::{AppProtocol, EndpointAddress, EngineKind, MetricsPage};
+pub use endpoint::{AppProtocol, EndpointAddress, EngineKind, MetricsPage, mixed_protocols};
 pub use files::{Files, NamedFiles};
 pub use identity::{ObjectId, ObjectName, PoolIndex};
 pub use kind::Kind;
@@ -29,6 +29,6 @@ pub use manifest::placement::read_parameters as read_placement_parameters;
 pub use options::{Consumer, Options};
 pub use picker_config::{PickerConfig, read_picker_config};
 pub use pointsman_yaml::{Limits, Problem, Severity, SourceText, parse_quantity};
-pub use quick::{QuickError, QuickOptions, print_manifests, quick_form};
+pub use quick::{QuickError, QuickOptions, print_manifests, quick_form, quick_form_of_picker};
 pub use settings::{ApiKeyHeader, ClientTimeouts, EngineAccess, GatewayPolicy, IpNet, Timeouts};
 pub use world::{Listener, PoolSpec, TlsFiles, World};

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use pointsman_yaml::{Severity, SourceText, quoted};
 
-use crate::endpoint::AppProtocol;
+use crate::endpoint::{AppProtocol, mixed_protocols};
 use crate::load::load;
 use crate::names::is_dns_name;
 use crate::options::Options;
+use crate::picker_config::PickerConfig;
 use crate::settings::{ApiKeyHeader, EngineAccess, GatewayPolicy};
 use crate::world::World;
 
@@ -62,6 +63,14 @@ pub enum QuickError {
         /// The mistake.
         reason: &'static str,
     },
+    /// The endpoints have different protocols, and a gateway with a picker uses one.
+    #[error("pool {pool}: {message} (fix: give endpoints of one scheme)")]
+    Protocols {
+        /// The pool.
+        pool: String,
+        /// The mistake.
+        message: String,
+    },
     /// The `host` for engines is not a host name.
     #[error("{0} is not a host name; write it like engine.example.com")]
     Host(String),
@@ -86,6 +95,27 @@ pub fn quick_form(endpoints: &[impl AsRef<str>], options: &QuickOptions) -> Resu
         None => Ok(loaded.world),
         Some(problem) => Err(QuickError::Manifests(problem.to_string())),
     }
+}
+
+/// The same for an endpoint picker, with its configuration.
+///
+/// # Errors
+/// As [`quick_form`], and where the endpoints have different schemes.
+pub fn quick_form_of_picker(
+    endpoints: &[impl AsRef<str>],
+    options: &QuickOptions,
+    config: Option<PickerConfig>,
+) -> Result<World, QuickError> {
+    let mut world = quick_form(endpoints, options)?;
+    for pool in &mut world.pools {
+        if let Some(message) = mixed_protocols(&pool.endpoints) {
+            return Err(QuickError::Protocols { pool: pool.name.to_string(), message });
+        }
+        if let Some(config) = config {
+            config.apply(&mut pool.policy);
+        }
+    }
+    Ok(world)
 }
 
 /// The manifests of [`quick_form`]. Relative paths in them are relative to the folder of the manifests.

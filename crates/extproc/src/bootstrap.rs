@@ -5,12 +5,14 @@ mod engines;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use pointsman_config::{PoolSpec, TlsFiles};
+use pointsman_config::{PoolSpec, TlsFiles, mixed_protocols};
 
 use engines::engines;
 
 /// Circuit breaker limits: Envoy's default of 1,024 concurrent and pending requests is less than a pool of engines takes.
 const MAX_REQUESTS: u32 = 100_000;
+/// The most that Envoy can be told to buffer on a connection.
+const MAX_BUFFER: u64 = u32::MAX as u64;
 /// Number of retries: one for each fallback that the picker names.
 const RETRIES: u32 = 3;
 
@@ -64,30 +66,32 @@ pub enum PickerLink {
 /// A pool that a bootstrap cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// The pool has no endpoints.
-    #[error("pool {0} has no endpoints")]
-    NoEndpoints(String),
     /// An Envoy cluster uses one protocol.
-    #[error("the endpoints of pool {0} use different protocols")]
-    MixedProtocols(String),
+    #[error("pool {pool}: {message}")]
+    MixedProtocols {
+        /// The pool.
+        pool: String,
+        /// The mistake.
+        message: String,
+    },
 }
 
 /// The bootstrap, as YAML.
 ///
 /// # Errors
-/// The pool has no endpoints, or endpoints that one static cluster cannot hold.
+/// One cluster cannot hold the pool's endpoints.
 pub fn envoy_config(pool: &PoolSpec, options: &EnvoyOptions) -> Result<String, BootstrapError> {
     let name = pool.name.to_string();
-    let Some(first) = pool.endpoints.first() else { return Err(BootstrapError::NoEndpoints(name)) };
-    if pool.endpoints.iter().any(|endpoint| endpoint.protocol != first.protocol) {
-        return Err(BootstrapError::MixedProtocols(name));
+    if let Some(message) = mixed_protocols(&pool.endpoints) {
+        return Err(BootstrapError::MixedProtocols { pool: name, message });
     }
+    let protocol = pool.endpoints.first().map(|endpoint| endpoint.protocol).unwrap_or_default();
     let mut text = format!("# Envoy in front of the pool {name}, with pointsman as the endpoint picker.\n");
     text += &admin(options);
     text += "static_resources:\n  listeners:\n";
     text += &listener(options);
     text += "  clusters:\n";
-    text += &engines(pool, first.protocol);
+    text += &engines(pool, protocol);
     text += &picker(options);
     Ok(text)
 }
@@ -145,7 +149,7 @@ fn listener(options: &EnvoyOptions) -> String {
 "#,
         address = socket_address(options.listen),
         // Full duplex buffers a body for retries only, the other mode all of it.
-        buffer = if options.buffered { options.max_body } else { 32 << 10 },
+        buffer = if options.buffered { options.max_body.min(MAX_BUFFER) } else { 32 << 10 },
         max_body = options.max_body,
         routes = routes(options),
         fail_open = options.fail_open,
@@ -418,6 +422,8 @@ mod tests {
         check(&options(ResponseBodies::Usage), &[("request_body_buffer_limit: 33554432", 1)]);
         let buffered = EnvoyOptions { buffered: true, max_body: 1 << 20, ..options(ResponseBodies::Usage) };
         check(&buffered, &[("per_connection_buffer_limit_bytes: 1048576", 1)]);
+        let longest = EnvoyOptions { max_body: 8 << 30, ..buffered };
+        check(&longest, &[("per_connection_buffer_limit_bytes: 4294967295", 1)]);
     }
 
     #[test]
@@ -425,8 +431,16 @@ mod tests {
         let refused = |endpoints: &[(&str, AppProtocol)]| {
             envoy_config(&pool(endpoints), &options(ResponseBodies::Usage)).unwrap_err()
         };
-        assert!(matches!(refused(&[]), BootstrapError::NoEndpoints(_)));
         let mixed = refused(&[("10.0.0.1", AppProtocol::Http), ("10.0.0.2", AppProtocol::H2c)]);
-        assert!(matches!(mixed, BootstrapError::MixedProtocols(_)));
+        assert_eq!(
+            mixed.to_string(),
+            "pool default/pool: its endpoints use different protocols, http and h2c, and a gateway's cluster has one"
+        );
+    }
+
+    #[test]
+    fn a_pool_may_have_no_endpoint_yet() {
+        let text = envoy_config(&pool(&[]), &options(ResponseBodies::Usage)).unwrap();
+        assert!(text.contains("      - lb_endpoints: []\n"), "{text}");
     }
 }

@@ -31,7 +31,7 @@ mod workers;
 pub use address::{DESTINATION, SERVED, SUBSET, SubsetHint};
 pub use bootstrap::{BootstrapError, EnvoyOptions, PickerLink, ResponseBodies, envoy_config};
 pub use grpc::Messages;
-pub use picker::{Picker, PickerError, PickerOptions};
+pub use picker::{Picker, PickerError, PickerOptions, choose_pool};
 pub use session::{
     BodyMode, DataPlane, Destinations, Guard, Next, Pool, ProtocolViolation, Session, SessionOptions,
     Summary, WaitingFor,

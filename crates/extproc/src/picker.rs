@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pointsman_config::ObjectName;
 use pointsman_door::Door;
-use pointsman_fleet::{Fleet, Generation};
+use pointsman_fleet::Fleet;
 use pointsman_telemetry::Metrics;
 use pointsman_telemetry::trace::Tracer;
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ pub enum PickerError {
         known: String,
     },
     /// The pool is not named, and the configuration does not have exactly one.
-    #[error("no pool named, and the configuration has {0}")]
+    #[error("--pool-name is required: the configuration has {0}")]
     PoolNotNamed(String),
 }
 
@@ -121,7 +121,9 @@ impl Picker {
     /// A port cannot be opened, the certificate cannot be loaded, or the pool is unknown or ambiguous.
     pub fn bind(options: PickerOptions, fleet: Fleet, metrics: Metrics) -> Result<Self, PickerError> {
         let PickerOptions { bind, grpc_port, health_port, session, .. } = options;
-        let pool = pool_of(&fleet.current(), options.pool)?;
+        let generation = fleet.current();
+        let pools: Vec<&ObjectName> = generation.pools.iter().map(|pool| &pool.name).collect();
+        let pool = choose_pool(&pools, options.pool)?;
         let secured = Secured::open(options.security)?.map(Arc::new);
         let (grpc, grpc_addr) = listen(SocketAddr::new(bind, grpc_port))?;
         let (health, health_addr) = listen(SocketAddr::new(bind, health_port))?;
@@ -201,18 +203,19 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), PickerError>
     Ok((TcpListener::from_std(listener).map_err(failed)?, local))
 }
 
-fn pool_of(generation: &Generation, name: Option<ObjectName>) -> Result<ObjectName, PickerError> {
+/// The pool to pick from, by its name, which may be left out where there is only one.
+///
+/// # Errors
+/// [`PickerError::UnknownPool`] or [`PickerError::PoolNotNamed`].
+pub fn choose_pool(pools: &[&ObjectName], name: Option<ObjectName>) -> Result<ObjectName, PickerError> {
     let known = || {
-        let names: Vec<String> = generation.pools.iter().map(|pool| pool.name.to_string()).collect();
+        let names: Vec<String> = pools.iter().map(ToString::to_string).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
-    let pool = match (name, generation.pools.as_slice()) {
-        (None, [only]) => only,
-        (None, _) => return Err(PickerError::PoolNotNamed(known())),
-        (Some(name), pools) => match pools.iter().find(|pool| pool.name == name) {
-            Some(pool) => pool,
-            None => return Err(PickerError::UnknownPool { name, known: known() }),
-        },
-    };
-    Ok(pool.name.clone())
+    match (name, pools) {
+        (None, [only]) => Ok((*only).clone()),
+        (None, _) => Err(PickerError::PoolNotNamed(known())),
+        (Some(name), pools) if pools.contains(&&name) => Ok(name),
+        (Some(name), _) => Err(PickerError::UnknownPool { name, known: known() }),
+    }
 }

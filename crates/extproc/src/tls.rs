@@ -23,6 +23,16 @@ pub enum Security {
     Files(SecurityFiles),
 }
 
+impl Security {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A port cannot be secured with them.
+    pub fn check(&self) -> Result<(), SecurityError> {
+        Secured::open(self.clone()).map(drop)
+    }
+}
+
 /// The PEM files of a port's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityFiles {

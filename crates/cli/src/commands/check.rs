@@ -5,25 +5,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use pointsman_config::{Consumer, Files, Loaded, NamedFiles, Options, Problem, Severity, load};
-use pointsman_fleet::Connector;
+use pointsman_config::{Consumer, Loaded, Options, Problem, Severity};
 use pointsman_fleet::manifests::{self, ManifestError};
-use pointsman_gateway::certified_key;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
+use crate::manifests::load_with_files;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (sources, unreadable) = manifests::read_all(&args.paths);
     let consumer = if args.picker { Consumer::Picker { config: None } } else { Consumer::Gateway };
-    let mut loaded = load(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
+    let mut loaded =
+        load_with_files(&sources, &Options { consumer, picker_configs: true, ..Options::default() });
     if sources.is_empty() && !unreadable.is_empty() {
         // What an empty set lacks is no mistake of its own.
         loaded.problems.clear();
     }
     loaded.problems.extend(unreadable.iter().map(unreadable_file));
-    let unusable = loaded.files.iter().filter_map(check_files).collect::<Vec<_>>();
-    loaded.problems.extend(unusable);
     loaded.problems.sort_by_key(|problem| (Arc::clone(&problem.file), problem.line, problem.column));
     if args.json {
         let problems: Vec<Value> = loaded.problems.iter().map(as_json).collect();
@@ -59,15 +57,6 @@ fn unreadable_file(error: &ManifestError) -> Problem {
         message,
         fix: fix.to_owned(),
     }
-}
-
-/// The problem of files that a manifest names and that cannot be used.
-fn check_files(named: &NamedFiles) -> Option<Problem> {
-    let error = match &named.files {
-        Files::Certificate(files) => certified_key(files).map(drop).map_err(|error| error.to_string()),
-        Files::EngineAccess(access) => Connector::new(access).map(drop).map_err(|error| error.to_string()),
-    };
-    error.err().map(|message| named.problem(message))
 }
 
 fn as_json(problem: &Problem) -> Value {

@@ -8,7 +8,7 @@ use pointsman_core::PoolPolicy;
 use pointsman_yaml::nearest;
 
 use super::{Assembly, beside, position, whole};
-use crate::endpoint::{AppProtocol, EndpointAddress};
+use crate::endpoint::{AppProtocol, EndpointAddress, mixed_protocols};
 use crate::files::Files;
 use crate::identity::ObjectName;
 use crate::kind::Kind;
@@ -58,6 +58,12 @@ impl<'a> Assembly<'a> {
                 self.warn_if_nothing_is_served(object, policy, &rules);
             }
             let mut endpoints = endpoints.remove(&name).unwrap_or_default();
+            if matches!(self.consumer, Consumer::Picker { .. })
+                && let Some(message) = mixed_protocols(&endpoints)
+            {
+                let fix = "give all of them the same appProtocol, or make a pool of each";
+                self.error(object, &whole(object), message, fix);
+            }
             if let Some((object, policy)) = policy {
                 endpoints
                     .iter_mut()

@@ -18,6 +18,7 @@ pub(super) fn engines(pool: &PoolSpec, protocol: AppProtocol) -> String {
             "        - endpoint: {{address: {{socket_address: {{address: \"{host}\", port_value: {port}}}}}}}"
         );
     }
+    let endpoints = if endpoints.is_empty() { " []\n".to_owned() } else { format!("\n{endpoints}") };
     let has_names = pool.endpoints.iter().any(|endpoint| endpoint.host.parse::<IpAddr>().is_err());
     // The picker names the address at which it reached an engine, of either family.
     let kind = if has_names { "STRICT_DNS\n    dns_lookup_family: ALL" } else { "STATIC" };
@@ -59,8 +60,7 @@ pub(super) fn engines(pool: &PoolSpec, protocol: AppProtocol) -> String {
     load_assignment:
       cluster_name: engines
       endpoints:
-      - lb_endpoints:
-{endpoints}"#
+      - lb_endpoints:{endpoints}"#
     )
 }
 
