@@ -29,12 +29,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send(self.server.metrics_page(), "text/plain")
         elif self.path == "/v1/models":
             self.send(b'{"object": "list", "data": [{"id": "llama", "object": "model"}]}', "application/json")
+        elif self.path == "/health":
+            self.send(b"", "text/plain")  # A probe is no request.
         else:
             self.reply(b"")
 
     def reply(self, body: bytes):
         self.server.requests += 1
         time.sleep(self.server.delay)
+        self.server.gate.wait()
         sent = {"headers": [list(field) for field in self.headers.items()], "body": body.decode()}
         self.send(json.dumps(sent).encode(), self.server.content_type)
 
@@ -66,6 +69,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     waiting = 0
     kv_use = 0.0
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        # While it is clear, no request is answered.
+        self.gate = threading.Event()
+        self.gate.set()
 
     @property
     def url(self) -> str:
