@@ -23,7 +23,7 @@ use crate::ticket::{PendingTicket, PlacementResult, Ticket};
 
 pub(crate) use timer::Timer;
 
-/// Endpoints of a snapshot that are read while the lock is held: about a tenth of a millisecond.
+/// Endpoints of a snapshot that are read while the lock is held: some tens of microseconds.
 const ENDPOINTS_PER_LOCK: usize = 128;
 
 /// A scheduler with all pools that share its endpoints.
