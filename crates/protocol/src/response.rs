@@ -1,6 +1,6 @@
 //! Scanning of a non-streaming JSON response while it passes, without buffering it.
 
-use crate::failure::{StreamFailure, error_status};
+use crate::failure::{StreamFailure, error_status, named_status, tells_of_error};
 use crate::lexer::{JsonEvent, Key, Lexer, identifier};
 use crate::usage::{Usage, UsageFields};
 
@@ -65,10 +65,12 @@ impl JsonScanner {
 
 impl ResponseFields {
     fn store(&mut self, path: &[Key], event: JsonEvent<'_>) {
+        if let [Key::Error, below @ ..] = path {
+            self.error |= tells_of_error(below, event);
+        }
         match (path, event) {
             ([Key::Id], JsonEvent::String(id)) => self.id = identifier(id),
-            ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_))
-            | ([Key::Object | Key::Type], JsonEvent::String(b"error"))
+            ([Key::Object | Key::Type], JsonEvent::String(b"error"))
             | ([Key::Choices, Key::FinishReason], JsonEvent::String(b"error")) => self.error = true,
             ([Key::Status], JsonEvent::String(b"failed")) => self.failed = true,
             (
@@ -77,6 +79,9 @@ impl ResponseFields {
                 | [Key::StopReason],
                 JsonEvent::String(b"abort"),
             ) => self.aborted = true,
+            ([Key::Error, Key::Type], JsonEvent::String(kind)) => {
+                self.code = self.code.or(named_status(kind))
+            }
             ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
             ([Key::Usage | Key::MetaInfo, below @ ..], JsonEvent::Number(value)) => {
                 self.usage.store(below, value);

@@ -2,7 +2,7 @@
 
 use super::lines::MAX_EVENT_NAME;
 use crate::api::StreamFormat;
-use crate::failure::{StreamFailure, error_status};
+use crate::failure::{StreamFailure, error_status, named_status, tells_of_error};
 use crate::lexer::{JsonEvent, Key, Lexer, identifier};
 use crate::usage::UsageFields;
 
@@ -183,7 +183,9 @@ impl EventType {
 impl EventFields {
     fn failure(&self, event_type: EventType) -> Option<StreamFailure> {
         if event_type == EventType::Failed || self.failed {
-            Some(StreamFailure::ResponseFailed)
+            // Only a code shows that the request is to blame.
+            let code = self.code.filter(|code| *code < 500);
+            Some(code.map_or(StreamFailure::ResponseFailed, |_| StreamFailure::Error { code }))
         } else if event_type == EventType::Error || self.error {
             Some(StreamFailure::Error { code: self.code })
         } else if self.aborted {
@@ -195,6 +197,9 @@ impl EventFields {
 
     /// Stores a value of the event's JSON.
     fn store(&mut self, format: StreamFormat, path: &[Key], value: JsonEvent<'_>, usage: &mut UsageFields) {
+        if let [Key::Error, below @ ..] = path {
+            self.error |= format != StreamFormat::Unknown && tells_of_error(below, value);
+        }
         match format {
             StreamFormat::Completions | StreamFormat::ChatCompletions | StreamFormat::Generate => {
                 self.store_choice_field(format, path, value, usage);
@@ -248,9 +253,9 @@ impl EventFields {
                 JsonEvent::String(reason),
             ) => self.store_finish_reason(reason),
             ([Key::MetaInfo, Key::FinishReason], JsonEvent::ObjectStart) => self.choice.finished = true,
-            ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_))
-            | ([Key::Object], JsonEvent::String(b"error")) => {
-                self.error = true;
+            ([Key::Object], JsonEvent::String(b"error")) => self.error = true,
+            ([Key::Error, Key::Type], JsonEvent::String(kind)) => {
+                self.code = self.code.or(named_status(kind))
             }
             ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
             ([Key::MetaInfo, Key::FinishReason, Key::StatusCode], code) => {
@@ -275,13 +280,15 @@ impl EventFields {
             ([Key::Type], JsonEvent::String(event_type)) => {
                 self.event_type = Some(EventType::of(format, event_type));
             }
-            ([Key::Error], JsonEvent::ObjectStart | JsonEvent::String(_)) => self.error = true,
+            ([Key::Error, Key::Type] | [Key::Response, Key::Error, Key::Type], JsonEvent::String(kind)) => {
+                self.code = self.code.or(named_status(kind));
+            }
             ([Key::Error | Key::Response, .., Key::Code] | [Key::Code], code) => {
                 self.code = error_status(code).or(self.code);
             }
             ([Key::Delta, Key::StopReason], JsonEvent::String(reason)) => {
                 self.aborted |= reason == b"abort";
-                self.choice.finished = true;
+                self.choice.finished |= !reason.is_empty();
             }
             ([Key::Response, Key::Status], JsonEvent::String(b"failed")) => self.failed = true,
             ([Key::Response, Key::Id], JsonEvent::String(id)) => self.response_id = identifier(id),
@@ -297,6 +304,8 @@ impl EventFields {
 
     fn store_finish_reason(&mut self, reason: &[u8]) {
         match reason {
+            // Some engines write an empty one before the end, where others write `null`.
+            b"" => return,
             b"abort" => self.aborted = true,
             b"error" => self.error = true,
             _ => {}

@@ -69,7 +69,17 @@ fn failures_within_a_response_are_found() {
         (r#"{"status":"failed","error":null}"#, Some(StreamFailure::ResponseFailed)),
         (r#"{"error":{"code":503}}"#, Some(StreamFailure::Error { code: Some(503) })),
         (r#"{"type":"error","error":{"type":"api_error"}}"#, Some(StreamFailure::Error { code: None })),
+        (
+            r#"{"type":"error","error":{"type":"invalid_request_error"}}"#,
+            Some(StreamFailure::Error { code: Some(400) }),
+        ),
+        (
+            r#"{"status":"failed","error":{"code":"invalid_prompt"}}"#,
+            Some(StreamFailure::Error { code: Some(400) }),
+        ),
         (r#"{"error":null,"status":"completed"}"#, None),
+        (r#"{"error":"","choices":[{"finish_reason":"stop"}]}"#, None),
+        (r#"{"error":{},"choices":[{"finish_reason":"stop"}]}"#, None),
         (
             r#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#,
             None,

@@ -198,6 +198,56 @@ fn done_after_a_failure_is_a_failure() {
 }
 
 #[test]
+fn an_error_that_is_named_as_the_clients_blames_the_request() {
+    let check = |format, event: &str, code| {
+        check(format, &format!("{event}\n\n"), 0, StreamEnd::Failed(StreamFailure::Error { code }));
+    };
+    let anthropic = |kind: &str| {
+        format!(
+            "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"{kind}\",\"message\":\"x\"}}}}"
+        )
+    };
+    check(StreamFormat::Messages, &anthropic("invalid_request_error"), Some(400));
+    check(StreamFormat::Messages, &anthropic("request_too_large"), Some(413));
+    check(StreamFormat::Messages, &anthropic("overloaded_error"), None);
+    check(StreamFormat::Messages, &anthropic("api_error"), None);
+    let failed = |code: &str| {
+        let error = format!("{{\"code\":\"{code}\",\"message\":\"x\"}}");
+        format!(
+            "data: {{\"type\":\"response.failed\",\"response\":{{\"status\":\"failed\",\"error\":{error}}}}}"
+        )
+    };
+    check(StreamFormat::Responses, &failed("invalid_prompt"), Some(400));
+    check(StreamFormat::Responses, &failed("rate_limit_exceeded"), Some(429));
+    let chat = StreamFormat::ChatCompletions;
+    check(chat, r#"data: {"error":{"type":"invalid_request_error","code":null,"message":"x"}}"#, Some(400));
+    check(chat, r#"data: {"error":{"code":"context_length_exceeded"}}"#, Some(400));
+    // A number is more exact than a name, wherever it stands.
+    check(chat, r#"data: {"error":{"type":"invalid_request_error","code":500}}"#, Some(500));
+    check(chat, r#"data: {"error":{"code":500,"type":"invalid_request_error"}}"#, Some(500));
+}
+
+#[test]
+fn an_empty_error_is_none() {
+    let format = StreamFormat::ChatCompletions;
+    for empty in [r#""""#, "{}", "null", r#"{"message":"","code":null,"type":null}"#, r#"{"code":0}"#] {
+        let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{}}}}],\"error\":{empty}}}\n\n");
+        check(format, &format!("{event}{FINISHED}{DONE}"), 0, StreamEnd::Complete);
+    }
+}
+
+#[test]
+fn an_empty_finish_reason_ends_no_choice() {
+    let format = StreamFormat::ChatCompletions;
+    let event =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"\"}]}\n\n";
+    check(format, event, 1, StreamEnd::Truncated);
+    check(format, &format!("{event}{FINISHED}"), 1, StreamEnd::Complete);
+    let messages = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"\"}}\n\n";
+    check(StreamFormat::Messages, messages, 0, StreamEnd::Truncated);
+}
+
+#[test]
 fn an_error_below_500_blames_the_request() {
     for (failure, blames) in [
         (StreamFailure::Error { code: Some(400) }, true),
