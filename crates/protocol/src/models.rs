@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Upper bound of a list's models; further ones are dropped.
 pub const MAX_MODELS: usize = 10_000;
@@ -13,24 +14,19 @@ pub const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
 pub const MAX_ID_BYTES: usize = crate::request::MAX_MODEL_BYTES;
 
 /// A model that requests can name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedModel {
     /// The model name of requests.
     pub id: String,
     /// The path or name of the weights or adapter.
-    #[serde(default)]
     pub root: Option<String>,
     /// The base model of an adapter.
-    #[serde(default)]
     pub parent: Option<String>,
     /// Context length in tokens.
-    #[serde(default)]
     pub max_model_len: Option<u64>,
     /// When it was made or loaded, in Unix seconds.
-    #[serde(default)]
     pub created: Option<u64>,
     /// Who serves it, as the engine says.
-    #[serde(default)]
     pub owned_by: Option<String>,
 }
 
@@ -55,7 +51,7 @@ pub enum ModelListError {
 
 #[derive(Deserialize)]
 struct List {
-    data: Vec<ServedModel>,
+    data: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +71,21 @@ impl ServedModel {
     pub fn named(id: impl Into<String>) -> Self {
         let (root, parent, max_model_len, created, owned_by) = (None, None, None, None, None);
         Self { id: id.into(), root, parent, max_model_len, created, owned_by }
+    }
+
+    /// The entry of an engine's list, if it has an id. Other fields of a type that none of the known engines writes count as
+    /// absent: clients need the name.
+    fn read(entry: &Map<String, Value>) -> Option<Self> {
+        let text = |field| entry.get(field).and_then(Value::as_str).map(str::to_owned);
+        let number = |field| entry.get(field).and_then(unsigned);
+        Some(Self {
+            id: text("id")?,
+            root: text("root"),
+            parent: text("parent"),
+            max_model_len: number("max_model_len"),
+            created: number("created"),
+            owned_by: text("owned_by"),
+        })
     }
 
     fn entry(&self) -> Entry<'_> {
@@ -97,7 +108,7 @@ impl ServedModel {
     }
 }
 
-/// Parses an engine's response to `GET /v1/models`. Entries with an empty or too long id and entries beyond
+/// Parses an engine's response to `GET /v1/models`. Entries without an id, with an empty or too long one, and those beyond
 /// [`MAX_MODELS`] are dropped.
 ///
 /// # Errors
@@ -109,10 +120,23 @@ pub fn parse_models(body: &[u8]) -> Result<Vec<ServedModel>, ModelListError> {
     }
     let list: List = serde_json::from_slice(body)
         .map_err(|error| ModelListError::Malformed { line: error.line(), column: error.column() })?;
-    let mut models = list.data;
+    let entries = list.data.iter().filter_map(Value::as_object);
+    let mut models: Vec<_> = entries.filter_map(ServedModel::read).collect();
+    if models.is_empty() && !list.data.is_empty() {
+        return Err(ModelListError::Malformed { line: 1, column: 1 });
+    }
     models.retain(|model| !model.id.is_empty() && model.id.len() <= MAX_ID_BYTES);
     models.truncate(MAX_MODELS);
     Ok(models)
+}
+
+/// A number without its fraction: some servers write a time in floating point.
+fn unsigned(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let whole = value.as_f64()?.trunc();
+        // The text of a whole number in floating point has no exponent.
+        format!("{whole:.0}").parse().ok()
+    })
 }
 
 /// Merges lists by id, sorted. Of entries with the same id the first one counts, and later ones fill its missing

@@ -35,13 +35,30 @@ fn invalid_lists_are_refused() {
 }
 
 #[test]
+fn a_field_of_an_unexpected_type_costs_neither_its_model_nor_the_list() {
+    let body = json!({"data": [
+        {"id": "float", "created": 1_700_000_000.75, "max_model_len": 4096.0},
+        {"id": "text", "created": "2024-01-01", "max_model_len": "4096", "owned_by": ["x"], "root": {}},
+        {"id": "negative", "created": -1, "parent": []},
+        {"id": 7},
+        "text",
+    ]});
+    let float = ServedModel {
+        created: Some(1_700_000_000),
+        max_model_len: Some(4096),
+        ..ServedModel::named("float")
+    };
+    let expected = vec![float, ServedModel::named("text"), ServedModel::named("negative")];
+    assert_eq!(parse_models(body.to_string().as_bytes()), Ok(expected));
+}
+
+#[test]
 fn entries_beyond_the_bounds_are_dropped() {
     let long = "x".repeat(2_000);
     let body = json!({"data": [{"id": ""}, {"id": long}, {"id": "kept"}]}).to_string();
     assert_eq!(parse_models(body.as_bytes()), Ok(vec![ServedModel::named("kept")]));
     let many: Vec<_> = (0..MAX_MODELS + 5).map(|index| ServedModel::named(format!("m{index}"))).collect();
-    let body = serde_json::to_vec(&json!({"data": many})).unwrap();
-    assert_eq!(parse_models(&body).unwrap().len(), MAX_MODELS);
+    assert_eq!(parse_models(&render_models(&many)).unwrap().len(), MAX_MODELS);
     assert_eq!(merge_models(many).len(), MAX_MODELS);
 }
 
