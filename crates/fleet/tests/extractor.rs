@@ -205,6 +205,24 @@ fn sglang(series: &[(&str, &str, f64)]) -> LoadReport {
 }
 
 #[test]
+fn a_series_that_a_page_has_twice_counts_once() {
+    let page = "vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 3\n\
+        vllm:num_requests_running{engine=\"1\",model_name=\"m\"} 4\n\
+        vllm:num_requests_running{model_name=\"m\",engine=\"0\"} 3\n\
+        vllm:generation_tokens_total 7\nvllm:generation_tokens_total 9\n";
+    let report = read(None, page.as_bytes()).1.unwrap();
+    assert_eq!((report.running, report.totals.output_tokens), (Some(7), Some(9.0)));
+}
+
+#[test]
+fn white_space_is_where_the_text_format_allows_it() {
+    let page = "\tvllm:num_requests_running\t{model_name=\"m\"}\t3\r\n\
+        vllm:num_requests_waiting\t2\n  vllm:kv_cache_usage_perc {model_name=\"m\"} 5e-1\n  # comment\n";
+    let report = read(None, page.as_bytes()).1.unwrap();
+    assert_eq!((report.running, report.waiting, report.kv_use), (Some(3), Some(2), Some(0.5)));
+}
+
+#[test]
 fn copies_of_sglangs_ranks_count_once() {
     for label in ["tp_rank", "pp_rank", "moe_ep_rank", "attn_cp_rank"] {
         let ranks: Vec<_> = (0..8).map(|rank| format!("{label}=\"{rank}\"")).collect();

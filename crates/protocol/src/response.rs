@@ -80,7 +80,7 @@ impl ResponseFields {
                 JsonEvent::String(b"abort"),
             ) => self.aborted = true,
             ([Key::Error, Key::Type], JsonEvent::String(kind)) => {
-                self.code = self.code.or(named_status(kind))
+                self.code = self.code.or(named_status(kind));
             }
             ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
             ([Key::Usage | Key::MetaInfo, below @ ..], JsonEvent::Number(value)) => {

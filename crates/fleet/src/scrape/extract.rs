@@ -3,7 +3,7 @@
 //! By hand, because a page of vLLM has up to 2 MB and thousands of lines and 20 of them matter: `benches/extractor.rs`
 //! measures what a page costs.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr3};
 use pointsman_config::EngineKind;
 use pointsman_core::{LoadReport, Time};
 
@@ -106,6 +106,7 @@ impl Extractor {
     }
 
     fn line(&mut self, line: &[u8]) {
+        let line = if line.first().is_some_and(is_blank) { line.trim_ascii_start() } else { line };
         if line.first().is_none_or(|first| *first == b'#') {
             return;
         }
@@ -134,6 +135,11 @@ impl Extractor {
     }
 }
 
+/// Whether a byte is white space within a line.
+const fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
 fn take(reading: &mut Reading, name: &Name, rest: &[u8]) {
     if let Some(sample) = Sample::split(rest) {
         reading.take(name, sample);
@@ -145,7 +151,7 @@ fn find(engine: EngineKind, line: &[u8]) -> Option<(&'static Name, &[u8])> {
     let stem = stem(engine);
     let own = line.strip_prefix(stem.as_bytes())?;
     let own = own.strip_prefix(b":").or_else(|| own.strip_prefix(b"_"))?;
-    let (found, rest) = own.split_at_checked(memchr2(b'{', b' ', own)?)?;
+    let (found, rest) = own.split_at_checked(memchr3(b'{', b' ', b'\t', own)?)?;
     let name = names(engine).iter().find(|name| name.name.as_bytes().get(stem.len() + 1..) == Some(found))?;
     Some((name, rest))
 }

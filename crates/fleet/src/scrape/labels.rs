@@ -12,7 +12,7 @@ pub(super) struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Splits the rest of a line behind the metric name; `None` where it is malformed.
     pub(super) fn split(rest: &'a [u8]) -> Option<Self> {
-        let (labels, value) = match rest.strip_prefix(b"{") {
+        let (labels, value) = match rest.trim_ascii_start().strip_prefix(b"{") {
             None => (&[][..], rest),
             Some(inside) => {
                 let end = end_of_labels(inside)?;
@@ -124,6 +124,8 @@ mod tests {
         check(r#"{aa="x",a="y"} 1"#, "a", Some("y"), Some(1.0));
         check(r#"{a=""} 1"#, "a", Some(""), Some(1.0));
         check("{} 1", "a", None, Some(1.0));
+        check("\t{a=\"x\"}\t1\t1395066363000", "a", Some("x"), Some(1.0));
+        check(" 1 # {trace_id=\"a b\"} 0.5 1.0", "trace_id", None, Some(1.0));
     }
 
     #[test]

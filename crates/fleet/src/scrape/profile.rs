@@ -190,11 +190,6 @@ pub(super) fn is_copy(engine: EngineKind, number: Number, label: &[u8]) -> bool 
     }
 }
 
-/// Whether the engine's pages have copies at all, so that the labels must be compared.
-pub(super) const fn has_copies(engine: EngineKind) -> bool {
-    matches!(engine, EngineKind::Sglang)
-}
-
 /// Whether a number is a present level instead of a total since the start.
 const fn is_level(number: Number) -> bool {
     match number {

@@ -6,7 +6,7 @@ use pointsman_config::EngineKind;
 use pointsman_core::{AdapterReport, EngineTotals, LoadReport, ModelKey, Time};
 
 use super::labels::Sample;
-use super::profile::{Name, Number, Series, has_copies, is_copy};
+use super::profile::{Name, Number, Series, is_copy};
 
 /// The largest plausible count of requests, blocks or max_num_seqs slots.
 const MAX_COUNT: f64 = 1e9;
@@ -50,7 +50,7 @@ struct Part {
 pub(super) struct Reading {
     engine: EngineKind,
     numbers: [Slot; Number::COUNT],
-    /// The parts of the numbers that are sums, at engines whose pages have copies.
+    /// The parts of the numbers that are sums.
     parts: Vec<Part>,
     adapters: Option<(f64, AdapterReport)>,
 }
@@ -118,10 +118,10 @@ impl Reading {
     }
 
     /// What a sample adds to the sum of the parts: all of the first copy of a part, and of a later one what exceeds the
-    /// largest before.
+    /// largest before. A series that a page has twice is a copy at every engine.
     fn beyond_copies(&mut self, number: Number, rank: u8, sample: Sample<'_>, value: f64) -> f64 {
         let (_, is_sum) = rule(number);
-        if !is_sum || !has_copies(self.engine) {
+        if !is_sum {
             return value;
         }
         let labels = part_of(self.engine, number, sample);

@@ -255,7 +255,7 @@ impl EventFields {
             ([Key::MetaInfo, Key::FinishReason], JsonEvent::ObjectStart) => self.choice.finished = true,
             ([Key::Object], JsonEvent::String(b"error")) => self.error = true,
             ([Key::Error, Key::Type], JsonEvent::String(kind)) => {
-                self.code = self.code.or(named_status(kind))
+                self.code = self.code.or(named_status(kind));
             }
             ([Key::Error, Key::Code] | [Key::Code], code) => self.code = error_status(code).or(self.code),
             ([Key::MetaInfo, Key::FinishReason, Key::StatusCode], code) => {
