@@ -29,6 +29,10 @@ pub enum Refusal {
     BodyTimeout,
     /// The request has too many header fields.
     HeadersTooLarge,
+    /// The request has several `host` fields, of which routing and the engine could take different ones.
+    SeveralHosts,
+    /// The method asks for a tunnel to another host.
+    Method,
     /// No route matches.
     NoRoute,
     /// The route has no backend, or none with a weight above 0.
@@ -72,7 +76,10 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Body(_) | Self::MissingModel | Self::BodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::MissingModel | Self::BodyIncomplete | Self::SeveralHosts => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -112,6 +119,8 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyIncomplete => "body_incomplete",
             Self::BodyTimeout => "body_timeout",
+            Self::SeveralHosts => "several_hosts",
+            Self::Method => "method",
             Self::HeadersTooLarge => "headers_too_large",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
@@ -139,6 +148,8 @@ impl Refusal {
             Self::BodyIncomplete => "the request body ended before its announced length".into(),
             Self::BodyTimeout => "the request body did not arrive within the timeout".into(),
             Self::HeadersTooLarge => "the request has too many header fields".into(),
+            Self::SeveralHosts => "the request has more than one host header field".into(),
+            Self::Method => "this method is not served here".into(),
             Self::NoRoute => "no route matches this host, path, method and headers".into(),
             Self::NoBackend => "the route for this request has no backend".into(),
             Self::UndeclaredModel => {
@@ -198,6 +209,8 @@ impl Refusal {
             | Self::BodyIncomplete
             | Self::BodyTimeout
             | Self::HeadersTooLarge
+            | Self::SeveralHosts
+            | Self::Method
             | Self::NoRoute
             | Self::NoBackend
             | Self::Administration
@@ -219,6 +232,8 @@ impl Refusal {
             | Self::BodyTooLarge { .. }
             | Self::BodyIncomplete
             | Self::HeadersTooLarge
+            | Self::SeveralHosts
+            | Self::Method
             | Self::NoRoute
             | Self::NoBackend
             | Self::UndeclaredModel
@@ -238,6 +253,8 @@ impl Refusal {
             | Self::BodyIncomplete
             | Self::BodyTimeout
             | Self::HeadersTooLarge
+            | Self::SeveralHosts
+            | Self::Method
             | Self::NoRoute
             | Self::NoBackend
             | Self::UndeclaredModel

@@ -56,9 +56,15 @@ impl RequestReader {
     /// Classifies a request by its head.
     ///
     /// # Errors
-    /// The content-length is over the limit.
+    /// The content-length is over the limit, there are several hosts, or the method is `CONNECT`.
     pub fn begin(head: &RequestHead<'_>, limits: Limits) -> Result<Self, Refusal> {
         let RequestHead { method, path, headers, has_body, trusted } = *head;
+        if *method == Method::CONNECT {
+            return Err(Refusal::Method);
+        }
+        if headers.get_all(header::HOST).iter().nth(1).is_some() {
+            return Err(Refusal::SeveralHosts);
+        }
         let length = content_length(headers);
         if length.is_some_and(|length| length > limits.max_body_bytes) {
             return Err(Refusal::BodyTooLarge { limit: limits.max_body_bytes });

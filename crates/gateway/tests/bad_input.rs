@@ -37,6 +37,11 @@ async fn client_errors_have_a_status_and_a_reason() {
         assert!(reply.text().contains(r#""error""#), "{name}: {}", reply.text());
         assert_eq!(reply.header("x-should-retry"), Some("false"), "{name}");
     }
+    let tunnel = b"CONNECT engine:80 HTTP/1.1\r\nhost: engine:80\r\n\r\nGET /shutdown HTTP/1.1\r\n\r\n";
+    let reply = ask(gateway.address, tunnel).await;
+    assert_eq!((reply.status, reply.reason()), (405, "method"));
+    let reply = ask(gateway.address, b"GET /v1/models HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n").await;
+    assert_eq!((reply.status, reply.reason()), (400, "several_hosts"));
     assert!(engine.seen().is_empty());
     gateway.idle().await;
     gateway.stop().await;
