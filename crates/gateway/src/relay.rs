@@ -21,6 +21,9 @@ use crate::upstream::UpstreamBody;
 /// Time between the error event of a broken stream and the abort of its connection, so that the event is delivered.
 const LINGER: Duration = Duration::from_millis(20);
 
+/// How long the transport of a stream may go on after its end mark. Engines that keep it open have nothing more to say.
+const AFTER_END: Duration = Duration::from_secs(1);
+
 /// Maximum number of bytes that are read from the engine while the client does not read.
 const READ_AHEAD: u64 = 256 << 10;
 
@@ -64,6 +67,8 @@ pub(crate) struct Relay {
     state: State,
     timer: Option<Pin<Box<Sleep>>>,
     activity: StreamActivity,
+    /// When the response ends although its transport does not: its end mark has passed.
+    over_by: Option<Instant>,
     /// When the last heartbeat was sent.
     heartbeat_at: Time,
     /// Whether reading stopped because the client does not read.
@@ -102,6 +107,7 @@ impl Relay {
             state: State::Passing,
             timer: None,
             activity,
+            over_by: None,
             heartbeat_at: now,
             paused: false,
             clock,
@@ -112,7 +118,9 @@ impl Relay {
         match first {
             Some((frame, facts)) => {
                 relay.record(length(&frame), facts);
-                relay.keep(frame);
+                if !frame.is_trailers() || relay.end_with_trailers() {
+                    relay.keep(frame);
+                }
             }
             None if relay.engine_has_ended() => relay.end(ResponseEnd::Clean),
             None => {}
@@ -223,11 +231,14 @@ impl Relay {
         }
         let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx));
         match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if frame.is_data() {
-                    self.activity.on_chunk(&self.context.endpoint.activity, self.clock.now());
-                }
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                self.activity.on_chunk(&self.context.endpoint.activity, self.clock.now());
                 Poll::Ready(Some(self.observe(frame)))
+            }
+            Poll::Ready(Some(Ok(trailers))) => {
+                // Frees the connection, which has nothing more to send.
+                _ = self.body.as_mut().map(|body| body.poll_frame(cx));
+                Poll::Ready(self.end_with_trailers().then_some(trailers))
             }
             Poll::Ready(Some(Err(_))) => {
                 self.end(ResponseEnd::Failed(FailureCause::Truncated));
@@ -262,6 +273,28 @@ impl Relay {
         }
         if self.engine_has_ended() {
             self.end(ResponseEnd::Clean);
+        } else {
+            self.await_transport_end();
+        }
+    }
+
+    /// Ends the response before its trailers, after which nobody polls again. Returns whether they are to be passed on: not
+    /// where they would make an incomplete response look complete.
+    fn end_with_trailers(&mut self) -> bool {
+        self.end(ResponseEnd::Clean);
+        matches!(self.state, State::Ended)
+    }
+
+    /// Gives the transport of a stream that has passed its end mark a moment to end.
+    fn await_transport_end(&mut self) {
+        let is_over = self.context.observer.as_ref().is_some_and(EngineResponse::is_over);
+        if is_over && self.over_by.is_none() && self.remaining().is_none() {
+            let over_by = Instant::now() + AFTER_END;
+            self.over_by = Some(over_by);
+            // Otherwise set when the transport is awaited.
+            if let Some(timer) = &mut self.timer {
+                timer.as_mut().reset(over_by);
+            }
         }
     }
 
@@ -285,6 +318,10 @@ impl Relay {
             if self.check_deadline() {
                 return Poll::Ready(None);
             }
+            if self.over_by.is_some_and(|over_by| over_by <= Instant::now()) {
+                self.end(ResponseEnd::Clean);
+                return Poll::Ready(None);
+            }
             if self.context.output_by.is_some_and(|output_by| output_by <= Instant::now()) {
                 self.end(ResponseEnd::Failed(FailureCause::FirstByteTimeout));
                 return Poll::Ready(None);
@@ -302,7 +339,7 @@ impl Relay {
             };
             let check = heartbeat.map_or(check, |due| due.min(check));
             let check = Instant::from_std(self.clock.instant(check));
-            let limits = self.context.deadline.into_iter().chain(self.context.output_by);
+            let limits = [self.context.deadline, self.context.output_by, self.over_by].into_iter().flatten();
             let wake = limits.fold(check, Instant::min);
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(wake),

@@ -353,11 +353,13 @@ async fn a_broken_stream_ends_with_one_error_event_and_an_aborted_connection() {
 #[tokio::test]
 async fn a_stream_with_either_end_mark_is_complete_and_nothing_follows_done() {
     type Script = fn() -> Vec<Step>;
-    let cases: [(&str, &[&str], Script); 4] = [
+    let cases: [(&str, &[&str], Script); 6] = [
         ("no finish reason", &[ROLE, TOKEN, DONE], || vec![engine::end()]),
         ("no end mark", &[ROLE, TOKEN, STOP], || vec![engine::end()]),
         ("closed after the end mark", &[ROLE, TOKEN, STOP, DONE], || vec![Step::Close]),
         ("reset after the end mark", &[ROLE, TOKEN, STOP, DONE], || vec![Step::Reset]),
+        ("open after the end mark", &[ROLE, TOKEN, STOP, DONE], || vec![Step::AwaitClose]),
+        ("trailers", &[ROLE, TOKEN, STOP, DONE], || vec![Step::Send(b"0\r\nx-tokens: 1\r\n\r\n".to_vec())]),
     ];
     for (name, parts, rest) in cases {
         let parts: Vec<&'static str> = parts.to_vec();
@@ -368,6 +370,41 @@ async fn a_stream_with_either_end_mark_is_complete_and_nothing_follows_done() {
         assert_eq!((reply.text(), reply.complete), (text, true), "{name}");
         gateway.idle().await;
         assert_eq!(gateway.metric("pointsman_endpoint_failures_total"), 0.0, "{name}");
+        let complete = r#"pointsman_requests_total{pool="default/pool",outcome="complete""#;
+        assert_eq!(gateway.metric(complete), 1.0, "{name}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn trailers_reach_a_client_that_wants_them_and_hide_no_broken_stream() {
+    for (events, is_complete) in
+        [(&[ROLE, TOKEN, STOP, DONE][..], true), (&[ROLE, TOKEN], false), (&[], false)]
+    {
+        let engine = Engine::start(move |_| {
+            let mut steps = vec![Step::Send(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntrailer: x-tokens\r\n\
+                transfer-encoding: chunked\r\n\r\n"
+                    .to_vec(),
+            )];
+            steps.extend(engine::events(events).split_off(1));
+            steps.push(Step::Send(b"0\r\nx-tokens: 1\r\n\r\n".to_vec()));
+            steps
+        })
+        .await;
+        let gateway = Running::before(&[engine.address]).await;
+        let mut request = String::from_utf8(chat_request(true)).unwrap();
+        request = request.replacen("\r\n", "\r\nte: trailers\r\nconnection: te\r\n", 1);
+        let mut wire = Wire::open(gateway.address).await;
+        wire.send(request.as_bytes()).await;
+        if is_complete {
+            wire.read_until(b"0\r\nx-tokens: 1\r\n\r\n").await;
+        } else {
+            assert!(!wire.reply().await.complete, "{events:?}");
+        }
+        gateway.idle().await;
+        let complete = r#"pointsman_requests_total{pool="default/pool",outcome="complete""#;
+        assert_eq!(gateway.metric(complete), f64::from(u8::from(is_complete)), "{events:?}");
         gateway.stop().await;
     }
 }
