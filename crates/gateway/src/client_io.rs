@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::ConnectionRequests;
+use crate::half_close::HalfClosed;
 
 /// The start of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,6 +37,20 @@ pub(crate) struct ClientIo<S> {
     /// When the client stopped to take bytes.
     blocked: Option<Instant>,
     write_timer: Timer,
+    end: End,
+    /// Whether what is written goes to the socket as it is, so that its errors are seen at once.
+    is_plain: bool,
+    /// Whether anything was written.
+    has_written: bool,
+}
+
+/// Whether the client has ended its half of the connection.
+#[derive(Debug)]
+enum End {
+    Open,
+    /// It has, and may wait for its response.
+    Half(HalfClosed),
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +116,15 @@ impl Version {
 }
 
 impl<S> ClientIo<S> {
-    pub(crate) fn new(stream: S, timeouts: ClientTimeouts, requests: Arc<ConnectionRequests>) -> Self {
+    /// `is_plain` says that what is written here goes to the socket as it is.
+    pub(crate) fn new(
+        stream: S,
+        timeouts: ClientTimeouts,
+        requests: Arc<ConnectionRequests>,
+        is_plain: bool,
+    ) -> Self {
         Self {
+            is_plain,
             stream,
             timeouts,
             requests,
@@ -113,7 +135,20 @@ impl<S> ClientIo<S> {
             read_timer: Timer::default(),
             blocked: None,
             write_timer: Timer::default(),
+            end: End::Open,
+            has_written: false,
         }
+    }
+
+    /// Whether a client that ends its half now may be one that waits: after the connection's only request, of which nothing
+    /// has been answered. Between other messages nothing may be written to find that out.
+    fn may_wait(&self) -> bool {
+        self.is_plain
+            && self.version == Version::Http1
+            && !self.has_written
+            && self.requests.begun() == 1
+            && self.requests.in_flight() > 0
+            && self.requests.take_interim_responses()
     }
 
     fn await_next(&mut self, awaited: Awaited) {
@@ -172,18 +207,35 @@ impl<S> ClientIo<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
+impl<S: AsyncWrite + Unpin> ClientIo<S> {
+    /// Ready when the end of the client's half is to be told: once it has left or has its response.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let End::Half(half) = &mut self.end
+            && self.requests.in_flight() > 0
+            && half.poll_gone(&mut self.stream, self.has_written, cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.end = End::Closed;
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        match polled {
-            Poll::Pending => this.poll_read_timeout(cx),
-            Poll::Ready(read) => {
-                this.received(&buf.filled()[before..]);
-                Poll::Ready(read)
+        if matches!(this.end, End::Open) {
+            let (before, room) = (buf.filled().len(), buf.remaining());
+            let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+            let Poll::Ready(read) = polled else { return this.poll_read_timeout(cx) };
+            let bytes = &buf.filled()[before..];
+            this.received(bytes);
+            if read.is_err() || !bytes.is_empty() || room == 0 || !this.may_wait() {
+                return Poll::Ready(read);
             }
+            this.end = End::Half(HalfClosed::new());
         }
+        this.poll_end(cx).map(Ok)
     }
 }
 
@@ -191,6 +243,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.has_written |= polled.is_ready();
         this.or_write_timeout(cx, polled)
     }
 
@@ -201,6 +254,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.has_written |= polled.is_ready();
         this.or_write_timeout(cx, polled)
     }
 
@@ -226,11 +280,12 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+    use crate::connection::ConnectionRequest;
 
     fn connect() -> (DuplexStream, ClientIo<DuplexStream>, Arc<ConnectionRequests>) {
         let (client, server) = duplex(64);
         let requests = Arc::<ConnectionRequests>::default();
-        let io = ClientIo::new(server, ClientTimeouts::default(), Arc::clone(&requests));
+        let io = ClientIo::new(server, ClientTimeouts::default(), Arc::clone(&requests), true);
         (client, io, requests)
     }
 
@@ -281,7 +336,7 @@ mod tests {
         let (mut client, mut io, counted) = connect();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
-        drop(counted.begin());
+        drop(counted.begin(http::Version::HTTP_11));
         assert_eq!(read_until_timeout(&mut io).await, 620, "between two requests");
         drop(requests);
     }
@@ -290,7 +345,7 @@ mod tests {
     async fn a_request_in_flight_has_no_time_limit_here() {
         let (mut client, mut io, requests) = connect();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        let request = requests.begin();
+        let request = requests.begin(http::Version::HTTP_11);
         let hour = Duration::from_secs(3_600);
         assert!(tokio::time::timeout(hour, read_until_timeout(&mut io)).await.is_err());
         drop(request);
@@ -302,13 +357,83 @@ mod tests {
     async fn a_connection_that_is_not_read_when_its_request_ends_is_closed() {
         let (mut client, mut io, requests) = connect();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        let request = requests.begin();
+        let request = requests.begin(http::Version::HTTP_11);
         assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
         let read = tokio::spawn(async move { read_until_timeout(&mut io).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         // The task that reads is not woken.
         drop(request);
         assert_eq!(read.await.unwrap(), 2 * 620);
+    }
+
+    /// A connection whose client has sent its only request and ended its half.
+    async fn half_closed() -> (DuplexStream, ClientIo<DuplexStream>, ConnectionRequest) {
+        let (mut client, mut io, requests) = connect();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let request = requests.begin(http::Version::HTTP_11);
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
+        client.shutdown().await.unwrap();
+        (client, io, request)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_ends_its_half_gets_its_response() {
+        let (mut client, mut io, request) = half_closed().await;
+        let mut buffer = [0; 64];
+        let wait = tokio::time::timeout(Duration::from_secs(1), io.read(&mut buffer));
+        assert!(wait.await.is_err(), "the end is not told");
+        let mut interim = [0; 25];
+        client.read_exact(&mut interim).await.unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        io.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        let wait = tokio::time::timeout(Duration::from_secs(100), io.read(&mut buffer));
+        assert!(wait.await.is_err());
+        drop(request);
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 0);
+        drop(io);
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, "HTTP/1.1 204 No Content\r\n\r\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_left_is_noticed() {
+        let (client, mut io, _request) = half_closed().await;
+        let start = Instant::now();
+        let read = tokio::spawn(async move { io.read(&mut [0; 64]).await.unwrap() });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(client);
+        assert_eq!((read.await.unwrap(), start.elapsed().as_millis()), (0, 100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_after_the_beginning_of_its_response_is_noticed() {
+        let (mut client, mut io, _request) = half_closed().await;
+        let mut buffer = [0; 64];
+        let wait = tokio::time::timeout(Duration::from_millis(10), io.read(&mut buffer));
+        assert!(wait.await.is_err());
+        io.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        let wait = tokio::time::timeout(Duration::from_secs(100), io.read(&mut buffer));
+        assert!(wait.await.is_err());
+        client.read_exact(&mut [0; 17]).await.unwrap();
+        drop(client);
+        let read = tokio::time::timeout(Duration::from_millis(100), io.read(&mut buffer));
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_written_between_other_messages_or_to_an_old_client() {
+        for (version, others) in [(http::Version::HTTP_10, 0), (http::Version::HTTP_11, 1)] {
+            let (mut client, mut io, requests) = connect();
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 18);
+            (0..others).for_each(|_| drop(requests.begin(version)));
+            let _request = requests.begin(version);
+            client.shutdown().await.unwrap();
+            assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 0);
+            drop(io);
+            assert_eq!(client.read(&mut [0; 64]).await.unwrap(), 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ mod client_io;
 mod connection;
 mod gate;
 mod gateway;
+mod half_close;
 mod holder;
 mod listener;
 mod model_list;

@@ -134,12 +134,14 @@ impl Acceptor {
     {
         let requests = Arc::<ConnectionRequests>::default();
         let timeouts = self.shared.door.fleet.current().world.gateway.client_timeouts;
-        let stream = ClientIo::new(stream, timeouts, Arc::clone(&requests));
+        let stream = ClientIo::new(stream, timeouts, Arc::clone(&requests), self.tls.is_none());
         let (shared, port) = (Arc::clone(&self.shared), self.port);
         let context = Arc::new(ConnectionContext { shared, client, port, requests });
         let service = service_fn(move |request| {
             let context = Arc::clone(&context);
-            async move { Ok::<_, std::convert::Infallible>(serve(context, request).await) }
+            // Counted before the future is polled, which hyper does after it has looked for the end of the connection.
+            let counted = context.requests.begin(request.version());
+            async move { Ok::<_, std::convert::Infallible>(serve(context, request, counted).await) }
         });
         let mut connection =
             std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));

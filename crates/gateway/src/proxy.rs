@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode, Uri, request, response};
+use http::{Method, Response, StatusCode, Uri, Version, request, response};
 use hyper::upgrade::OnUpgrade;
 use pointsman_config::route::Forward;
 use pointsman_core::{FailureCause, Rejection};
@@ -138,7 +138,7 @@ impl Proxy<'_> {
             let rejection = Rejection::AttemptsFailed(FailureCause::Garbage);
             return self.refuse(context, &Refusal::Pool(rejection));
         };
-        let request = self.requests.begin();
+        let request = self.requests.begin(Version::HTTP_11);
         tunnel::open(self.shared, selected, client, context, request)
     }
 

@@ -16,7 +16,7 @@ use pointsman_protocol::{ErrorShape, Route};
 
 use crate::client::Client;
 use crate::client_body::ClientBody;
-use crate::connection::ConnectionContext;
+use crate::connection::{ConnectionContext, ConnectionRequest};
 use crate::model_list::ModelList;
 use crate::proxy::{Proxy, ReceivedRequest};
 use crate::response::{ResponseBody, refuse};
@@ -29,9 +29,9 @@ use crate::upstream::Rest;
 pub(crate) async fn serve(
     connection: Arc<ConnectionContext>,
     request: Request<Incoming>,
+    counted: ConnectionRequest,
 ) -> Response<ResponseBody> {
-    let in_flight = connection.requests.begin();
-    respond(&connection, request).await.map(|body| body.of(in_flight))
+    respond(&connection, request).await.map(|body| body.of(counted))
 }
 
 async fn respond(connection: &ConnectionContext, request: Request<Incoming>) -> Response<ResponseBody> {

@@ -4,6 +4,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -186,4 +187,53 @@ async fn answers_heads() -> SocketAddr {
         }
     });
     address
+}
+
+/// What a client reads that sends this request and ends its half of the connection at once.
+fn ask_and_end(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut client = std::net::TcpStream::connect(address)?;
+    client.write_all(request)?;
+    client.shutdown(std::net::Shutdown::Write)?;
+    let mut read = String::new();
+    client.read_to_string(&mut read)?;
+    Ok(read)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_ends_its_half_of_the_connection_gets_its_response() {
+    for stream in [false, true, false, true] {
+        let answer = if stream { engine::stream } else { engine::chat };
+        let may_answer = Arc::new(tokio::sync::Notify::new());
+        let wait = Arc::clone(&may_answer);
+        let engine = Engine::start(move |_| [vec![Step::Wait(Arc::clone(&wait))], answer()].concat()).await;
+        let gateway = Running::before(&[engine.address]).await;
+        let address = gateway.address;
+        // Nothing of the test's runtime comes between the request and the end.
+        let client = tokio::task::spawn_blocking(move || ask_and_end(address, &chat_request(stream)));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        may_answer.notify_one();
+        let read = client.await.unwrap().unwrap();
+        let answer = read.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{read}");
+        assert!(read.ends_with(if stream { "0\r\n\r\n" } else { "}" }), "{read}");
+        gateway.idle().await;
+        let complete = r#"pointsman_requests_total{pool="default/pool",outcome="complete""#;
+        assert_eq!(gateway.metric(complete), 1.0);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_half_may_be_seen_before_its_request_is() {
+    let engine = Engine::start(|_| engine::chat()).await;
+    let gateway = Running::before(&[engine.address]).await;
+    let address = gateway.address;
+    for _ in 0..50 {
+        let client = tokio::task::spawn_blocking(move || ask_and_end(address, &chat_request(false)));
+        let read = client.await.unwrap().unwrap();
+        assert!(read.ends_with('}'), "{read}");
+    }
+    gateway.idle().await;
+    gateway.stop().await;
 }
