@@ -192,8 +192,9 @@ impl EngineResponse {
     #[must_use]
     pub fn end(mut self, end: ResponseEnd) -> Verdict {
         let (mut completion, usage, id) = self.read_end();
-        // Clients that have read the end mark may disconnect at once, and engines may not end the transport well.
-        let over = self.is_over();
+        // Clients that have read the end mark may disconnect at once, and engines may not end the transport well. A WebSocket
+        // ends when either side closes it.
+        let over = self.is_over() || self.status == StatusCode::SWITCHING_PROTOCOLS;
         match end {
             ResponseEnd::Failed(cause) if !over => completion = Completion::Broken(cause),
             ResponseEnd::ClientGone if !over => completion = Completion::ClientGone,

@@ -213,6 +213,16 @@ fn a_transport_failure_overrides_the_body() {
 }
 
 #[test]
+fn a_websocket_is_complete_whoever_closes_it() {
+    let realtime = request_to("/v1/realtime", "");
+    for end in [ResponseEnd::ClientGone, ResponseEnd::Clean] {
+        let observed = observe(&realtime, 101, "text/plain", "frames", end);
+        assert_eq!(observed.verdict.completion, Completion::Complete, "{end:?}");
+        assert!(!observed.verdict.abort);
+    }
+}
+
+#[test]
 fn a_502_or_503_fails_the_attempt_and_a_500_counts_against_the_engine() {
     let plain = request_to("/v1/completions", r#"{"model":"m"}"#);
     for (status, head, completion) in [
