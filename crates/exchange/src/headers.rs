@@ -114,7 +114,8 @@ fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Removes hop-by-hop headers (RFC 9110, section 7.6.1), those listed in `connection` included. `te: trailers` is removed
+/// Removes hop-by-hop headers (RFC 9110, section 7.6.1), those listed in `connection` included, but for those of the content:
+/// the engine is to read it as it was read here. `te: trailers` is removed
 /// too, since trailers are passed on only over HTTP/2, which needs no `te`. So is a `content-length` beside
 /// `transfer-encoding`, which overrides it (RFC 9112, section 6.3).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -130,6 +131,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .flat_map(elements)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !name.as_str().starts_with("content-"))
         .collect();
     for name in listed {
         headers.remove(name);
@@ -200,7 +202,9 @@ mod tests {
             strip_hop_by_hop,
             &[
                 ("connection", "keep-alive, X-Private"),
-                ("connection", "X-Second"),
+                ("connection", "X-Second, Content-Type, content-encoding"),
+                ("content-type", "application/json"),
+                ("content-encoding", "br"),
                 ("x-private", "1"),
                 ("x-second", "1"),
                 ("http2-settings", "AAM"),
@@ -210,7 +214,7 @@ mod tests {
                 ("te", "trailers"),
                 ("accept", "*/*"),
             ],
-            &["accept"],
+            &["accept", "content-encoding", "content-type"],
         );
     }
 }
