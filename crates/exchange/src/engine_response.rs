@@ -157,6 +157,17 @@ impl EngineResponse {
         }
     }
 
+    /// Whether a body without a byte is none: the call has an answer, and the engine said that this is it.
+    #[must_use]
+    pub fn owes_content(&self) -> bool {
+        let has_format = match &self.body {
+            Body::Events(_) => self.format != StreamFormat::Unknown,
+            Body::Json(_) | Body::EncodedEvents { .. } => true,
+            Body::Pending | Body::Opaque => false,
+        };
+        has_format && self.status.is_success()
+    }
+
     /// Whether the end mark of an event stream has passed. What happens after it does not matter.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -213,6 +213,24 @@ fn a_transport_failure_overrides_the_body() {
 }
 
 #[test]
+fn a_successful_answer_of_a_known_kind_has_content() {
+    for (path, status, kind, expected) in [
+        ("/v1/chat/completions", 200, JSON, true),
+        ("/v1/chat/completions", 200, SSE, true),
+        ("/v1/chat/completions", 200, "text/plain", false),
+        ("/v1/chat/completions", 400, JSON, false),
+        ("/v1/chat/completions", 503, SSE, false),
+        ("/v1/embeddings", 200, SSE, false),
+        ("/v1/files", 200, JSON, false),
+    ] {
+        let mut response = request_to(path, r#"{"model":"m","input":"x","messages":[]}"#).response();
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+        _ = response.head(StatusCode::from_u16(status).unwrap(), &headers);
+        assert_eq!(response.owes_content(), expected, "{path} {status} {kind}");
+    }
+}
+
+#[test]
 fn a_websocket_is_complete_whoever_closes_it() {
     let realtime = request_to("/v1/realtime", "");
     for end in [ResponseEnd::ClientGone, ResponseEnd::Clean] {

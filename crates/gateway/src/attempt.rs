@@ -208,6 +208,10 @@ impl Attempts<'_> {
             }
             HeadVerdict::Relay | HeadVerdict::Failure(_) | HeadVerdict::Doubtful(_) => {}
         }
+        let owes_content = response.observer.owes_content();
+        if response.body.is_end() && owes_content {
+            return Err(FailureCause::Lost.into());
+        }
         if response.body.is_end() || response.head.status.is_informational() {
             return Ok(AttemptOutcome::Response(response));
         }
@@ -221,8 +225,10 @@ impl Attempts<'_> {
             first.await
         };
         let frame = match first {
+            None if owes_content => return Err(FailureCause::Lost.into()),
             None => return Ok(AttemptOutcome::Response(response)),
             Some(Err(_)) => return Err(FailureCause::Lost.into()),
+            Some(Ok(frame)) if frame.is_trailers() && owes_content => return Err(FailureCause::Lost.into()),
             Some(Ok(frame)) => frame,
         };
         let facts = frame.data_ref().map(|data| response.observer.chunk(data)).unwrap_or_default();

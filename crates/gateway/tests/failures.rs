@@ -43,7 +43,12 @@ const STORED: &str = r#"{"model":"m","input":"hi"}"#;
 #[tokio::test]
 async fn a_failure_before_the_first_byte_is_retried_at_another_engine() {
     type Script = fn() -> Vec<Step>;
-    let cases: [(&str, Script); 7] = [
+    let cases: [(&str, Script); 10] = [
+        ("nothing", || full_response("200 OK", "application/json", "")),
+        ("an empty stream", || [events(&[]), vec![engine::end()]].concat()),
+        ("trailers alone", || {
+            [events(&[]), vec![Step::Send(b"0\r\nx-error: died\r\n\r\n".to_vec())]].concat()
+        }),
         ("closed without a byte", || vec![Step::Close]),
         ("reset without a byte", || vec![Step::Reset]),
         ("503", || full_response("503 Service Unavailable", "application/json", r#"{"error":"x"}"#)),
@@ -378,9 +383,7 @@ async fn a_stream_with_either_end_mark_is_complete_and_nothing_follows_done() {
 
 #[tokio::test]
 async fn trailers_reach_a_client_that_wants_them_and_hide_no_broken_stream() {
-    for (events, is_complete) in
-        [(&[ROLE, TOKEN, STOP, DONE][..], true), (&[ROLE, TOKEN], false), (&[], false)]
-    {
+    for (events, is_complete) in [(&[ROLE, TOKEN, STOP, DONE][..], true), (&[ROLE, TOKEN], false)] {
         let engine = Engine::start(move |_| {
             let mut steps = vec![Step::Send(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntrailer: x-tokens\r\n\

@@ -172,7 +172,10 @@ impl EventType {
             (_, b"error") => Self::Error,
             (StreamFormat::Messages, b"content_block_delta") => Self::Token,
             (StreamFormat::Messages, b"message_stop") => Self::End,
-            (StreamFormat::Responses, b"response.completed" | b"response.incomplete") => Self::End,
+            (
+                StreamFormat::Responses,
+                b"response.completed" | b"response.incomplete" | b"response.cancelled",
+            ) => Self::End,
             (StreamFormat::Responses, b"response.failed") => Self::Failed,
             (StreamFormat::Responses, other) if other.ends_with(b".delta") => Self::Token,
             _ => Self::Other,

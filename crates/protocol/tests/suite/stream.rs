@@ -327,6 +327,7 @@ fn responses_streams_have_typed_events() {
         event("response.failed", r#","response":{"status":"failed","error":{"code":"server_error"}}"#);
     check(format, &format!("{created}{added}{reasoning}{text}{completed}"), 2, StreamEnd::Complete);
     check(format, &event("response.incomplete", counts), 0, StreamEnd::Complete);
+    check(format, &event("response.cancelled", counts), 0, StreamEnd::Complete);
     check(format, &format!("{created}{text}"), 1, StreamEnd::Truncated);
     check(format, &format!("{created}{failed}"), 0, StreamEnd::Failed(StreamFailure::ResponseFailed));
     let error = StreamEnd::Failed(StreamFailure::Error { code: None });
