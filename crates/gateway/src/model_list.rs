@@ -86,17 +86,22 @@ impl ModelList {
                 let refusal = Refusal::Pool(Rejection::AttemptsFailed(FailureCause::Truncated));
                 return refuse(context, &refusal, proxy.shape, proxy.forward.filters);
             };
-            parse_models(&body).unwrap_or_default()
+            parse_models(&body).map_err(|_| body.freeze())
         } else {
-            Vec::new()
+            Ok(Vec::new())
         };
+        let (listed, unread) = listed.map_or_else(|body| (Vec::new(), Some(body)), |listed| (listed, None));
         if let Some(placed) = placed {
             placed.finish(Completion::Complete, Usage::default());
         }
         let models = all(proxy.generation, &self.pools, listed);
-        let body: Bytes = match &self.id {
-            None => render_models(&models),
-            Some(id) => match models.iter().find(|model| model.id == *id) {
+        // Where nothing else is known, an engine's list in another form says more than an empty one.
+        let unread = unread.filter(|body| models.is_empty() && !body.is_empty());
+        let is_json = unread.is_none();
+        let body: Bytes = match (&self.id, unread) {
+            (None, Some(unread)) => unread,
+            (None, None) => render_models(&models),
+            (Some(id), _) => match models.iter().find(|model| model.id == *id) {
                 Some(model) => model.render(),
                 None => {
                     return refuse(context, &Refusal::UndeclaredModel, proxy.shape, proxy.forward.filters);
@@ -108,7 +113,9 @@ impl ModelList {
             headers.remove(name);
         }
         response_headers(&mut headers, &context, &[]);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if is_json {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         response_headers(&mut headers, &context, proxy.forward.filters);
         context.add_response_bytes(body.len() as u64);

@@ -189,3 +189,34 @@ async fn a_stored_response_that_nobody_remembers_is_looked_for() {
     );
     gateway.stop().await;
 }
+
+/// An engine that answers everything with this.
+async fn answers_all(answer: &'static str) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            _ = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await;
+            _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_list_in_another_form_passes_where_nothing_else_is_known() {
+    let list = r#"{"models":[{"name":"m"}]}"#;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/x\r\nconnection: close\r\ncontent-length: 25\r\n\r\n\
+        {\"models\":[{\"name\":\"m\"}]}";
+    let gateway = Running::before(&[answers_all(answer).await]).await;
+    let reply = ask(gateway.address, b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(
+        (reply.status, reply.text().as_str(), reply.header("content-type")),
+        (200, list, Some("text/x"))
+    );
+    let reply = ask(gateway.address, b"GET /v1/models/m HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(reply.status, 404);
+    gateway.idle().await;
+    gateway.stop().await;
+}
