@@ -134,7 +134,10 @@ fn endpoints_on_the_command_line_are_the_pool_that_is_named() {
     let folder = folder.path().to_str().unwrap();
     let other = run(&["epp", "--manifests", folder, "--pool-name", "llama", "--print-envoy-config"]);
     assert_eq!(other.status.code(), Some(1));
-    assert_eq!(text(&other.stderr), "error: no pool default/llama; the configuration has default/pointsman\n");
+    assert_eq!(
+        text(&other.stderr),
+        "error: no pool default/llama; the configuration has default/pointsman\n"
+    );
 }
 
 #[test]
