@@ -136,7 +136,7 @@ def test_the_secured_port_is_reached_in_clear_text_only_where_that_is_said(front
 
 def test_flags_of_the_extension_are_understood_or_refused():
     refused = shared.run("epp", "--endpoint", "http://127.0.0.1:1", "-haEnableLeaderElection=true")
-    assert refused.returncode != 0 and "--ha-enable-leader-election=true has no effect here" in refused.stderr
+    assert refused.returncode != 0 and "--ha-enable-leader-election=true is not supported" in refused.stderr
     printed = shared.run("epp", "--endpoint", "http://127.0.0.1:1", "-poolName=pointsman", "--print-envoy-config")
     assert printed.returncode == 0 and "override_host" in printed.stdout, printed.stderr
     assert "numerator: 5, denominator: HUNDRED" in printed.stdout, "a sample of response bodies is the default"
